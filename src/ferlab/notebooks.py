@@ -1,0 +1,102 @@
+"""How a notebook lies on disk: no outputs, no counts, nothing that changes when nobody edits.
+
+A pipeline stage depends on the bytes of its notebook, so running and saving it in JupyterLab must leave those bytes as they were, and an
+edit must change them. Owns that form and the hook that JupyterLab calls before it saves (`conf/jupyter/jupyter_server_config.py`).
+Does not run notebooks (`ferlab.pipeline` does) nor show them (`ferlab.reporting`).
+
+    python -m ferlab.notebooks notebooks/*.ipynb          rewrite these files in stored form
+    python -m ferlab.notebooks --check notebooks/*.ipynb  name those that are not, and exit 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from ferlab.paths import InputError
+
+# JupyterLab replaces the kernelspec's display name by that of the kernel at hand; a fixed one keeps the bytes.
+KERNELSPEC: dict[str, str] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+def strip(notebook: dict[str, Any]) -> dict[str, Any]:
+    """Return the notebook in stored form: outputs, counts, widget state and editor metadata gone; ids, tags and sources kept.
+
+    Args:
+        notebook: An nbformat 4 notebook as plain JSON; it is not changed.
+    """
+    cells = [_strip_cell(cell, number) for number, cell in enumerate(notebook["cells"])]
+    return {"cells": cells, "metadata": {"kernelspec": dict(KERNELSPEC)}, "nbformat": 4, "nbformat_minor": 5}
+
+
+def stored_text(notebook: dict[str, Any]) -> str:
+    """Return the text of a notebook file in stored form, byte for byte as nbformat (and so JupyterLab) writes it."""
+    lined = strip(notebook)
+    for cell in lined["cells"]:
+        cell["source"] = cell["source"].splitlines(keepends=True)
+    return json.dumps(lined, ensure_ascii=False, indent=1, sort_keys=True, separators=(",", ": ")) + "\n"
+
+
+def strip_before_save(model: dict[str, Any], path: str, contents_manager: Any, **_: Any) -> None:
+    """JupyterLab's pre-save hook: strip pipeline notebooks in place, leave every other file as it is.
+
+    Args:
+        model: The contents model about to be written; `content` holds the notebook.
+        path: Its path below the server's root folder.
+        contents_manager: The server's contents manager, asked where that path lies on disk.
+    """
+    if model.get("type") != "notebook" or model["content"].get("nbformat") != 4:
+        return
+    on_disk = Path(contents_manager._get_os_path(path))
+    if on_disk.parent.name != "notebooks" or not (on_disk.parent.parent / "dvc.yaml").is_file():
+        return
+    content: dict[str, Any] = model["content"]
+    stripped = strip(content)
+    for cell, plain in zip(content["cells"], stripped["cells"], strict=True):
+        cell.clear()
+        cell.update(plain)
+    for key in ("metadata", "nbformat", "nbformat_minor"):
+        content[key] = type(content[key])(stripped[key])
+
+
+def _strip_cell(cell: dict[str, Any], number: int) -> dict[str, Any]:
+    source = cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
+    tags = cell.get("metadata", {}).get("tags")
+    plain: dict[str, Any] = {
+        "cell_type": cell["cell_type"],
+        "id": cell.get("id", f"cell-{number:03d}"),
+        "metadata": {"tags": list(tags)} if tags else {},
+        "source": source,
+    }
+    if cell.get("attachments"):  # pictures pasted into prose
+        plain["attachments"] = cell["attachments"]
+    if cell["cell_type"] == "code":
+        plain |= {"execution_count": None, "outputs": []}
+    return plain
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Rewrite or check notebook files; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m ferlab.notebooks", description="Keep notebooks in stored form.")
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--check", action="store_true", help="only name the files that are not in stored form")
+    options = parser.parse_args(arguments)
+    changed = 0
+    for file in options.files:
+        try:
+            text = file.read_text(encoding="utf-8")
+            stored = stored_text(json.loads(text))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{file}: expected a notebook of format 4, got {error}") from error
+        if stored != text:
+            changed += 1
+            print(f"{file}: {'not in stored form' if options.check else 'rewritten'}")  # noqa: T201
+            if not options.check:
+                file.write_text(stored, encoding="utf-8")
+    return 1 if options.check and changed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
