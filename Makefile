@@ -1,0 +1,36 @@
+# Two commands set everything up on a fresh machine with Python 3.11, make and git: `make repro` and `make test`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+export PATH := $(BIN):$(PATH)
+export PYTHONPATH := $(CURDIR)/src
+READY := $(VENV)/.ready
+
+.PHONY: repro test lab bench clean
+repro: $(READY)  ## run the whole pipeline; open reports/site/index.html afterwards
+	python -m dvc repro
+	@echo "The report: reports/site/index.html"
+
+test: $(READY)  ## all tests, fast ones first
+	python -m pytest -q -m "not slow"
+	python -m pytest -q -m "slow"
+
+lab: $(READY)  ## JupyterLab on the notebooks; saving one without an edit leaves its bytes as they were
+	JUPYTER_CONFIG_DIR="$(CURDIR)/conf/jupyter" python -m jupyter lab
+
+bench: $(READY)  ## speed and memory as ratios of one run
+	for bench in tests/bench/bench_*.py; do echo "== $$bench"; python "$$bench"; done
+
+clean:  ## remove the environment and what interrupted runs left
+	rm -rf $(VENV) data/.partial data/scratch reports/_failed
+
+# Made anew when the pins change; a half-made environment has no .ready and is mended by the next call.
+$(READY): requirements.lock pyproject.toml
+	@"$(PYTHON)" -c 'import sys; v = sys.version_info[:2]; sys.exit(v != (3, 11) and f"Python 3.11 is needed, found {v[0]}.{v[1]}; say make PYTHON=/path/to/python3.11")'
+	@echo "Making the environment in $(VENV) (once, a few minutes) ..."
+	"$(PYTHON)" -m venv $(VENV)
+	python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $(READY)
