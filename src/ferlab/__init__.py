@@ -1,0 +1,1 @@
+"""ferlab: a reproducible research workspace for facial expression recognition (FER)."""

@@ -1,0 +1,270 @@
+"""params.yaml, checked: one frozen pydantic model per section. Unknown keys raise and name their nearest neighbour.
+
+One word in five places: stage = section here = notebook stem = class below = metrics file. Nobody else opens params.yaml.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from ferlab.paths import ROOT, RUN_STAGES, SET_STAGES, InputError
+
+
+class Section(BaseModel):
+    """A section of params.yaml: frozen, unknown keys forbidden, no type coerced (a quoted number is not a number)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+
+class Prepare(Section):
+    """One set: which reader, which files, how it is split."""
+
+    dataset: str
+    raw: str = "data/raw"
+    options: dict[str, Any] = {}
+    val_fraction: float = Field(0.1, gt=0, lt=1)
+    test_fraction: float = Field(0.2, gt=0, lt=1)
+    seed: int = Field(0, ge=0)
+
+
+class Audit(Section):
+    """What the leak audit shows."""
+
+    shown: int = Field(8, ge=1, le=24)
+
+
+class Train(Section):
+    """How a run is trained. Sources of the defaults stand beside each key in params.yaml and in each study."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    optimizer: Literal["sgd", "adam", "adamw"]
+    lr: float = Field(gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = True
+    weight_decay: float = Field(ge=0)
+    schedule: Literal["constant", "one_cycle", "cosine", "plateau"]
+    warmup: float = Field(0.2, ge=0, lt=1)  # share of the steps that the learning rate rises
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    class_weights: bool = False
+    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
+    channels_last: bool = True
+    threads: int = Field(2, ge=1)
+    flip: bool = True
+    rotation: float = Field(0.0, ge=0, le=180)  # degrees, either way
+    zoom: float = Field(0.0, ge=0, lt=1)  # share of the size, either way
+    shift: float = Field(0.0, ge=0, lt=1)  # share of the size, either way
+    patience: int = Field(0, ge=0)  # epochs without a better monitored value before stopping; 0: never
+    monitor: Literal["val/accuracy", "val/loss"] = "val/accuracy"
+    gradient_clip: float = Field(0.0, ge=0)  # norm; 0: none
+    refit: bool = False  # choose the epoch on val, then train afresh on train and val for that many
+
+
+class Run(Section):
+    """One trained net. Seeds are runs of their own that share a `group`."""
+
+    family: str
+    model: str
+    data: str
+    seed: int = Field(ge=0)
+    group: str
+    options: dict[str, Any] = {}
+    train: Train
+
+
+class Evaluate(Section):
+    """How predictions are made and how sure the numbers are."""
+
+    flip: bool = True  # average the probabilities of a face and its mirror image
+    bootstrap: int = Field(2000, ge=100)
+    batch_size: int = Field(512, ge=1)
+
+
+class Explain(Section):
+    """Which faces are explained, and cs230's occlusion (8x8 window, stride 4, grey .5)."""
+
+    split: Literal["train", "val", "test"] = "val"
+    faces_per_class: int = Field(24, ge=1)
+    window: int = Field(8, ge=1)
+    stride: int = Field(4, ge=1)
+    batch_size: int = Field(1024, ge=1)
+    seed: int = Field(0, ge=0)
+
+
+class AnalyzeErrors(Section):
+    """Which errors are shown."""
+
+    split: Literal["train", "val", "test"] = "val"
+    most: int = Field(16, ge=1, le=36)
+
+
+class Compare(Section):
+    """The soft-vote ensemble; an empty list means all runs of a set."""
+
+    ensemble: list[str] = []
+
+
+class Deploy(Section):
+    """Latency of one face on one CPU thread; cs230's budget is 100 ms."""
+
+    repeats: int = Field(200, ge=10)
+    budget_ms: float = Field(100.0, gt=0)
+
+
+class Params(Section):
+    """All of params.yaml, runs merged over the `train` defaults."""
+
+    study: str
+    prepare: dict[str, Prepare]
+    audit: Audit
+    train: dict[str, Any]
+    runs: dict[str, Run]
+    evaluate: Evaluate
+    explain: Explain
+    analyze_errors: AnalyzeErrors
+    compare: Compare
+    deploy: Deploy
+
+
+class StageParams(Section):
+    """What one stage may see: the sections that dvc.yaml declares for it, and no others."""
+
+    study: str
+    name: str  # the set, the run, or "" for compare
+    prepare: Prepare | None = None
+    run: Run | None = None
+    runs: dict[str, Run] | None = None
+    audit: Audit | None = None
+    evaluate: Evaluate | None = None
+    explain: Explain | None = None
+    analyze_errors: AnalyzeErrors | None = None
+    compare: Compare | None = None
+    deploy: Deploy | None = None
+
+    @property
+    def set_name(self) -> str:
+        """The set this stage reads: its own name for prepare and audit, the run's `data` otherwise."""
+        return self.run.data if self.run else self.name
+
+
+def load_params(path: Path | None = None) -> Params:
+    """Read and check params.yaml.
+
+    Args:
+        path: The file; by default ROOT/params.yaml.
+
+    Raises:
+        InputError: A missing file, broken YAML, an unknown or misspelt key, a value of the wrong type or out of range,
+            a run that names an unknown set, an ensemble of unknown runs. Each in one line that names the key.
+    """
+    path = path or ROOT / "params.yaml"
+    if not path.is_file():
+        raise InputError(f"{path.name}: not found; `ferlab study quick` writes one")
+    try:
+        raw = YAML(typ="safe").load(path)
+    except YAMLError as error:
+        raise InputError(f"{path.name}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise InputError(f"{path.name}: expected sections, got {type(raw).__name__}")
+    return check_params(raw, source=path.name)
+
+
+def check_params(raw: Mapping[str, Any], *, source: str = "params.yaml") -> Params:
+    """Return the checked params of a plain mapping; see `load_params` for what raises."""
+    merged = dict(raw)
+    if isinstance(raw.get("runs"), dict):
+        merged["runs"] = {name: _merge_run(run, raw.get("train")) for name, run in raw["runs"].items()}
+    params = _validated(Params, merged, source)
+    for section, names in (("prepare", params.prepare), ("runs", params.runs)):
+        for name in names:
+            if not name.replace("_", "").replace("-", "").isalnum():
+                raise InputError(f"{source}: {section}.{name}: a name holds letters, digits, '-' and '_' only (it becomes a file name)")
+    for name, run in params.runs.items():
+        if run.data not in params.prepare:
+            raise InputError(f"{source}: runs.{name}.data: no set is called {run.data!r}; {_nearest(run.data, params.prepare)}")
+    for name in params.compare.ensemble:
+        if name not in params.runs:
+            raise InputError(f"{source}: compare.ensemble: no run is called {name!r}; {_nearest(name, params.runs)}")
+    return params
+
+
+def declared(params: Params, stage: str, name: str = "") -> dict[str, Any]:
+    """Return what dvc.yaml declares for one stage, as plain values: what the runner injects into its notebook.
+
+    Raises:
+        InputError: If params.yaml knows no such set or run.
+    """
+    known = params.prepare if stage in SET_STAGES else params.runs if stage in RUN_STAGES else {"": None}
+    if name not in known:
+        raise InputError(f"params.yaml: {stage}: no {'set' if stage in SET_STAGES else 'run'} is called {name!r}; {_nearest(name, known)}")
+    whole = params.model_dump()
+    values: dict[str, Any] = {"study": params.study, "name": name}
+    if stage in SET_STAGES:
+        values["prepare"] = whole["prepare"][name]
+    elif stage in RUN_STAGES:
+        values["run"] = whole["runs"][name]
+    else:
+        values["runs"] = whole["runs"]
+    if stage not in ("prepare", "train"):
+        values[stage] = whole[stage]
+    return values
+
+
+def stage_params(stage: str, name: str | None = None, params: Mapping[str, Any] | None = None) -> StageParams:
+    """Return typed access to what a stage may see.
+
+    Args:
+        stage: "prepare", "audit", "train", "evaluate", "explain", "analyze_errors", "compare" or "deploy".
+        name: The set or the run; None means the first in params.yaml.
+        params: The injected section; None means as params.yaml says.
+    """
+    if params is None:
+        whole = load_params()
+        first = whole.prepare if stage in SET_STAGES else whole.runs if stage in RUN_STAGES else [""]
+        params = declared(whole, stage, next(iter(first)) if name is None else name)
+    return _validated(StageParams, params, "params")
+
+
+def _merge_run(run: Any, defaults: Any) -> Any:
+    """Deep-merge a run's `train` over the section of that name."""
+    if not isinstance(run, dict):
+        return run
+    own = run.get("train") or {}
+    return {**run, "train": {**(defaults or {}), **own} if isinstance(own, dict) else own}
+
+
+def _nearest(word: str, known: Any) -> str:
+    match = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.5)
+    return f"did you mean {match[0]!r}?" if match else f"known: {', '.join(map(str, known)) or 'none'}"
+
+
+def _validated(model: type[Any], raw: Mapping[str, Any], source: str) -> Any:
+    try:
+        return model.model_validate(raw)
+    except ValidationError as errors:
+        error = errors.errors()[0]
+        where = ".".join(str(part) for part in error["loc"])
+        if error["type"] == "extra_forbidden":
+            hint = _nearest(error["loc"][-1], _known_keys(model, error["loc"][:-1]))
+            raise InputError(f"{source}: {where}: unknown key; {hint}") from None
+        if error["type"] == "missing":
+            raise InputError(f"{source}: {where}: missing; every key of its section must be there") from None
+        raise InputError(f"{source}: {where}: {error['msg'].lower()}, got {error['input']!r}") from None
+
+
+def _known_keys(model: type[Any], location: tuple[Any, ...]) -> list[str]:
+    """Walk the models along an error's location to the keys known there."""
+    for part in location:
+        field = model.model_fields.get(part) if isinstance(part, str) else None
+        if field is None:  # a name chosen by the user (a set, a run): the model stays
+            continue
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)
+    return list(model.model_fields)

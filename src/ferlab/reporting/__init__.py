@@ -1,0 +1,1 @@
+"""What a reader sees: style, figures, tables, cards and the site."""

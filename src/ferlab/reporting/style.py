@@ -1,0 +1,62 @@
+"""One look for every figure: one colour per expression, safe for colour-blind readers, legible on light and dark pages.
+
+References:
+    Okabe & Ito (2008), Color Universal Design: the palette (its pale yellow darkened so that lines show on white).
+"""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+from IPython.display import display
+from matplotlib.figure import Figure
+
+COLOURS: dict[str, str] = {
+    "angry": "#D55E00",
+    "disgust": "#009E73",
+    "fear": "#CC79A7",
+    "happy": "#E69F00",
+    "sad": "#0072B2",
+    "surprise": "#56B4E9",
+    "neutral": "#6B6B6B",
+    "contempt": "#8C6D1F",
+}
+SPLIT_COLOURS: dict[str, str] = {"train": "#6B6B6B", "val": "#0072B2", "test": "#D55E00", "test_clean": "#009E73"}
+
+
+def use_style() -> None:
+    """Set matplotlib's defaults for the notebooks: white ground, quiet axes, 120 dpi, text of at least 9 points."""
+    mpl.rcParams.update(
+        {
+            "figure.dpi": 120,
+            "savefig.dpi": 120,
+            "figure.facecolor": "white",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": "#E3E3E3",
+            "font.size": 10,
+            "axes.titlesize": 11,
+            "axes.titleweight": "bold",
+            "legend.frameon": False,
+            "image.cmap": "gray",
+        }
+    )
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Display a figure with its alt text and close it.
+
+    Args:
+        figure: What to show.
+        alt: What a reader who cannot see the figure should know, one or two sentences with the numbers that matter.
+
+    Raises:
+        ValueError: If `alt` is shorter than 20 characters.
+    """
+    if len(alt) < 20:
+        raise ValueError(f"Expected alt text that says what the figure shows, got {alt!r}")
+    # bbox_inches="tight" is the inline backend's default; the PNG is drawn once, by display.
+    display(figure, metadata={"image/png": {"alt": alt}})
+    plt.close(figure)
