@@ -1,0 +1,142 @@
+"""The small nets of cs230: the five-layer net and two readings of the baseline, all from random weights on 48x48 grey faces.
+
+Owns these three builders; the transfer nets of the same paper live in files of their own. Outputs are logits; Keras's softmax is left to the loss.
+
+| net | paper: depth, parameters, accuracy | here: trainable (with running statistics) |
+|---|---|---|
+| five_layer | 5, 2.4M, 66.3 % | 2,436,263 (2,436,519) |
+| baseline, the authors' notebook | - | 2,434,921 (2,437,355) |
+| baseline_text, fc_units=8192 | -, 37.8M, 64.0 % | 37,842,599 (37,842,855) |
+
+Faithful to Keras 2: Glorot uniform weights, zero biases, batch normalisation with epsilon 1e-3 and momentum .99 after the ReLU, 'same' padding
+that puts the odd pixel of an even kernel on the right and below.
+
+References:
+    Khanzada, Bai & Celepcikay (2020), Facial Expression Recognition with Deep Learning, arXiv 2004.11823; its code and the five-layer net it ships
+    (webapp/public/jsmodel/model.json) at github.com/amilkh/cs230-fer.
+    Kim, Roh, Dong & Lee (2016), Hierarchical committee of deep convolutional neural networks: where the five-layer net comes from.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import nn
+
+from ferlab.paths import InputError
+
+SIZE = 48  # H and W of the faces: the flattened layers hang on it
+
+
+def five_layer(num_classes: int = 7, in_channels: int = 1, *, pool: str = "2x2", dropout: float = 0.3) -> nn.Module:
+    """Build conv 5x5x32, 4x4x32, 5x5x64, each with ReLU, batch normalisation and a pool, then FC 1024 and the classes.
+
+    Args:
+        num_classes: K, the width of the last layer.
+        in_channels: C of the input, float32 (N, C, 48, 48).
+        pool: "2x2" (the shipped net) or "3x3same" (the text: 3x3, stride 2; 'same', as only that gives 2.4M parameters).
+        dropout: Rate after the hidden layer.
+
+    Raises:
+        InputError: If `pool` is neither.
+    """
+    return _keras_weights(
+        nn.Sequential(
+            OrderedDict(
+                conv1=nn.Conv2d(in_channels, 32, 5, padding=2),
+                relu1=nn.ReLU(),
+                bn1=_keras_norm2d(32),
+                pool1=_pool(pool),  # (N, 32, 24, 24)
+                pad2=nn.ZeroPad2d((1, 2, 1, 2)),  # Keras's 'same' for a 4x4 kernel: 1 left and above, 2 right and below
+                conv2=nn.Conv2d(32, 32, 4),
+                relu2=nn.ReLU(),
+                bn2=_keras_norm2d(32),
+                pool2=_pool(pool),  # (N, 32, 12, 12)
+                conv3=nn.Conv2d(32, 64, 5, padding=2),
+                relu3=nn.ReLU(),
+                bn3=_keras_norm2d(64),
+                pool3=_pool(pool),  # (N, 64, 6, 6)
+                flatten=nn.Flatten(),
+                fc1=nn.Linear(64 * (SIZE // 8) ** 2, 1024),
+                relu4=nn.ReLU(),
+                dropout=nn.Dropout(dropout),
+                logits=nn.Linear(1024, num_classes),
+            )
+        )
+    )
+
+
+def baseline(num_classes: int = 7, in_channels: int = 1, *, dropout: float = 0.3) -> nn.Module:
+    """Build the notebook's baseline: batch normalisation of the input, 3x3 convolutions 32, 32, 64, 64, FC 1024; dropout .2 after each stage.
+
+    Args:
+        num_classes: K, the width of the last layer.
+        in_channels: C of the input, float32 (N, C, 48, 48).
+        dropout: Rate after the hidden layer.
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict(bn0=_keras_norm2d(in_channels))
+    widths = (in_channels, 32, 32, 64, 64)
+    for n in range(1, 5):
+        layers |= _stage(n, widths[n - 1], widths[n])
+        if n > 1:  # the notebook comments the first pool out
+            layers[f"pool{n}"] = nn.MaxPool2d(2)
+        layers[f"dropout{n}"] = nn.Dropout(0.2)
+    layers |= OrderedDict(
+        flatten=nn.Flatten(),
+        fc1=nn.Linear(64 * (SIZE // 8) ** 2, 1024),
+        relu5=nn.ReLU(),
+        dropout5=nn.Dropout(dropout),
+        bn5=nn.BatchNorm1d(1024, eps=1e-3, momentum=0.01),
+        logits=nn.Linear(1024, num_classes),
+    )
+    return _keras_weights(nn.Sequential(layers))
+
+
+def baseline_text(num_classes: int = 7, in_channels: int = 1, *, fc_units: int = 8192, dropout: float = 0.5) -> nn.Module:
+    """Build the text's baseline: four 3x3x32 convolutions with batch normalisation, a pool after the second and the fourth, one hidden layer.
+
+    Args:
+        num_classes: K, the width of the last layer.
+        in_channels: C of the input, float32 (N, C, 48, 48).
+        fc_units: Width of the hidden layer, which the text does not give.
+        dropout: Rate after the hidden layer.
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for n in range(1, 5):
+        layers |= _stage(n, in_channels if n == 1 else 32, 32)
+        if n in (2, 4):
+            layers[f"pool{n}"] = nn.MaxPool2d(2)
+    layers |= OrderedDict(
+        flatten=nn.Flatten(),
+        fc1=nn.Linear(32 * (SIZE // 4) ** 2, fc_units),
+        relu5=nn.ReLU(),
+        dropout=nn.Dropout(dropout),
+        logits=nn.Linear(fc_units, num_classes),
+    )
+    return _keras_weights(nn.Sequential(layers))
+
+
+def _stage(n: int, inputs: int, outputs: int) -> OrderedDict[str, nn.Module]:
+    """Name a 3x3 convolution, its ReLU and its batch normalisation by the stage."""
+    return OrderedDict({f"conv{n}": nn.Conv2d(inputs, outputs, 3, padding=1), f"relu{n}": nn.ReLU(), f"bn{n}": _keras_norm2d(outputs)})
+
+
+def _keras_norm2d(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)  # Keras counts momentum the other way: its .99 is .01 here
+
+
+def _pool(pool: str) -> nn.MaxPool2d:
+    if pool == "2x2":
+        return nn.MaxPool2d(2)
+    if pool == "3x3same":
+        return nn.MaxPool2d(3, stride=2, ceil_mode=True)  # on an even side 'same' adds one pixel, right and below, which ceil_mode leaves out
+    raise InputError(f"five_layer: pool: expected '2x2' or '3x3same', got {pool!r}")
+
+
+def _keras_weights(module: nn.Module) -> nn.Module:
+    """Set Glorot uniform weights and zero biases, Keras's defaults (Glorot & Bengio, 2010)."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    return module

@@ -1,0 +1,59 @@
+"""From stored faces to what a net takes: size, channels, scale. The store keeps the face as prepared; each net's card names the rest.
+
+Two steps, so that augmentation can sit between them: `prepare_images` to [0, 1], then `standardise` by the training split's statistics.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV turns RGB to grey
+
+
+def prepare_images(images: np.ndarray | Tensor, *, size: int, channels: int) -> Tensor:
+    """Bring stored faces to a net's size and channels, on the device they lie on.
+
+    Args:
+        images: uint8 (N, H, W), or (N, H, W, 3) in RGB.
+        size: Side of the result; smaller faces grow bilinearly, larger ones shrink by area.
+        channels: 1 (colour becomes luma) or 3 (grey is repeated).
+
+    Returns:
+        float32 (N, channels, size, size) in [0, 1].
+
+    Raises:
+        ValueError: If the shape or dtype is another.
+    """
+    faces = torch.from_numpy(np.ascontiguousarray(images)) if isinstance(images, np.ndarray) else images
+    if faces.dtype != torch.uint8 or faces.ndim not in (3, 4) or (faces.ndim == 4 and faces.shape[3] != 3):
+        raise ValueError(f"Expected uint8 faces (N, H, W) or (N, H, W, 3), got {faces.dtype} {tuple(faces.shape)}")
+    planes = faces.unsqueeze(1) if faces.ndim == 3 else faces.permute(0, 3, 1, 2)  # (N, C, H, W)
+    planes = planes.to(torch.float32).div_(255.0)
+    if planes.shape[2:] != (size, size):
+        planes = _resize(planes, size)
+    if planes.shape[1] == channels:
+        return planes
+    if channels == 1:
+        return (planes * planes.new_tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+    return planes.expand(-1, channels, -1, -1).contiguous()
+
+
+def standardise(images: Tensor, *, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Subtract the mean and divide by the standard deviation of each channel.
+
+    Args:
+        images: float32 (N, C, H, W) in [0, 1].
+        mean: C means of the faces the net was fitted on, in [0, 1].
+        std: C standard deviations, in [0, 1].
+    """
+    centre, spread = (images.new_tensor(values).view(1, -1, 1, 1) for values in (mean, std))
+    return (images - centre) / spread
+
+
+def _resize(planes: Tensor, size: int) -> Tensor:
+    if min(planes.shape[2:]) >= size:
+        return F.interpolate(planes, size=(size, size), mode="area")
+    return F.interpolate(planes, size=(size, size), mode="bilinear", align_corners=False)

@@ -1,0 +1,154 @@
+"""Weights that can be handed on: one safetensors file with everything needed to score a face, and nothing that runs code when opened.
+
+The metadata is one JSON string under one key: several keys come out of safetensors in random order, and equal nets must give equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from ferlab.models.create import create_model, model_card
+from ferlab.models.inputs import prepare_images, standardise
+from ferlab.paths import InputError
+
+KEY = "ferlab"  # the one metadata key
+FIELDS = ("channels", "expressions", "fitted_on", "mean", "name", "options", "size", "std")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A trained net with what it needs to read a face. `mean` and `std` are per channel, of the faces it was fitted on, on the scale [0, 1]."""
+
+    module: nn.Module
+    name: str
+    options: dict[str, Any]
+    expressions: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    size: int
+    channels: int
+    target_layer: str
+    fitted_on: tuple[str, ...]
+
+    def normalise(self, images: np.ndarray | Tensor) -> Tensor:
+        """Return float32 (N, C, H, W) as the net takes it, from uint8 faces (N, H, W) or (N, H, W, 3)."""
+        return standardise(prepare_images(images, size=self.size, channels=self.channels), mean=self.mean, std=self.std)
+
+
+def save_model(
+    path: Path,
+    module: nn.Module,
+    *,
+    name: str,
+    options: dict[str, Any],
+    expressions: Sequence[str],
+    mean: Iterable[float],
+    std: Iterable[float],
+    size: int,
+    channels: int,
+    fitted_on: Sequence[str] = ("train",),
+) -> None:
+    """Write weights and metadata. Equal nets give equal bytes.
+
+    Args:
+        path: The file to write, usually `weights.safetensors`.
+        module: The net, on any device and in any memory format.
+        name: Its key in MODELS.
+        options: The options it was built with.
+        expressions: The classes, in the order of the logits.
+        mean: Per channel, of the fitted faces on the scale [0, 1].
+        std: Likewise.
+        size: Side of the faces it takes.
+        channels: Channels it takes.
+        fitted_on: The splits whose faces it was fitted on.
+    """
+    card = {
+        "channels": channels,
+        "expressions": list(expressions),
+        "fitted_on": list(fitted_on),
+        "mean": [float(value) for value in mean],
+        "name": name,
+        "options": options,
+        "size": size,
+        "std": [float(value) for value in std],
+    }
+    tensors = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+    path.write_bytes(save(tensors, metadata={KEY: json.dumps(card, sort_keys=True)}))
+
+
+def load_model(path: Path) -> LoadedModel:
+    """Read a net written by `save_model`, in eval mode on the CPU.
+
+    Raises:
+        InputError: A file that is missing, truncated, of another program, of an unknown net, that does not fit the net it names, or holds a NaN.
+    """
+    tensors, card = _read(Path(path))
+    known = _registered(path, card)
+    try:
+        with torch.random.fork_rng(devices=[]):  # fresh weights are drawn and thrown away; the caller's generator stays where it was
+            module = create_model(card["name"], len(card["expressions"]), card["channels"], **card["options"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    _check_fit(path, module.state_dict(), tensors)
+    module.load_state_dict(tensors)
+    return LoadedModel(
+        module=module.eval(),
+        name=card["name"],
+        options=card["options"],
+        expressions=tuple(card["expressions"]),
+        mean=tuple(card["mean"]),
+        std=tuple(card["std"]),
+        size=card["size"],
+        channels=card["channels"],
+        target_layer=known["target_layer"],
+        fitted_on=tuple(card["fitted_on"]),
+    )
+
+
+def _registered(path: Path, card: dict[str, Any]) -> dict[str, Any]:
+    """Return the registry's card of the net a weights file names."""
+    try:
+        return model_card(card["name"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    if not path.is_file():
+        raise InputError(f"{path}: no weights there; train the run first")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a whole safetensors file ({error}); train the run again") from None
+    try:
+        card = json.loads(metadata[KEY])
+    except (KeyError, json.JSONDecodeError):
+        raise InputError(f"{path}: no ferlab card in its metadata; expected a file written by ferlab.models.save_model") from None
+    if missing := [field for field in FIELDS if field not in card]:
+        raise InputError(f"{path}: its card lacks {', '.join(missing)}; train the run again")
+    return tensors, card
+
+
+def _check_fit(path: Path, expected: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
+    """Name the first tensor that is missing, left over, of another shape or not finite."""
+    for key in sorted(expected.keys() | tensors.keys()):
+        if key not in tensors:
+            raise InputError(f"{path}: tensor {key!r} of the net is missing; the file is of another net or another version of it")
+        if key not in expected:
+            raise InputError(f"{path}: tensor {key!r} is not one of the net's; the file is of another net or another version of it")
+        if tensors[key].shape != expected[key].shape:
+            raise InputError(f"{path}: tensor {key!r} has shape {tuple(tensors[key].shape)}, the net and its classes need {tuple(expected[key].shape)}")
+        if not torch.isfinite(tensors[key]).all():
+            raise InputError(f"{path}: tensor {key!r} holds NaN or infinity; train the run again")
