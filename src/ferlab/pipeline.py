@@ -152,14 +152,21 @@ def _execute(source: Path, section: dict[str, Any], *, stage: str, name: str, wo
             )  # fmt: skip
     except PapermillExecutionError as error:
         raise InputError(f"{_cause(error)} (its notebook: {_keep_broken(executed, stage, name)})") from None
-    except Exception as error:  # a kernel that died: papermill and nbclient raise many types here
+    except Exception as error:  # noqa: BLE001 - a kernel that died: papermill and nbclient raise many types here
         kept = _keep_broken(executed, stage, name)
         raise InputError(f"the kernel of {source.name} stopped: {type(error).__name__}: {error}{f' (its notebook: {kept})' if kept else ''}") from None
     notebook = nbformat.read(executed, as_version=4)
-    if any(cell.cell_type == "code" and cell.source.strip() and cell.execution_count is None for cell in notebook.cells):
+    if any(_left_early(cell) for cell in notebook.cells):
         raise InputError(f"{source.name}: a cell left the notebook early (its notebook: {_keep_broken(executed, stage, name)})")
     nbformat.write(_stable(notebook), executed)
     return executed
+
+
+def _left_early(cell: Any) -> bool:
+    """papermill takes sys.exit(0) for success and silently skips the cells behind it."""
+    if cell.cell_type != "code" or not cell.source.strip():
+        return False
+    return cell.execution_count is None or any(out.output_type == "error" for out in cell.outputs)
 
 
 def _kernel_environment(work: Path, progress: Path, params_hash: str) -> dict[str, str]:

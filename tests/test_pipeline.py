@@ -1,0 +1,126 @@
+"""The runner on toy notebooks: outputs move into place together or not at all, and the same inputs give the same bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ferlab import notebooks
+
+SOURCE = Path(__file__).parents[1]
+PARAMS = (SOURCE / "params.yaml").read_text()
+GOOD = """
+from pathlib import Path
+from ferlab.paths import output, write_json
+import warnings, sys
+store = output("prepare", "store", "control")
+store.mkdir(exist_ok=True)
+(store / "images.npy").write_bytes(b"pixels")
+warnings.warn("a warning with the kernel's process id in its path")
+write_json(output("prepare", "metrics", "control"), {"faces": 3})
+print(params["prepare"]["dataset"])
+"""
+
+
+def make_project(folder: Path, code: str, *, parameters: str = "set_name = None\nparams = None") -> Path:
+    """A project with one notebook, 01_prepare, whose only code is `code`."""
+    (folder / "notebooks").mkdir(parents=True)
+    (folder / "data" / "raw").mkdir(parents=True)
+    (folder / "data" / "raw" / "README.md").write_text("raw\n")
+    (folder / "dvc.yaml").write_text("stages: {}\n")
+    (folder / "params.yaml").write_text(PARAMS)
+    cells = [
+        {"cell_type": "code", "id": "cell-000", "metadata": {"tags": ["parameters"]}, "source": parameters},
+        {"cell_type": "code", "id": "cell-001", "metadata": {}, "source": code},
+    ]
+    whole = {"cells": [{**c, "outputs": [], "execution_count": None} for c in cells], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    (folder / "notebooks" / "01_prepare.ipynb").write_text(notebooks.stored_text(whole))
+    return folder
+
+
+def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ferlab.pipeline", *(arguments or ("prepare", "--set", "control"))]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE / "src")}
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, env=environment, check=False)
+
+
+def contents(project: Path) -> dict[str, bytes]:
+    """Every output of the stage, by its path."""
+    folders = (project / "data" / "prepared", project / "reports")
+    return {p.relative_to(project).as_posix(): p.read_bytes() for folder in folders for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.slow
+def test_two_clones_at_different_paths_write_the_same_bytes(tmp_path):
+    projects = [make_project(tmp_path / "a", GOOD), make_project(tmp_path / "a longer name" / "b", GOOD)]
+    for project in projects:
+        done = run(project)
+        assert done.returncode == 0, done.stderr
+    first, second = (contents(project) for project in projects)
+    assert set(first) == {"data/prepared/control/images.npy", "reports/metrics/prepare/control.json", "reports/notebooks/01_prepare-control.ipynb"}
+    assert first == second
+    metrics = json.loads(first["reports/metrics/prepare/control.json"])
+    assert metrics["faces"] == 3
+    assert set(metrics["provenance"]) == {"study", "params", "data", "code"}
+    assert not list((projects[0] / "data" / ".partial").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("from ferlab.paths import InputError\nraise InputError('faces.csv, row 3: bad pixel')", "prepare: faces.csv, row 3: bad pixel"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("import sys; sys.exit(0)", "left the notebook early"),
+        ("import os; os.kill(os.getpid(), 9)", "the kernel of 01_prepare.ipynb stopped"),
+        ("pass", "the notebook did not write data/prepared/control"),
+        ("from ferlab.paths import output\nopen('/dev/full', 'w').write('x' * 100_000)", "No space left on device"),
+    ],
+)
+def test_a_failed_stage_keeps_what_was_good_and_says_why_in_one_line(tmp_path, code, cause):
+    project = make_project(tmp_path / "p", code + "\n")
+    good = project / "data" / "prepared" / "control"
+    good.mkdir(parents=True)
+    (good / "images.npy").write_bytes(b"the last good store")
+    done = run(project)
+    assert done.returncode == 1
+    assert cause in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    kept = contents(project)
+    assert kept.pop("data/prepared/control/images.npy") == b"the last good store"
+    assert set(kept) <= {"reports/_failed/01_prepare-control.ipynb"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cause"),
+    [
+        (("prepare", "--set", "contrl"), "no set is called 'contrl'; did you mean 'control'?"),
+        (("train", "--run", "five"), "no run is called 'five'; did you mean 'five_layer'?"),
+        (("train",), "expected --run NAME"),
+        (("evaluate", "--run", "five_layer"), "data/prepared/control: not found; `dvc repro` makes it in stage prepare"),
+    ],
+)
+def test_a_stage_that_cannot_start_says_so_in_one_line(tmp_path, arguments, cause):
+    done = run(make_project(tmp_path / "p", GOOD), *arguments)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert cause in done.stderr
+
+
+def test_a_notebook_without_the_injected_parameter_is_refused(tmp_path):
+    done = run(make_project(tmp_path / "p", GOOD, parameters="set_name = None"))
+    assert done.returncode == 1
+    assert "its parameters cell lacks params" in done.stderr
+
+
+def test_a_missing_raw_path_names_what_to_do(tmp_path):
+    project = make_project(tmp_path / "p", GOOD)
+    (project / "data" / "raw" / "README.md").unlink()
+    done = run(project)
+    assert done.returncode == 1
+    assert "data/raw/README.md: not found; put the data of set 'control' there" in done.stderr
