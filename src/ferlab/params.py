@@ -188,10 +188,10 @@ def check_params(raw: Mapping[str, Any], *, source: str = "params.yaml") -> Para
                 raise InputError(f"{source}: {section}.{name}: a name holds letters, digits, '-' and '_' only (it becomes a file name)")
     for name, run in params.runs.items():
         if run.data not in params.prepare:
-            raise InputError(f"{source}: runs.{name}.data: no set is called {run.data!r}; {_nearest(run.data, params.prepare)}")
+            raise InputError(f"{source}: runs.{name}.data: no set is called {run.data!r}; {nearest(run.data, params.prepare)}")
     for name in params.compare.ensemble:
         if name not in params.runs:
-            raise InputError(f"{source}: compare.ensemble: no run is called {name!r}; {_nearest(name, params.runs)}")
+            raise InputError(f"{source}: compare.ensemble: no run is called {name!r}; {nearest(name, params.runs)}")
     return params
 
 
@@ -203,7 +203,7 @@ def declared(params: Params, stage: str, name: str = "") -> dict[str, Any]:
     """
     known = params.prepare if stage in SET_STAGES else params.runs if stage in RUN_STAGES else {"": None}
     if name not in known:
-        raise InputError(f"params.yaml: {stage}: no {'set' if stage in SET_STAGES else 'run'} is called {name!r}; {_nearest(name, known)}")
+        raise InputError(f"params.yaml: {stage}: no {'set' if stage in SET_STAGES else 'run'} is called {name!r}; {nearest(name, known)}")
     whole = params.model_dump()
     values: dict[str, Any] = {"study": params.study, "name": name}
     if stage in SET_STAGES:
@@ -240,7 +240,8 @@ def _merge_run(run: Any, defaults: Any) -> Any:
     return {**run, "train": {**(defaults or {}), **own} if isinstance(own, dict) else own}
 
 
-def _nearest(word: str, known: Any) -> str:
+def nearest(word: str, known: Any) -> str:
+    """Return "did you mean ...?" for the known word nearest to a misspelt one, or the list of what is known."""
     match = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.5)
     return f"did you mean {match[0]!r}?" if match else f"known: {', '.join(map(str, known)) or 'none'}"
 
@@ -252,7 +253,7 @@ def _validated(model: type[Any], raw: Mapping[str, Any], source: str) -> Any:
         error = errors.errors()[0]
         where = ".".join(str(part) for part in error["loc"])
         if error["type"] == "extra_forbidden":
-            hint = _nearest(error["loc"][-1], _known_keys(model, error["loc"][:-1]))
+            hint = nearest(error["loc"][-1], _known_keys(model, error["loc"][:-1]))
             raise InputError(f"{source}: {where}: unknown key; {hint}") from None
         if error["type"] == "missing":
             raise InputError(f"{source}: {where}: missing; every key of its section must be there") from None

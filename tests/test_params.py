@@ -1,0 +1,92 @@
+"""params.yaml is the only truth: every wrong key, type, range or name is one line that names it."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+from ruamel.yaml import YAML
+
+from ferlab.params import check_params, declared, load_params, stage_params
+from ferlab.paths import NOTEBOOKS, RUN_STAGES, SET_STAGES, InputError
+
+ROOT = Path(__file__).parents[1]
+STUDIES = sorted((ROOT / "conf" / "study").glob("*.yaml"))
+
+
+@pytest.fixture
+def raw() -> dict:
+    return YAML(typ="safe").load(ROOT / "conf" / "study" / "quick.yaml")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("train", "epoch", 3, "runs.five_layer.train.epoch: unknown key; did you mean 'epochs'?"),
+        ("train", "lr", "0.1", "runs.five_layer.train.lr: input should be a valid number, got '0.1'"),
+        ("train", "epochs", 0, "runs.five_layer.train.epochs: input should be greater than or equal to 1, got 0"),
+        ("train", "optimizer", "sgdd", "runs.five_layer.train.optimizer: input should be 'sgd', 'adam' or 'adamw', got 'sgdd'"),
+        ("prepare", "control", {"datset": "control"}, "prepare.control.dataset: missing"),
+        ("explain", "windw", 8, "explain.windw: unknown key; did you mean 'window'?"),
+        ("compare", "ensemble", ["five"], "compare.ensemble: no run is called 'five'; did you mean 'five_layer'?"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named_in_one_line(raw, section, key, value, message):
+    raw[section][key] = value
+    with pytest.raises(InputError) as error:
+        check_params(raw)
+    assert message in str(error.value)
+    assert str(error.value).startswith("params.yaml: ")
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_of_an_unknown_set_is_refused(raw):
+    raw["runs"]["five_layer"]["data"] = "contrl"
+    with pytest.raises(InputError, match=r"runs\.five_layer\.data: no set is called 'contrl'; did you mean 'control'\?"):
+        check_params(raw)
+
+
+def test_a_name_that_cannot_be_a_file_name_is_refused(raw):
+    raw["runs"]["a/b"] = copy.deepcopy(raw["runs"]["five_layer"])
+    with pytest.raises(InputError, match="runs.a/b: a name holds letters"):
+        check_params(raw)
+
+
+def test_a_runs_own_train_is_merged_over_the_defaults(raw):
+    raw["runs"]["five_layer"]["train"] = {"epochs": 3}
+    train = check_params(raw).runs["five_layer"].train
+    assert train.epochs == 3
+    assert train.batch_size == raw["train"]["batch_size"]
+
+
+def test_a_stage_sees_only_what_it_declares(raw):
+    params = check_params(raw)
+    assert set(declared(params, "train", "five_layer")) == {"study", "name", "run"}
+    assert set(declared(params, "prepare", "control")) == {"study", "name", "prepare"}
+    assert set(declared(params, "evaluate", "five_layer")) == {"study", "name", "run", "evaluate"}
+    assert set(declared(params, "compare")) == {"study", "name", "runs", "compare"}
+
+
+@pytest.mark.parametrize("stage", NOTEBOOKS)
+def test_what_is_injected_reads_back_as_typed_params(raw, stage):
+    name = "control" if stage in SET_STAGES else "five_layer" if stage in RUN_STAGES else ""
+    typed = stage_params(stage, name, declared(check_params(raw), stage, name))
+    assert typed.study == "quick"
+    assert stage == "compare" or typed.set_name == "control"
+
+
+@pytest.mark.parametrize("path", [ROOT / "params.yaml", *STUDIES], ids=lambda p: p.stem)
+def test_yaml_1_1_and_1_2_read_the_same(path):
+    assert yaml.safe_load(path.read_text()) == YAML(typ="safe").load(path)
+
+
+@pytest.mark.parametrize(("text", "message"), [("", "expected sections, got NoneType"), ("a: [", "not YAML"), (None, "not found")])
+def test_a_missing_empty_or_broken_file_is_one_line(tmp_path, text, message):
+    path = tmp_path / "params.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=message) as error:
+        load_params(path)
+    assert "\n" not in str(error.value)
