@@ -1,0 +1,1 @@
+"""Where a net looks: attribution maps of single faces and the share of them that falls on each part of the face."""

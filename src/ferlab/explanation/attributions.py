@@ -1,0 +1,226 @@
+"""Attribution maps of faces: Grad-CAM and occlusion, both by captum, in batches large enough to be worth a forward pass.
+
+Owns the maps and their file. What a map means for parts of the face is `regions`; drawing is `ferlab.reporting.explanations`.
+The class being explained is called `explained_class` everywhere: captum's `target`, which is not the true class of the face.
+
+References:
+    Selvaraju et al. (2017), Grad-CAM, arXiv 1610.02391: ReLU of the weighted sum, bilinear upsampling.
+    Zeiler & Fergus (2014), Visualizing and Understanding Convolutional Networks, arXiv 1311.2901: occlusion.
+    Khanzada, Bai & Celepcikay (2020), Facial Expression Recognition with Deep Learning, arXiv 2004.11823 (cs230): its
+        8x8 window, stride 4, grey of .5.
+    Kokhlikyan et al. (2020), Captum, arXiv 2009.07896.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from captum.attr import LayerAttribution, LayerGradCam, Occlusion
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ferlab.paths import InputError
+
+
+def class_probs(module: nn.Module, images: Any, *, batch_size: int = 512) -> np.ndarray:
+    """Softmax probabilities of normalised faces.
+
+    Args:
+        module: Net in eval mode that returns logits (N, K).
+        images: Normalised faces (N, C, H, W) float32.
+        batch_size: Faces per forward pass.
+
+    Returns:
+        Probabilities (N, K) float32.
+    """
+    images = torch.as_tensor(images)
+    device = _device(module)
+    with torch.inference_mode():
+        logits = [module(batch.to(device)) for batch in images.split(batch_size)]
+    return torch.cat(logits).float().softmax(1).cpu().numpy()
+
+
+def grad_cam(module: nn.Module, images: Any, *, explained_class: Any, layer: str | nn.Module, batch_size: int = 256) -> np.ndarray:
+    """Grad-CAM of one layer for one class per face, brought to the size of the face.
+
+    Channels are weighted by the mean gradient of the explained class's logit, summed, cut at zero, upsampled bilinearly.
+
+    Args:
+        module: Net in eval mode that returns logits (N, K).
+        images: Normalised faces (N, C, H, W) float32.
+        explained_class: Class to explain per face (N,) int.
+        layer: Layer whose output is a map (N, C', h, w), or its dotted name in `module`.
+        batch_size: Faces per forward and backward pass.
+
+    Returns:
+        Attributions (N, H, W) float32, >= 0, in units of the logit. A face may have a map of zeros; see `dead_maps`.
+
+    Raises:
+        InputError: If the layer does not exist or puts out no map.
+    """
+    images, classes = torch.as_tensor(images), _checked_classes(explained_class, images)
+    layer = _named_layer(module, layer) if isinstance(layer, str) else layer
+    device = _device(module)
+    cam = LayerGradCam(module, layer)
+    maps = [
+        _upsampled_cam(cam, faces.to(device), explained_class=chosen.to(device))
+        for faces, chosen in zip(images.split(batch_size), classes.split(batch_size), strict=True)
+    ]
+    return torch.cat(maps).numpy()
+
+
+def occlusion(
+    module: nn.Module,
+    images: Any,
+    *,
+    explained_class: Any,
+    baseline: Any,
+    window: int = 8,
+    stride: int = 4,
+    batch_size: int = 1024,
+) -> np.ndarray:
+    """Drop of the explained class's softmax probability when a window of the face is covered.
+
+    The probability and not the logit (Zeiler & Fergus): a drop in points can be compared between faces and nets. On a
+    face of which the net is certain it saturates: several parts may each suffice, and covering one then changes little.
+
+    captum evaluates faces x windows in one forward pass. A pass holds as many faces as `batch_size` allows and only then
+    several windows, because captum builds one mask per window and pass, whatever the number of faces.
+
+    Args:
+        module: Net in eval mode that returns logits (N, K).
+        images: Normalised faces (N, C, H, W) float32.
+        explained_class: Class to explain per face (N,) int.
+        baseline: What covers a window, normalised: a number or (C,) values, e.g. of `grey_baseline`.
+        window: Side of the square window in pixels; all channels are covered at once.
+        stride: Step of the window in pixels, at most `window`; the last window of a row is cut at the border.
+        batch_size: Perturbed faces per forward pass.
+
+    Returns:
+        Attributions (N, H, W) float32, -1 to 1: at each pixel the mean drop over the windows that cover it. Negative where
+        covering the face makes the class more probable.
+
+    Raises:
+        InputError: If window and stride do not fit the face.
+    """
+    images, classes = torch.as_tensor(images), _checked_classes(explained_class, images)
+    channels, height, width = images.shape[1:]
+    if not 1 <= stride <= window <= min(height, width):
+        bound = f"1 <= stride <= window <= {min(height, width)}"
+        raise InputError(f"occlusion: expected {bound}, got window {window} and stride {stride}")
+    device = _device(module)
+    # Keep: in large batches a CPU runs float32 convolutions twice as fast in this layout; a copy leaves the caller's net alone
+    forward = copy.deepcopy(module).to(memory_format=torch.channels_last)
+    method = Occlusion(lambda faces: forward(faces).softmax(1))
+    cover = torch.as_tensor(baseline, dtype=images.dtype, device=device).reshape(1, -1, 1, 1)
+    settings = {
+        "sliding_window_shapes": (channels, window, window),
+        "strides": (channels, stride, stride),
+        "baselines": cover.expand(1, *images.shape[1:]),
+    }
+    windows = (-(-(height - window) // stride) + 1) * (-(-(width - window) // stride) + 1)
+    pieces = -(-len(images) // batch_size)  # equal pieces, none much smaller than the pass it could fill
+    settings["perturbations_per_eval"] = min(windows, max(1, batch_size * pieces // len(images)))
+    maps = [
+        _occluded(method, faces.to(device), explained_class=chosen.to(device), settings=settings)
+        for faces, chosen in zip(images.tensor_split(pieces), classes.tensor_split(pieces), strict=True)
+    ]
+    return torch.cat(maps).numpy()
+
+
+def grey_baseline(mean: Any, std: Any, *, grey: float = 0.5) -> np.ndarray:
+    """Return cs230's grey, given in image space (0 black to 1 white), as normalised values (C,) float32."""
+    return np.atleast_1d((grey - np.asarray(mean, dtype=np.float32)) / np.asarray(std, dtype=np.float32)).astype(np.float32)
+
+
+def dead_maps(attributions: np.ndarray) -> np.ndarray:
+    """Tell which maps (N, H, W) say nothing because they are zero everywhere.
+
+    Grad-CAM dies where the explained class has only negative evidence: the ReLU leaves nothing.
+
+    Returns:
+        (N,) bool.
+    """
+    return ~np.any(attributions, axis=(1, 2))
+
+
+def resize_maps(attributions: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bring maps (N, H, W) from the net's input size to that of the stored face, averaging where it shrinks.
+
+    Returns:
+        (N, *size) float32; the maps themselves where the size is right already.
+    """
+    if attributions.shape[1:] == tuple(size):
+        return attributions
+    maps = torch.as_tensor(attributions)[:, None]
+    return functional.interpolate(maps, size=size, mode="bilinear", antialias=True)[:, 0].numpy()
+
+
+def scale_to_input(pixels: int, *, face: int, net: int) -> int:
+    """Window or stride, given in pixels of a stored face of side `face`, in pixels of the net's input of side `net`; at least 1.
+
+    >>> scale_to_input(8, face=48, net=192)
+    32
+    """
+    return max(1, round(pixels * net / face))
+
+
+def write_attributions(path: Path, *, face_id: Any, target: Any, explained_class: Any, grad_cam: np.ndarray, occlusion: np.ndarray) -> None:
+    """Write maps as one npz; the same maps give the same bytes.
+
+    Keep: `np.savez` stamps every member with 1980-01-01, not with the time of day; a test holds it to that.
+
+    Args:
+        path: Where to write.
+        face_id: Keys of the faces (N,) str.
+        target: True class per face (N,) int.
+        explained_class: Explained class per face (N,) int.
+        grad_cam: Maps (N, H, W), stored as float16.
+        occlusion: Maps (N, H, W), stored as float16.
+
+    Raises:
+        ValueError: If a value does not fit float16.
+    """
+    maps = {"grad_cam": grad_cam, "occlusion": occlusion}
+    for name, values in maps.items():
+        if not np.abs(values).max() <= np.finfo(np.float16).max:  # also true of NaN
+            raise ValueError(f"Expected {name} values that are finite in float16, got up to {np.abs(values).max()}")
+    ids = np.asarray(face_id, dtype=np.str_)  # fixed width, so that no pickle is needed to read it
+    classes = {"target": np.asarray(target, np.int64), "explained_class": np.asarray(explained_class, np.int64)}
+    np.savez(path, face_id=ids, **classes, **{name: values.astype(np.float16) for name, values in maps.items()})
+
+
+def _upsampled_cam(cam: LayerGradCam, faces: Tensor, *, explained_class: Tensor) -> Tensor:
+    # captum's own defaults are no ReLU and nearest: both are said here, as in the paper
+    maps = cam.attribute(faces, target=explained_class, relu_attributions=True)
+    if maps.ndim != 4:
+        raise InputError(f"grad_cam: expected a layer that puts out maps (N, C, h, w), got {tuple(maps.shape)}")
+    return LayerAttribution.interpolate(maps, tuple(faces.shape[2:]), interpolate_mode="bilinear")[:, 0].detach().float().cpu()
+
+
+def _occluded(method: Occlusion, faces: Tensor, *, explained_class: Tensor, settings: dict[str, Any]) -> Tensor:
+    maps = method.attribute(faces, target=explained_class, **settings)
+    return maps[:, 0].float().cpu()  # all channels are covered together, so they share one map
+
+
+def _checked_classes(explained_class: Any, images: Tensor) -> Tensor:
+    classes = torch.as_tensor(explained_class, dtype=torch.long)
+    if classes.shape != images.shape[:1] or len(images) == 0:
+        shapes = f"{tuple(classes.shape)} for {tuple(images.shape)}"
+        raise ValueError(f"Expected one explained class for each of at least one face, got {shapes}")
+    return classes
+
+
+def _named_layer(module: nn.Module, name: str) -> nn.Module:
+    layers = dict(module.named_modules())
+    if name not in layers:
+        raise InputError(f"grad_cam: no layer is called {name!r}; the last ones are {', '.join(list(layers)[-4:])}")
+    return layers[name]
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next((p.device for p in module.parameters()), torch.device("cpu"))
