@@ -1,0 +1,171 @@
+"""FER2013 (35,887 grey faces of 48 x 48): every form people have it in.
+
+    fer2013.csv          emotion,pixels,Usage            Kaggle's own; rows of PrivateTest may be absent
+    icml_face_data.csv   emotion, Usage, pixels          the same rows, other order, blanks in the header
+    fer2013.tar.gz       holds fer2013/fer2013.csv       read as a stream, never unpacked
+    train/ and test/     <expression>/<image>            one folder per expression, see `face_folders`
+
+Where FER+'s fer2013new.csv lies beside, its votes are joined. Faces come in the order of the file; `face_id` counts its rows
+from 0, so a face has the same id in every form that keeps the order.
+
+References:
+    Goodfellow et al. (2013), Challenges in Representation Learning, arXiv 1307.0414.
+    Barsoum et al. (2016), Crowd-Sourced Label Distribution (FER+), arXiv 1608.01041.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+
+from ferlab.data.archives import open_member
+from ferlab.data.face_folders import read_face_folders
+from ferlab.data.ferplus import join_votes
+from ferlab.data.pixels import name_row, parse_pixels
+from ferlab.expressions import EXPRESSIONS, FER2013_CODES, USAGES
+from ferlab.paths import InputError
+
+SIDE = 48
+COLUMNS = ("emotion", "pixels", "Usage")
+FORMS = ("fer2013.csv", "icml_face_data.csv", "fer2013.tar.gz", "train")  # looked for in this order; all hold the same faces
+VOTES_FILE = "fer2013new.csv"
+BLOCK = 1 << 22  # bytes of csv text at a time: some 500 faces
+
+
+def read(raw: Path, *, votes: bool | None = None) -> tuple[np.ndarray, pd.DataFrame]:
+    """Read FER2013 from a folder or file.
+
+    Args:
+        raw: A folder that holds one of the forms above (or holds it in a folder `fer2013`), or the csv or archive itself.
+        votes: Whether to join FER+'s votes: None, where fer2013new.csv lies beside; True, it must; False, never.
+
+    Returns:
+        Images uint8 (N, 48, 48), and a face table without `split` and `content_hash`. With votes, columns `votes_<expression>`,
+        `votes_contempt`, `votes_unknown`, `votes_not_a_face`.
+
+    Raises:
+        InputError: In one line: the file, the row, the value, what was expected and what to do.
+    """
+    source = find_source(raw)
+    if source.is_dir():
+        images, faces, rows = read_face_folders(source, side=SIDE)
+    else:
+        images, faces = _read_archive(source) if source.name.endswith((".tar.gz", ".tgz")) else _read_file(source)
+        rows = np.arange(len(faces))
+    beside = source / VOTES_FILE if source.is_dir() else source.parent / VOTES_FILE
+    if votes is False or (votes is None and not beside.is_file()):
+        return images, faces
+    return images, join_votes(faces, beside, rows=rows, required=votes is True)
+
+
+def find_source(raw: Path) -> Path:
+    """Return the file, or the folder that holds `train`, that FER2013 is read from.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if raw.is_file():
+        if raw.name.endswith((".csv", ".tar.gz", ".tgz")):
+            return raw
+        raise InputError(f"{raw} is no form of FER2013; expected a .csv, a .tar.gz, or a folder that holds one. See data/raw/README.md.")
+    for folder in (raw, raw / "fer2013"):
+        for form in FORMS:
+            if (folder / form).exists():
+                return folder if form == "train" else folder / form
+    what = "does not exist" if not raw.exists() else "holds no FER2013"
+    forms = "fer2013.csv, icml_face_data.csv, fer2013.tar.gz, or train/ and test/"
+    raise InputError(f"{raw} {what}; expected {forms}. data/raw/README.md says how to get it; the study quick needs no data.")
+
+
+def _read_file(path: Path) -> tuple[np.ndarray, pd.DataFrame]:
+    with path.open("rb") as stream:
+        return _read_csv(stream, where=str(path), source_path=path.name)
+
+
+def _read_archive(path: Path) -> tuple[np.ndarray, pd.DataFrame]:
+    with open_member(path, "fer2013.csv") as stream:
+        return _read_csv(stream, where=f"{path}, fer2013.csv", source_path=path.name)
+
+
+def _read_csv(stream: BinaryIO, *, where: str, source_path: str) -> tuple[np.ndarray, pd.DataFrame]:
+    names, padded = _read_header(stream, where)
+    images, codes, usages, row = [], [], [], 1
+    for batch in _batches(stream, names, where):
+        codes.append(_find(batch["emotion"], [str(code) for code in FER2013_CODES], where=where, column="emotion", first_row=row))
+        usages.append(_find(batch["Usage"], list(USAGES), where=where, column="Usage", first_row=row))
+        texts = pc.ascii_ltrim_whitespace(_text(batch["pixels"])) if padded else batch["pixels"]
+        images.append(parse_pixels(texts, per_face=SIDE * SIDE, where=where, first_row=row))
+        row += len(batch)
+    if row == 1:
+        raise InputError(f"{where} has a header and no rows; expected one row per face. Get the file again.")
+    faces = pd.DataFrame(
+        {
+            "face_id": [f"fer2013/{number:07d}" for number in range(row - 1)],
+            "source": "fer2013",
+            "source_path": source_path,
+            "usage": np.array(USAGES)[np.concatenate(usages)],
+            "target": np.array([EXPRESSIONS.index(name) for name in FER2013_CODES.values()])[np.concatenate(codes)],
+        }
+    )
+    return np.concatenate(images).reshape(-1, SIDE, SIDE), faces
+
+
+def _read_header(stream: BinaryIO, where: str) -> tuple[list[str], bool]:
+    """Return the columns' names without blanks, and whether they had some."""
+    line = stream.readline(1 << 12)
+    if not line.strip():
+        raise InputError(f"{where} is empty; expected a header {','.join(COLUMNS)} and one row per face. Get the file again.")
+    header = line.decode("utf-8-sig", errors="backslashreplace").rstrip("\r\n")
+    written = [name.strip('"') for name in header.split(",")]
+    names = [name.strip() for name in written]
+    if sorted(names) != sorted(COLUMNS):
+        raise InputError(f"{where} has the columns {header[:80]!r}; expected {', '.join(COLUMNS)}, in any order. Give Kaggle's own file.")
+    return names, names != written
+
+
+def _batches(stream: BinaryIO, names: list[str], where: str) -> Iterator[pa.RecordBatch]:
+    wrong: list[pacsv.InvalidRow] = []
+
+    def note(row: pacsv.InvalidRow) -> str:
+        wrong.append(row)
+        return "error"
+
+    try:
+        yield from pacsv.open_csv(
+            stream,
+            read_options=pacsv.ReadOptions(column_names=names, block_size=BLOCK, use_threads=False),
+            parse_options=pacsv.ParseOptions(invalid_row_handler=note),
+            convert_options=pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.binary()), strings_can_be_null=False),
+        )
+    except pa.ArrowInvalid as error:
+        if wrong:
+            # Keep: pyarrow counts the header's line, although we read it; `number` is None where it cannot tell.
+            place = where if wrong[0].number is None else name_row(where, wrong[0].number)
+            found = f"{wrong[0].actual_columns} columns in {wrong[0].text[:40]!r}"
+            raise InputError(f"{place}: {found}; expected {len(names)}. The file is cut or changed: get it again.") from None
+        if "Empty CSV file" in str(error):
+            return
+        raise InputError(f"{where} cannot be read as csv ({str(error).splitlines()[0][:120]}). Get the file again.") from None
+
+
+def _find(values: pa.Array, known: list[str], *, where: str, column: str, first_row: int) -> np.ndarray:
+    """Return the place of every value in `known`."""
+    places = pc.index_in(pc.ascii_trim_whitespace(_text(values)), value_set=pa.array(known, pa.large_string()))
+    if places.null_count:
+        row = places.is_null().to_pylist().index(True)
+        value = values[row].as_py().decode("utf-8", errors="backslashreplace")
+        place = name_row(where, first_row + row)
+        raise InputError(f"{place}: {column} is {value[:40]!r}; expected one of {', '.join(known)}. Mend or remove the row.")
+    return places.to_numpy()
+
+
+def _text(values: pa.Array) -> pa.Array:
+    # Keep: bytes that are no text must end as an error about their row, not about the encoding of the file.
+    return pc.cast(values, pa.large_binary()).view(pa.large_string())
