@@ -1,0 +1,160 @@
+"""The whole pipeline as a user runs it: `dvc repro` in fresh clones, on tiny control faces and on a few hundred real faces where they are at hand."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared" / "data" / "fer2013.parquet"
+TINY = """
+prepare:
+  control:
+    dataset: control
+    raw: data/raw/README.md
+    options: {faces: 280, subjects: 28, size: 48, seed: 0, twins: 0.05}
+    val_fraction: 0.2
+    test_fraction: 0.25
+    seed: 0
+train: {epochs: 2, batch_size: 64}
+runs:
+  tiny: {family: cs230, model: five_layer, data: control, seed: 0, group: tiny}
+evaluate: {bootstrap: 100}
+explain: {faces_per_class: 2}
+deploy: {repeats: 10}
+"""
+pytestmark = pytest.mark.slow
+
+
+def make_clone(folder: Path) -> Path:
+    """A fresh clone of the working tree: what git tracks or would track, committed."""
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    for name in filter(None, listed):
+        if (ROOT / name).is_file() and name != "dvc.lock":
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    (folder / "conf" / "study" / "tiny.yaml").write_text(TINY)
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
+    subprocess.run([*git, "init", "-q", "-b", "main"], cwd=folder, check=True)
+    call(folder, "ferlab.cli", "study", "tiny")
+    subprocess.run(["git", "config", "user.name", "test"], cwd=folder, check=True)
+    subprocess.run(["git", "config", "user.email", "test@example.org"], cwd=folder, check=True)
+    subprocess.run([*git, "add", "-A"], cwd=folder, check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "A clone"], cwd=folder, check=True)
+    return folder
+
+
+def call(clone: Path, module: str, *arguments: str, expect: int = 0) -> str:
+    """Run `python -m module` in a clone the way an active environment does; return what it printed."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("FERLAB_")}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    environment["PYTHONPATH"] = str(clone / "src")
+    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=clone, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == expect, f"{arguments}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout + done.stderr
+
+
+def locked(clone: Path) -> dict:
+    """dvc.lock without deploy, whose latencies move, and report, which is made of it."""
+    stages = yaml.safe_load((clone / "dvc.lock").read_text())["stages"]
+    return {name: body for name, body in stages.items() if not name.startswith(("deploy", "report"))}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory) -> Path:
+    folder = make_clone(tmp_path_factory.mktemp("first") / "clone")
+    call(folder, "dvc", "repro")
+    subprocess.run(["git", "add", "-A"], cwd=folder, check=True)
+    subprocess.run(["git", "commit", "-q", "-m", "Results"], cwd=folder, check=True)
+    return folder
+
+
+def test_the_pipeline_ends_with_a_report_page_per_stage_set_and_run(clone):
+    site = clone / "reports" / "site"
+    pages = {path.stem for path in site.rglob("*.html")}
+    assert {"index", "01_prepare-control", "02_audit-control", "07_compare"} <= pages
+    assert {f"{stem}-tiny" for stem in ("03_train", "04_evaluate", "05_explain", "06_analyze_errors", "08_deploy")} <= pages
+    metrics = json.loads((clone / "reports" / "metrics" / "evaluate" / "tiny.json").read_text())
+    assert {"val", "test", "test_clean"} <= set(metrics)
+    assert metrics["provenance"]["study"] == "tiny"
+
+
+def test_nothing_to_do_says_so_and_leaves_the_tree_clean(clone):
+    assert "up to date" in call(clone, "dvc", "repro")
+    assert not subprocess.run(["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_second_clone_at_another_path_ends_with_the_same_lock(clone, tmp_path):
+    second = make_clone(tmp_path / "a longer path" / "second")
+    call(second, "dvc", "repro", "compare")
+    ours, theirs = locked(clone), locked(second)
+    assert {name for name in ours if ours[name] != theirs.get(name)} == set()
+
+
+def test_a_new_model_is_a_file_and_a_line_and_leaves_trained_runs_alone(clone):
+    registry = clone / "src" / "ferlab" / "models" / "registry.py"
+    before = registry.read_text()
+    mine = clone / "src" / "ferlab" / "models" / "mine.py"
+    mine.write_text('"""A model of mine."""\n')
+    registry.write_text(before.replace("MODELS: dict", "# a line more\nMODELS: dict", 1))
+    assert registry.read_text() != before
+    try:
+        assert "up to date" in call(clone, "dvc", "status")
+    finally:
+        registry.write_text(before)
+        mine.unlink()
+
+
+def test_experiments_that_differ_in_one_param_are_both_listed_with_their_numbers(clone):
+    call(clone, "dvc", "exp", "run", "-n", "single-view", "-S", "evaluate.flip=false")
+    table = list(csv.DictReader(io.StringIO(call(clone, "dvc", "exp", "show", "--csv"))))
+    rows = {row["Experiment"] or row["rev"]: row for row in table}
+    summary = json.loads((clone / "reports" / "summary" / "tiny.json").read_text())
+    column = next(name for name in table[0] if name.endswith("test.accuracy"))
+    assert float(rows["single-view"][column]) == pytest.approx(summary["test"]["accuracy"])
+    assert rows["single-view"]["evaluate.flip"] != rows["main"]["evaluate.flip"]
+    assert "evaluate" in call(clone, "dvc", "params", "diff")
+    assert "test.accuracy" in call(clone, "dvc", "metrics", "diff", "--all")
+    assert "flip: false" in (clone / "params.yaml").read_text()
+    call(clone, "dvc", "plots", "show")
+    call(clone, "dvc", "exp", "run", "--temp", "-n", "elsewhere", "-S", "evaluate.bootstrap=101")
+    assert "elsewhere" in call(clone, "dvc", "exp", "list", "--all-commits")
+
+
+def rows_of_fer2013(training: int, public: int) -> str:
+    """A few hundred real rows as Kaggle's csv."""
+    import pyarrow.parquet as pq
+    from PIL import Image
+
+    lines = ["emotion,pixels,Usage"]
+    table = pq.read_table(SHARED).to_pandas()
+    for usage, number in (("Training", training), ("PublicTest", public)):
+        for _, row in table[table["Usage"] == usage].head(number).iterrows():
+            pixels = np.asarray(Image.open(io.BytesIO(row["image"])).convert("L")).ravel()
+            lines.append(f"{row['emotion']},{' '.join(map(str, pixels))},{usage}")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.skipif(not SHARED.is_file(), reason="real FER2013 is not redistributed with the project; put its rows beside the clone to run this")
+def test_real_fer2013_runs_through_the_cs230_study(tmp_path):
+    clone = make_clone(tmp_path / "real")
+    (clone / "data" / "raw" / "fer2013.csv").write_text(rows_of_fer2013(600, 150))
+    call(clone, "ferlab.cli", "study", "cs230")
+    text = (clone / "params.yaml").read_text().replace("epochs: 36", "epochs: 1").replace("bootstrap: 2000", "bootstrap: 100")
+    (clone / "params.yaml").write_text(text.replace("faces_per_class: 24", "faces_per_class: 2").replace("repeats: 200", "repeats: 10"))
+    call(clone, "dvc", "repro")
+    metrics = json.loads((clone / "reports" / "metrics" / "evaluate" / "five_layer.json").read_text())
+    assert metrics["n"]["test"] == 150
+    page = (clone / "reports" / "site" / "04_evaluate-five_layer.html")
+    page = page if page.is_file() else next((clone / "reports" / "site").rglob("04_evaluate-five_layer.html"))
+    assert "PublicTest" in page.read_text()

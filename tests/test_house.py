@@ -1,0 +1,151 @@
+"""The house rules that a reader relies on, checked on the files themselves."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ferlab import notebooks
+from ferlab.fingerprint import import_closure
+from ferlab.params import load_params
+from ferlab.paths import NOTEBOOKS, OUTPUTS, RUN_STAGES, SET_STAGES
+from ferlab.pipeline import INPUTS
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "ferlab"
+FLOORS = {
+    **dict.fromkeys(("expressions", "params", "paths"), 0),
+    **dict.fromkeys(("data", "control", "models"), 1),
+    **dict.fromkeys(("training", "evaluation", "explanation", "deployment"), 2),
+    "error_analysis": 3,
+    "reporting": 4,
+    **dict.fromkeys(("fingerprint", "progress", "notebooks", "pipeline", "cli"), 5),
+}
+PIPELINE_NOTEBOOKS = sorted((ROOT / "notebooks").glob("0[1-8]_*.ipynb"))
+ALL_NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(SOURCE).with_suffix("").parts[0]
+
+
+def imported_rooms(path: Path) -> set[str]:
+    modules = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules += [node.module] if node.module != "ferlab" else [f"ferlab.{alias.name}" for alias in node.names]
+    return {module.split(".")[1] for module in modules if module.startswith("ferlab.")}
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCE.rglob("*.py") if p.name != "__init__.py" or p.parent != SOURCE], ids=lambda p: room(p) + "/" + p.stem)
+def test_imports_only_go_down(path):
+    own = room(path)
+    below = {other for other in imported_rooms(path) if other != own}
+    if own in ("pipeline", "cli"):
+        assert below <= {"params", "paths", "fingerprint", "progress"}
+    else:
+        assert all(FLOORS[other] < FLOORS[own] for other in below if FLOORS[own] > 0), below
+
+
+def stages() -> dict:
+    return yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def template_name(stage: str) -> str:
+    return "" if stage == "compare" else "${key}"
+
+
+@pytest.mark.parametrize("stage", NOTEBOOKS)
+def test_dvc_yaml_names_the_outputs_of_paths(stage):
+    body = stages()[stage].get("do", stages()[stage])
+    listed = [next(iter(out)) if isinstance(out, dict) else out for kind in ("outs", "metrics", "plots") for out in body.get(kind, [])]
+    name = template_name(stage)
+    notebook = f"reports/notebooks/{NOTEBOOKS[stage]}-{name}.ipynb" if name else f"reports/notebooks/{NOTEBOOKS[stage]}.ipynb"
+    assert sorted(listed) == sorted([*(template.format(name=name) for template in OUTPUTS[stage].values()), notebook])
+    options = [next(iter(out.values())) for kind in ("outs", "metrics", "plots") for out in body.get(kind, []) if isinstance(out, dict)]
+    assert len(options) == len(listed)
+    assert all(option["persist"] for option in options), "DVC would delete the last good output before the stage starts"
+
+
+@pytest.mark.parametrize("stage", NOTEBOOKS)
+def test_dvc_yaml_depends_on_the_code_file_by_file(stage):
+    body = stages()[stage].get("do", stages()[stage])
+    code = {p.relative_to(ROOT).as_posix() for p in import_closure(ROOT / "notebooks" / f"{NOTEBOOKS[stage]}.ipynb")}
+    listed = {dep for dep in body["deps"] if dep.startswith(("src/", "notebooks/"))}
+    if stage in RUN_STAGES and "src/ferlab/models/create.py" in code:
+        code.add("src/ferlab/models/${item.family}.py")
+    if stage == "prepare":  # its readers are named by string in data/readers.py
+        code |= {p.relative_to(ROOT).as_posix() for p in import_closure(SOURCE / "data" / "fer2013.py")}
+        code |= {p.relative_to(ROOT).as_posix() for p in import_closure(SOURCE / "control" / "source.py")}
+    assert listed == code, f"missing {sorted(code - listed)}, too many {sorted(listed - code)}"
+
+
+@pytest.mark.parametrize("stage", NOTEBOOKS)
+def test_dvc_yaml_depends_on_what_the_runner_hashes(stage):
+    body = stages()[stage].get("do", stages()[stage])
+    listed = {dep for dep in body["deps"] if not dep.startswith(("src/", "notebooks/"))}
+    if stage == "prepare":
+        assert listed == {"${item.raw}"}
+    elif stage == "compare":  # a folder: the runs are enumerated from params, and DVC wires every run's stage to it
+        assert listed == {str(Path(OUTPUTS[s][what].format(name="x")).parent) for s, what in INPUTS[stage]}
+    else:
+        key = {True: "${key}", False: "${item.data}"}
+        assert listed == {OUTPUTS[s][what].format(name=key[s in RUN_STAGES or stage in SET_STAGES]) for s, what in INPUTS[stage]}
+
+
+def test_environment_files_hold_one_list():
+    project = (ROOT / "pyproject.toml").read_text()
+    listed = dict(re.findall(r'^    "([\w.-]+)==([\w.+-]+)",$', project, flags=re.MULTILINE))
+    lock = dict(line.split("==") for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line)
+    assert len(listed) > 20
+    assert {name: lock.get(name) for name in listed} == listed
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert environment[-1] == {"pip": ["-r requirements.lock", "-e ."]}
+    assert "python=3.11" in environment
+
+
+def test_the_installed_versions_are_the_pinned_ones():
+    from importlib.metadata import version
+
+    project = (ROOT / "pyproject.toml").read_text()
+    listed = dict(re.findall(r'^    "([\w.-]+)==([\w.+-]+)",$', project, flags=re.MULTILINE))
+    assert {name: version(name).split("+")[0] for name in listed} == listed
+
+
+@pytest.mark.parametrize("path", ALL_NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_are_stored_without_outputs(path):
+    assert path.read_text() == notebooks.stored_text(json.loads(path.read_text()))
+
+
+@pytest.mark.parametrize("path", PIPELINE_NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_tell_a_story(path):
+    cells = json.loads(path.read_text())["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    prose = [cell for cell in cells if cell["cell_type"] == "markdown"]
+    assert "".join(cells[0]["source"]).startswith("# ")
+    assert [cell["metadata"].get("tags") for cell in cells].count(["parameters"]) == 1
+    assert len(prose) >= 0.8 * len(code)
+    for cell in code:
+        source = "".join(cell["source"])
+        tree = ast.parse(source)
+        banned = (ast.FunctionDef, ast.ClassDef, ast.For, ast.While, ast.Try, ast.Lambda)
+        assert not [node for node in ast.walk(tree) if isinstance(node, banned)], source
+        assert "parameters" in cell["metadata"].get("tags", []) or len([ln for ln in source.splitlines() if ln.strip()]) <= 14, source
+
+
+@pytest.mark.parametrize("path", [p for p in ROOT.rglob("*") if p.suffix in (".py", ".ipynb", ".md", ".yaml", ".yml", ".toml", ".lock") and p.is_file()
+                                  and not {".venv", ".git", ".dvc", "data", "models", "site", "notebooks_", "_failed"} & set(p.relative_to(ROOT).parts)
+                                  and "reports/notebooks" not in p.as_posix()], ids=lambda p: p.name)  # fmt: skip
+def test_no_file_names_a_path_of_somebodys_machine(path):
+    assert not re.search(r"(?<![\w.])/(root|work|home)/\w", path.read_text().replace("/(root|work|home)/", ""))
+
+
+def test_the_committed_params_load():
+    assert load_params(ROOT / "params.yaml").study == "quick"

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from ferlab.progress import follow, progress_line
+
+
+def test_a_line_says_what_is_done_and_how_much_is_left():
+    line = progress_line("train five_layer", {"done": 7, "total": 14, "note": "epoch 7 of 14"}, 12.0)
+    assert line == "train five_layer  [##########..........]  50%  about 12 s left  epoch 7 of 14"
+
+
+def test_a_line_without_a_total_does_not_divide_by_zero():
+    assert "just started" in progress_line("train x", {}, 3.0)
+
+
+def test_more_done_than_planned_stays_at_all():
+    assert "100%" in progress_line("train x", {"done": 9, "total": 3}, 3.0)
+
+
+def test_a_stage_is_announced_and_its_end_said(tmp_path, capsys):
+    with follow(tmp_path / "none.jsonl", title="prepare control"):
+        pass
+    assert capsys.readouterr().out.splitlines()[-1].startswith("prepare control: done in ")
