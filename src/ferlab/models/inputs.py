@@ -27,7 +27,7 @@ def prepare_images(images: np.ndarray | Tensor, *, size: int, channels: int) -> 
     Raises:
         ValueError: If the shape or dtype is another.
     """
-    faces = torch.from_numpy(np.ascontiguousarray(images)) if isinstance(images, np.ndarray) else images
+    faces = torch.from_numpy(np.array(images)) if isinstance(images, np.ndarray) else images
     if faces.dtype != torch.uint8 or faces.ndim not in (3, 4) or (faces.ndim == 4 and faces.shape[3] != 3):
         raise ValueError(f"Expected uint8 faces (N, H, W) or (N, H, W, 3), got {faces.dtype} {tuple(faces.shape)}")
     planes = faces.unsqueeze(1) if faces.ndim == 3 else faces.permute(0, 3, 1, 2)  # (N, C, H, W)

@@ -1,0 +1,128 @@
+"""Augmentation of a batch of faces, on the device they lie on, seeded per (seed, epoch, face).
+
+Every face's draws for an epoch are made at once, in the order of the split, from a generator of (seed, epoch): what happens to a face depends neither on
+the batch it falls in nor on what a killed run had drawn before. Flip, rotation, zoom and shift are one affine resampling, pixels outside taken from the border.
+
+References:
+    Khanzada, Bai & Celepcikay (2020), arXiv 2004.11823: flip, +-10 degrees, zoom and shifts of +-10 %, by Keras's ImageDataGenerator, whose conventions
+    are kept (the two axes zoom apart, the shift is a share of the side, the border is repeated).
+    Zhong, Zheng, Kang, Li & Yang (2017), Random Erasing Data Augmentation, arXiv 1708.04896.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# What the generators of one epoch are for; a number each, so that they differ.
+PURPOSES = {"order": 0, "augmentation": 1, "dropout": 2}
+# One column of draws each, always drawn, so that switching one on leaves the others as they were.
+COLUMNS = ("flip", "rotation", "zoom_x", "zoom_y", "shift_x", "shift_y", "brightness", "contrast", "erase", "area", "aspect", "centre_x", "centre_y")
+ERASED_AREA = (0.02, 0.25)  # share of the face, as DAN's public training code has it
+ERASED_ASPECT = (0.3, 3.3)  # height by width
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far faces are changed; zeros and False change nothing.
+
+    Attributes:
+        flip: Whether half of the faces are mirrored.
+        rotation: Degrees, either way.
+        zoom: Share of the size, either way, each axis apart.
+        shift: Share of the side, either way, each axis apart.
+        brightness: Added, share of the full scale, either way.
+        contrast: Factor about the face's own mean, 1 +- this.
+        erasing: Probability that a rectangle is filled with the face's own mean.
+    """
+
+    flip: bool = False
+    rotation: float = 0.0
+    zoom: float = 0.0
+    shift: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    erasing: float = 0.0
+
+
+def epoch_seed(seed: int, epoch: int, purpose: str) -> int:
+    """Return the seed of one generator: well mixed, so that neighbouring seeds and epochs share nothing.
+
+    Args:
+        seed: The run's seed, 0 or more.
+        epoch: From 0.
+        purpose: "order", "augmentation" or "dropout".
+    """
+    return int(np.random.SeedSequence([seed, epoch, PURPOSES[purpose]]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def draw_epoch(count: int, *, seed: int, epoch: int) -> Tensor:
+    """Return the draws of an epoch, float32 (count, 13) uniform in [0, 1), one row per face of the split, one column per name in COLUMNS."""
+    generator = torch.Generator().manual_seed(epoch_seed(seed, epoch, "augmentation"))
+    return torch.rand((count, len(COLUMNS)), generator=generator)
+
+
+def augment(images: Tensor, draws: Tensor, changes: Augmentation) -> Tensor:
+    """Return changed faces.
+
+    Args:
+        images: float32 (N, C, S, S) in [0, 1].
+        draws: float32 (N, 13) in [0, 1), rows of `draw_epoch`, on the same device.
+        changes: How far they are changed.
+
+    Returns:
+        float32 (N, C, S, S) in [0, 1].
+    """
+    if changes.rotation or changes.zoom or changes.shift:
+        images = _resample(images, affine_of(draws, changes))
+    elif changes.flip:
+        images = torch.where((draws[:, 0] < 0.5).view(-1, 1, 1, 1), images.flip(3), images)
+    if changes.brightness or changes.contrast:
+        images = _relight(images, draws, changes)
+    if changes.erasing:
+        images = _erase(images, draws, changes.erasing)
+    return images
+
+
+def affine_of(draws: Tensor, changes: Augmentation) -> Tensor:
+    """Return float32 (N, 2, 3): for each face, where in [-1, 1] x [-1, 1] of the input each point of the output is taken from."""
+    either_way = 2 * draws - 1  # [-1, 1)
+    angle = either_way[:, 1] * math.radians(changes.rotation)
+    zoom = 1 + either_way[:, 2:4] * changes.zoom  # (N, 2): x, y
+    shift = either_way[:, 4:6] * changes.shift * 2  # the side is 2 in these coordinates
+    if changes.flip:
+        mirrored = torch.where(draws[:, 0] < 0.5, -1.0, 1.0)
+        zoom = torch.stack([zoom[:, 0] * mirrored, zoom[:, 1]], dim=1)
+    cos, sin = angle.cos(), angle.sin()
+    turn = torch.stack([torch.stack([cos, -sin], dim=1), torch.stack([sin, cos], dim=1)], dim=1)  # (N, 2, 2)
+    return torch.cat([turn * zoom.unsqueeze(1), turn @ shift.unsqueeze(2)], dim=2)  # (N, 2, 3)
+
+
+def _resample(images: Tensor, affine: Tensor) -> Tensor:
+    grid = F.affine_grid(affine, list(images.shape), align_corners=False)  # (N, S, S, 2)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _relight(images: Tensor, draws: Tensor, changes: Augmentation) -> Tensor:
+    either_way = (2 * draws - 1).view(len(draws), -1, 1, 1, 1)
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    brighter, steeper = either_way[:, 6] * changes.brightness, 1 + either_way[:, 7] * changes.contrast
+    return ((images - mean) * steeper + mean + brighter).clamp(0, 1)
+
+
+def _erase(images: Tensor, draws: Tensor, probability: float) -> Tensor:
+    """Fill one rectangle per chosen face; its centre lies anywhere, so its part outside the face is lost."""
+    size = images.shape[-1]
+    area = (ERASED_AREA[0] + draws[:, 9] * (ERASED_AREA[1] - ERASED_AREA[0])) * size**2
+    aspect = torch.exp(math.log(ERASED_ASPECT[0]) + draws[:, 10] * math.log(ERASED_ASPECT[1] / ERASED_ASPECT[0]))
+    height, width = (area * aspect).sqrt(), (area / aspect).sqrt()
+    pixel = torch.arange(size, device=images.device) + 0.5
+    rows = (pixel - draws[:, 12:13] * size).abs() < height.unsqueeze(1) / 2  # (N, S)
+    columns = (pixel - draws[:, 11:12] * size).abs() < width.unsqueeze(1) / 2
+    erased = rows.unsqueeze(2) & columns.unsqueeze(1) & (draws[:, 8] < probability).view(-1, 1, 1)  # (N, S, S)
+    return torch.where(erased.unsqueeze(1), images.mean(dim=(1, 2, 3), keepdim=True), images)
