@@ -38,7 +38,7 @@ def test_template_is_its_own_mirror_image_and_runs_from_brows_to_mouth() -> None
 
 @pytest.mark.parametrize(
     "placed",
-    [Registration(), Registration(2 / 48, 0.0, 1.1, 0.9), Registration(-1 / 48, 0.0, 0.85, 0.8), Registration(0.0, -3 / 48, 1.0, 1.05)],
+    [Registration(), Registration(2 / 48, 0.0, 1.1, 0.9), Registration(-1 / 48, 0.0, 0.85, 0.8), Registration(1 / 48, -1 / 48, 1.0, 1.05)],
 )
 def test_registration_finds_a_moved_drawing_again(placed: Registration) -> None:
     found = register_template(100 + 50 * regions._drawn_face((48, 48), placed))

@@ -78,7 +78,7 @@ def register_template(mean_face: np.ndarray) -> Registration:
 
     Both the mean face and a drawing of the template (bright face, dark eyes, brows, nostrils and mouth) lose their slow changes
     of brightness; the placement with the highest correlation inside the face wins. Height and width are searched first, then the
-    shift to the side, because faces are cropped about their middle; then both once more.
+    shift to the side, because faces are cropped about their middle.
 
     Args:
         mean_face: (H, W), any numeric type.
@@ -90,12 +90,9 @@ def register_template(mean_face: np.ndarray) -> Registration:
     detail = _detail(np.asarray(mean_face, dtype=np.float64))[inside]
     if np.ptp(detail) < 1e-9:  # a flat picture correlates with nothing
         return Registration(correlation=0.0)
-    best = Registration()
-    for _ in range(2):
-        upright = product(SHIFTS_Y.tolist(), SCALES.tolist(), SCALES.tolist())
-        moved = [replace(best, shift_y=y, scale_y=tall, scale_x=wide) for y, tall, wide in upright]
-        best = _scored(moved, detail, inside)[0]
-        best = _scored([replace(best, shift_x=x) for x in SHIFTS_X.tolist()], detail, inside)[0]
+    upright = product(SHIFTS_Y.tolist(), SCALES.tolist(), SCALES.tolist())
+    best = _scored([Registration(shift_y=y, scale_y=tall, scale_x=wide) for y, tall, wide in upright], detail, inside)[0]
+    best = _scored([replace(best, shift_x=x) for x in SHIFTS_X.tolist()], detail, inside)[0]
     return replace(best, found=True) if best.correlation >= LEAST_CORRELATION else Registration(correlation=best.correlation)
 
 
