@@ -1,0 +1,100 @@
+"""What papers state, read from `conf/published/*.yaml`: each row with its paper, set, split, number of faces and where it comes from.
+
+A published accuracy without its split and its n cannot be set beside ours, so both are asked for; n may be null where nobody says. Intervals
+are Wilson's, computed here: papers rarely state one. Rows with `model` name a net of our registry: theirs and ours can stand in one line.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from ferlab.evaluation.intervals import wilson
+from ferlab.paths import ROOT, InputError
+
+FOLDER = ROOT / "conf" / "published"
+
+
+class PublishedRow(BaseModel):
+    """One stated result. Shares are fractions of 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    system: str
+    model: str | None = None  # the net's name in our registry, where we have it
+    dataset: str  # fer2013, affectnet, ckplus, ...
+    split: str  # as its authors name it
+    expressions: int = Field(ge=2)
+    n: int | None = Field(ge=1)  # faces scored; null where nobody says
+    accuracy: float = Field(ge=0, le=1)
+    margin: float | None = None  # stated by the paper itself, as 65 +- 5 %
+    macro_f1: float | None = Field(None, ge=0, le=1)
+    weighted_f1: float | None = Field(None, ge=0, le=1)
+    loss: float | None = Field(None, ge=0)
+    depth: str | None = None  # as stated
+    parameters: str | None = None  # as stated
+    kind: Literal["net", "ensemble", "human", "live"] = "net"
+    selected_on: Literal["val", "test", "unknown"] = "unknown"  # which faces chose the reported epoch or members
+    extra_data: str | None = None  # pretraining or faces beyond the set's own
+    note: str
+
+
+class PublishedPaper(BaseModel):
+    """The stated results of one paper, or of several that serve as anchors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    paper: str  # a study's name, or "anchors"
+    title: str
+    rows: tuple[PublishedRow, ...] = Field(min_length=1)
+
+
+def read_published(folder: Path = FOLDER) -> pd.DataFrame:
+    """Return all published rows: the fields of PublishedRow, `paper`, `title`, `ci_low`, `ci_high`.
+
+    The bounds are Wilson's where n is known, the paper's own margin where it states one, NaN otherwise.
+
+    Raises:
+        InputError: No files, broken YAML, or a row that lacks its split, n or note, in one line that names file and field.
+    """
+    files = sorted(folder.glob("*.yaml"))
+    if not files:
+        raise InputError(f"{folder.name}: no published rows; expected conf/published/<paper>.yaml (restore them with git)")
+    rows = []
+    for path in files:
+        paper = read_paper(path)
+        rows += [{"paper": paper.paper, "title": paper.title, **row.model_dump(), **_bounds(row)} for row in paper.rows]
+    return pd.DataFrame(rows)
+
+
+def read_paper(path: Path) -> PublishedPaper:
+    """Read and check one file of published rows; see `read_published` for what raises."""
+    try:
+        return PublishedPaper.model_validate(YAML(typ="safe").load(path))
+    except YAMLError as error:
+        raise InputError(f"{path.name}: not YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as errors:
+        error = errors.errors()[0]
+        where = ".".join(str(part) for part in error["loc"])
+        needed = "every row needs system, dataset, split, expressions, n, accuracy and note"
+        raise InputError(f"{path.name}: {where}: {error['msg'].lower()}; {needed}") from None
+
+
+def rows_for(published: pd.DataFrame, *, dataset: str, papers: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Return the rows stated for one dataset, human level included, those of some papers and the anchors only (none named: of all)."""
+    rows = published[published["dataset"] == dataset]
+    if papers:
+        rows = rows[rows["paper"].isin((*papers, "anchors"))]
+    return rows.reset_index(drop=True)
+
+
+def _bounds(row: PublishedRow) -> dict[str, float]:
+    if row.margin is not None:
+        return {"ci_low": row.accuracy - row.margin, "ci_high": row.accuracy + row.margin}
+    low, high = wilson(round(row.accuracy * row.n), row.n) if row.n else (float("nan"), float("nan"))
+    return {"ci_low": low, "ci_high": high}

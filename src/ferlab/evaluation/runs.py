@@ -1,0 +1,122 @@
+"""All runs at once: their predictions and metrics read together, one table of runs, one ensemble and one family of tests per set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from ferlab.evaluation.comparison import compare_pairs, soft_vote
+from ferlab.evaluation.intervals import RESAMPLES, metric_intervals
+from ferlab.evaluation.predictions import expressions_of, faces_in, probs_of, read_predictions
+from ferlab.evaluation.weighted_metrics import named_per_class, point_metrics, weighted_metrics
+from ferlab.paths import InputError, artefact
+
+ENSEMBLE = "ensemble"
+
+
+def read_runs(names: Iterable[str]) -> tuple[dict[str, pd.DataFrame], dict[str, dict[str, Any]]]:
+    """Return the predictions and the metrics of runs, each keyed by run.
+
+    Raises:
+        InputError: If a run has not been evaluated.
+    """
+    names = list(names)
+    predictions = {name: read_predictions(artefact("evaluate", "predictions", name)) for name in names}
+    metrics = {}
+    for name in names:
+        path = artefact("evaluate", "metrics", name)
+        if not path.is_file():
+            raise InputError(f"{path.parent.name}/{path.name}: not found; run the evaluate stage of run {name!r} first")
+        metrics[name] = json.loads(path.read_text())
+    return predictions, metrics
+
+
+def table_of_runs(runs: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Return one row per run, in the order of `runs`.
+
+    Args:
+        runs: Per run `data`, `group`, `seed`, `model`, as in params.
+        metrics: Per run what evaluate wrote.
+
+    Returns:
+        `run, set, group, seed, model`, and per split val, test, test_clean `<split>.<key>` for accuracy, its bounds, balanced accuracy,
+        macro F1, NLL and ECE; NaN where a run has no such split.
+    """
+    keys = ("accuracy", "accuracy_ci_low", "accuracy_ci_high", "balanced_accuracy", "macro_f1", "macro_f1_ci_low", "macro_f1_ci_high", "nll", "ece")
+    rows = []
+    for name, run in runs.items():
+        row = {"run": name, "set": run["data"], "group": run["group"], "seed": run["seed"], "model": run["model"]}
+        for split in ("val", "test", "test_clean"):
+            scores = metrics[name].get(split) or {}
+            row |= {f"{split}.{key}": scores.get(key, float("nan")) for key in keys}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def runs_by_set(runs: Mapping[str, Mapping[str, Any]], chosen: Sequence[str] = ()) -> dict[str, list[str]]:
+    """Return the runs of each set, in order; only the chosen ones, or all where none is chosen."""
+    sets: dict[str, list[str]] = {}
+    for name, run in runs.items():
+        if not chosen or name in chosen:
+            sets.setdefault(run["data"], []).append(name)
+    return sets
+
+
+def vote_per_set(predictions: Mapping[str, pd.DataFrame], members: Mapping[str, Sequence[str]]) -> dict[str, pd.DataFrame]:
+    """Return the soft-vote ensemble (equal weights) of each set that has two members or more."""
+    return {name: soft_vote({run: predictions[run] for run in runs}) for name, runs in members.items() if len(runs) > 1}
+
+
+def score_ensembles(ensembles: Mapping[str, pd.DataFrame], *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Return per set the metrics of its ensemble on val and test, with 95 % bounds; keys as evaluate's."""
+    return {
+        name: {split: _score(faces_in(table, split), resamples=resamples, seed=seed) for split in ("val", "test")}
+        for name, table in ensembles.items()
+    }
+
+
+def compare_within_sets(
+    predictions: Mapping[str, pd.DataFrame], sets: Mapping[str, Sequence[str]], *, split: str = "test"
+) -> pd.DataFrame:
+    """Return the paired tests of all runs of each set (`set` first, then the columns of `compare_pairs`); Holm over the pairs of a set."""
+    tables = [compare_pairs({run: predictions[run] for run in runs}, split).assign(set=name) for name, runs in sets.items()]
+    return _set_first(tables)
+
+
+def compare_ensembles(
+    ensembles: Mapping[str, pd.DataFrame], predictions: Mapping[str, pd.DataFrame], members: Mapping[str, Sequence[str]], *, split: str = "test"
+) -> pd.DataFrame:
+    """Return the paired tests of each set's ensemble against each of its members; Holm over the members."""
+    tables = []
+    for name, table in ensembles.items():
+        all_tables = {ENSEMBLE: table} | {run: predictions[run] for run in members[name]}
+        tables.append(compare_pairs(all_tables, split, pairs=[(ENSEMBLE, run) for run in members[name]]).assign(set=name))
+    return _set_first(tables)
+
+
+def pairs_by_name(pairs: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return `{run_a: {run_b: {difference, ...}}}`, for the metrics file (DVC drops lists)."""
+    nested: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in pairs.to_dict("records"):
+        kept = {key: value for key, value in row.items() if key not in ("run_a", "run_b")}
+        nested.setdefault(row["run_a"], {})[row["run_b"]] = kept
+    return nested
+
+
+def _score(rows: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, Any]:
+    targets, probs, expressions = rows["target"].to_numpy(), probs_of(rows), expressions_of(rows)
+    bounds = metric_intervals(targets, probs, expressions=expressions, resamples=resamples, seed=seed)
+    named = named_per_class(weighted_metrics(targets, probs), expressions)
+    per_class = {name: {**named[name], **bounds["per_class"][name]} for name in expressions}
+    return {**point_metrics(targets, probs), **bounds, "per_class": per_class, "n": len(rows)}
+
+
+def _set_first(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    if not tables:
+        return compare_pairs({}).assign(set=pd.Series(dtype="str"))
+    filled = [table for table in tables if len(table)] or tables[:1]
+    table = pd.concat(filled, ignore_index=True)
+    return table[["set", *[c for c in table.columns if c != "set"]]]

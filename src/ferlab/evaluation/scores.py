@@ -1,0 +1,96 @@
+"""What `reports/metrics/evaluate/<run>.json` says: metrics and bounds of val, test and clean test, and the short summary that DVC lists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ferlab.evaluation.calibration import brier, calibration_error, ece_if_calibrated, reliability_bins
+from ferlab.evaluation.clean_test import compare_twins, mark_twins
+from ferlab.evaluation.intervals import RESAMPLES, cluster_intervals, metric_intervals, wilson
+from ferlab.evaluation.metrics import compute_metrics
+from ferlab.evaluation.predictions import expressions_of, faces_in, probs_of
+
+SUMMARY = ("accuracy", "accuracy_ci_low", "accuracy_ci_high", "balanced_accuracy", "macro_f1", "nll", "ece")
+
+
+def score_run(predictions: pd.DataFrame, twins: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
+    """Return everything a run's metrics file says of its predictions.
+
+    Args:
+        predictions: Predictions on val and test.
+        twins: The set's twins table.
+        resamples: Bootstrap resamples.
+        seed: Of the bootstrap.
+
+    Returns:
+        `val`, `test`, `test_clean` (each as `score_split` gives it), `twins` (as `compare_twins`) and `n` (faces of each). `test_clean`
+        is None where every test face has a twin.
+    """
+    marked = mark_twins(predictions, twins)
+    splits = {
+        "val": faces_in(predictions, "val"),
+        "test": marked.drop(columns="twin"),
+        "test_clean": marked[~marked["twin"]].drop(columns="twin"),
+    }
+    scores = {name: score_split(rows, resamples=resamples, seed=seed) if len(rows) else None for name, rows in splits.items()}
+    return {**scores, "twins": compare_twins(marked), "n": {name: len(rows) for name, rows in splits.items()}}
+
+
+def score_split(rows: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
+    """Return the metrics of the faces of one split with their 95 % bounds, `<key>` beside `<key>_ci_low` and `<key>_ci_high`.
+
+    Returns:
+        The keys of `ferlab.evaluation.metrics`, `ece_equal_mass`, `ece_if_calibrated` (`_high`) and `brier`, flat; `per_class: {expression: {...}}`.
+    """
+    targets, probs, expressions = rows["target"].to_numpy(), probs_of(rows), expressions_of(rows)
+    metrics = compute_metrics(targets, probs, expressions=expressions)
+    bounds = metric_intervals(targets, probs, expressions=expressions, resamples=resamples, seed=seed)
+    per_class = {name: {**metrics["per_class"][name], **bounds["per_class"][name]} for name in expressions}
+    chance = ece_if_calibrated(probs, seed=seed)
+    more = {
+        "ece_equal_mass": calibration_error(reliability_bins(targets, probs, equal_mass=True)),
+        "ece_if_calibrated": chance["mean"],
+        "ece_if_calibrated_high": chance["high"],
+        "brier": brier(targets, probs),
+    }
+    return {**metrics, **bounds, **more, "per_class": per_class}
+
+
+def score_view(rows: pd.DataFrame, probs: np.ndarray) -> dict[str, float]:
+    """Return accuracy with Wilson's bounds and NLL of another view of the same faces (single, where the table holds flip averages).
+
+    Args:
+        rows: Predictions rows (for the targets).
+        probs: (N, K) of the other view.
+    """
+    targets = rows["target"].to_numpy()
+    metrics = compute_metrics(targets, probs, expressions=expressions_of(rows))
+    low, high = wilson(int((probs.argmax(axis=1) == targets).sum()), len(targets))
+    kept = {key: metrics[key] for key in ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")}
+    return {**kept, "accuracy_ci_low": low, "accuracy_ci_high": high}
+
+
+def score_subjects(rows: pd.DataFrame, faces: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, float] | None:
+    """Return the bounds that follow from redrawing whole subjects, or None where the faces name fewer than two.
+
+    Args:
+        rows: Predictions rows of one split.
+        faces: The set's face table, with or without `subject`.
+        resamples: Bootstrap resamples.
+        seed: Of the bootstrap.
+    """
+    if "subject" not in faces:
+        return None
+    subjects = faces.set_index("face_id")["subject"].reindex(rows["face_id"])
+    if subjects.isna().any() or subjects.nunique() < 2:
+        return None
+    return cluster_intervals(rows["target"].to_numpy(), probs_of(rows), subjects.to_numpy(), resamples=resamples, seed=seed)
+
+
+def summarise(scores: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Return the few numbers that `dvc metrics show` and `dvc exp show` list."""
+    return {split: {key: scores[split][key] for key in SUMMARY} for split in ("val", "test", "test_clean") if scores[split]}

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ferlab.evaluation.published import read_paper, read_published, rows_for
+from ferlab.models import MODELS
+from ferlab.paths import InputError
+
+FOLDER = Path(__file__).parents[2] / "conf" / "published"
+ROW = "{system: A, dataset: fer2013, split: PrivateTest, expressions: 7, n: 3589, accuracy: 0.7, note: x}"
+
+
+def test_every_row_names_its_split_and_where_it_comes_from():
+    rows = read_published(FOLDER)
+    assert {"fers", "cs230", "cs231a", "resemotenet", "fersys", "anchors"} == set(rows["paper"])
+    assert (rows["split"].str.len() > 2).all()
+    assert (rows["note"].str.len() > 6).all()
+    assert not rows.duplicated(["paper", "system", "dataset", "split", "expressions"]).any()
+
+
+@pytest.mark.parametrize(
+    ("paper", "system", "accuracy"),
+    [
+        ("fers", "AlexNet variant 9-7-5-3-3", 0.5509),
+        ("cs230", "Five-layer model", 0.663),
+        ("cs230", "Ensemble of seven", 0.758),
+        ("cs231a", "LeNet, no contempt", 0.986),
+        ("resemotenet", "ResEmoteNet", 0.619),
+        ("fersys", "DeepFace", 0.82),
+    ],
+)
+def test_headline_numbers_are_those_of_the_papers(paper, system, accuracy):
+    rows = read_published(FOLDER)
+    assert rows[(rows["paper"] == paper) & (rows["system"] == system)]["accuracy"].tolist() == [accuracy]
+
+
+def test_intervals_are_wilsons_or_the_papers_own_margin():
+    rows = read_published(FOLDER).set_index("system")
+    assert rows.loc["Final model, webcam", "ci_low"] == pytest.approx(0.4231, abs=1e-4)  # 28 of 50
+    assert tuple(rows.loc["Human level", ["ci_low", "ci_high"]]) == pytest.approx((0.6, 0.7))
+    unknown = rows[rows["n"].isna() & rows["margin"].isna()]
+    assert unknown["ci_low"].isna().all()
+
+
+def test_a_row_whose_net_we_have_names_it_as_the_registry_does():
+    named = read_published(FOLDER)["model"].dropna()
+    assert {"five_layer"} <= set(named) & set(MODELS)
+
+
+def test_rows_of_other_sets_and_papers_are_left_out():
+    rows = rows_for(read_published(FOLDER), dataset="fer2013", papers=("cs230",))
+    assert set(rows["paper"]) == {"cs230", "anchors"}
+    assert set(rows["dataset"]) == {"fer2013"}
+    assert rows_for(read_published(FOLDER), dataset="control").empty
+
+
+def test_a_row_without_split_or_with_an_unknown_key_is_named(tmp_path):
+    path = tmp_path / "one.yaml"
+    path.write_text(f"paper: p\ntitle: t\nrows:\n  - {ROW.replace('split: PrivateTest, ', '')}\n")
+    with pytest.raises(InputError, match=r"one.yaml: rows.0.split: field required"):
+        read_paper(path)
+    path.write_text(f"paper: p\ntitle: t\nrows:\n  - {ROW.replace('note: x', 'note: x, acuracy: 1')}\n")
+    with pytest.raises(InputError, match=r"rows.0.acuracy"):
+        read_paper(path)
+    path.write_text(f"paper: p\ntitle: t\nrows:\n  - {ROW.replace('0.7', '70')}\n")
+    with pytest.raises(InputError, match=r"rows.0.accuracy"):
+        read_paper(path)
+    path.write_text("paper: [")
+    with pytest.raises(InputError, match="not YAML"):
+        read_paper(path)
+
+
+def test_an_empty_folder_is_told(tmp_path):
+    with pytest.raises(InputError, match="restore them with git"):
+        read_published(tmp_path)

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ferlab.evaluation import runs as runs_module
+from ferlab.evaluation.predictions import predictions_table
+from ferlab.evaluation.runs import (
+    compare_ensembles,
+    compare_within_sets,
+    pairs_by_name,
+    read_runs,
+    runs_by_set,
+    score_ensembles,
+    table_of_runs,
+    vote_per_set,
+)
+from ferlab.paths import InputError
+
+NAMES = ("angry", "happy", "sad")
+RUNS = {
+    "a0": {"data": "x", "group": "a", "seed": 0, "model": "m"},
+    "a1": {"data": "x", "group": "a", "seed": 1, "model": "m"},
+    "b": {"data": "y", "group": "b", "seed": 0, "model": "m"},
+}
+
+
+def table(seed: int, source: str) -> pd.DataFrame:
+    targets = np.random.default_rng(9).integers(0, 3, 80)
+    logits = np.random.default_rng(seed).normal(size=(80, 3))
+    logits[np.arange(80), targets] += 1
+    probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return predictions_table([f"{source}/{i}" for i in range(80)], ["val"] * 40 + ["test"] * 40, targets, probs=probs, expressions=NAMES)
+
+
+PREDICTIONS = {"a0": table(0, "x"), "a1": table(1, "x"), "b": table(2, "y")}
+
+
+def test_runs_of_different_sets_are_never_paired():
+    sets = runs_by_set(RUNS)
+    assert sets == {"x": ["a0", "a1"], "y": ["b"]}
+    pairs = compare_within_sets(PREDICTIONS, sets)
+    assert pairs[["set", "run_a", "run_b"]].values.tolist() == [["x", "a0", "a1"]]
+    assert set(pairs_by_name(pairs)["a0"]["a1"]) >= {"difference", "p_exact", "p_holm", "n"}
+
+
+def test_sets_of_one_run_make_no_pairs_and_no_ensemble():
+    assert compare_within_sets(PREDICTIONS, {"y": ["b"]}).empty
+    assert compare_within_sets({}, {}).empty
+    assert vote_per_set(PREDICTIONS, {"y": ["b"]}) == {}
+
+
+def test_an_ensemble_is_scored_and_set_against_each_member():
+    members = runs_by_set(RUNS, chosen=["a0", "a1"])
+    ensembles = vote_per_set(PREDICTIONS, members)
+    scores = score_ensembles(ensembles, resamples=100)
+    assert set(scores) == {"x"}
+    assert scores["x"]["test"]["accuracy_ci_low"] <= scores["x"]["test"]["accuracy"]
+    assert scores["x"]["test"]["n"] == 40
+    pairs = compare_ensembles(ensembles, PREDICTIONS, members)
+    assert pairs[["run_a", "run_b"]].values.tolist() == [["ensemble", "a0"], ["ensemble", "a1"]]
+
+
+def test_the_table_of_runs_keeps_their_order_and_marks_what_is_missing():
+    scores = {"accuracy": 0.5, "accuracy_ci_low": 0.4, "accuracy_ci_high": 0.6}
+    rows = table_of_runs(RUNS, {name: {"val": scores, "test": scores, "test_clean": None} for name in RUNS})
+    assert rows["run"].tolist() == ["a0", "a1", "b"]
+    assert rows["val.accuracy"].tolist() == [0.5] * 3
+    assert rows["test_clean.accuracy"].isna().all()
+
+
+def test_a_run_that_was_not_evaluated_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs_module, "artefact", lambda stage, what, name: tmp_path / f"{name}.{what}")
+    with pytest.raises(InputError, match="run the evaluate stage"):
+        read_runs(["a0"])
+
+
+def test_comparing_runs_needs_no_torch():
+    rooms = ", ".join(f"ferlab.evaluation.{name}" for name in ("runs", "published", "ledger", "clean_test", "calibration"))
+    code = f"import sys, {rooms}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ferlab.evaluation.scoring import predict_probs, predict_views
+from ferlab.paths import InputError
+
+
+class LeftRight(nn.Module):
+    """Logits: mean of the left half, mean of the right half; so a mirror image swaps them."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        half = images.shape[-1] // 2
+        return torch.stack([images[..., :half].mean(dim=(1, 2, 3)), images[..., half:].mean(dim=(1, 2, 3))], dim=1) * 10
+
+
+@dataclass(frozen=True)
+class TinyModel:
+    module: nn.Module
+    expressions: tuple[str, ...] = ("left", "right")
+
+    def normalise(self, images: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(np.array(images), dtype=torch.float32)[:, None] / 255
+
+
+def faces(n: int = 7) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (n, 6, 6), dtype=np.uint8)
+
+
+def test_probabilities_are_the_softmax_of_the_logits():
+    images = faces()
+    left, right = images[..., :3].mean(axis=(1, 2)) / 255, images[..., 3:].mean(axis=(1, 2)) / 255
+    expected = 1 / (1 + np.exp(10 * (right - left)))
+    probs = predict_probs(TinyModel(LeftRight()), images)
+    assert probs.dtype == np.float32
+    np.testing.assert_allclose(probs[:, 0], expected, atol=1e-6)
+    np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-6)
+
+
+def test_flip_averages_a_face_and_its_mirror_image():
+    # This net swaps its answer for a mirror image, so the average cannot decide.
+    np.testing.assert_allclose(predict_probs(TinyModel(LeftRight()), faces(), flip=True), 0.5, atol=1e-6)
+    views = predict_views(TinyModel(LeftRight()), faces())
+    np.testing.assert_array_equal(views["single"], predict_probs(TinyModel(LeftRight()), faces()))
+
+
+def test_the_batch_size_does_not_matter():
+    np.testing.assert_allclose(
+        predict_probs(TinyModel(LeftRight()), faces(), batch_size=2), predict_probs(TinyModel(LeftRight()), faces()), atol=1e-6
+    )
+
+
+def test_dropout_is_off_even_if_the_net_comes_in_training_mode():
+    model = TinyModel(nn.Sequential(LeftRight(), nn.Dropout(0.9)).train())
+    np.testing.assert_array_equal(predict_probs(model, faces()), predict_probs(model, faces()))
+
+
+def test_a_net_that_answers_nan_is_told():
+    class Broken(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.full((len(images), 2), float("nan"))
+
+    with pytest.raises(InputError, match="no finite probabilities for face 0"):
+        predict_probs(TinyModel(Broken()), faces())
+
+
+def test_images_that_are_no_faces_are_told():
+    with pytest.raises(InputError, match="uint8"):
+        predict_probs(TinyModel(LeftRight()), faces().astype(np.float32))
+
+
+def test_no_faces_give_no_rows():
+    assert predict_probs(TinyModel(LeftRight()), faces(0)).shape == (0, 2)
