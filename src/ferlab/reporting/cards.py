@@ -1,0 +1,197 @@
+"""The pages of the site that no notebook writes: the overview, and a card per set and per run. Markdown from metrics, no files read.
+
+Every number comes from a metrics file; what a file does not hold is shown as a dash, never made up.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ferlab.params import Params, Prepare
+
+CONTROL_TITLE = "Control faces: drawn, not photographed; numbers say nothing about real faces"
+CONTROL_TEXT = "They are drawn from facial action units, so the truth is known: they check the methods, not the state of the art."
+SPLIT_NAMES = {"val": "val", "test": "test", "test_clean": "test, no twins"}
+HEADLINES = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "macro_f1": "Macro F1",
+    "ece": "ECE",
+}
+STAGE_WORDS = {
+    "prepare": ("Prepare", "the faces and how they are split"),
+    "audit": ("Audit", "twins, leaks and label conflicts"),
+    "train": ("Train", "how the net was fitted"),
+    "evaluate": ("Evaluate", "how good, how sure"),
+    "explain": ("Explain", "where the net looks"),
+    "analyze_errors": ("Analyze errors", "what it gets wrong"),
+    "compare": ("Compare", "all runs side by side"),
+    "deploy": ("Deploy", "export, parity and speed"),
+}
+DASH = "–"
+
+
+def is_control(prepare: Prepare) -> bool:
+    """Whether the faces of a set are drawn."""
+    return prepare.dataset == "control"
+
+
+def banner(prepare: Prepare, metrics: Mapping[str, Any]) -> str:
+    """Return the box that stands on every page of a set and its runs: drawn faces, or a split that is not the official one; else ''."""
+    if is_control(prepare):
+        return admonition(CONTROL_TITLE, CONTROL_TEXT, kind="warning")
+    if prepare.dataset == "fer2013" and not _has_private_test(metrics):
+        return admonition("Not the official test", split_rule(prepare, metrics), kind="warning")
+    return ""
+
+
+def split_rule(prepare: Prepare, metrics: Mapping[str, Any]) -> str:
+    """Say how a set is split, in a sentence; the prepare stage's own `split_rule` comes first."""
+    if metrics.get("split_rule"):
+        return _sentence(str(metrics["split_rule"]))
+    share = f"{100 * prepare.val_fraction:.0f} % selects, {100 * prepare.test_fraction:.0f} % tests"
+    if is_control(prepare):
+        return f"By subject: no subject stands in two splits ({share})."
+    if prepare.dataset == "fer2013" and _has_private_test(metrics):
+        return "Official: Training fits, PublicTest selects, PrivateTest is scored once."
+    if prepare.dataset == "fer2013":
+        return (
+            f"PrivateTest is absent: {100 * prepare.val_fraction:.0f} % of Training selects, stratified and grouped by identical pixels, and"
+            " PublicTest tests. Published numbers are on PrivateTest and are not the same measurement."
+        )
+    return f"As its prepare page says ({share})."
+
+
+def results_table(params: Params, evaluations: Mapping[str, Mapping[str, Any]], *, link: str = "runs/{run}/evaluate.ipynb") -> str:
+    """Return the headline table: a row per run and split, estimates with their 95 % intervals.
+
+    Args:
+        params: Names the runs, in order.
+        evaluations: Per run, its evaluate metrics `{split: {key: value}}`; {} where it has none.
+        link: Where a run's name leads.
+    """
+    rows = []
+    for run, settings in params.runs.items():
+        kind = "drawn faces" if is_control(params.prepare[settings.data]) else "photographs"
+        values = evaluations.get(run, {})
+        name = f"[{run}]({link.format(run=run)})" if values else run
+        first = f"{name} {_aside(f'{settings.data}: {kind}')}"
+        for split in [s for s in SPLIT_NAMES if s in values]:
+            rows.append(
+                [
+                    first,
+                    f'<span class="keep">{SPLIT_NAMES[split]}</span>',
+                    _count(values[split]),
+                    *(interval(values[split], key) for key in HEADLINES),
+                ]
+            )
+            first = ""
+        if first:
+            rows.append([first, *[DASH] * (2 + len(HEADLINES))])
+    return table(["Run", "Split", "Faces", *HEADLINES.values()], rows, right=range(2, 7))
+
+
+def interval(values: Mapping[str, Any], key: str) -> str:
+    """Write an estimate with its 95 % interval below it; a dash where there is none."""
+    value, low, high = (values.get(name) for name in (key, f"{key}_ci_low", f"{key}_ci_high"))
+    if value is None:
+        return DASH
+    bounds = _aside(f"{100 * low:.1f} to {100 * high:.1f}") if low is not None and high is not None else ""
+    return f"**{100 * value:.1f} %** {bounds}".strip()
+
+
+def scorings_table(scorings: Sequence[Mapping[str, str]], *, study: str, runs: Iterable[str]) -> str:
+    """Return how often the test split of each run of this study was scored.
+
+    Args:
+        scorings: Rows of the ledger (study, run, set, params_hash, ...), one per scoring.
+        study: Rows of other studies are left out.
+        runs: The runs to list, in order.
+    """
+    rows = []
+    for run in runs:
+        own = [row for row in scorings if row.get("study") == study and row.get("run") == run]
+        rows.append([run, str(len(own)), str(len({row.get("params_hash") for row in own}))])
+    return table(["Run", "Times the test split was scored", "Different parameters"], rows, right=(1, 2))
+
+
+def provenance_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the fingerprints of each result: parameters, data and code.
+
+    Args:
+        metrics: Per page title, a stage's metrics with their `provenance`.
+    """
+    rows = []
+    for title, values in metrics.items():
+        mark = values.get("provenance", {})
+        rows.append([title, *(f"`{mark[key]}`" if mark.get(key) else DASH for key in ("params", "data", "code"))])
+    return table(["Result", "Parameters", "Data", "Code"], rows)
+
+
+def close(stage: str, *, section: Mapping[str, Any], metrics: Mapping[str, Any], notebook: str) -> str:
+    """Return the end of a stage's page: its notebook, fingerprints and, folded, the parameters it saw."""
+    mark = metrics.get("provenance", {})
+    rows = [["Notebook", f"`{notebook}`"]]
+    rows += [
+        [word, f"`{mark[key]}`"] for key, word in (("study", "Study"), ("params", "Parameters"), ("data", "Data"), ("code", "Code")) if mark.get(key)
+    ]
+    shown = html.escape(json.dumps(section, indent=2, ensure_ascii=False))
+    folded = f'<details class="plain"><summary>Parameters that {stage} saw</summary><pre>{shown}</pre></details>'
+    return "\n\n".join(["## Where this comes from", table(["What", "Which"], rows), _raw(folded)])
+
+
+def stage_list(stages: Mapping[str, bool]) -> str:
+    """Return links to the stage pages of a set or run; a stage that has not run is named, not linked."""
+    lines = []
+    for stage, exists in stages.items():
+        title, what = STAGE_WORDS[stage]
+        lines.append(f"- [{title}]({stage}.ipynb): {what}" if exists else f"- {title}: not run yet")
+    return "\n".join(lines)
+
+
+def toctree(entries: Mapping[str, str], *, caption: str = "") -> str:
+    """Return a hidden toctree of title to document name."""
+    head = ["```{toctree}", ":hidden:"] + ([f":caption: {caption}"] if caption else [])
+    return "\n".join([*head, "", *(f"{title} <{page}>" for title, page in entries.items()), "```"])
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> str:
+    """Return a Markdown table; `right` names the columns that are aligned right."""
+    rule = ["---:" if column in set(right) else "---" for column in range(len(head))]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in [head, rule, *rows])
+
+
+def admonition(title: str, text: str, *, kind: str = "note") -> str:
+    """Return a titled box."""
+    return f":::{{admonition}} {title}\n:class: {kind}\n\n{text}\n:::"
+
+
+def figure(path: str, *, alt: str, caption: str, target: str) -> str:
+    """Return a figure that leads to the page it is from."""
+    return f":::{{figure}} {path}\n:alt: {alt}\n:target: {target}\n\n{caption}\n:::"
+
+
+def _aside(text: str) -> str:
+    return f'<span class="aside">{html.escape(text)}</span>'
+
+
+def _raw(code: str) -> str:
+    return f"```{{raw}} html\n{code}\n```"
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
+
+
+def _count(values: Mapping[str, Any]) -> str:
+    counts = [entry.get("support") for entry in values.get("per_class", {}).values()]
+    total = values.get("n", sum(counts) if counts and None not in counts else None)
+    return DASH if total is None else f"{int(total):,}".replace(",", "\u202f")
+
+
+def _has_private_test(metrics: Mapping[str, Any]) -> bool:
+    """Whether the set holds PrivateTest, by the prepare stage's counts per usage."""
+    return bool(metrics.get("usages", {}).get("PrivateTest"))
