@@ -1,8 +1,8 @@
 """How a notebook lies on disk: no outputs, no counts, nothing that changes when nobody edits.
 
-A pipeline stage depends on the bytes of its notebook, so running and saving it in JupyterLab must leave those bytes as they were, and an
-edit must change them. Owns that form and the hook that JupyterLab calls before it saves (`conf/jupyter/jupyter_server_config.py`).
-Does not run notebooks (`ferlab.pipeline` does) nor show them (`ferlab.reporting`).
+A pipeline stage depends on the bytes of its notebook, so running and saving it in JupyterLab must leave those bytes as they
+were, and an edit must change them. Owns that form and the hook that JupyterLab calls before it saves
+(`conf/jupyter/jupyter_server_config.py`). Does not run notebooks (`ferlab.pipeline` does) nor show them (`ferlab.reporting`).
 
     python -m ferlab.notebooks notebooks/*.ipynb          rewrite these files in stored form
     python -m ferlab.notebooks --check notebooks/*.ipynb  name those that are not, and exit 1
@@ -92,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise InputError(f"{file}: expected a notebook of format 4, got {error}") from error
         if stored != text:
             changed += 1
-            print(f"{file}: {'not in stored form' if options.check else 'rewritten'}")  # noqa: T201
+            print(f"{file}: {'not in stored form' if options.check else 'rewritten'}")
             if not options.check:
                 file.write_text(stored, encoding="utf-8")
     return 1 if options.check and changed else 0
