@@ -1,11 +1,13 @@
 """Augmentation of a batch of faces, on the device they lie on, seeded per (seed, epoch, face).
 
-Every face's draws for an epoch are made at once, in the order of the split, from a generator of (seed, epoch): what happens to a face depends neither on
-the batch it falls in nor on what a killed run had drawn before. Flip, rotation, zoom and shift are one affine resampling, pixels outside taken from the border.
+Every face's draws for an epoch are made at once, in the order of the split, from a generator of (seed, epoch): what happens to a
+face depends neither on the batch it falls in nor on what a killed run had drawn before. Flip, rotation, zoom and shift are one
+affine resampling, pixels outside taken from the border.
 
 References:
-    Khanzada, Bai & Celepcikay (2020), arXiv 2004.11823: flip, +-10 degrees, zoom and shifts of +-10 %, by Keras's ImageDataGenerator, whose conventions
-    are kept (the two axes zoom apart, the shift is a share of the side, the border is repeated).
+    Khanzada, Bai & Celepcikay (2020), arXiv 2004.11823: flip, +-10 degrees, zoom and shifts of +-10 %, by Keras's
+    ImageDataGenerator, whose conventions are kept (the two axes zoom apart, the shift is a share of the side, the border is
+    repeated).
     Zhong, Zheng, Kang, Li & Yang (2017), Random Erasing Data Augmentation, arXiv 1708.04896.
 """
 

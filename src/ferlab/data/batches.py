@@ -1,7 +1,8 @@
 """Batches of a set's faces for training: gathered from one tensor in memory, prepared and augmented as a batch, with no worker processes.
 
-Two CPU cores cannot feed a net with per-image transforms, and a GPU less so; a set of FER2013's size is 83 MB and stays on the device. The order of an epoch
-depends on (seed, epoch) alone. How a face becomes a net's input is the net's affair: it comes in as two functions.
+Two CPU cores cannot feed a net with per-image transforms, and a GPU less so; a set of FER2013's size is 83 MB and stays on the
+device. The order of an epoch depends on (seed, epoch) alone. How a face becomes a net's input is the net's affair: it comes in as
+two functions.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ Prepare = Callable[[Tensor], Tensor]  # uint8 (N, H, W[, 3]) -> float32 (N, C, S
 class FaceBatches:
     """The batches of one split, one pass per epoch.
 
-    With a seed, an epoch is a permutation of the faces drawn from (seed, epoch) and the faces are augmented; without one, they come in store order as they are.
+    With a seed, an epoch is a permutation of the faces drawn from (seed, epoch) and the faces are augmented; without one, they
+    come in store order as they are.
     """
 
     def __init__(

@@ -46,7 +46,8 @@ def model_card(name: str, *, family: str | None = None) -> dict[str, Any]:
 
     Args:
         name: A key of MODELS.
-        family: What a run calls the net's family; None leaves it unchecked. It names the file whose change makes the run stale, so a wrong one is refused.
+        family: What a run calls the net's family; None leaves it unchecked. It names the file whose change makes the run stale,
+            so a wrong one is refused.
 
     Raises:
         InputError: An unknown name, with its nearest neighbour, or a family that is not the card's.

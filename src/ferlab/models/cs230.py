@@ -1,6 +1,7 @@
 """The small nets of cs230: the five-layer net and two readings of the baseline, all from random weights on 48x48 grey faces.
 
-Owns these three builders; the transfer nets of the same paper live in files of their own. Outputs are logits; Keras's softmax is left to the loss.
+Owns these three builders; the transfer nets of the same paper live in files of their own. Outputs are logits; Keras's softmax is
+left to the loss.
 
 | net | paper: depth, parameters, accuracy | here: trainable (with running statistics) |
 |---|---|---|
@@ -8,12 +9,12 @@ Owns these three builders; the transfer nets of the same paper live in files of 
 | baseline, the authors' notebook | - | 2,434,921 (2,437,355) |
 | baseline_text, fc_units=8192 | -, 37.8M, 64.0 % | 37,842,599 (37,842,855) |
 
-Faithful to Keras 2: Glorot uniform weights, zero biases, batch normalisation with epsilon 1e-3 and momentum .99 after the ReLU, 'same' padding
-that puts the odd pixel of an even kernel on the right and below.
+Faithful to Keras 2: Glorot uniform weights, zero biases, batch normalisation with epsilon 1e-3 and momentum .99 after the ReLU,
+'same' padding that puts the odd pixel of an even kernel on the right and below.
 
 References:
-    Khanzada, Bai & Celepcikay (2020), Facial Expression Recognition with Deep Learning, arXiv 2004.11823; its code and the five-layer net it ships
-    (webapp/public/jsmodel/model.json) at github.com/amilkh/cs230-fer.
+    Khanzada, Bai & Celepcikay (2020), Facial Expression Recognition with Deep Learning, arXiv 2004.11823; its code and the
+    five-layer net it ships (webapp/public/jsmodel/model.json) at github.com/amilkh/cs230-fer.
     Kim, Roh, Dong & Lee (2016), Hierarchical committee of deep convolutional neural networks: where the five-layer net comes from.
 """
 

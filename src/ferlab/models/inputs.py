@@ -1,6 +1,7 @@
 """From stored faces to what a net takes: size, channels, scale. The store keeps the face as prepared; each net's card names the rest.
 
-Two steps, so that augmentation can sit between them: `prepare_images` to [0, 1], then `standardise` by the training split's statistics.
+Two steps, so that augmentation can sit between them: `prepare_images` to [0, 1], then `standardise` by the training split's
+statistics.
 """
 
 from __future__ import annotations

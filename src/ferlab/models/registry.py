@@ -1,11 +1,13 @@
 """Every net the workspace knows, in one dict that a reader can see whole: how to build it, and its card.
 
-A net is added by writing its builder in a file of its family and one entry here. `build` is "module:builder" below `ferlab.models`; the
-module is imported only when the net is asked for, so a new file leaves the others, and every run already trained, alone.
+A net is added by writing its builder in a file of its family and one entry here. `build` is "module:builder" below
+`ferlab.models`; the module is imported only when the net is asked for, so a new file leaves the others, and every run already
+trained, alone.
 
-Keys of a card: `family` (the module, and `runs.<run>.family`), `paper`, `title`, `depth` (layers with weights), `parameters` (trainable, counted,
-at the paper's classes, channels and default options), `stated` (what the paper says of them), `input_size`, `channels`, `num_classes`,
-`target_layer` (dotted name of the last convolution's activation, for Grad-CAM), `options` (name -> default), `notes` (what the paper leaves open).
+Keys of a card: `family` (the module, and `runs.<run>.family`), `paper`, `title`, `depth` (layers with weights), `parameters`
+(trainable, counted, at the paper's classes, channels and default options), `stated` (what the paper says of them), `input_size`,
+`channels`, `num_classes`, `target_layer` (dotted name of the last convolution's activation, for Grad-CAM), `options` (name ->
+default), `notes` (what the paper leaves open).
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ MODELS: dict[str, dict[str, Any]] = {
         "num_classes": 7,
         "target_layer": "relu3",
         "options": {"pool": "2x2", "dropout": 0.3},
-        "notes": "The text pools 3x3 with stride 2, the net its authors shipped pools 2x2; both give 2.4M parameters (3x3 only with 'same' padding). "
-        "The text has batch normalisation at every layer, the shipped net only after the convolutions.",
+        "notes": "The text pools 3x3 with stride 2, the net its authors shipped pools 2x2; both give 2.4M parameters (3x3 only with "
+        "'same' padding). The text has batch normalisation at every layer, the shipped net only after the convolutions.",
     },
     "baseline": {
         "build": "cs230:baseline",
@@ -42,7 +44,8 @@ MODELS: dict[str, dict[str, Any]] = {
         "num_classes": 7,
         "target_layer": "relu4",
         "options": {"dropout": 0.3},
-        "notes": "Not the net of the text: convolutions of 32, 32, 64, 64 with three pools make 2.43M parameters, not 37.8M; see baseline_text.",
+        "notes": "Not the net of the text: convolutions of 32, 32, 64, 64 with three pools make 2.43M parameters, not 37.8M; see "
+        "baseline_text.",
     },
     "baseline_text": {
         "build": "cs230:baseline_text",
@@ -57,7 +60,8 @@ MODELS: dict[str, dict[str, Any]] = {
         "num_classes": 7,
         "target_layer": "relu4",
         "options": {"fc_units": 8192, "dropout": 0.5},
-        "notes": "The text gives neither the width of the hidden layer nor the place of the two pools; 8192 units behind 32x12x12 is the choice that meets 37.8M.",
+        "notes": "The text gives neither the width of the hidden layer nor the place of the two pools; 8192 units behind 32x12x12 "
+        "is the choice that meets 37.8M.",
     },
     "resemotenet_cnn": {
         "build": "resemotenet:resemotenet_cnn",
@@ -72,6 +76,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "num_classes": 7,
         "target_layer": "stage3.relu2",
         "options": {"fc_dropout": 0.5},
-        "notes": "Dropout is given only as '.25 to .45' over the stages (here .25, .35, .45); the rate before the last layer is not given (here .5).",
+        "notes": "Dropout is given only as '.25 to .45' over the stages (here .25, .35, .45); the rate before the last layer is not "
+        "given (here .5).",
     },
 }

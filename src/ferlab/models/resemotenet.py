@@ -4,12 +4,13 @@
 |---|---|---|
 | resemotenet_cnn | depth 8, parameters not stated, 62.6 % | 1,180,103 (1,182,151) |
 
-Three stages of two 3x3 convolutions (64, 128, 256 channels), each with batch normalisation and ReLU, a 2x2 pool and dropout that grows from .25 to .45;
-global average pooling; a hidden layer of 128 with batch normalisation; the classes. 341 million multiply-adds a face: heavy on a CPU.
+Three stages of two 3x3 convolutions (64, 128, 256 channels), each with batch normalisation and ReLU, a 2x2 pool and dropout that
+grows from .25 to .45; global average pooling; a hidden layer of 128 with batch normalisation; the classes. 341 million
+multiply-adds a face: heavy on a CPU.
 
 References:
-    Roy, Kathania, Sharma, Dey & Ansari (2024), ResEmoteNet: Bridging Accuracy and Loss Reduction in Facial Emotion Recognition, arXiv 2409.10545:
-    the net this CNN is compared with.
+    Roy, Kathania, Sharma, Dey & Ansari (2024), ResEmoteNet: Bridging Accuracy and Loss Reduction in Facial Emotion Recognition,
+    arXiv 2409.10545: the net this CNN is compared with.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Weights that can be handed on: one safetensors file with everything needed to score a face, and nothing that runs code when opened.
 
-The metadata is one JSON string under one key: several keys come out of safetensors in random order, and equal nets must give equal bytes.
+The metadata is one JSON string under one key: several keys come out of safetensors in random order, and equal nets must give
+equal bytes.
 """
 
 from __future__ import annotations
@@ -90,12 +91,13 @@ def load_model(path: Path) -> LoadedModel:
     """Read a net written by `save_model`, in eval mode on the CPU.
 
     Raises:
-        InputError: A file that is missing, truncated, of another program, of an unknown net, that does not fit the net it names, or holds a NaN.
+        InputError: A file that is missing, truncated, of another program, of an unknown net, that does not fit the net it names,
+            or holds a NaN.
     """
     tensors, card = _read(Path(path))
     known = _registered(path, card)
     try:
-        with torch.random.fork_rng(devices=[]):  # fresh weights are drawn and thrown away; the caller's generator stays where it was
+        with torch.random.fork_rng(devices=[]):  # fresh weights are drawn and thrown away: the caller's generator stays as it was
             module = create_model(card["name"], len(card["expressions"]), card["channels"], **card["options"])
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
@@ -149,6 +151,7 @@ def _check_fit(path: Path, expected: dict[str, Tensor], tensors: dict[str, Tenso
         if key not in expected:
             raise InputError(f"{path}: tensor {key!r} is not one of the net's; the file is of another net or another version of it")
         if tensors[key].shape != expected[key].shape:
-            raise InputError(f"{path}: tensor {key!r} has shape {tuple(tensors[key].shape)}, the net and its classes need {tuple(expected[key].shape)}")
+            found, needed = tuple(tensors[key].shape), tuple(expected[key].shape)
+            raise InputError(f"{path}: tensor {key!r} has shape {found}, the net and its classes need {needed}")
         if not torch.isfinite(tensors[key]).all():
             raise InputError(f"{path}: tensor {key!r} holds NaN or infinity; train the run again")

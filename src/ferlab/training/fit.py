@@ -1,6 +1,7 @@
 """Fit one net to one set: choose the epoch on val, and where asked train afresh on train and val for that many epochs.
 
-`fit` may be killed at any moment and called again with the same arguments: it goes on from the last finished epoch, and what it returns is the same to the bit.
+`fit` may be killed at any moment and called again with the same arguments: it goes on from the last finished epoch, and what it
+returns is the same to the bit.
 """
 
 from __future__ import annotations
@@ -11,30 +12,24 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial as bind
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 
-from ferlab.data.augmentation import Augmentation
-from ferlab.data.batches import FaceData, class_weights
 from ferlab.data.store import Store
-from ferlab.models.create import create_model, model_card
-from ferlab.models.inputs import prepare_images, standardise
+from ferlab.models.create import model_card
 from ferlab.models.weights import save_model
 from ferlab.params import Train
-from ferlab.paths import InputError, report_progress
-from ferlab.training.module import Classifier, Recipe, best_epoch, is_finished
-from ferlab.training.progress import Progress
+from ferlab.paths import report_progress
+from ferlab.training.module import best_epoch
+from ferlab.training.phases import Phase, Task, device, kept_net, refit_phase, select_phase, train_phase
 
 COLUMNS = ["epoch", "phase", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr"]
-LAST, BEST, PLAN = "last.ckpt", "best.ckpt", "plan.json"
+PLAN = "plan.json"
 
 
 @dataclass(frozen=True)
@@ -75,9 +70,17 @@ class FitResult:
         """Write the weights file; see `ferlab.models.save_model`."""
         card = model_card(self.name)
         save_model(
-            path, self.module, name=self.name, options=self.options, expressions=self.expressions, mean=self.mean, std=self.std,
-            size=card["input_size"], channels=card["channels"], fitted_on=self.fitted_on,
-        )  # fmt: skip
+            path,
+            self.module,
+            name=self.name,
+            options=self.options,
+            expressions=self.expressions,
+            mean=self.mean,
+            std=self.std,
+            size=card["input_size"],
+            channels=card["channels"],
+            fitted_on=self.fitted_on,
+        )
 
     def save_history(self, path: Path) -> None:
         """Write the history as csv, six significant digits."""
@@ -94,37 +97,35 @@ def fit(store: Store, *, run: str, model: str, options: dict[str, Any], seed: in
         options: The net's own options.
         seed: Of the first weights, the order, the augmentation and the dropout.
         settings: How it is trained.
-        partial: A folder for what is needed to go on after a kill. What lies there from other settings is removed.
+        partial: A folder for what is needed to go on after a kill. What lies there from other settings or faces is removed.
 
     Raises:
         InputError: An unknown model or option, a split or an expression without faces, a loss that is not finite.
     """
+    task = Task(store=store, run=run, model=model, options=dict(options), seed=seed, settings=settings)
     with _deterministic(settings.threads), torch.random.fork_rng():
-        select = _prepare(store, run=run, model=model, options=options, seed=seed, settings=settings, fitted=("train",))
-        _keep_or_clear(partial, plan={**_plan(select), "model": model, "options": options, "settings": settings.model_dump()})
-        batches = len(select.data.train_batches)
-        history = _train(select, partial / "select", settings, before=0, total=batches * settings.epochs * (1 + settings.refit))
+        phase = select_phase(task)
+        _keep_or_clear(partial, plan=_plan(task, phase))
+        batches = len(phase.data.train_batches) * settings.epochs
+        history = train_phase(phase, partial / "select", settings, before=0, total=batches * (1 + settings.refit))
         chosen = best_epoch(history, settings.monitor)
-        rows = [{"phase": "select", **row} for row in history]
-        final, weights = select, partial / "select" / BEST
+        again: list[dict[str, float]] = []
         if settings.refit:
-            final = _prepare(store, run=run, model=model, options=options, seed=seed, settings=settings, fitted=("train", "val"))
-            final = replace(final, epochs=chosen, recipe=replace(final.recipe, patience=0, rates=tuple(row["factor"] for row in history)))
-            before = batches * settings.epochs
-            rows += [{"phase": "refit", **row} for row in _train(final, partial / "refit", settings, before=before, total=before + batches * chosen)]
-            weights = partial / "refit" / LAST
-        module = _load_net(final, weights)
-    held, fitted = history[chosen - 1], [row for row in rows if row["epoch"] == chosen][-1]
+            phase = refit_phase(task, epochs=chosen, factors=tuple(row["factor"] for row in history))
+            total = batches + len(phase.data.train_batches) * chosen
+            again = train_phase(phase, partial / "refit", settings, before=batches, total=total)
+        module = kept_net(phase, partial / phase.name)
+    held, fitted = history[chosen - 1], (again or history)[chosen - 1]
     return FitResult(
         module=module,
         name=model,
-        options=dict(options),
+        options=task.options,
         expressions=store.expressions,
-        mean=final.data.mean,
-        std=final.data.std,
-        fitted_on=final.fitted,
-        fitted_faces=len(final.data.targets),
-        history=pd.DataFrame(rows).reindex(columns=COLUMNS),
+        mean=phase.data.mean,
+        std=phase.data.std,
+        fitted_on=phase.fitted,
+        fitted_faces=len(phase.data.targets),
+        history=_table(history, again),
         best_epoch=chosen,
         epochs_run=len(history),
         val={key: held[f"val_{key}"] for key in ("accuracy", "balanced_accuracy", "loss")},
@@ -132,100 +133,30 @@ def fit(store: Store, *, run: str, model: str, options: dict[str, Any], seed: in
     )
 
 
-@dataclass(frozen=True)
-class _Phase:
-    """What one phase needs: the net with its first weights, its faces, its recipe and how many epochs are run."""
-
-    module: Classifier
-    data: FaceData
-    recipe: Recipe
-    epochs: int
-    fitted: tuple[str, ...]
+def _table(history: list[dict[str, float]], again: list[dict[str, float]]) -> pd.DataFrame:
+    rows = [{"phase": "select", **row} for row in history] + [{"phase": "refit", **row} for row in again]
+    return pd.DataFrame(rows).reindex(columns=COLUMNS)
 
 
-def _prepare(store: Store, *, run: str, model: str, options: dict[str, Any], seed: int, settings: Train, fitted: tuple[str, ...]) -> _Phase:
-    card = model_card(model)
-    data = FaceData(
-        store,
-        batch_size=settings.batch_size,
-        prepare=bind(prepare_images, size=card["input_size"], channels=card["channels"]),
-        standardise=standardise,
-        changes=Augmentation(flip=settings.flip, rotation=settings.rotation, zoom=settings.zoom, shift=settings.shift),
-        seed=seed,
-        fitted=fitted,
-        device=_device(),
-    )
-    recipe = Recipe(run=run, seed=seed, **{key: value for key, value in settings.model_dump().items() if key in Recipe.__dataclass_fields__})
-    torch.manual_seed(seed)
-    net = create_model(model, len(store.expressions), card["channels"], **options)
-    weights = class_weights(data.targets, store.expressions) if settings.class_weights else None
-    module = Classifier(net, recipe, num_classes=len(store.expressions), class_weights=weights)
-    return _Phase(module=module, data=data, recipe=recipe, epochs=settings.epochs, fitted=fitted)
-
-
-def _train(phase: _Phase, folder: Path, settings: Train, *, before: int, total: int) -> list[dict[str, float]]:
-    """Run one phase to its end, from its last checkpoint where there is one, and return its history."""
-    last = folder / LAST
-    phase.module.recipe = phase.recipe
-    if last.is_file():
-        history = torch.load(last, map_location="cpu", weights_only=True)["history"]
-        if len(history) >= phase.epochs or is_finished(history, phase.recipe):
-            return history
-    selecting = phase.fitted == ("train",)
-    keep = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
-    callbacks: list[pl.Callback] = [Progress(before=before, total=total, phase="select" if selecting else "refit")]
-    if selecting:
-        mode = "min" if settings.monitor == "val/loss" else "max"
-        callbacks.append(ModelCheckpoint(filename="best", monitor=settings.monitor, mode=mode, save_weights_only=True, **keep))
-    callbacks.append(ModelCheckpoint(filename="last", **keep))
-    trainer = pl.Trainer(
-        accelerator="gpu" if _device() == "cuda" else "cpu",
-        devices=1,
-        precision=settings.precision,
-        max_epochs=phase.epochs,
-        gradient_clip_val=settings.gradient_clip or None,
-        callbacks=callbacks,
-        deterministic=True,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        limit_val_batches=None if selecting else 0,
-        default_root_dir=folder,
-    )
-    trainer.fit(phase.module, datamodule=phase.data, ckpt_path=last if last.is_file() else None)
-    return phase.module.history
-
-
-def _load_net(phase: _Phase, checkpoint: Path) -> nn.Module:
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-    phase.module.load_state_dict(state)
-    return phase.module.net.cpu().to(memory_format=torch.contiguous_format).eval()
-
-
-def _plan(phase: _Phase) -> dict[str, Any]:
-    """Return what tells this fit from another one: the recipe and the faces."""
-    faces = {"mean": phase.data.mean, "std": phase.data.std, "train": len(phase.data.targets), "val": len(phase.data.val_batches.rows)}
-    return {"seed": phase.recipe.seed, "device": _device(), **faces}
+def _plan(task: Task, phase: Phase) -> dict[str, Any]:
+    """Return what tells one fit from another: everything asked for, and the faces by their counts and statistics."""
+    asked = {"model": task.model, "options": task.options, "seed": task.seed, "settings": task.settings.model_dump(), "device": device()}
+    faces = {"expressions": task.store.expressions, "train": len(phase.data.targets), "val": len(phase.data.val_batches.rows)}
+    return {**asked, **faces, "mean": phase.data.mean, "std": phase.data.std}
 
 
 def _keep_or_clear(folder: Path, *, plan: dict[str, Any]) -> None:
     """Keep partial work of the same plan; remove that of another, and say so where progress is shown."""
-    text = json.dumps(plan, sort_keys=True)
-    note = folder / PLAN
+    text, note = json.dumps(plan, sort_keys=True), folder / PLAN
     if note.is_file() and note.read_text() == text:
         report_progress(done=0, total=1, note="going on from the last finished epoch")
         return
     if note.is_file():
         report_progress(done=0, total=1, note="settings or faces have changed: training afresh")
-    for stale in ("select", "refit"):
-        shutil.rmtree(folder / stale, ignore_errors=True)
+    for phase in ("select", "refit"):
+        shutil.rmtree(folder / phase, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     note.write_text(text)
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @contextmanager
@@ -235,7 +166,7 @@ def _deterministic(threads: int) -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
     torch.set_num_threads(threads)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory it has not written; filling it costs time
+    torch.utils.deterministic.fill_uninitialized_memory = False  # filling what is written anyway costs time
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:

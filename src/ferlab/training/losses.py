@@ -9,8 +9,9 @@ from torch.nn import functional as F
 def cross_entropy(logits: Tensor, target: Tensor, *, class_weights: Tensor | None = None, label_smoothing: float = 0.0) -> Tensor:
     """Return the mean over the batch of w[target] times the smoothed cross entropy.
 
-    A face's whole loss is weighted and the sum divided by N, as Keras's `class_weight` does, which the papers used. PyTorch's own `weight` divides by the
-    batch's summed weights instead, which undoes part of the weighting in small batches, and weights the smoothed mass class by class.
+    A face's whole loss is weighted and the sum divided by N, as Keras's `class_weight` does, which the papers used. PyTorch's own
+    `weight` divides by the batch's summed weights instead, which undoes part of the weighting in small batches, and weights the
+    smoothed mass class by class.
 
     Args:
         logits: float (N, K).

@@ -1,7 +1,7 @@
 """The LightningModule: one net, one loss, one optimizer; logs by the epoch.
 
-Everything an epoch draws comes from (seed, epoch), set at its start, and everything it decides from the history, which travels in the checkpoint: so a run
-killed in mid-epoch goes on from the last epoch's end as if nothing had happened.
+Everything an epoch draws comes from (seed, epoch), set at its start, and everything it decides from the history, which travels in
+the checkpoint: so a run killed in mid-epoch goes on from the last epoch's end as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Recipe:
 
     Attributes:
         epochs: Of the whole plan, which fixes the shape of the schedule.
-        rates: A factor on the learning rate of each epoch, where they are known beforehand; None: the plateau's, from the history.
+        factors: On the learning rate, by epoch, where they are known beforehand; None: the plateau's, from the
+            history.
     """
 
     run: str
@@ -44,7 +45,7 @@ class Recipe:
     channels_last: bool
     monitor: str
     patience: int
-    rates: tuple[float, ...] | None = None
+    factors: tuple[float, ...] | None = None
 
 
 class Classifier(pl.LightningModule):
@@ -52,7 +53,8 @@ class Classifier(pl.LightningModule):
 
     Attributes:
         net: The net itself.
-        history: One dict per finished epoch, floats unrounded: epoch (from 1), train_loss, train_accuracy, val_*, lr (of its last step), factor.
+        history: One dict per finished epoch, floats unrounded: epoch (from 1), train_loss, train_accuracy, val_*, lr (of its last
+            step), factor.
     """
 
     def __init__(self, net: nn.Module, recipe: Recipe, *, num_classes: int, class_weights: Tensor | None = None) -> None:
@@ -112,8 +114,8 @@ class Classifier(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log val's numbers."""
-        values = {"loss": self.val_sums[0] / self.val_sums[2], "accuracy": self.accuracy.compute(), "balanced_accuracy": self.balanced_accuracy.compute()}
-        self.log_dict({f"val/{key}": value.float() for key, value in values.items()})
+        loss, accuracy, balanced = self.val_sums[0] / self.val_sums[2], self.accuracy.compute(), self.balanced_accuracy.compute()
+        self.log_dict({"val/loss": loss.float(), "val/accuracy": accuracy, "val/balanced_accuracy": balanced})
         self.accuracy.reset()
         self.balanced_accuracy.reset()
 
@@ -171,8 +173,8 @@ class Classifier(pl.LightningModule):
         recipe = self.recipe
         if recipe.schedule != "plateau":
             return 1.0
-        if recipe.rates is not None:
-            return recipe.rates[self.current_epoch]
+        if recipe.factors is not None:
+            return recipe.factors[self.current_epoch]
         before = [row[recipe.monitor.replace("/", "_")] for row in self.history[: self.current_epoch]]
         return plateau_factor(before, higher_is_better=higher_is_better(recipe.monitor), lr=recipe.lr)
 

@@ -34,7 +34,7 @@ class Progress(pl.Callback):
             pl_module.check_finite(outputs["loss"].item())
             self._report(trainer, pl_module, batch_idx + 1)
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Report the whole epoch, with what val says."""
         value = trainer.callback_metrics.get("val/accuracy")
         self._report(trainer, pl_module, trainer.num_training_batches, "" if value is None else f", val {value.item():.1%}")

@@ -1,11 +1,13 @@
 """Learning rates as functions of what is known, with no state of their own: a resumed run needs nothing but the step and the history.
 
-Lightning steps a plateau scheduler after the checkpoint of its epoch is written, so a resumed run would lose that step; here there is none to lose.
+Lightning steps a plateau scheduler after the checkpoint of its epoch is written, so a resumed run would lose that step; here
+there is none to lose.
 
 References:
     Smith & Topin (2017), Super-Convergence, arXiv 1708.07120 (one_cycle; the values are those of PyTorch's OneCycleLR).
     Loshchilov & Hutter (2016), SGDR, arXiv 1608.03983 (cosine).
-    Khanzada, Bai & Celepcikay (2020), arXiv 2004.11823 (plateau: halved after 10 flat epochs, not below 1e-5, as Keras's ReduceLROnPlateau counts).
+    Khanzada, Bai & Celepcikay (2020), arXiv 2004.11823 (plateau: halved after 10 flat epochs, not below 1e-5, as Keras's
+    ReduceLROnPlateau counts).
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ def step_rate(step: int, *, schedule: str, lr: float, total: int, warmup: float)
         schedule: "constant", "plateau" (both `lr`; the plateau's halvings come from `plateau_factor`), "one_cycle" or "cosine".
         lr: The highest rate.
         total: Steps of the whole plan.
-        warmup: Share of the steps over which the rate rises, for one_cycle (a half cosine from lr / 25) and cosine (a straight line from 0).
+        warmup: Share of the steps over which the rate rises, for one_cycle (a half cosine from lr / 25) and cosine (a straight
+            line from 0).
     """
     if schedule in ("constant", "plateau"):
         return lr

@@ -1,0 +1,153 @@
+"""One phase of a fit: first weights, faces and recipe; Lightning's Trainer from the last checkpoint to the end; the weights that are kept.
+
+Each phase has a folder with `last.ckpt` (after every epoch, with the optimizer) and, where val is watched, `best.ckpt` (weights
+only). Lightning writes them atomically, so a kill leaves the one before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial as bind
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import nn
+
+from ferlab.data.augmentation import Augmentation
+from ferlab.data.batches import FaceData, class_weights
+from ferlab.data.store import Store
+from ferlab.models.create import create_model, model_card
+from ferlab.models.inputs import prepare_images, standardise
+from ferlab.params import Train
+from ferlab.training.module import Classifier, Recipe, higher_is_better, is_finished
+from ferlab.training.progress import Progress
+
+LAST, BEST = "last.ckpt", "best.ckpt"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a fit is asked for; see `ferlab.training.fit.fit`."""
+
+    store: Store
+    run: str
+    model: str
+    options: dict[str, Any]
+    seed: int
+    settings: Train
+
+
+@dataclass(frozen=True)
+class Phase:
+    """The net with its first weights, its faces, its recipe and how many epochs are run of the recipe's plan."""
+
+    module: Classifier
+    data: FaceData
+    recipe: Recipe
+    epochs: int
+    fitted: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """"select" where val is held out and watched, "refit" where it is fitted too."""
+        return "refit" if "val" in self.fitted else "select"
+
+
+def select_phase(task: Task) -> Phase:
+    """Return the phase that fits train and watches val."""
+    return _phase(task, fitted=("train",), epochs=task.settings.epochs, patience=task.settings.patience, factors=None)
+
+
+def refit_phase(task: Task, *, epochs: int, factors: tuple[float, ...]) -> Phase:
+    """Return the phase that starts afresh, from the same first weights, on train and val.
+
+    Args:
+        task: What the fit is asked for.
+        epochs: The chosen epoch: the schedule keeps the shape of the whole plan and is left there.
+        factors: What the plateau made of the learning rate in each epoch of the first phase.
+    """
+    return _phase(task, fitted=("train", "val"), epochs=epochs, patience=0, factors=factors)
+
+
+def train_phase(phase: Phase, folder: Path, settings: Train, *, before: int, total: int) -> list[dict[str, float]]:
+    """Run a phase to its end, from its last checkpoint where there is one.
+
+    Args:
+        phase: What to run.
+        folder: Where its checkpoints lie.
+        settings: Precision, clipping and what is monitored.
+        before: Batches of earlier phases, for the progress bar.
+        total: Batches of all phases.
+
+    Returns:
+        Its history, see `Classifier.history`.
+    """
+    last = folder / LAST
+    if last.is_file():
+        history = torch.load(last, map_location="cpu", weights_only=True)["history"]
+        if len(history) >= phase.epochs or is_finished(history, phase.recipe):
+            return history
+    selecting = phase.name == "select"
+    trainer = pl.Trainer(
+        accelerator="gpu" if device() == "cuda" else "cpu",
+        devices=1,
+        precision=settings.precision,
+        max_epochs=phase.epochs,
+        gradient_clip_val=settings.gradient_clip or None,
+        callbacks=[Progress(before=before, total=total, phase=phase.name), *_checkpoints(folder, settings.monitor if selecting else None)],
+        deterministic=True,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=1.0 if selecting else 0,
+        default_root_dir=folder,
+    )
+    trainer.fit(phase.module, datamodule=phase.data, ckpt_path=last if last.is_file() else None)
+    return phase.module.history
+
+
+def kept_net(phase: Phase, folder: Path) -> nn.Module:
+    """Return the net with the weights the phase is run for, in eval mode on the CPU: val's best, or where nothing is held out the last."""
+    checkpoint = torch.load(folder / (BEST if phase.name == "select" else LAST), map_location="cpu", weights_only=True)
+    phase.module.load_state_dict(checkpoint["state_dict"])
+    return phase.module.net.cpu().to(memory_format=torch.contiguous_format).eval()
+
+
+def device() -> str:
+    """Return "cuda" where PyTorch has one, else "cpu"."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _phase(task: Task, *, fitted: tuple[str, ...], epochs: int, patience: int, factors: tuple[float, ...] | None) -> Phase:
+    card, settings, expressions = model_card(task.model), task.settings, task.store.expressions
+    data = FaceData(
+        task.store,
+        batch_size=settings.batch_size,
+        prepare=bind(prepare_images, size=card["input_size"], channels=card["channels"]),
+        standardise=standardise,
+        changes=Augmentation(flip=settings.flip, rotation=settings.rotation, zoom=settings.zoom, shift=settings.shift),
+        seed=task.seed,
+        fitted=fitted,
+        device=device(),
+    )
+    values = {key: value for key, value in settings.model_dump().items() if key in Recipe.__dataclass_fields__}
+    recipe = Recipe(**{**values, "run": task.run, "seed": task.seed, "patience": patience, "factors": factors})
+    torch.manual_seed(task.seed)
+    net = create_model(task.model, len(expressions), card["channels"], **task.options)
+    weights = class_weights(data.targets, expressions) if settings.class_weights else None
+    module = Classifier(net, recipe, num_classes=len(expressions), class_weights=weights)
+    return Phase(module=module, data=data, recipe=recipe, epochs=epochs, fitted=fitted)
+
+
+def _checkpoints(folder: Path, monitor: str | None) -> list[pl.Callback]:
+    """Keep the best epoch where one is monitored, and then the last: its checkpoint must know the best one's."""
+    shared: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
+    last = ModelCheckpoint(filename="last", **shared)
+    if monitor is None:
+        return [last]
+    mode = "max" if higher_is_better(monitor) else "min"
+    return [ModelCheckpoint(filename="best", monitor=monitor, mode=mode, save_weights_only=True, **shared), last]

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+import torch
+
+from ferlab.models import MODELS, count_parameters, create_model, model_card
+from ferlab.paths import InputError
+
+CARD = {
+    "build", "family", "paper", "title", "depth", "parameters", "stated", "input_size", "channels", "num_classes", "target_layer", "options", "notes"
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_card_is_whole_and_counts_what_is_built(name: str) -> None:
+    card = MODELS[name]
+    module = create_model(name)
+    assert set(card) == CARD
+    assert card["build"].split(":")[0] == card["family"]
+    assert count_parameters(module) == card["parameters"]
+    assert len([m for m in module.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]) == card["depth"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_net_turns_faces_into_logits(name: str) -> None:
+    card = MODELS[name]
+    module = create_model(name, 8, 3).eval()
+    assert module(torch.rand(2, 3, card["input_size"], card["input_size"])).shape == (2, 8)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_target_layer_is_the_activation_of_the_last_convolution(name: str) -> None:
+    module = create_model(name)
+    layers = dict(module.named_modules())
+    last = [n for n, layer in layers.items() if isinstance(layer, torch.nn.Conv2d)][-1]
+    names = list(layers)
+    target = MODELS[name]["target_layer"]
+    assert isinstance(layers[target], torch.nn.ReLU)
+    assert 0 < names.index(target) - names.index(last) <= 2  # a batch normalisation may lie between
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_options_of_the_card_are_the_builders_own(name: str) -> None:
+    family, builder = MODELS[name]["build"].split(":")
+    parameters = inspect.signature(getattr(import_module(f"ferlab.models.{family}"), builder)).parameters.values()
+    assert {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY} == MODELS[name]["options"]
+
+
+def test_unknown_names_and_options_name_their_nearest_neighbour() -> None:
+    with pytest.raises(InputError, match="'five_layr'; did you mean 'five_layer'"):
+        create_model("five_layr")
+    with pytest.raises(InputError, match="unknown option 'pol'; did you mean 'pool'"):
+        create_model("five_layer", pol="2x2")
+    with pytest.raises(InputError, match="at least 2 classes"):
+        create_model("five_layer", 1)
+
+
+def test_family_of_a_run_must_be_the_cards() -> None:
+    assert model_card("five_layer", family="cs230") is MODELS["five_layer"]
+    with pytest.raises(InputError, match="family 'cs230', params.yaml says 'resemotenet'"):
+        model_card("five_layer", family="resemotenet")
+
+
+def test_a_family_is_imported_only_when_asked_for() -> None:
+    code = "import sys, ferlab.models as m; m.create_model('five_layer'); print('ferlab.models.resemotenet' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": ":".join(sys.path)})
+    assert done.stdout.strip() == "False"

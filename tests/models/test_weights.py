@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ferlab.expressions import EXPRESSIONS
+from ferlab.models import create_model, load_model, save_model
+from ferlab.paths import InputError
+
+
+def saved(path: Path, *, seed: int = 0, **changes: object) -> Path:
+    torch.manual_seed(seed)
+    module = create_model("five_layer", pool="3x3same")
+    values = {"name": "five_layer", "options": {"pool": "3x3same"}, "expressions": EXPRESSIONS, "mean": (0.5,), "std": (0.25,), "size": 48, "channels": 1}
+    save_model(path, changes.pop("module", module), **{**values, **changes})  # type: ignore[arg-type]
+    return path
+
+
+def test_a_net_comes_back_as_it_was(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = create_model("five_layer", pool="3x3same").to(memory_format=torch.channels_last).eval()
+    loaded = load_model(saved(tmp_path / "w.safetensors", module=module))
+    faces = np.random.default_rng(0).integers(0, 256, (4, 48, 48)).astype(np.uint8)
+    images = loaded.normalise(faces)
+    assert (loaded.name, loaded.options, loaded.expressions, loaded.target_layer) == ("five_layer", {"pool": "3x3same"}, EXPRESSIONS, "relu3")
+    assert (loaded.mean, loaded.std, loaded.size, loaded.channels, loaded.fitted_on) == ((0.5,), (0.25,), 48, 1, ("train",))
+    assert torch.allclose(images[:, 0], (torch.from_numpy(faces) / 255 - 0.5) / 0.25)
+    assert not loaded.module.training
+    assert torch.allclose(loaded.module(images), module(images), atol=1e-5)
+
+
+def test_equal_nets_give_equal_bytes_wherever_they_lie(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    one, two = saved(tmp_path / "a.safetensors"), saved(tmp_path / "deep" / "b.safetensors")
+    assert one.read_bytes() == two.read_bytes()
+    assert str(tmp_path).encode() not in one.read_bytes()
+    assert saved(tmp_path / "c.safetensors", seed=1).read_bytes() != one.read_bytes()
+
+
+def test_the_metadata_is_one_string_under_one_key(tmp_path: Path) -> None:
+    data = saved(tmp_path / "w.safetensors").read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    assert list(header["__metadata__"]) == ["ferlab"]
+
+
+def test_loading_leaves_the_callers_generator_alone(tmp_path: Path) -> None:
+    path = saved(tmp_path / "w.safetensors")
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    load_model(path)
+    assert torch.equal(torch.rand(2), expected)
+
+
+def one_line(path: Path) -> str:
+    with pytest.raises(InputError) as raised:
+        load_model(path)
+    message = str(raised.value)
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    return message
+
+
+def test_missing_truncated_and_foreign_files_are_refused_in_one_line(tmp_path: Path) -> None:
+    path = saved(tmp_path / "w.safetensors")
+    assert "train the run first" in one_line(tmp_path / "none.safetensors")
+    (tmp_path / "short.safetensors").write_bytes(path.read_bytes()[:100_000])
+    assert "not a whole safetensors file" in one_line(tmp_path / "short.safetensors")
+    (tmp_path / "empty.safetensors").write_bytes(b"")
+    assert "not a whole safetensors file" in one_line(tmp_path / "empty.safetensors")
+    save_file(load_file(path), tmp_path / "foreign.safetensors")
+    assert "no ferlab card" in one_line(tmp_path / "foreign.safetensors")
+    save_file({}, tmp_path / "half.safetensors", metadata={"ferlab": '{"name": "five_layer"}'})
+    assert "lacks channels, expressions" in one_line(tmp_path / "half.safetensors")
+
+
+def test_files_of_other_nets_or_classes_are_refused_in_one_line(tmp_path: Path) -> None:
+    assert "did you mean 'five_layer'" in one_line(saved(tmp_path / "name.safetensors", name="five_layers"))
+    assert "unknown option 'pooling'" in one_line(saved(tmp_path / "option.safetensors", options={"pooling": "2x2"}))
+    assert "tensor 'bn0.bias' of the net is missing" in one_line(saved(tmp_path / "net.safetensors", name="baseline", options={}))
+    assert "(7,), the net and its classes need (8,)" in one_line(saved(tmp_path / "classes.safetensors", expressions=[*EXPRESSIONS, "contempt"]))
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    module = create_model("five_layer", pool="3x3same")
+    with torch.no_grad():
+        module.conv2.weight[0, 0, 0, 0] = torch.nan
+    assert "'conv2.weight' holds NaN" in one_line(saved(tmp_path / "nan.safetensors", module=module))
