@@ -1,0 +1,137 @@
+"""Under which conditions errors gather: error rates of groups of faces, with intervals and a test against chance.
+
+Owns the measured qualities of a face (brightness, contrast, sharpness), the grouping, and the test. Works on numpy, pandas, scipy.
+
+References:
+    Pech-Pacheco et al. (2000), Diatom autofocusing in brightfield microscopy: variance of the Laplacian as sharpness.
+    Wilson (1927): intervals. Holm (1979), A simple sequentially rejective multiple test procedure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from scipy.ndimage import laplace
+from statsmodels.stats.multitest import multipletests
+
+from ferlab.evaluation.intervals import wilson
+from ferlab.paths import InputError
+
+GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
+GROUPS: tuple[str, ...] = ("occluder", "glasses", "skin", "gender", "race")  # columns of a face table that name groups
+BINS = 5
+PERMUTATIONS = 10_000
+
+
+def image_qualities(images: np.ndarray) -> pd.DataFrame:
+    """Measure faces as they are stored.
+
+    Args:
+        images: uint8, (N, H, W) or (N, H, W, 3) RGB.
+
+    Returns:
+        (N, 3) float64: `brightness` (mean, 0 to 255), `contrast` (standard deviation), `sharpness` (variance of the Laplacian;
+        noise raises it as detail does).
+    """
+    rows = []
+    for image in images:  # one at a time: a store may be larger than memory
+        grey = image @ np.array(GREY_WEIGHTS) if image.ndim == 3 else image.astype(np.float64)
+        rows.append((grey.mean(), grey.std(), laplace(grey, mode="nearest").var()))
+    return pd.DataFrame(rows, columns=["brightness", "contrast", "sharpness"])
+
+
+def face_slices(images: np.ndarray, faces: pd.DataFrame) -> dict[str, pd.Series]:
+    """Group faces by everything that is known of them.
+
+    Args:
+        images: uint8, (N, H, W) or (N, H, W, 3).
+        faces: Face table (N).
+
+    Returns:
+        Per condition an ordered categorical (N,): `brightness`, `contrast`, `sharpness` in fifths, and where the table has
+        them `intensity` (rounded, 0 is neutral), `head turn` (fifths of the yaw either way) and the columns in GROUPS.
+    """
+    qualities = image_qualities(images)
+    slices = {name: by_fifths(qualities[name]) for name in qualities.columns}
+    if "intensity" in faces:
+        slices["intensity"] = by_group(faces["intensity"].round().astype(int))
+    if "yaw" in faces:
+        slices["head turn"] = by_fifths(faces["yaw"].abs())
+    return slices | {name: by_group(faces[name]) for name in GROUPS if name in faces and faces[name].nunique() > 1}
+
+
+def by_fifths(values: pd.Series) -> pd.Series:
+    """Cut values (N,) into fifths of equal size, named by their range; fewer where many values are equal."""
+    numbers = values.to_numpy(dtype=np.float64)
+    edges = np.unique(np.quantile(numbers, np.linspace(0, 1, BINS + 1)))
+    inner = edges[1:-1]
+    decimals = 0 if edges[-1] >= 20 else 1
+    ranges = zip(edges[:-1], edges[1:], strict=True) if len(edges) > 1 else [(edges[0], edges[0])]
+    names = [f"{low:.{decimals}f}-{high:.{decimals}f}" for low, high in ranges]
+    if len(set(names)) < len(names):  # ranges too narrow to tell apart when rounded
+        names = [f"{name} ({place})" for place, name in enumerate(names, 1)]
+    return pd.Series(pd.Categorical.from_codes(np.searchsorted(inner, numbers), categories=names, ordered=True))
+
+
+def by_group(values: pd.Series) -> pd.Series:
+    """Name groups by their value; "none" first, numbers in order."""
+    if values.dtype == bool:
+        values = values.map({False: "no", True: "yes"})
+    levels = sorted(values.dropna().unique(), key=lambda value: (value != "none", value))
+    named = {value: str(value) for value in levels}
+    return pd.Series(pd.Categorical(values.map(named), categories=list(named.values()), ordered=True))
+
+
+def error_rates(slices: Mapping[str, pd.Series], wrong: np.ndarray) -> pd.DataFrame:
+    """Error rate of every group of every condition.
+
+    Args:
+        slices: As of `face_slices`.
+        wrong: Whether each face was answered wrongly (N,) bool.
+
+    Returns:
+        One row per group: `condition, group, n, errors, error_rate, ci_low, ci_high` (Wilson, 95 %).
+
+    Raises:
+        InputError: If a condition has another number of faces.
+    """
+    rows = []
+    for condition, groups in slices.items():
+        if len(groups) != len(wrong):
+            raise InputError(f"error_rates: expected {len(wrong)} faces in {condition!r}, got {len(groups)}")
+        for group in groups.cat.categories:
+            inside = (groups == group).to_numpy()
+            n, errors = int(inside.sum()), int(wrong[inside].sum())
+            low, high = wilson(errors, n)
+            rows.append((condition, group, n, errors, errors / n if n else np.nan, low, high))
+    return pd.DataFrame(rows, columns=["condition", "group", "n", "errors", "error_rate", "ci_low", "ci_high"])
+
+
+def compare_slices(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """Test per condition whether error rates differ between its groups by more than chance.
+
+    The chi-square statistic of errors per group is set against 10,000 random deals of the same errors to groups of the same size
+    (a permutation test), so small groups are no problem. Faces are taken as independent; where a few subjects give many faces
+    each, p is too small.
+
+    Args:
+        table: As of `error_rates`.
+        seed: Of the deals.
+
+    Returns:
+        One row per condition: `condition, groups, lowest, highest` (error rates), `p`, and `p_holm`, corrected for the number of
+        conditions; most surprising first.
+    """
+    rng, rows = np.random.default_rng(seed), []
+    for condition, groups in table[table["n"] > 0].groupby("condition", sort=False):
+        sizes, errors = groups["n"].to_numpy(), groups["errors"].to_numpy()
+        deals = rng.multivariate_hypergeometric(sizes, errors.sum(), size=PERMUTATIONS, method="marginals")
+        expected = errors.sum() * sizes / sizes.sum()
+        statistic = ((np.vstack([errors, deals]) - expected) ** 2 / sizes).sum(axis=1)  # chi-square up to a factor all deals share
+        p = float((statistic >= statistic[0] * (1 - 1e-12)).mean())  # the observed deal counts as one
+        rows.append((condition, len(groups), groups["error_rate"].min(), groups["error_rate"].max(), p))
+    tests = pd.DataFrame(rows, columns=["condition", "groups", "lowest", "highest", "p"])
+    tests["p_holm"] = multipletests(tests["p"], method="holm")[1] if len(tests) else tests["p"]
+    return tests.sort_values("p", kind="stable").reset_index(drop=True)

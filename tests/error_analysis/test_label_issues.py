@@ -1,0 +1,107 @@
+"""Planted label errors are found, raters' votes are read rightly, and cleanlab's own score is the one reported."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ferlab.error_analysis.label_issues import (
+    LABEL_COLUMNS,
+    VOTE_COLUMNS,
+    count_agreement,
+    doubtful_labels,
+    issues_per_class,
+    with_votes,
+)
+from ferlab.evaluation.predictions import predictions_table
+
+NAMES = ("angry", "disgust", "fear")
+
+
+def planted(n: int = 300, wrong: int = 15, *, sure: float = 0.9) -> tuple[pd.DataFrame, np.ndarray]:
+    """Predictions of a net that knows the truth, and the rows whose given label was changed."""
+    rng = np.random.default_rng(0)
+    truth = np.arange(n) % 3
+    changed = rng.choice(n, wrong, replace=False)
+    given = truth.copy()
+    given[changed] = (truth[changed] + 1) % 3
+    probs = np.full((n, 3), (1 - sure) / 2) + rng.uniform(-0.02, 0.02, (n, 3))
+    probs[np.arange(n), truth] = sure
+    probs /= probs.sum(axis=1, keepdims=True)
+    ids = [f"set/{row:07d}" for row in range(n)]
+    return predictions_table(ids, ["val"] * n, given, probs=probs, expressions=NAMES), np.sort(changed)
+
+
+def test_planted_label_errors_are_found_and_no_others() -> None:
+    predictions, changed = planted()
+    issues = doubtful_labels(predictions)
+    assert sorted(issues["face_id"]) == predictions["face_id"].iloc[changed].tolist()
+    assert tuple(issues.columns) == LABEL_COLUMNS
+    assert issues["label_quality"].is_monotonic_increasing
+
+
+def test_quality_is_the_probability_of_the_given_label() -> None:
+    predictions, _ = planted()
+    for row in doubtful_labels(predictions).itertuples():
+        face = predictions.set_index("face_id").loc[row.face_id]
+        assert row.label_quality == pytest.approx(face[f"prob_{row.given}"])
+        assert row.prob_suggested == pytest.approx(face[f"prob_{row.suggested}"])
+
+
+def test_faultless_labels_give_an_empty_table() -> None:
+    predictions, _ = planted(wrong=0)
+    issues = doubtful_labels(predictions)
+    assert issues.empty
+    assert tuple(issues.columns) == LABEL_COLUMNS
+
+
+def test_split_without_a_class_is_no_problem() -> None:
+    predictions, _ = planted()
+    issues = doubtful_labels(predictions[predictions["target"] != 1])
+    assert set(issues["given"]) <= {"angry", "fear"}
+    counts = issues_per_class(issues, predictions[predictions["target"] != 1]).set_index("expression")
+    assert counts.loc["disgust", "faces"] == 0
+    assert np.isnan(counts.loc["disgust", "share"])
+
+
+def test_raters_are_read_by_hand() -> None:
+    issues = pd.DataFrame({"face_id": ["b", "a", "c", "d"], "given": ["angry"] * 4, "suggested": ["fear"] * 4})
+    faces = pd.DataFrame(
+        {
+            "face_id": ["a", "b", "c", "d", "e"],
+            "votes_angry": [8, 1, 5, 0, 9],
+            "votes_fear": [2, 6, 5, 0, 1],
+            "votes_contempt": [0, 3, 0, 10, 0],
+        }
+    )
+    voted = with_votes(issues, faces)
+    assert voted["raters_label"].tolist() == ["fear", "angry", "tie", "contempt"]
+    assert voted["raters_share"].tolist() == pytest.approx([0.6, 0.8, 0.5, 1.0])
+    assert voted["raters_agree_with"].tolist() == ["suggested", "given", "neither", "neither"]
+    assert count_agreement(voted) == {"given": 1, "suggested": 1, "neither": 2}
+
+
+def test_face_without_votes_has_no_share() -> None:
+    issues = pd.DataFrame({"face_id": ["a"], "given": ["angry"], "suggested": ["fear"]})
+    voted = with_votes(issues, pd.DataFrame({"face_id": ["a"], "votes_angry": [0], "votes_fear": [0]}))
+    assert voted["raters_share"].isna().all()
+    assert voted["raters_agree_with"].tolist() == ["neither"]
+
+
+def test_votes_stand_beside_issues_only_where_the_set_has_them() -> None:
+    predictions, _ = planted()
+    faces = predictions[["face_id"]].assign(votes_angry=3, votes_fear=7)
+    assert tuple(doubtful_labels(predictions, faces).columns) == LABEL_COLUMNS + VOTE_COLUMNS
+    assert tuple(doubtful_labels(predictions, faces[["face_id"]]).columns) == LABEL_COLUMNS
+    assert tuple(doubtful_labels(planted(wrong=0)[0], faces).columns) == LABEL_COLUMNS + VOTE_COLUMNS
+    assert count_agreement(doubtful_labels(predictions)) == {}
+
+
+def test_issues_per_class_count_the_given_label() -> None:
+    predictions, _ = planted()
+    issues = doubtful_labels(predictions)
+    counts = issues_per_class(issues, predictions)
+    assert counts["doubted"].sum() == len(issues)
+    assert counts["faces"].sum() == len(predictions)
+    assert counts["expression"].tolist() == list(NAMES)
