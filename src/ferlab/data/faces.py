@@ -82,7 +82,8 @@ def _explain(error: Exception, table: pd.DataFrame) -> str:
     expected = getattr(getattr(error, "check", None), "error", None) or f"type {error.schema.dtype}"  # type: ignore[attr-defined]
     if isinstance(cases, pd.DataFrame) and cases["index"].notna().any():
         first = cases.iloc[0]
-        return f"Face table, column {column!r}, row {first['index']}: {first['failure_case']!r}; expected {expected}."
+        row = int(first["index"])
+        return f"Face table, column {column!r}, row {row}: {values.tolist()[row]!r}; expected {expected}."
     return f"Face table, column {column!r}: type {values.dtype}; expected {expected}."
 
 

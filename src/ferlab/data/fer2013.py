@@ -146,7 +146,6 @@ def _batches(stream: BinaryIO, names: list[str], where: str) -> Iterator[pa.Reco
         )
     except pa.ArrowInvalid as error:
         if wrong:
-            # Keep: pyarrow counts the header's line, although we read it; `number` is None where it cannot tell.
             place = where if wrong[0].number is None else name_row(where, wrong[0].number)
             found = f"{wrong[0].actual_columns} columns in {wrong[0].text[:40]!r}"
             raise InputError(f"{place}: {found}; expected {len(names)}. The file is cut or changed: get it again.") from None

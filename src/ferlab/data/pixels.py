@@ -49,18 +49,16 @@ def _parse_block(text: np.ndarray, ends: np.ndarray, per_face: int) -> np.ndarra
     blanks = np.flatnonzero(text == BLANK)
     if len(blanks) != len(ends) * per_face or not np.array_equal(blanks[per_face - 1 :: per_face], ends):
         return None
-    lengths = np.diff(blanks, prepend=-1) - 1
-    if lengths.min() < 1 or lengths.max() > 3:
+    before = np.concatenate([np.full(3, BLANK, dtype=np.uint8), text])  # before[k:][blanks] is the byte 3 - k places before each blank
+    ones, tens, hundreds = (before[k:][blanks] - np.uint8(ZERO) for k in (2, 1, 0))  # a byte that is no digit becomes 10 or more
+    two = tens < 10
+    three = two & (hundreds < 10)
+    # Every byte is a blank, or the first, second or third digit before one: none is left for a fourth digit, a sign or a point.
+    if ones.max() > 9 or 2 * len(blanks) + np.count_nonzero(two) + np.count_nonzero(three) != len(text):
         return None
-    lengths = lengths.astype(np.uint8)  # one byte from here on: eight times the numbers per second
-    # A short number's missing digits are bytes of the number before it (or of the end, at index -1); they are set to 0.
-    ones = text[blanks - 1] - np.uint8(ZERO)
-    tens = (text[blanks - 2] - np.uint8(ZERO)) * (lengths >= 2)
-    hundreds = (text[blanks - 3] - np.uint8(ZERO)) * (lengths == 3)
-    if ones.max() > 9 or tens.max() > 9 or hundreds.max() > 2:
-        return None
-    below = tens * np.uint8(10) + ones
-    if ((hundreds == 2) & (below > 55)).any():
+    below = ones + tens * two * np.uint8(10)
+    hundreds *= three
+    if ((hundreds > 2) | ((hundreds == 2) & (below > 55))).any():
         return None
     return (hundreds * np.uint8(100) + below).reshape(len(ends), per_face)
 

@@ -60,7 +60,7 @@ def split_rule(faces: pd.DataFrame) -> str:
         tests = sorted(usages["test"], key=USAGES.index)
         absent = next(usage for usage in reversed(USAGES) if usage not in tests)
         fits = faces[faces["usage"] == "Training"]
-        share = f"{100 * (fits['split'] == 'val').mean():.1f} %".replace("10.0 %", "a tenth")
+        share = f"{100 * (fits['split'] == 'val').mean():.0f} %".replace("10 %", "a tenth")
         chosen = "chosen by expression with byte-identical faces kept together"
         return f"{absent} is absent: {share} of Training selects, {chosen}, and {' and '.join(tests)} tests."
     shares = ", ".join(f"{100 * (faces['split'] == split).mean():.1f} % {_verb(split, 2)}" for split in SPLITS)
@@ -104,6 +104,8 @@ def _deal(faces: pd.DataFrame, fractions: dict[str, float], *, seed: int) -> np.
     """Deal groups of faces that stay together to train and the splits in `fractions`, each as near to its share of every expression as they allow."""
     if sum(fractions.values()) >= 1:
         raise InputError(f"The fractions {fractions} leave nothing to train on; expected a sum below 1. Lower val_fraction or test_fraction.")
+    if len(faces) == 0:
+        return np.empty(0, dtype=object)
     groups = _groups(faces)
     counts = pd.crosstab(groups, faces["target"].to_numpy()).to_numpy()  # (G, K)
     names = ["train", *fractions]
@@ -128,9 +130,13 @@ def _deal(faces: pd.DataFrame, fractions: dict[str, float], *, seed: int) -> np.
 def _neediest(wanted: np.ndarray, have: np.ndarray, counts: np.ndarray) -> int:
     """Return the split (S) whose gain brings all splits nearest to what is wanted: least squared misses, relative per expression."""
     scale = np.maximum(wanted.sum(axis=0), 1)
-    before = (((wanted - have) / scale) ** 2).sum(axis=1)
-    after = (((wanted - have - counts) / scale) ** 2).sum(axis=1)
-    return int((after - before).argmin())
+
+    def miss(lacking: np.ndarray) -> np.ndarray:
+        # The share of all faces weighs as much as those of the expressions together: with few subjects it must not be lost to them.
+        overall = lacking.sum(axis=1) / scale.sum()
+        return ((lacking / scale) ** 2).sum(axis=1) + (len(scale) * overall) ** 2
+
+    return int((miss(wanted - have - counts) - miss(wanted - have)).argmin())
 
 
 def _groups(faces: pd.DataFrame) -> np.ndarray:

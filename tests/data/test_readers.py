@@ -1,0 +1,56 @@
+"""The table of readers and the checks around them."""
+
+import importlib.util
+import inspect
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ferlab.data import readers
+from ferlab.data.faces import content_hash
+from ferlab.data.readers import READERS, read_dataset
+from ferlab.paths import InputError
+
+
+def read(raw, *, size=4, label="x"):
+    faces = pd.DataFrame({"face_id": ["t/0"], "source": "toy", "source_path": str(raw), "usage": label, "target": [size]})
+    return np.full((1, size, size), 7, np.uint8), faces
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    monkeypatch.setattr(readers, "find_reader", lambda dataset: read)
+
+
+def test_a_reader_gets_its_path_and_options_and_hashes_are_filled(toy):
+    images, faces = read_dataset("toy", "here", {"size": 3})
+    assert images.shape == (1, 3, 3)
+    assert faces["source_path"].item() == "here"
+    assert faces["content_hash"].item() == content_hash(np.full((3, 3), 7, np.uint8))
+
+
+def test_an_unknown_option_is_named_with_the_nearest(toy):
+    with pytest.raises(InputError, match=r"Unknown option 'sise' of the dataset 'toy'.*did you mean 'size'\?.*expected one of size, label"):
+        read_dataset("toy", "here", {"sise": 3})
+
+
+def test_an_unknown_dataset_is_named_with_the_nearest():
+    with pytest.raises(InputError, match=r"Unknown dataset 'fer2103'.*did you mean 'fer2013'.*control, fer2013"):
+        read_dataset("fer2103", "data/raw")
+
+
+def test_a_reader_that_gives_a_wrong_table_is_found_out(monkeypatch):
+    monkeypatch.setattr(readers, "find_reader", lambda dataset: lambda raw: (np.zeros((1, 2, 2), np.uint8), read(raw)[1].assign(target=-1)))
+    with pytest.raises(InputError, match="'target', row 0: -1"):
+        read_dataset("toy", "here")
+
+
+@pytest.mark.parametrize("dataset", READERS)
+def test_every_reader_in_the_table_takes_a_path_and_keyword_options(dataset):
+    module, function = READERS[dataset].split(":")
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is not written yet")
+    first, *others = inspect.signature(getattr(importlib.import_module(module), function)).parameters.values()
+    assert first.name == "raw"
+    assert all(option.kind is option.KEYWORD_ONLY for option in others)

@@ -1,0 +1,73 @@
+"""The real FER2013, where its rows are at hand: official counts, known twins, the same faces back.
+
+Looked for in the folder FERLAB_SHARED, or in `../shared/data` beside the checkout: fer2013.parquet with PNG images in rows.
+"""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from fer2013_files import csv_text
+from PIL import Image
+
+from ferlab.data.audit import audit_set
+from ferlab.data.readers import read_dataset
+from ferlab.data.splits import assign_splits, crossings
+from ferlab.data.store import count_faces, open_store, write_store
+from ferlab.expressions import FER2013_COUNTS
+
+SHARED = Path(os.environ.get("FERLAB_SHARED", Path(__file__).parents[3] / "shared" / "data"))
+ROWS = SHARED / "fer2013.parquet"
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not ROWS.is_file(), reason="needs FER2013's rows in FERLAB_SHARED or ../shared/data")]
+
+
+@pytest.fixture(scope="module")
+def rows():
+    table = pq.read_table(ROWS)
+    pixels = np.stack([np.asarray(Image.open(io.BytesIO(image)).convert("L")) for image in table["image"].to_pylist()])
+    return pixels, table["emotion"].to_pylist(), table["Usage"].to_pylist()
+
+
+@pytest.fixture(scope="module")
+def store(rows, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fer2013")
+    (folder / "fer2013.csv").write_text(csv_text(*rows))
+    votes = SHARED / "fer2013new.csv"
+    if votes.is_file():
+        (folder / "fer2013new.csv").write_bytes(votes.read_bytes())
+    images, faces = read_dataset("fer2013", folder)
+    write_store(folder / "store", images, assign_splits(faces))
+    return open_store(folder / "store")
+
+
+def test_every_pixel_and_label_comes_back(rows, store):
+    pixels, codes, usages = rows
+    np.testing.assert_array_equal(store.images, pixels)
+    assert store.faces["target"].tolist() == codes
+    assert store.faces["usage"].tolist() == usages
+
+
+def test_class_counts_are_the_official_ones(store):
+    for usage, counts in count_faces(store.faces, "usage").iterrows():
+        assert tuple(counts) == FER2013_COUNTS[usage]
+
+
+def test_280_faces_of_public_test_have_a_byte_twin_in_training(store):
+    found = audit_set(store)
+    assert found["cross_usage"]["Training"]["PublicTest"]["byte_twins"] == 280
+    assert found["cross_split"].get("train", {}).get("val", {"byte_twins": 0})["byte_twins"] == (280 if "PrivateTest" in found["cross_usage"] else 0)
+
+
+def test_only_the_official_split_is_crossed(store):
+    assert set(crossings(store.faces)["rule"]) == {"official"}
+
+
+def test_ferplus_agrees_with_most_labels(store):
+    if "votes_angry" not in store.faces:
+        pytest.skip("fer2013new.csv is not at hand")
+    votes = store.faces[[f"votes_{expression}" for expression in store.expressions]].to_numpy()
+    agree = (votes.argmax(axis=1) == store.faces["target"]).mean()
+    assert 0.6 < agree < 0.7  # rows moved by one would agree on 18 %

@@ -1,0 +1,173 @@
+"""Splits: official where there is one; in ours no subject and no twin crosses; near the fractions; the same again every time."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ferlab.data.splits import assign_splits, crossings, split_rule
+from ferlab.expressions import SPLITS
+from ferlab.paths import InputError
+
+
+def table(usages, targets, *, hashes=None, **columns):
+    hashes = hashes if hashes is not None else [f"h{i}" for i in range(len(usages))]
+    return pd.DataFrame({"usage": usages, "target": targets, "content_hash": hashes, **columns})
+
+
+def fer2013(counts, *, seed=0, twins=0):
+    """Faces of seven unequal classes per usage; `twins` of them copy the content of another face of their usage."""
+    rng = np.random.default_rng(seed)
+    usages = [usage for usage, count in counts.items() for _ in range(count)]
+    faces = table(usages, rng.choice(7, len(usages), p=[0.14, 0.015, 0.14, 0.25, 0.17, 0.115, 0.17]))
+    for one in rng.choice(counts["Training"], twins, replace=False) if twins else []:
+        faces.loc[one, "content_hash"] = faces.loc[rng.integers(counts["Training"]), "content_hash"]
+    return faces
+
+
+def subjects(people, each):
+    return table(["control"] * (people * each), np.arange(people * each) % 7, subject=[f"s{person:03d}" for person in np.repeat(range(people), each)])
+
+
+def test_the_official_split_is_kept_where_all_usages_are_there():
+    faces = assign_splits(fer2013({"Training": 50, "PublicTest": 20, "PrivateTest": 30}))
+    assert dict(zip(faces["usage"], faces["split"])) == {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
+    assert split_rule(faces) == "The official split: Training fits, PublicTest selects, PrivateTest tests."
+
+
+def test_without_private_test_a_tenth_of_training_selects_and_public_test_tests():
+    faces = assign_splits(fer2013({"Training": 5000, "PublicTest": 600}, twins=400))
+    assert set(faces.loc[faces["usage"] == "PublicTest", "split"]) == {"test"}
+    assert set(faces.loc[faces["usage"] == "Training", "split"]) == {"train", "val"}
+    rule = split_rule(faces)
+    assert rule.startswith("PrivateTest is absent: a tenth of Training selects")
+    assert rule.endswith("PublicTest tests.")
+
+
+def test_public_test_is_never_trained_on():
+    for usages in ({"Training": 500, "PublicTest": 90}, {"Training": 500, "PublicTest": 90, "PrivateTest": 90}):
+        faces = assign_splits(fer2013(usages))
+        assert set(faces.loc[faces["split"] == "train", "usage"]) == {"Training"}
+
+
+def test_without_public_test_private_test_still_tests():
+    faces = assign_splits(fer2013({"Training": 500, "PrivateTest": 90}))
+    assert set(faces.loc[faces["split"] == "test", "usage"]) == {"PrivateTest"}
+    assert split_rule(faces).startswith("PublicTest is absent")
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1000), fraction=st.sampled_from([0.05, 0.1, 0.25]), twins=st.integers(0, 300))
+def test_our_tenth_is_stratified_and_parts_no_twins(seed, fraction, twins):
+    faces = assign_splits(fer2013({"Training": 2000, "PublicTest": 50}, seed=seed, twins=twins), val_fraction=fraction, seed=seed)
+    fits = faces[faces["usage"] == "Training"]
+    assert (fits.groupby("content_hash")["split"].nunique() == 1).all()
+    per_class = fits.groupby("target")["split"].agg(lambda split: (split == "val").sum())
+    wanted = fits["target"].value_counts().sort_index() * fraction
+    assert ((per_class - wanted).abs() <= 2).all()
+
+
+def test_twins_go_to_val_as_often_as_to_train():
+    faces = assign_splits(fer2013({"Training": 20_000, "PublicTest": 50}, twins=3000))
+    fits = faces[faces["usage"] == "Training"]
+    share = fits["content_hash"].duplicated(keep=False).groupby(fits["split"]).mean()
+    assert share["val"] == pytest.approx(share["train"], rel=0.1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(people=st.integers(5, 40), each=st.integers(3, 21), seed=st.integers(0, 99))
+def test_subjects_stay_whole_and_shares_are_near(people, each, seed):
+    faces = assign_splits(subjects(people, each), val_fraction=0.2, test_fraction=0.2, seed=seed)
+    assert (faces.groupby("subject")["split"].nunique() == 1).all()
+    shares = faces["split"].value_counts(normalize=True)
+    assert shares["val"] == pytest.approx(0.2, abs=1 / people)
+    assert shares["test"] == pytest.approx(0.2, abs=1 / people)
+
+
+def test_subjects_that_share_a_picture_stay_together():
+    faces = subjects(20, 7)
+    faces.loc[[0, 7, 14], "content_hash"] = "same"  # subjects 0, 1 and 2
+    for seed in range(10):
+        split = assign_splits(faces, seed=seed).groupby("subject")["split"].first()
+        assert split["s000"] == split["s001"] == split["s002"]
+
+
+def test_three_subjects_are_enough_and_two_are_not():
+    assert set(assign_splits(subjects(3, 7))["split"]) == set(SPLITS)
+    with pytest.raises(InputError, match=r"The split '\w+' is left without faces"):
+        assign_splits(subjects(2, 7))
+
+
+def test_faces_without_usage_or_subject_are_split_by_expression():
+    faces = assign_splits(table([""] * 1000, np.arange(1000) % 5), val_fraction=0.1, test_fraction=0.2)
+    assert faces.groupby("split")["target"].value_counts().unstack().loc[list(SPLITS)].to_numpy().tolist() == [[140] * 5, [20] * 5, [40] * 5]
+
+
+def test_numbers_of_sequences_may_repeat_between_subjects():
+    faces = subjects(20, 7).assign(sequence="001")
+    assert set(assign_splits(faces)["split"]) == set(SPLITS)
+
+
+def test_the_same_seed_gives_the_same_split_and_another_seed_another():
+    faces = fer2013({"Training": 2000, "PublicTest": 50}, twins=100)
+    first, again, other = (assign_splits(faces, seed=seed)["split"].tolist() for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_the_table_given_is_left_as_it_was():
+    faces = fer2013({"Training": 100, "PublicTest": 50})
+    before = faces.copy()
+    assign_splits(faces)
+    pd.testing.assert_frame_equal(faces, before)
+
+
+def test_a_split_without_faces_is_named():
+    with pytest.raises(InputError, match="The split 'test' is left without faces, of 100 in Training"):
+        assign_splits(fer2013({"Training": 100}))
+    with pytest.raises(InputError, match="The split 'train' is left without faces, of 10 in PublicTest"):
+        assign_splits(table(["PublicTest"] * 10, np.arange(10) % 7))
+
+
+def test_fractions_that_leave_nothing_to_train_on_are_refused():
+    with pytest.raises(InputError, match="leave nothing to train on"):
+        assign_splits(subjects(10, 7), val_fraction=0.5, test_fraction=0.5)
+
+
+def test_crossings_by_hand():
+    faces = table(
+        ["Training", "Training", "Training", "PublicTest", "PublicTest"],
+        [0, 0, 1, 0, 0],
+        hashes=["a", "b", "a", "a", "c"],
+        split=["train", "train", "val", "test", "test"],
+    )
+    found = {(row["first"], row["second"]): (row["faces"], row["rule"]) for _, row in crossings(faces).iterrows()}
+    assert found == {
+        ("train", "val"): (1, "ours"),
+        ("val", "train"): (1, "ours"),
+        ("train", "test"): (1, "official"),
+        ("val", "test"): (1, "official"),
+        ("test", "train"): (1, "official"),
+        ("test", "val"): (1, "official"),
+    }
+
+
+def test_a_crossing_in_the_official_split_is_reported_not_refused():
+    faces = assign_splits(table(["Training", "PublicTest", "PrivateTest"], [0, 0, 0], hashes=["a", "a", "b"]))
+    assert crossings(faces)[["first", "second", "faces", "rule"]].to_numpy().tolist() == [
+        ["train", "val", 1, "official"],
+        ["val", "train", 1, "official"],
+    ]
+
+
+def test_a_crossing_in_a_split_of_ours_is_refused(monkeypatch):
+    monkeypatch.setattr("ferlab.data.splits._groups", lambda faces: np.arange(len(faces)))
+    with pytest.raises(InputError, match=r"faces of val share their subject with train; expected none in a split of ours"):
+        assign_splits(subjects(20, 14))
+
+
+def test_the_rule_of_a_split_by_subject_counts_them():
+    faces = subjects(10, 7)
+    faces["split"] = np.repeat(["train"] * 7 + ["val"] + ["test"] * 2, 7)
+    assert split_rule(faces) == "By subject: of 10 subjects, 7 fit, 1 selects, 2 test; no subject is in two splits."
