@@ -1,0 +1,10 @@
+"""Nets that leave the workspace: export to ONNX, proof of parity, speed, and a predictor that needs no torch.
+
+Does not train or evaluate; what it hands on says nothing new about accuracy.
+"""
+
+from __future__ import annotations
+
+from ferlab.deployment.predictor import Predictor
+
+__all__ = ["Predictor"]

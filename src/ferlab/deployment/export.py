@@ -1,0 +1,133 @@
+"""A trained net as one ONNX file, and the proof that it answers as the net does.
+
+The graph takes float32 `faces` (N, C, size, size) in [0, 1] and returns float32 `probabilities` (N, K): normalisation and softmax are inside, so
+whoever runs the file needs no statistics. Size, channels and expressions stand in its metadata as one JSON string under the key `ferlab`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from ferlab.deployment.inputs import prepare_faces
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+    from ferlab.models import LoadedModel
+
+KEY = "ferlab"  # the one metadata key; several would be written in an order of their own
+OPSET = 20
+
+
+class Parity(NamedTuple):
+    """How near an exported net is to its source."""
+
+    faces: int
+    max_abs_diff: float  # of probabilities
+    label_agreement: float  # share of faces with the same arg max
+
+
+class Deployed(nn.Module):
+    """A net with its normalisation before it and a softmax behind it."""
+
+    def __init__(self, module: nn.Module, *, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.module = module
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Return probabilities (N, K) of faces (N, C, H, W) in [0, 1]."""
+        return torch.softmax(self.module((faces - self.mean) / self.std), dim=1)
+
+
+def export_onnx(model: LoadedModel, path: Path) -> int:
+    """Write a net as one ONNX file with a free batch axis. The same net gives the same bytes, wherever the checkout lies.
+
+    Args:
+        model: A trained net, as `ferlab.models.load_model` returns it.
+        path: The file to write; it appears whole or not at all.
+
+    Returns:
+        The file's size in bytes.
+    """
+    deployed = Deployed(model.module, mean=model.mean, std=model.std).eval()
+    example = torch.zeros(2, model.channels, model.size, model.size)
+    with _quiet():
+        program = torch.onnx.export(
+            deployed,
+            (example,),
+            dynamo=True,
+            external_data=False,
+            opset_version=OPSET,
+            input_names=["faces"],
+            output_names=["probabilities"],
+            dynamic_shapes=({0: torch.export.Dim("N")},),
+            verbose=False,
+        )
+    proto = _without_traces(program.model_proto)
+    card = {"channels": model.channels, "expressions": list(model.expressions), "mean": list(model.mean), "name": model.name}
+    card |= {"size": model.size, "std": list(model.std)}
+    onnx.helper.set_model_props(proto, {KEY: json.dumps(card, sort_keys=True)})
+    onnx.checker.check_model(proto)
+    content = proto.SerializeToString(deterministic=True)
+    partial = path.with_name(f".{path.name}.new")
+    partial.write_bytes(content)
+    os.replace(partial, path)
+    return len(content)
+
+
+@torch.inference_mode()
+def parity(model: LoadedModel, session: onnxruntime.InferenceSession, faces: np.ndarray) -> Parity:
+    """Compare an exported net with its source on the same faces.
+
+    Args:
+        model: The source.
+        session: The export, opened.
+        faces: uint8 (N, H, W) or (N, H, W, 3), N at least 1.
+    """
+    expected = torch.softmax(model.module(model.normalise(faces)), dim=1).numpy()
+    (answered,) = session.run(["probabilities"], {"faces": prepare_faces(faces, size=model.size, channels=model.channels)})
+    return Parity(
+        faces=len(faces),
+        max_abs_diff=float(np.abs(expected - answered).max()),
+        label_agreement=float((expected.argmax(axis=1) == answered.argmax(axis=1)).mean()),
+    )
+
+
+def _without_traces(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Drop what the exporter notes beside each node: Python stack traces with this machine's paths."""
+    del proto.metadata_props[:]
+    for graph in [proto.graph, *proto.functions]:
+        for part in [graph, *graph.node, *getattr(graph, "initializer", []), *graph.value_info, *graph.input, *graph.output]:
+            if hasattr(part, "metadata_props"):
+                del part.metadata_props[:]
+            if getattr(part, "doc_string", ""):
+                part.doc_string = ""
+    return proto
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Silence the exporter's progress lines and its notes on its own internals; errors still raise."""
+    loud = logging.getLogger("torch.onnx")
+    level = loud.level
+    loud.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        loud.setLevel(level)

@@ -1,0 +1,76 @@
+"""From a cropped face to what a net takes, in numpy: the twin of `ferlab.models.inputs` for machines without torch.
+
+A test holds the two together. Resizing is a matrix product a side, so both ways are exact: smaller faces grow bilinearly (half-pixel centres),
+larger ones shrink by area, as torch's `interpolate` does.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from ferlab.paths import InputError
+
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
+
+
+def prepare_faces(faces: np.ndarray, *, size: int, channels: int) -> np.ndarray:
+    """Bring cropped faces to a net's size and channels.
+
+    Args:
+        faces: uint8 (N, H, W), or (N, H, W, 3) in RGB; N may be 0.
+        size: Side of the result.
+        channels: 1 (colour becomes luma) or 3 (grey is repeated).
+
+    Returns:
+        float32 (N, channels, size, size) in [0, 1].
+
+    Raises:
+        InputError: If the shape or dtype is another; one line that says which was expected.
+    """
+    _check(faces)
+    planes = faces[:, None] if faces.ndim == 3 else faces.transpose(0, 3, 1, 2)  # (N, C, H, W)
+    planes = planes.astype(np.float32) / np.float32(255)
+    height, width = planes.shape[2:]
+    if (height, width) != (size, size):
+        weigh = _area_weights if min(height, width) >= size else _bilinear_weights
+        planes = np.einsum("ih,nchw,jw->ncij", weigh(height, size), planes, weigh(width, size), optimize=True)
+    if channels == 1 and planes.shape[1] == 3:
+        planes = (planes * LUMA[:, None, None]).sum(axis=1, keepdims=True)
+    return np.ascontiguousarray(np.broadcast_to(planes, (len(planes), channels, size, size)), dtype=np.float32)
+
+
+def _check(faces: np.ndarray) -> None:
+    wanted = "expected uint8 faces (N, H, W) or (N, H, W, 3) in RGB"
+    if not isinstance(faces, np.ndarray):
+        raise InputError(f"{wanted}, got {type(faces).__name__}")
+    if faces.ndim == 2 or (faces.ndim == 3 and faces.shape[2] == 3):
+        raise InputError(f"{wanted}, got {faces.dtype} {faces.shape}: one face needs a leading axis, faces[None]")
+    if faces.dtype != np.uint8:
+        raise InputError(f"{wanted}, got {faces.dtype} {faces.shape}: scale to 0-255 and use .astype('uint8')")
+    if faces.ndim not in (3, 4) or (faces.ndim == 4 and faces.shape[3] != 3) or 0 in faces.shape[1:]:
+        raise InputError(f"{wanted}, got {faces.dtype} {faces.shape}")
+
+
+@lru_cache(maxsize=16)
+def _bilinear_weights(before: int, after: int) -> np.ndarray:
+    """Return float32 (after, before): each row mixes the two pixels around a half-pixel centre; edges repeat."""
+    centres = np.clip((np.arange(after) + 0.5) * before / after - 0.5, 0, None)
+    low = np.minimum(centres.astype(int), before - 1)
+    high = np.minimum(low + 1, before - 1)
+    share = centres - low
+    weights = np.zeros((after, before))
+    np.add.at(weights, (np.arange(after), low), 1 - share)
+    np.add.at(weights, (np.arange(after), high), share)
+    return weights.astype(np.float32)
+
+
+@lru_cache(maxsize=16)
+def _area_weights(before: int, after: int) -> np.ndarray:
+    """Return float32 (after, before): each row is the mean of the pixels that its bin touches, as adaptive average pooling takes them."""
+    weights = np.zeros((after, before))
+    for row in range(after):
+        start, stop = row * before // after, -(-(row + 1) * before // after)
+        weights[row, start:stop] = 1 / (stop - start)
+    return weights.astype(np.float32)

@@ -1,0 +1,57 @@
+"""How long one face takes on one CPU thread, against a budget.
+
+The clock is the wall's, since that is what a user waits for; the median is steady, the 95th percentile shows what else the machine did.
+
+References:
+    CS230 report (papers/001): 100 ms a frame is the budget for real-time use.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+def measure_latency(predict: Callable[[np.ndarray], Any], faces: np.ndarray, *, repeats: int, warm_up: int = 10) -> np.ndarray:
+    """Time single faces, one call each.
+
+    Args:
+        predict: Called with one face, (1, ...) of `faces`.
+        faces: (N, ...); taken in turn, again from the start when they run out.
+        repeats: Calls that are timed.
+        warm_up: Calls before the clock starts: first calls allocate.
+
+    Returns:
+        float64 (repeats,) milliseconds, in the order of the calls.
+    """
+    if len(faces) == 0 or repeats < 1:
+        raise ValueError(f"Expected at least one face and one repeat, got {len(faces)} and {repeats}")
+    times = np.empty(repeats)
+    for call in range(-warm_up, repeats):
+        face = faces[[call % len(faces)]]
+        start = time.perf_counter()
+        predict(face)
+        if call >= 0:
+            times[call] = time.perf_counter() - start
+    return 1000 * times
+
+
+def summarise_latency(milliseconds: np.ndarray, *, budget_ms: float) -> dict[str, float | int | bool]:
+    """Return p50 and p95, how many calls kept the budget, and whether the p95 did.
+
+    Args:
+        milliseconds: (repeats,) from `measure_latency`.
+        budget_ms: What one face may take.
+    """
+    p50, p95 = (float(value) for value in np.percentile(milliseconds, [50, 95]))
+    return {
+        "calls": len(milliseconds),
+        "p50_ms": p50,
+        "p95_ms": p95,
+        "share_within_budget": float((milliseconds <= budget_ms).mean()),
+        "budget_ms": budget_ms,
+        "p95_within_budget": p95 <= budget_ms,
+    }
