@@ -1,0 +1,44 @@
+"""Control faces: drawn from facial action units, so that the truth about them is known.
+
+Owns the table of action units, the drawing, its region masks and the reader. Which region carries the expression, how
+strong it is, which subject, light, pose, skin tone and occluder a face has is written in its table; attribution methods,
+leak detectors and slices are checked against it before they are believed on photographs. Numbers measured on control
+faces say nothing about photographs and are labelled as control faces wherever they stand.
+
+    action_units   the table: units, expressions, regions
+    identity       the subjects;  specs: what there is to know about a face, sampled from (seed, index)
+    geometry       identity and action units -> curves;  folds: creases of the skin
+    relief         height of the surface, light on it, the turned head
+    raster         antialiased shapes on a layer
+    features       folds, nose, mouth, brows, eyes;  adornments: hair, beard, glasses;  occluders: hand, mask, bar ...
+    drawing        draw_face: one spec -> picture and masks
+    masks          region masks from the same geometry
+    source         read: the reader;  region_masks, carrying_mask
+"""
+
+from ferlab.control.action_units import ACTION_UNIT_REGIONS, ACTION_UNITS, COMBINATIONS, REGIONS, regions_of
+from ferlab.control.drawing import DrawnFace, draw_face
+from ferlab.control.identity import Identity, sample_identity
+from ferlab.control.source import carrying_mask, read, region_masks, spec_of
+from ferlab.control.specs import FaceSpec, Light, Pose, Rest, sample_spec
+
+__all__ = [
+    "ACTION_UNITS",
+    "ACTION_UNIT_REGIONS",
+    "COMBINATIONS",
+    "REGIONS",
+    "DrawnFace",
+    "FaceSpec",
+    "Identity",
+    "Light",
+    "Pose",
+    "Rest",
+    "carrying_mask",
+    "draw_face",
+    "read",
+    "region_masks",
+    "regions_of",
+    "sample_identity",
+    "sample_spec",
+    "spec_of",
+]

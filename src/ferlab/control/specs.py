@@ -1,0 +1,166 @@
+"""What there is to know about one control face, and how it is sampled from (seed, index).
+
+A face depends on (seed, index, subject) only, an identity on (seed, subject) only; so order and number of faces do not
+matter. Lengths are in face units: the picture spans -1 to 1 both ways, x to the right, y down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+
+import numpy as np
+
+from ferlab.control.action_units import amplitude, draw_units
+from ferlab.control.identity import Identity, sample_identity
+from ferlab.expressions import EXPRESSIONS
+
+OCCLUDERS: tuple[str, ...] = ("none", "hand", "mask", "bar", "strand", "sunglasses")
+OCCLUDER_SHARES: tuple[float, ...] = (0.80, 0.05, 0.04, 0.04, 0.04, 0.03)
+LEVEL_SHARES: tuple[float, ...] = (0.14, 0.18, 0.22, 0.23, 0.23)
+"""Shares of intensities 1 to 5."""
+# Streams of random numbers, kept apart by this second word of the seed; `identity` has 1.
+_HABITS, _FACE, _NOISE, _EXPRESSION_ORDER, _SUBJECT_ORDER = range(2, 7)
+
+@dataclass(frozen=True)
+class Light:
+    """One lamp and its surroundings: angles in degrees, ambient share and exposure as factors."""
+
+    azimuth: float = 0.0  # positive: from the right of the picture
+    elevation: float = 30.0
+    ambient: float = 0.5
+    exposure: float = 1.0
+    background: float = 0.5
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Head rotation in degrees, and how the crop was taken."""
+
+    yaw: float = 0.0
+    pitch: float = 0.0
+    roll: float = 0.0
+    scale: float = 1.0
+    shift_x: float = 0.0
+    shift_y: float = 0.0
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Small differences between two faces of a subject at rest, in face units: what a net must not mistake for an action unit."""
+
+    brow_raise: float = 0.0
+    brow_slope: float = 0.0
+    lid_open: float = 0.0
+    corner_raise: float = 0.0
+    lip_press: float = 0.0
+    gaze_x: float = 0.0
+    gaze_y: float = 0.0
+
+
+@dataclass(frozen=True)
+class FaceSpec:
+    """Everything that decides the pixels of one control face.
+
+    Attributes:
+        expression: One of the seven expressions.
+        intensity: 0 (neutral) to 5.
+        action_units: Active units and their strengths in (0, 1]; empty for neutral.
+        noise_seed: Words that seed the sensor noise and the occluder's exact place.
+        blur: Standard deviation of the lens blur, in face units.
+        noise: Standard deviation of the sensor noise, in grey levels of 0 to 255.
+    """
+
+    expression: str
+    intensity: float
+    action_units: Mapping[int, float]
+    identity: Identity
+    subject: int = 0
+    light: Light = field(default_factory=Light)
+    pose: Pose = field(default_factory=Pose)
+    rest: Rest = field(default_factory=Rest)
+    occluder: str = "none"
+    blur: float = 0.0
+    noise: float = 0.0
+    noise_seed: tuple[int, ...] = (0,)
+
+
+def sample_spec(seed: int, index: int, *, subjects: int = 150, subject: int | None = None) -> FaceSpec:
+    """Draw the spec of face `index`.
+
+    Expressions are balanced in every seven consecutive faces, subjects in every `subjects` consecutive faces.
+
+    Args:
+        seed: Seed of the whole set.
+        index: Number of the face, from 0.
+        subjects: Number of subjects the faces are shared among.
+        subject: Overrides the subject that `subjects` would give.
+
+    Returns:
+        A spec that depends on the arguments only.
+    """
+    if subject is None:
+        subject = _dealt(index, subjects, (seed, _SUBJECT_ORDER))
+    expression = EXPRESSIONS[_dealt(index, len(EXPRESSIONS), (seed, _EXPRESSION_ORDER))]
+    rng = np.random.default_rng([seed, _FACE, index])
+    habits = np.random.default_rng([seed, _HABITS, subject, EXPRESSIONS.index(expression)])
+    level = 1 + int(rng.choice(5, p=LEVEL_SHARES))
+    intensity = 0.0 if expression == "neutral" else min(5.0, level + float(rng.uniform(-0.4, 0.4)))
+    units = draw_units(expression, habits=habits, chance=rng)
+    strengths = {unit: float(np.clip(amplitude(intensity) * rng.uniform(0.75, 1.2), 0.01, 1.0)) for unit in units}
+    return FaceSpec(
+        expression=expression,
+        intensity=intensity,
+        action_units=strengths,
+        identity=sample_identity(seed, subject),
+        subject=subject,
+        light=_sample_light(rng),
+        pose=_sample_pose(rng),
+        rest=_sample_rest(rng),
+        occluder=str(rng.choice(OCCLUDERS, p=OCCLUDER_SHARES)),
+        blur=float(rng.uniform(0.0, 0.022)),
+        noise=float(min(7.0, rng.gamma(2.0, 1.3))),
+        noise_seed=(seed, _NOISE, index),
+    )
+
+
+def _dealt(index: int, count: int, words: tuple[int, ...]) -> int:
+    """Deal numbers 0 to count - 1 round after round, each round in an order of its own."""
+    turn, place = divmod(index, count)
+    return _shuffled(count, (*words, turn))[place]
+
+
+@lru_cache(maxsize=64)
+def _shuffled(count: int, words: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(np.random.default_rng(words).permutation(count).tolist())
+
+
+def _clipped(rng: np.random.Generator, spread: float) -> float:
+    return spread * float(np.clip(rng.normal(), -2, 2))
+
+
+def _sample_light(rng: np.random.Generator) -> Light:
+    return Light(
+        azimuth=_clipped(rng, 30.0),
+        elevation=float(rng.uniform(5.0, 50.0)),
+        ambient=float(rng.uniform(0.28, 0.58)),
+        exposure=float(rng.uniform(0.85, 1.35)),
+        background=float(rng.beta(1.3, 1.6)),
+    )
+
+
+def _sample_pose(rng: np.random.Generator) -> Pose:
+    return Pose(
+        yaw=_clipped(rng, 9.0),
+        pitch=_clipped(rng, 5.0),
+        roll=_clipped(rng, 4.0),
+        scale=float(rng.uniform(1.08, 1.22)),
+        shift_x=_clipped(rng, 0.02),
+        shift_y=_clipped(rng, 0.02) - 0.03,
+    )
+
+
+def _sample_rest(rng: np.random.Generator) -> Rest:
+    spreads = {spec.name: 0.006 for spec in fields(Rest)} | {"lid_open": 0.004, "gaze_x": 0.014, "gaze_y": 0.006}
+    return Rest(**{name: _clipped(rng, spread) for name, spread in spreads.items()})
