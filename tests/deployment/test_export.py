@@ -15,7 +15,7 @@ import onnx
 import pytest
 import torch
 
-from ferlab.deployment.export import export_onnx, parity
+from ferlab.deployment.export import Parity, export_onnx, parity
 from ferlab.deployment.predictor import open_session
 
 FACES = np.random.default_rng(0).integers(0, 256, (37, 16, 16)).astype(np.uint8)
@@ -93,3 +93,8 @@ def test_two_processes_in_two_folders_write_the_same_bytes(weights, tmp_path) ->
         )
         digests.append(hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest())
     assert digests[0] == digests[1]
+
+
+def test_the_metrics_keep_a_difference_below_six_decimals() -> None:
+    found = Parity(faces=3, max_abs_diff=3.7e-8, label_agreement=1.0)
+    assert found.metrics()["max_abs_diff_millionths"] == pytest.approx(0.037)

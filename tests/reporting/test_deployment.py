@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ferlab.deployment.latency import summarise_latency
-from ferlab.reporting.deployment import describe_latency, describe_parity, plot_latency
+from ferlab.reporting.deployment import describe_latency, describe_parity, plot_answers, plot_latency
 
 
 def test_the_figure_marks_the_budget() -> None:
@@ -24,3 +24,11 @@ def test_sentences_say_whether_the_limits_hold() -> None:
     near = describe_parity(faces=9, max_abs_diff=2e-7, label_agreement=1.0, tolerance=1e-4)
     assert "2.0e-07, within" in near
     assert "**beyond**" in describe_parity(faces=9, max_abs_diff=0.2, label_agreement=0.5, tolerance=1e-4)
+
+
+def test_the_answers_alt_text_names_each_label() -> None:
+    probs = np.array([[0.9, 0.1], [0.25, 0.75]])
+    shown = plot_answers(np.zeros((2, 8, 8), np.uint8), probs, expressions=("happy", "sad"))
+    assert shown["alt"].endswith("happy (90 %), sad (75 %).")
+    assert len(shown["figure"].axes) == 4
+    plt.close(shown["figure"])
