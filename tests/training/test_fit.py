@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ferlab.data.store import Store
+from ferlab.models import load_model
+from ferlab.params import Train
+from ferlab.paths import InputError
+from ferlab.training import phases
+from ferlab.training.fit import COLUMNS, FitResult, fit
+from ferlab.training.module import Classifier
+
+Make = Callable[..., Any]
+
+
+def run_fit(store: Store, settings: Train, partial: Path, **changes: Any) -> FitResult:
+    values = {"run": "toy", "model": "five_layer", "options": {}, "seed": 1}
+    return fit(store, settings=settings, partial=partial, **{**values, **changes})
+
+
+def bytes_of(result: FitResult, folder: Path) -> tuple[bytes, bytes]:
+    folder.mkdir(exist_ok=True)
+    result.save(folder / "weights.safetensors")
+    result.save_history(folder / "history.csv")
+    return (folder / "weights.safetensors").read_bytes(), (folder / "history.csv").read_bytes()
+
+
+def test_a_fit_learns_and_its_numbers_are_those_of_the_saved_net(toy_store: Make, settings: Make, tmp_path: Path) -> None:
+    store = toy_store()
+    result = run_fit(store, settings(epochs=8, lr=0.01, schedule="constant", rotation=0.0, shift=0.0, monitor="val/loss"), tmp_path / "p")
+    assert list(result.history) == COLUMNS
+    assert result.epochs_run == len(result.history) == 8
+    assert result.history["train_accuracy"].iloc[-1] > 0.9
+    assert result.best_epoch == 1 + int(result.history["val_loss"].to_numpy().argmin())
+    result.save(tmp_path / "w.safetensors")
+    loaded = load_model(tmp_path / "w.safetensors")
+    val = (store.faces["split"] == "val").to_numpy()
+    with torch.no_grad():
+        logits = loaded.module(loaded.normalise(store.images[val]))
+    target = torch.from_numpy(store.faces["target"].to_numpy()[val].copy())
+    assert (logits.argmax(1) == target).float().mean().item() == pytest.approx(result.val["accuracy"], abs=1e-6)
+    assert torch.nn.functional.cross_entropy(logits, target).item() == pytest.approx(result.val["loss"], rel=1e-3)
+    assert loaded.mean == pytest.approx((store.images[store.faces["split"] == "train"].mean() / 255,))
+
+
+def test_the_test_split_is_never_read(toy_store: Make, settings: Make, tmp_path: Path) -> None:
+    store = toy_store()
+    other = Store(images=store.images.copy(), faces=store.faces.copy(), expressions=store.expressions)
+    other.images[(other.faces["split"] == "test").to_numpy()] = 77
+    short = settings(epochs=1, refit=True)
+    assert bytes_of(run_fit(store, short, tmp_path / "a"), tmp_path / "o") == bytes_of(run_fit(other, short, tmp_path / "b"), tmp_path / "q")
+
+
+def test_the_callers_generator_threads_and_algorithms_stay_as_they_were(toy_store: Make, settings: Make, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    expected, threads = torch.rand(3), torch.get_num_threads()
+    torch.manual_seed(5)
+    run_fit(toy_store(), settings(epochs=1), tmp_path / "p")
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.get_num_threads() == threads
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_seeds_differ_and_folders_do_not(toy_store: Make, settings: Make, tmp_path: Path) -> None:
+    one, two, three = (run_fit(toy_store(), settings(epochs=1), tmp_path / name, seed=seed) for name, seed in [("a", 1), ("b", 1), ("c", 2)])
+    assert bytes_of(one, tmp_path / "o1") == bytes_of(two, tmp_path / "o2") != bytes_of(three, tmp_path / "o3")
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, *, epoch: int, batch: int) -> None:
+    step = Classifier.training_step
+
+    def stopping(self: Classifier, data: Any, batch_idx: int) -> torch.Tensor:
+        if (self.current_epoch, batch_idx) == (epoch, batch):
+            raise Stopped
+        return step(self, data, batch_idx)
+
+    monkeypatch.setattr(Classifier, "training_step", stopping)
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "plateau"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_stopped_in_mid_epoch_it_goes_on_as_if_nothing_had_happened(
+    toy_store: Make, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: str, optimizer: str
+) -> None:
+    # The plateau acts after each epoch: nothing is ever better by 2.
+    monkeypatch.setattr("ferlab.training.schedules.FLAT_EPOCHS", 1)
+    monkeypatch.setattr("ferlab.training.schedules.BETTER_BY", 2.0)
+    chosen = settings(epochs=4, schedule=schedule, optimizer=optimizer, lr=0.002, class_weights=True, gradient_clip=1.0)
+    whole = run_fit(toy_store(), chosen, tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        stop_at(patched, epoch=2, batch=1)
+        with pytest.raises(Stopped):
+            run_fit(toy_store(), chosen, tmp_path / "broken")
+    resumed = run_fit(toy_store(), chosen, tmp_path / "broken")
+    assert bytes_of(resumed, tmp_path / "o1") == bytes_of(whole, tmp_path / "o2")
+    assert schedule != "plateau" or whole.history["lr"].tolist() == pytest.approx([0.002, 0.002, 0.001, 0.0005])
+
+
+def test_partial_work_of_other_settings_is_not_continued(
+    toy_store: Make, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_fit(toy_store(), settings(epochs=2), tmp_path / "p")
+    again = run_fit(toy_store(), settings(epochs=2, lr=0.03), tmp_path / "p")
+    fresh = run_fit(toy_store(), settings(epochs=2, lr=0.03), tmp_path / "q")
+    assert bytes_of(again, tmp_path / "o1") == bytes_of(fresh, tmp_path / "o2")
+
+
+def test_a_finished_fit_is_not_run_again(toy_store: Make, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = settings(epochs=6, patience=1, lr=1e-9, schedule="constant", refit=True)
+    first = run_fit(toy_store(), chosen, tmp_path / "p")
+    assert first.epochs_run < 6
+    stop_at(monkeypatch, epoch=0, batch=0)
+    monkeypatch.setattr(phases.pl.Trainer, "fit", lambda *_, **__: pytest.fail("trained again"))
+    assert bytes_of(run_fit(toy_store(), chosen, tmp_path / "p"), tmp_path / "o1") == bytes_of(first, tmp_path / "o2")
+
+
+def test_patience_stops_after_so_many_epochs_without_a_better_one(toy_store: Make, settings: Make, tmp_path: Path) -> None:
+    result = run_fit(toy_store(), settings(epochs=12, patience=2, lr=1e-9, schedule="constant"), tmp_path / "p")
+    assert result.epochs_run == result.best_epoch + 2 < 12
+
+
+def test_refit_starts_afresh_on_train_and_val_and_stops_at_the_chosen_epoch(toy_store: Make, settings: Make, tmp_path: Path) -> None:
+    store = toy_store()
+    result = run_fit(store, settings(epochs=3, refit=True), tmp_path / "p")
+    again = result.history[result.history["phase"] == "refit"]
+    assert len(again) == result.best_epoch
+    assert again["val_accuracy"].isna().all()
+    assert result.fitted_on == ("train", "val")
+    assert result.fitted_faces == 96
+    fitted = store.faces["split"].isin(["train", "val"])
+    assert result.mean == pytest.approx((store.images[fitted].mean() / 255,))
+    select = result.history[result.history["phase"] == "select"]
+    assert result.val["accuracy"] == pytest.approx(select["val_accuracy"].iloc[result.best_epoch - 1])
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_epoch(
+    toy_store: Make, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Classifier.training_step
+
+    def broken(self: Classifier, data: Any, batch_idx: int) -> torch.Tensor:
+        loss = step(self, data, batch_idx)
+        if self.current_epoch == 1:
+            self.train_sums += torch.nan
+            return loss * torch.nan
+        return loss
+
+    monkeypatch.setattr(Classifier, "training_step", broken)
+    with pytest.raises(InputError, match=r"run 'toy': the loss is not finite in epoch 2 of 3; lower train.lr \(0.02\)"):
+        run_fit(toy_store(), settings(), tmp_path / "p")
+    kept = torch.load(tmp_path / "p" / "select" / "last.ckpt", weights_only=True)
+    assert len(kept["history"]) == 1
+    assert all(torch.isfinite(value).all() for value in kept["state_dict"].values() if value.is_floating_point())
+
+
+def test_progress_within_and_after_epochs_goes_to_the_file_and_nothing_to_the_screen(
+    toy_store: Make, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FERLAB_PROGRESS", str(tmp_path / "lines"))
+    monkeypatch.setattr("ferlab.training.progress.EVERY", 0.0)
+    monkeypatch.chdir(tmp_path)
+    result = run_fit(toy_store(), settings(epochs=2, refit=True), tmp_path / "p")
+    lines = [json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()]
+    done = [line["done"] for line in lines]
+    assert done == sorted(done)
+    assert (done[0], done[-1]) == (1, lines[-1]["total"])
+    assert lines[1]["note"] == "select epoch 1 of 2"
+    assert f"refit epoch {result.best_epoch} of {result.best_epoch}" in lines[-1]["note"]
+    assert capfd.readouterr() == ("", "")
+    assert not list(tmp_path.glob("**/lightning_logs"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lines", "p"]
+
+
+def test_a_set_that_lacks_an_expression_can_be_fitted_without_weights_only(toy_store: Make, settings: Make, tmp_path: Path) -> None:
+    store = toy_store()
+    keep = (store.faces["target"] != 1).to_numpy()
+    lacking = Store(images=store.images[keep], faces=store.faces[keep].reset_index(drop=True), expressions=store.expressions)
+    assert np.isfinite(run_fit(lacking, settings(epochs=1), tmp_path / "p").val["balanced_accuracy"])
+    with pytest.raises(InputError, match="shows 'happy'"):
+        run_fit(lacking, settings(epochs=1, class_weights=True), tmp_path / "q")
