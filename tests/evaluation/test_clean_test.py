@@ -6,8 +6,8 @@ import pytest
 
 from ferlab.evaluation.clean_test import compare_twins, mark_twins
 from ferlab.evaluation.intervals import newcombe
-from ferlab.evaluation.predictions import predictions_table
-from ferlab.evaluation.scores import score_run, score_subjects, score_view, summarise
+from ferlab.evaluation.predictions import predictions_table, probs_of
+from ferlab.evaluation.scores import describe_faces, score_run, score_subjects, score_view, score_views, summarise
 from ferlab.paths import InputError
 
 NAMES = ("angry", "happy", "sad")
@@ -76,6 +76,14 @@ def test_another_view_is_scored_on_the_same_faces():
     predictions, _ = run()
     certain = np.eye(3, dtype=np.float32)[predictions["target"]]
     assert score_view(predictions, certain)["accuracy"] == 1
+    views = score_views(predictions, {"single": certain, "flip": probs_of(predictions)})
+    assert views["single_view"]["test"]["accuracy"] == 1
+    assert views["flip_view"]["val"]["accuracy"] < 1
+
+
+def test_where_faces_come_from_is_told_by_split():
+    faces = pd.DataFrame({"source": "fer2013", "split": ["val", "test", "test"], "usage": ["Training", "PublicTest", "PublicTest"]})
+    assert describe_faces(faces) == {"dataset": "fer2013", "usage": {"val": "Training", "test": "PublicTest"}}
 
 
 def test_subjects_are_redrawn_only_where_there_are_some():

@@ -6,6 +6,7 @@ import pytest
 from ferlab.evaluation.intervals import (
     cluster_intervals,
     cluster_weights,
+    f1_bounds,
     mean_recall_bounds,
     metric_intervals,
     newcombe,
@@ -103,6 +104,15 @@ def test_mean_recall_bounds_of_one_class_are_wilsons_and_absent_classes_do_not_c
     low, high = mean_recall_bounds(np.array([3, 50]), np.array([3, 100]))
     assert high > low
     assert low < 0.6  # three of three is no proof of 100 %
+
+
+def test_f1_bounds_hold_f1_and_do_not_collapse_where_a_class_is_never_or_always_right():
+    low, high = f1_bounds(40, 60, 70)
+    assert low < 2 * 40 / (60 + 70) < high
+    assert f1_bounds(0, 20, 5)[1] > 0.1
+    assert f1_bounds(20, 20, 20)[0] < 0.95
+    assert f1_bounds(20, 20, 20)[1] == pytest.approx(1)
+    assert np.isnan(f1_bounds(0, 0, 0)).all()
 
 
 def test_reflected_bounds_mirror_percentiles_and_never_fall_below_zero():

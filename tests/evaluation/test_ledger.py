@@ -16,7 +16,7 @@ def test_every_scoring_adds_one_line_and_no_time(tmp_path):
     score(path, params_hash="p2")
     score(path, run="b, the second")
     assert path.read_text() == (
-        'study,run,set,params,n\nquick,a,control,p1,600\nquick,a,control,p2,600\nquick,"b, the second",control,p1,600\n'
+        'study,run,set,params_hash,n\nquick,a,control,p1,600\nquick,a,control,p2,600\nquick,"b, the second",control,p1,600\n'
     )
     counts = count_scorings(path)
     assert counts["scorings"].tolist() == [2, 1]

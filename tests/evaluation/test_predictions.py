@@ -6,8 +6,10 @@ import pytest
 
 from ferlab.evaluation.predictions import (
     check_predictions,
+    confusion_table,
     expressions_of,
     faces_in,
+    named_pairs,
     predictions_table,
     probs_of,
     read_predictions,
@@ -81,3 +83,14 @@ def test_missing_files_columns_splits_and_rows_are_told(tmp_path):
 def test_shapes_that_do_not_fit_are_told():
     with pytest.raises(InputError, match=r"shape \(1, 3\)"):
         predictions_table(["a"], ["val"], np.array([0]), probs=np.ones((1, 2)) / 2, expressions=NAMES)
+
+
+def test_confusions_by_name_count_every_face_once():
+    table = small_table()
+    confusions = confusion_table(table)
+    assert confusions.to_numpy().sum() == 4
+    assert confusions.loc["sad", "happy"] == 1
+    assert confusions.loc["happy", "angry"] == 1
+    pairs = named_pairs(table)
+    assert pairs.columns.tolist() == ["actual", "predicted"]
+    assert pairs.iloc[1].tolist() == ["sad", "happy"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ferlab.evaluation.published import read_paper, read_published, rows_for
+from ferlab.evaluation.published import comparability_note, read_paper, read_published, rows_beside
 from ferlab.models import MODELS
 from ferlab.paths import InputError
 
@@ -49,11 +49,15 @@ def test_a_row_whose_net_we_have_names_it_as_the_registry_does():
     assert {"five_layer"} <= set(named) & set(MODELS)
 
 
-def test_rows_of_other_sets_and_papers_are_left_out():
-    rows = rows_for(read_published(FOLDER), dataset="fer2013", papers=("cs230",))
-    assert set(rows["paper"]) == {"cs230", "anchors"}
-    assert set(rows["dataset"]) == {"fer2013"}
-    assert rows_for(read_published(FOLDER), dataset="control").empty
+def test_beside_ours_stand_the_papers_of_our_nets_and_anchors_of_our_sets():
+    published = read_published(FOLDER)
+    real = rows_beside(published, datasets=["fer2013"], papers=["cs230"])
+    assert set(real["paper"]) == {"cs230", "anchors"}
+    assert not set(real["kind"]) & {"human", "live"}
+    assert "mind the split" in comparability_note(real, ["fer2013"])
+    drawn = rows_beside(published, datasets=["control"], papers=["cs230"])
+    assert set(drawn["paper"]) == {"cs230"}
+    assert "None of these" in comparability_note(drawn, ["control"])
 
 
 def test_a_row_without_split_or_with_an_unknown_key_is_named(tmp_path):

@@ -8,14 +8,19 @@ import pandas as pd
 import pytest
 
 from ferlab.evaluation import runs as runs_module
+from ferlab.evaluation.comparison import spread_over_seeds
 from ferlab.evaluation.predictions import predictions_table
 from ferlab.evaluation.runs import (
     compare_ensembles,
     compare_within_sets,
+    datasets_of,
+    ours_beside_published,
     pairs_by_name,
+    per_class_of,
     read_runs,
     runs_by_set,
     score_ensembles,
+    summarise_comparison,
     table_of_runs,
     vote_per_set,
 )
@@ -71,6 +76,46 @@ def test_the_table_of_runs_keeps_their_order_and_marks_what_is_missing():
     assert rows["run"].tolist() == ["a0", "a1", "b"]
     assert rows["val.accuracy"].tolist() == [0.5] * 3
     assert rows["test_clean.accuracy"].isna().all()
+
+
+def described(dataset: str, usage: str) -> dict:
+    scores = {"accuracy": 0.5, "accuracy_ci_low": 0.4, "accuracy_ci_high": 0.6, "per_class": {name: {"f1": 0.1} for name in sorted(NAMES)}}
+    return {"dataset": dataset, "usage": {"test": usage}, "val": scores, "test": scores}
+
+
+METRICS = {"a0": described("fer2013", "PublicTest"), "a1": described("fer2013", "PublicTest"), "b": described("control", "Training")}
+
+
+def test_ours_carry_set_and_split_and_an_ensemble_those_of_its_members():
+    ours = ours_beside_published(table_of_runs(RUNS, METRICS), METRICS, {"x": {"test": METRICS["a0"]["test"]}})
+    assert ours["label"].tolist() == ["a0", "a1", "b", "ensemble of x"]
+    assert ours["split"].tolist() == ["PublicTest", "PublicTest", "test", "PublicTest"]
+    assert datasets_of(RUNS, METRICS) == {"x": "fer2013", "y": "control"}
+
+
+def test_expressions_come_in_the_order_of_the_set_not_of_the_alphabet():
+    names = ("sad", "angry", "happy")
+    renamed = {run: rows.set_axis([*rows.columns[:4], *(f"prob_{n}" for n in names)], axis=1) for run, rows in PREDICTIONS.items()}
+    assert list(per_class_of(METRICS, renamed)["a0"]) == list(names)
+
+
+def test_the_metrics_file_nests_by_set_and_run_and_holds_no_lists():
+    rows = table_of_runs(RUNS, METRICS)
+    sets = runs_by_set(RUNS)
+    ensembles = vote_per_set(PREDICTIONS, sets)
+    summary = summarise_comparison(
+        rows,
+        spread_over_seeds(rows, ["test.accuracy"]),
+        compare_within_sets(PREDICTIONS, sets),
+        votes=score_ensembles(ensembles, resamples=100),
+        vote_pairs=compare_ensembles(ensembles, PREDICTIONS, sets),
+    )
+    assert summary["runs"]["a0"]["test"]["accuracy"] == 0.5
+    assert "test_clean" not in summary["runs"]["a0"]
+    assert summary["groups"]["x"]["a"]["seeds"] == 2
+    assert summary["groups"]["x"]["a"]["test_accuracy_mean"] == 0.5
+    assert set(summary["pairs"]) == {"a0"}
+    assert set(summary["ensemble_pairs"]["x"]) == {"a0", "a1"}
 
 
 def test_a_run_that_was_not_evaluated_is_told(tmp_path, monkeypatch):

@@ -3,11 +3,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
-from ferlab.evaluation.scoring import predict_probs, predict_views
+from ferlab.evaluation.predictions import probs_of
+from ferlab.evaluation.scoring import predict_probs, predict_views, score_faces
 from ferlab.paths import InputError
 
 
@@ -76,3 +78,25 @@ def test_images_that_are_no_faces_are_told():
 
 def test_no_faces_give_no_rows():
     assert predict_probs(TinyModel(LeftRight()), faces(0)).shape == (0, 2)
+
+
+def table(splits: list[str]) -> pd.DataFrame:
+    n = len(splits)
+    return pd.DataFrame({"face_id": [f"x/{i}" for i in range(n)], "split": splits, "target": np.arange(n) % 2})
+
+
+def test_train_is_not_scored_and_the_store_order_stays():
+    images, faces_table = faces(6), table(["test", "train", "val", "train", "test", "val"])
+    scored = score_faces(TinyModel(LeftRight()), images, faces_table, expressions=("left", "right"))
+    assert scored.faces["face_id"].tolist() == ["x/0", "x/2", "x/4", "x/5"]
+    predictions = scored.table("single")
+    np.testing.assert_array_equal(probs_of(predictions), predict_probs(TinyModel(LeftRight()), images[[0, 2, 4, 5]]))
+    assert predictions["split"].tolist() == ["test", "val", "test", "val"]
+    np.testing.assert_allclose(probs_of(scored.table("flip")), 0.5, atol=1e-6)
+
+
+def test_a_net_of_other_expressions_and_a_set_without_test_faces_are_told():
+    with pytest.raises(InputError, match="Train the run on this set again"):
+        score_faces(TinyModel(LeftRight()), faces(2), table(["val", "test"]), expressions=("right", "left"))
+    with pytest.raises(InputError, match="No face of the set"):
+        score_faces(TinyModel(LeftRight()), faces(2), table(["train", "train"]), expressions=("left", "right"))

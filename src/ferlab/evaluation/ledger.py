@@ -16,7 +16,7 @@ import pandas as pd
 from ferlab.paths import PARAMS_HASH, ROOT, STAGING, InputError
 
 LEDGER = ROOT / "reports" / "test_scorings.csv"
-COLUMNS = ("study", "run", "set", "params", "n")
+COLUMNS = ("study", "run", "set", "params_hash", "n")
 
 
 def record_scoring(*, study: str, run: str, set_name: str, n: int, path: Path = LEDGER) -> bool:
@@ -60,10 +60,10 @@ def count_scorings(path: Path = LEDGER) -> pd.DataFrame:
     """
     if not path.is_file():
         return pd.DataFrame(columns=["study", "run", "set", "n", "scorings", "params"])
-    lines = pd.read_csv(path, dtype={"study": str, "run": str, "set": str, "params": str}, keep_default_na=False)
+    lines = pd.read_csv(path, dtype={"study": str, "run": str, "set": str, "params_hash": str}, keep_default_na=False)
     if tuple(lines.columns) != COLUMNS:
         raise InputError(f"{path.name}: expected the columns {', '.join(COLUMNS)}, got {', '.join(lines.columns)}; restore it with git")
-    groups = lines.groupby(["study", "run", "set", "n"], sort=True)["params"]
+    groups = lines.groupby(["study", "run", "set", "n"], sort=True)["params_hash"]
     return groups.agg(scorings="size", params="nunique").reset_index()
 
 

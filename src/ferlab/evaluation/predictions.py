@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ferlab.evaluation.weighted_metrics import count_confusions
 from ferlab.expressions import SPLITS
 from ferlab.paths import InputError
 
@@ -124,6 +125,19 @@ def expressions_of(predictions: pd.DataFrame) -> tuple[str, ...]:
 def probs_of(predictions: pd.DataFrame) -> np.ndarray:
     """Return the probabilities, (N, K) float32."""
     return predictions[[PROB_PREFIX + name for name in expressions_of(predictions)]].to_numpy(dtype=np.float32)
+
+
+def confusion_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the confusion matrix of some rows: (K, K) counts, actual as rows, predicted as columns, expressions as names."""
+    names = list(expressions_of(rows))
+    counts = count_confusions(rows["target"].to_numpy(), rows["pred"].to_numpy(), num_classes=len(names))
+    return pd.DataFrame(counts, index=pd.Index(names, name="actual"), columns=pd.Index(names, name="predicted"))
+
+
+def named_pairs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return `actual, predicted` by name, one row per face: what DVC's confusion template draws."""
+    names = np.array(expressions_of(rows))
+    return pd.DataFrame({"actual": names[rows["target"].to_numpy()], "predicted": names[rows["pred"].to_numpy()]})
 
 
 def faces_in(predictions: pd.DataFrame, split: str) -> pd.DataFrame:

@@ -6,6 +6,7 @@ are Wilson's, computed here: papers rarely state one. Rows with `model` name a n
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -85,12 +86,32 @@ def read_paper(path: Path) -> PublishedPaper:
         raise InputError(f"{path.name}: {where}: {error['msg'].lower()}; {needed}") from None
 
 
-def rows_for(published: pd.DataFrame, *, dataset: str, papers: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Return the rows stated for one dataset, human level included, those of some papers and the anchors only (none named: of all)."""
-    rows = published[published["dataset"] == dataset]
-    if papers:
-        rows = rows[rows["paper"].isin((*papers, "anchors"))]
-    return rows.reset_index(drop=True)
+def rows_beside(published: pd.DataFrame, *, datasets: Collection[str], papers: Collection[str]) -> pd.DataFrame:
+    """Return the rows to set beside ours: nets and ensembles of the papers whose nets ran, and the anchors of the datasets that were scored.
+
+    Args:
+        published: From `read_published`.
+        datasets: Of our sets.
+        papers: Families of our runs.
+    """
+    nets = published["kind"].isin(("net", "ensemble"))
+    chosen = published["paper"].isin(papers) | ((published["paper"] == "anchors") & published["dataset"].isin(datasets))
+    return published[nets & chosen].reset_index(drop=True)
+
+
+def comparability_note(rows: pd.DataFrame, datasets: Collection[str]) -> str:
+    """Say whether published rows and ours were measured on the same set."""
+    shared = rows["dataset"].isin(datasets)
+    ours = " and ".join(sorted(set(datasets)))
+    if not shared.any():
+        return (
+            f"None of these {len(rows)} published rows was measured on our faces ({ours}). They show what the papers state on their own sets, "
+            "and no difference between theirs and ours means anything."
+        )
+    return (
+        f"{int(shared.sum())} of {len(rows)} published rows were measured on the same set as ours ({ours}), but mind the split: a row compares "
+        "with ours only where set and split agree. Open circles chose an epoch or members on the very faces they report."
+    )
 
 
 def _bounds(row: PublishedRow) -> dict[str, float]:

@@ -56,6 +56,81 @@ def table_of_runs(runs: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, M
     return pd.DataFrame(rows)
 
 
+def per_class_of(
+    metrics: Mapping[str, Mapping[str, Any]], predictions: Mapping[str, pd.DataFrame], split: str = "test"
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return `{run: {expression: scores}}` of one split, expressions in the order of the set (files of metrics sort their keys)."""
+    return {name: {e: scores[split]["per_class"][e] for e in expressions_of(predictions[name])} for name, scores in metrics.items()}
+
+
+def datasets_of(runs: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return the dataset of each set, as evaluate found it in the face table."""
+    return {run["data"]: metrics[name]["dataset"] for name, run in runs.items()}
+
+
+def families_of(runs: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the families of the runs' nets, which are the names of the papers, each once."""
+    return tuple(dict.fromkeys(run["family"] for run in runs.values()))
+
+
+def ours_beside_published(
+    runs: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], ensembles: Mapping[str, Mapping[str, Any]]
+) -> pd.DataFrame:
+    """Return our test accuracies in the shape of published rows: `label, dataset, split, value, low, high`; ensembles last."""
+    rows = [(name, metrics[name], metrics[name]["test"]) for name in runs["run"]]
+    for set_name, scores in ensembles.items():
+        member = runs.loc[runs["set"] == set_name, "run"].iloc[0]
+        rows.append((f"{ENSEMBLE} of {set_name}", metrics[member], scores["test"]))
+    return pd.DataFrame(
+        [
+            {
+                "label": label,
+                "dataset": described["dataset"],
+                "split": _test_name(described["usage"]["test"]),
+                "value": scores["accuracy"],
+                "low": scores["accuracy_ci_low"],
+                "high": scores["accuracy_ci_high"],
+            }
+            for label, described, scores in rows
+        ]
+    )
+
+
+def summarise_comparison(
+    runs: pd.DataFrame, spread: pd.DataFrame, pairs: pd.DataFrame, *, votes: Mapping[str, Mapping[str, Any]], vote_pairs: pd.DataFrame
+) -> dict[str, Any]:
+    """Return what `reports/metrics/compare.json` says: `runs`, `groups`, `pairs`, and per set its `ensembles` with `ensemble_pairs`."""
+    return {
+        "runs": summarise_runs(runs),
+        "groups": summarise_groups(spread),
+        "pairs": pairs_by_name(pairs),
+        "ensembles": {name: dict(scores) for name, scores in votes.items()},
+        "ensemble_pairs": {name: pairs_by_name(rows).get(ENSEMBLE, {}) for name, rows in vote_pairs.groupby("set", sort=False)},
+    }
+
+
+def summarise_runs(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return the table of runs as `{run: {set, group, seed, val: {...}, test: {...}, test_clean: {...}}}` for the metrics file."""
+    summary: dict[str, dict[str, Any]] = {}
+    for row in runs.to_dict("records"):
+        nested: dict[str, Any] = {key: row[key] for key in ("set", "group", "seed", "model")}
+        for column, value in row.items():
+            split, _, key = str(column).partition(".")
+            if key and value == value:
+                nested.setdefault(split, {})[key] = value
+        summary[row["run"]] = nested
+    return summary
+
+
+def summarise_groups(spread: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the spread over seeds as `{set: {group: {seeds, <key>_mean, <key>_sd}}}`; keys keep their split: `test.accuracy` -> `test_accuracy`."""
+    nested: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in spread.to_dict("records"):
+        kept = {str(key).replace(".", "_"): value for key, value in row.items() if key not in ("set", "group")}
+        nested.setdefault(row["set"], {})[row["group"]] = kept
+    return nested
+
+
 def runs_by_set(runs: Mapping[str, Mapping[str, Any]], chosen: Sequence[str] = ()) -> dict[str, list[str]]:
     """Return the runs of each set, in order; only the chosen ones, or all where none is chosen."""
     sets: dict[str, list[str]] = {}
@@ -104,6 +179,11 @@ def pairs_by_name(pairs: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
         kept = {key: value for key, value in row.items() if key not in ("run_a", "run_b")}
         nested.setdefault(row["run_a"], {})[row["run_b"]] = kept
     return nested
+
+
+def _test_name(usage: str) -> str:
+    """Name the test split: PublicTest or PrivateTest by that name; a part of a set that has no test usage just "test"."""
+    return "test" if usage == "Training" else usage
 
 
 def _score(rows: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, Any]:

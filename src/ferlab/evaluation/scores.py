@@ -60,6 +60,25 @@ def score_split(rows: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0
     return {**metrics, **bounds, **more, "per_class": per_class}
 
 
+def score_views(predictions: pd.DataFrame, views: Mapping[str, np.ndarray]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return `{single_view: {val, test}, flip_view: {val, test}}`, whichever of them the predictions table holds.
+
+    Args:
+        predictions: The run's predictions table.
+        views: "single" and "flip", each (N, K) for the same rows.
+    """
+    chosen = {split: (predictions["split"] == split).to_numpy() for split in ("val", "test")}
+    return {
+        f"{view}_view": {split: score_view(predictions[rows], probs[rows]) for split, rows in chosen.items()} for view, probs in views.items()
+    }
+
+
+def describe_faces(faces: pd.DataFrame) -> dict[str, Any]:
+    """Return where the scored faces come from: `dataset` and, per split, `usage` (e.g. test: PrivateTest)."""
+    usage = {split: " and ".join(dict.fromkeys(rows["usage"])) for split, rows in faces.groupby("split", sort=False)}
+    return {"dataset": " and ".join(dict.fromkeys(faces["source"])), "usage": usage}
+
+
 def score_view(rows: pd.DataFrame, probs: np.ndarray) -> dict[str, float]:
     """Return accuracy with Wilson's bounds and NLL of another view of the same faces (single, where the table holds flip averages).
 

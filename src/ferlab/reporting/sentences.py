@@ -1,0 +1,211 @@
+"""Sentences whose numbers come from the metrics: what a table or figure says, in words, for prose and for alt text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from ferlab.reporting.tables import cell, number, p_value
+
+
+def accuracy_sentence(run: str, scores: Mapping[str, Any], *, source: str, split: str = "test") -> str:
+    """Say a run's accuracy, on how many faces of what.
+
+    Args:
+        run: Its name.
+        scores: The run's metrics.
+        source: What the faces are, e.g. "control faces" or "FER2013 PublicTest".
+        split: "val", "test" or "test_clean".
+    """
+    got, n = scores[split], scores["n"][split]
+    balanced = number(got["balanced_accuracy"], percent=True)
+    return (
+        f"**{run}** names the expression of {cell(got, 'accuracy')} % of {n:,} {split.replace('_', ' ')} faces ({source}) right; "
+        f"averaged over expressions, {balanced} %. Brackets hold 95 % intervals."
+    )
+
+
+def source_name(described: Mapping[str, Any], split: str = "test") -> str:
+    """Name the faces of a split: their dataset and usage; control faces always by that name.
+
+    Args:
+        described: The run's metrics (`dataset`, `usage`).
+        split: "val", "test" or "test_clean".
+    """
+    if described["dataset"] == "control":
+        return "control faces, drawn"
+    usage = described["usage"][split.removesuffix("_clean")]
+    return described["dataset"] if usage == "Training" else f"{described['dataset']}, {usage}"
+
+
+def fitted_sentence(fitted_on: Sequence[str]) -> str:
+    """Say which splits fitted the net, and what the val numbers are worth then."""
+    if "val" in fitted_on:
+        return "The net was fitted on train **and val**: numbers on val describe faces it has learnt, only test is new to it."
+    return "The net was fitted on train; val chose its epoch, so numbers on val are a little too good, and only test is new to it."
+
+
+def best_and_worst_sentence(per_class: Mapping[str, Mapping[str, Any]], key: str = "f1") -> str:
+    """Say the expressions with the highest and lowest value of `key` ("f1", "recall" or "precision")."""
+    known = {name: values for name, values in per_class.items() if values[key] is not None}
+    best, worst = max(known, key=lambda name: known[name][key]), min(known, key=lambda name: known[name][key])
+    label = {"f1": "F1"}.get(key, key)
+    return (
+        f"Best class by {label}: {best}, {cell(known[best], key)} % ({known[best]['support']} faces). "
+        f"Worst: {worst}, {cell(known[worst], key)} % ({known[worst]['support']} faces)."
+    )
+
+
+def confusion_sentence(confusions: pd.DataFrame) -> str:
+    """Say the diagonal and the largest off-diagonal cell.
+
+    Args:
+        confusions: (K, K) counts, actual as rows, predicted as columns, expressions as names.
+    """
+    counts = confusions.to_numpy()
+    wrong = counts.copy()
+    wrong[range(len(wrong)), range(len(wrong))] = 0
+    if not wrong.any():
+        return f"All {counts.sum():,} faces are named right."
+    actual, predicted = divmod(int(wrong.argmax()), len(wrong))
+    names, support = list(confusions.index), counts[actual].sum()
+    return (
+        f"{counts.trace():,} of {counts.sum():,} faces lie on the diagonal. The largest confusion: {names[actual]} called {names[predicted]}, "
+        f"{wrong[actual, predicted]} of {support} ({number(wrong[actual, predicted] / support, percent=True)} %)."
+    )
+
+
+def calibration_sentence(scores: Mapping[str, Any]) -> str:
+    """Say the ECE, and what chance alone would make of it."""
+    gap = "more than" if scores["ece"] > scores["ece_if_calibrated_high"] else "no more than"
+    return (
+        f"Confidence and accuracy lie {cell(scores, 'ece')} points apart (ECE, 15 bins). A perfectly calibrated net with these confidences would "
+        f"show {number(scores['ece_if_calibrated'], percent=True)} on so many faces, in 95 % of draws at most "
+        f"{number(scores['ece_if_calibrated_high'], percent=True)}: {gap} chance explains."
+    )
+
+
+def confidence_sentence(bins: pd.DataFrame) -> str:
+    """Say whether the net claims more or less than it delivers.
+
+    Args:
+        bins: From `reliability_bins`.
+    """
+    faces = bins["faces"].sum()
+    claimed, delivered = (float((bins["faces"] * bins[c]).sum() / faces) for c in ("confidence", "accuracy"))
+    word = "overconfident" if claimed > delivered else "underconfident"
+    return f"On average it claims {number(claimed, percent=True)} % and delivers {number(delivered, percent=True)} %: {word}."
+
+
+def twins_sentence(twins: Mapping[str, Any]) -> str:
+    """Say what faces with a byte twin in train or val do to the test accuracy."""
+    if twins["difference"] is None:
+        return f"{twins['n_twins']} of {twins['n_twins'] + twins['n_clean']:,} test faces have a byte twin in train or val: nothing to compare."
+    total = twins["n_twins"] + twins["n_clean"]
+    shares = {name: cell(twins, f"accuracy_{name}") for name in ("twins", "clean")}
+    verdict = "The interval holds 0" if twins["difference_ci_low"] <= 0 <= twins["difference_ci_high"] else "The interval excludes 0"
+    return (
+        f"{twins['n_twins']} of {total:,} test faces ({number(twins['n_twins'] / total, percent=True)} %) have a byte twin in train or val. "
+        f"Accuracy on them is {shares['twins']} %, on the others {shares['clean']} %: a difference of {cell(twins, 'difference')} points "
+        f"between two independent groups of faces (Newcombe). {verdict}."
+    )
+
+
+def views_sentence(scores: Mapping[str, Any]) -> str:
+    """Say what averaging a face with its mirror image changes, on test."""
+    single, flipped = (cell(scores[view]["test"], "accuracy") for view in ("single_view", "flip_view"))
+    reported = "averaged" if scores["flip"] else "single"
+    return f"One view: {single} % on test; a face averaged with its mirror image: {flipped} %. Reported is the {reported} view."
+
+
+def subjects_sentence(scores: Mapping[str, Any], subjects: Mapping[str, Any] | None) -> str:
+    """Say how much wider the interval is once faces of one person count as related."""
+    if subjects is None:
+        return "The faces of this set name no subjects; its intervals take every face as drawn by itself."
+    over_faces = scores["accuracy_ci_high"] - scores["accuracy_ci_low"]
+    over_subjects = subjects["accuracy_ci_high"] - subjects["accuracy_ci_low"]
+    low, high = (number(subjects[f"accuracy_ci_{side}"], percent=True) for side in ("low", "high"))
+    few = " Fewer than 20 subjects: even this is too narrow." if subjects["subjects"] < 20 else ""
+    return (
+        f"Redrawing whole subjects ({subjects['subjects']}) instead of faces gives [{low}, {high}] % for test accuracy, "
+        f"{over_subjects / over_faces:.1f} times as wide.{few}"
+    )
+
+
+def runs_sentence(runs: pd.DataFrame, datasets: Mapping[str, str]) -> str:
+    """Say the best run of each set by test accuracy.
+
+    Args:
+        runs: From `table_of_runs`.
+        datasets: Set -> dataset.
+    """
+    told = []
+    for name, rows in runs.groupby("set", sort=False):
+        best = rows.loc[rows["test.accuracy"].idxmax()]
+        value = cell({key.removeprefix("test."): best[key] for key in best.index if str(key).startswith("test.")}, "accuracy")
+        faces = "control faces" if datasets[str(name)] == "control" else datasets[str(name)]
+        told.append(f"Highest test accuracy among {len(rows)} runs on {name} ({faces}): {best['run']}, {value} %.")
+    return " ".join(told)
+
+
+def hardest_sentence(per_class: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """Say for each run which expression has the lowest F1."""
+    known = {run: {name: v["f1"] for name, v in scores.items() if v["f1"] is not None} for run, scores in per_class.items()}
+    hardest = {run: min(values, key=lambda name: values[name]) for run, values in known.items()}
+    told = ", ".join(f"{run}: {name} ({number(known[run][name], percent=True)} %)" for run, name in hardest.items())
+    return f"Lowest F1 on test per run: {told}."
+
+
+def ensembles_sentence(votes: Mapping[str, Mapping[str, Any]], pairs: pd.DataFrame) -> str:
+    """Say what the soft vote of each set gives over its members.
+
+    Args:
+        votes: From `score_ensembles`.
+        pairs: From `compare_ensembles`.
+    """
+    if not votes:
+        return "No set has two runs: nothing to vote."
+    told = []
+    for name, scores in votes.items():
+        against = pairs[pairs["set"] == name]
+        gains = " to ".join(dict.fromkeys(number(gain, percent=True) for gain in (against["difference"].min(), against["difference"].max())))
+        beaten = int(((against["p_holm"] < 0.05) & (against["difference"] > 0)).sum())
+        told.append(
+            f"On {name} the vote of {len(against)} runs reaches {cell(scores['test'], 'accuracy')} % on test, {gains} points from its members; "
+            f"it beats {beaten} of them at the 5 % level after Holm's correction."
+        )
+    return " ".join(told)
+
+
+def pairs_sentence(pairs: pd.DataFrame) -> str:
+    """Say how many pairs differ beyond luck after Holm's correction, and which differs most."""
+    if pairs.empty:
+        return "Fewer than two runs share a set: no pair to compare."
+    found = pairs[pairs["p_holm"] < 0.05]
+    head = f"{len(found)} of {len(pairs)} pairs differ at the 5 % level after Holm's correction."
+    row = pairs.loc[pairs["difference"].abs().idxmax()]
+    first, second = (row["run_a"], row["run_b"]) if row["difference"] >= 0 else (row["run_b"], row["run_a"])
+    return (
+        f"{head} The widest gap: {first} over {second} by {number(abs(row['difference']), percent=True)} points "
+        f"on {row['n']:,} faces (p {_equals(row['p_exact'])}, Holm {_equals(row['p_holm'])}); "
+        f"a test of this size finds {number(row['detectable'], percent=True)} points in 80 % of cases."
+    )
+
+
+def seeds_sentence(spread: pd.DataFrame) -> str:
+    """Say how far seeds of one recipe lie apart on test."""
+    several = spread[spread["seeds"] > 1]
+    if several.empty:
+        return "Every group has one seed: nothing is known of how far another seed would land."
+    row = several.loc[several["test.accuracy_sd"].idxmax()]
+    return (
+        f"{len(several)} of {len(spread)} groups have more than one seed. The widest spread is that of {row['group']}: "
+        f"{number(row['test.accuracy_mean'], percent=True)} ± {number(row['test.accuracy_sd'], percent=True)} % over {row['seeds']} seeds."
+    )
+
+
+def _equals(p: float) -> str:
+    text = p_value(p)
+    return text if text.startswith("<") else f"= {text}"

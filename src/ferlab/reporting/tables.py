@@ -1,0 +1,225 @@
+"""Numbers as a reader meets them: cells with their interval, tables, Markdown.
+
+Everything here takes the plain dicts of `reports/metrics/` or DataFrames and returns DataFrames or text; nothing is drawn or computed anew.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import pandas as pd
+import psutil
+
+MISSING = "–"
+# How each metric is written: its name for a reader, whether in percent, and digits.
+METRICS: dict[str, tuple[str, bool, int]] = {
+    "accuracy": ("accuracy, %", True, 1),
+    "balanced_accuracy": ("balanced accuracy, %", True, 1),
+    "macro_f1": ("macro F1, %", True, 1),
+    "weighted_f1": ("weighted F1, %", True, 1),
+    "mcc": ("MCC", False, 3),
+    "nll": ("NLL, nats", False, 3),
+    "ece": ("ECE, %", True, 1),
+    "top3_accuracy": ("top-3 accuracy, %", True, 1),
+}
+ENSEMBLE_KEYS = {"accuracy": "accuracy", "macro_f1": "macro F1"}
+SPLIT_NAMES = {"val": "val", "test": "test", "test_clean": "test, clean"}
+
+
+def number(value: float | None, *, percent: bool = False, digits: int = 1) -> str:
+    """Return a number as text, a dash where it is undefined.
+
+    >>> number(0.6213, percent=True)
+    '62.1'
+    """
+    if value is None or value != value:
+        return MISSING
+    return f"{100 * value if percent else value:.{digits}f}"
+
+
+def cell(scores: Mapping[str, Any], key: str, *, percent: bool = True, digits: int = 1) -> str:
+    """Return a value with its 95 % interval, from `<key>`, `<key>_ci_low` and `<key>_ci_high`.
+
+    >>> cell({"accuracy": 0.621, "accuracy_ci_low": 0.605, "accuracy_ci_high": 0.637}, "accuracy")
+    '62.1 [60.5, 63.7]'
+    """
+    value, low, high = (number(scores.get(k), percent=percent, digits=digits) for k in (key, f"{key}_ci_low", f"{key}_ci_high"))
+    return value if MISSING in (value, low, high) else f"{value} [{low}, {high}]"
+
+
+def p_value(p: float) -> str:
+    """Return a p value as readers expect it.
+
+    >>> p_value(0.00002), p_value(0.0312)
+    ('< .001', '.031')
+    """
+    if p != p:
+        return MISSING
+    return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
+
+
+def metrics_table(scores: Mapping[str, Any]) -> pd.DataFrame:
+    """Return one row per metric, one column per split with its number of faces; cells as `cell` writes them.
+
+    Args:
+        scores: A run's metrics: `val`, `test`, `test_clean`, `n`.
+    """
+    splits = [name for name in SPLIT_NAMES if scores.get(name)]
+    columns = {
+        f"{SPLIT_NAMES[split]} (n = {scores['n'][split]:,})": [
+            cell(scores[split], key, percent=percent, digits=digits) for key, (_, percent, digits) in METRICS.items()
+        ]
+        for split in splits
+    }
+    return pd.DataFrame(columns, index=pd.Index([name for name, _, _ in METRICS.values()], name="metric"))
+
+
+def per_class_table(per_class: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Return one row per expression: faces, recall, precision and F1 in percent with intervals."""
+    rows = [
+        {"expression": name, "faces": values["support"], **{f"{key}, %": cell(values, key) for key in ("recall", "precision", "f1")}}
+        for name, values in per_class.items()
+    ]
+    return pd.DataFrame(rows).rename(columns={"f1, %": "F1, %"}).set_index("expression")
+
+
+def runs_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs as a reader meets them: names, accuracy on val, test and clean test, macro F1 and ECE on test.
+
+    Args:
+        runs: From `ferlab.evaluation.runs.table_of_runs`.
+    """
+    table = runs[["run", "set", "model", "seed"]].copy()
+    for split, name in SPLIT_NAMES.items():
+        table[f"accuracy, {name}, %"] = [_split_cell(row, split, "accuracy") for _, row in runs.iterrows()]
+    table["macro F1, test, %"] = [_split_cell(row, "test", "macro_f1") for _, row in runs.iterrows()]
+    table["ECE, test, %"] = [number(value, percent=True) for value in runs["test.ece"]]
+    return table.set_index("run")
+
+
+def groups_table(spread: pd.DataFrame, keys: Mapping[str, str]) -> pd.DataFrame:
+    """Return mean ± standard deviation over the seeds of each group.
+
+    Args:
+        spread: From `spread_over_seeds`.
+        keys: Column stem -> name for a reader, e.g. {"test.accuracy": "accuracy, test, %"}.
+    """
+    table = spread[["group", "set", "seeds"]].copy()
+    for key, name in keys.items():
+        pairs = zip(spread[f"{key}_mean"], spread[f"{key}_sd"])
+        table[name] = [_mean_and_spread(mean, sd) for mean, sd in pairs]
+    return table.set_index("group")
+
+
+def pairs_table(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return paired tests as a reader meets them, differences in percentage points.
+
+    Args:
+        pairs: From `compare_within_sets` or `compare_ensembles`.
+    """
+    bounded = pairs.rename(columns={"ci_low": "difference_ci_low", "ci_high": "difference_ci_high"}).to_dict("records")
+    rows = [
+        {
+            "set": row["set"],
+            "pair": f"{row['run_a']} − {row['run_b']}",
+            "difference, points": cell(row, "difference"),
+            "right only in the first / second": f"{row['only_a']} / {row['only_b']}",
+            "McNemar p": p_value(row["p_exact"]),
+            "mid-p": p_value(row["p_mid"]),
+            "Holm p": p_value(row["p_holm"]),
+            "detectable, points": number(row["detectable"], percent=True),
+        }
+        for row in bounded
+    ]
+    columns = ["set", "pair", "difference, points", "right only in the first / second", "McNemar p", "mid-p", "Holm p", "detectable, points"]
+    return pd.DataFrame(rows, columns=columns).set_index("pair")
+
+
+def ensembles_table(ensembles: Mapping[str, Mapping[str, Any]], members: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """Return one row per set: the members of its soft vote, and its accuracy and macro F1 on val and test.
+
+    Args:
+        ensembles: From `ferlab.evaluation.runs.score_ensembles`.
+        members: Set -> the runs that vote.
+    """
+    rows = [
+        {
+            "set": name,
+            "members": ", ".join(members[name]),
+            **{f"{label}, {split}, %": cell(scores[split], key) for split in ("val", "test") for key, label in ENSEMBLE_KEYS.items()},
+        }
+        for name, scores in ensembles.items()
+    ]
+    columns = [f"{label}, {split}, %" for split in ("val", "test") for label in ENSEMBLE_KEYS.values()]
+    return pd.DataFrame(rows, columns=["set", "members", *columns]).set_index("set")
+
+
+def published_table(published: pd.DataFrame) -> pd.DataFrame:
+    """Return published rows as a reader meets them, each with its split and n."""
+    rows = published.rename(columns={"ci_low": "accuracy_ci_low", "ci_high": "accuracy_ci_high"}).to_dict("records")
+    table = [
+        {
+            "system": row["system"],
+            "paper": row["paper"],
+            "set": row["dataset"],
+            "split": row["split"],
+            "n": f"{row['n']:,.0f}" if row["n"] == row["n"] and row["n"] is not None else MISSING,
+            "accuracy, %": cell(row, "accuracy"),
+            "chosen on": row["selected_on"],
+            "note": row["note"],
+        }
+        for row in rows
+    ]
+    return pd.DataFrame(table, columns=["system", "paper", "set", "split", "n", "accuracy, %", "chosen on", "note"]).set_index("system")
+
+
+def machine_table() -> pd.DataFrame:
+    """Return the hardware and software that ran this notebook; no times and no paths, so one machine always says the same."""
+    packages = ("torch", "numpy", "scikit-learn", "torchmetrics", "statsmodels", "pandas")
+    facts = {
+        "system": f"{platform.system()} on {platform.machine()}",
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "Python": platform.python_version(),
+    } | {name: version(name) for name in packages}
+    return pd.DataFrame({"": facts.values()}, index=pd.Index(facts, name="machine"))
+
+
+def markdown_table(table: pd.DataFrame, *, index: bool = True) -> str:
+    """Return a table as GitHub Markdown; bars in cells are escaped."""
+    shown = table.reset_index() if index else table
+    lines = [list(map(str, shown.columns)), ["---"] * len(shown.columns), *shown.astype(str).to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(_escaped(line)) + " |" for line in lines) + "\n"
+
+
+def markdown_page(title: str, sections: Mapping[str, str]) -> str:
+    """Return a Markdown page: a title, then each section's heading and text."""
+    return "\n".join([f"# {title}\n", *(f"## {heading}\n\n{text.rstrip()}\n" for heading, text in sections.items())])
+
+
+def _escaped(line: Sequence[str]) -> list[str]:
+    return [text.replace("|", "\\|").replace("\n", " ") for text in line]
+
+
+def _split_cell(row: pd.Series, split: str, key: str) -> str:
+    return cell({k.removeprefix(f"{split}."): row[k] for k in row.index if str(k).startswith(f"{split}.{key}")}, key)
+
+
+def _mean_and_spread(mean: float, sd: float) -> str:
+    value, spread = number(mean, percent=True), number(sd, percent=True)
+    return value if spread == MISSING else f"{value} ± {spread}"
+
+
+def _processor() -> str:
+    """Return the processor's name; Linux tells it in a file, other systems through the platform module."""
+    try:
+        with open("/proc/cpuinfo") as lines:
+            names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or "unknown"
