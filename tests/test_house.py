@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from ferlab import notebooks
+from ferlab.data.registry import READERS
 from ferlab.fingerprint import import_closure
 from ferlab.params import load_params
 from ferlab.paths import NOTEBOOKS, OUTPUTS, RUN_STAGES, SET_STAGES
@@ -81,9 +82,10 @@ def test_dvc_yaml_depends_on_the_code_file_by_file(stage):
     listed = {dep for dep in body["deps"] if dep.startswith(("src/", "notebooks/"))}
     if stage in RUN_STAGES and "src/ferlab/models/create.py" in code:
         code.add("src/ferlab/models/${item.family}.py")
-    if stage == "prepare":  # its readers are named by string in data/readers.py
-        code |= {p.relative_to(ROOT).as_posix() for p in import_closure(SOURCE / "data" / "fer2013.py")}
-        code |= {p.relative_to(ROOT).as_posix() for p in import_closure(SOURCE / "control" / "source.py")}
+    if stage == "prepare":  # its readers are named by string in data/registry.py
+        for reader in READERS.values():
+            file = (ROOT / "src").joinpath(*reader.split(":")[0].split(".")).with_suffix(".py")
+            code |= {p.relative_to(ROOT).as_posix() for p in import_closure(file)}
     assert listed == code, f"missing {sorted(code - listed)}, too many {sorted(listed - code)}"
 
 

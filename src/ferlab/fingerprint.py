@@ -10,13 +10,13 @@ from pathlib import Path
 from ferlab.paths import ROOT
 
 # Explicit tables of names; a new line in one must leave trained runs alone.
-REGISTRIES = ("models/registry.py", "data/readers.py")
+REGISTRIES = ("models/registry.py", "data/registry.py")
 
 
 def import_closure(source: Path, *, families: tuple[str, ...] = ()) -> list[Path]:
     """Return the notebook and every ferlab file that it imports, directly or through others; sorted.
 
-    The registries (models/registry.py, data/readers.py) are left out on purpose: they hold names only, and a new line in them must leave trained runs alone.
+    The registries (models/registry.py, data/registry.py) are left out on purpose: they hold names only, and a new line in them must leave trained runs alone.
     What they name is loaded by string, so the files of a stage's own model and reader are given in `families`.
 
     Args:

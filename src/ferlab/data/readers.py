@@ -1,4 +1,4 @@
-"""The readers, one per dataset, in a table that can be read whole. A new dataset is a file and one line here.
+"""Read a dataset by its name, and check what its reader gives. The table of names is `ferlab.data.registry`.
 
 A reader is a function `read(raw: Path, *, <options>) -> (images, faces)`: uint8 (N, H, W) or (N, H, W, 3), and a face table
 without `split` (and without `content_hash`, which is filled here).
@@ -17,12 +17,8 @@ import numpy as np
 import pandas as pd
 
 from ferlab.data.faces import add_content_hashes, check_faces
+from ferlab.data.registry import READERS
 from ferlab.paths import InputError
-
-READERS: dict[str, str] = {
-    "control": "ferlab.control.source:read",
-    "fer2013": "ferlab.data.fer2013:read",
-}
 
 Reader = Callable[..., tuple[np.ndarray, pd.DataFrame]]
 
