@@ -1,0 +1,117 @@
+"""Keep a study's summary in the repository: what a reader of reports/published/ may cite, without a dataset's faces.
+
+    python -m ferlab.reporting.publish        copies the finished pipeline of params.yaml to reports/published/<study>/
+
+Copied are numbers, tables and figures of numbers; figures that show faces stay out, since datasets may not be redistributed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from ferlab import paths
+from ferlab.params import Params, load_params
+from ferlab.paths import InputError
+from ferlab.reporting.pages import pick_picture
+
+# Figures of numbers: stage, what their alt text speaks of, file name.
+FIGURES = (
+    ("train", "accuracy", "learning_curves"),
+    ("evaluate", "confusion", "confusions"),
+    ("evaluate", "reliability|calibration", "reliability"),
+)
+
+
+def publish(params: Params, folder: Path) -> None:
+    """Write the summary of a finished study to `folder`; what was there is replaced only when the new one is whole.
+
+    Raises:
+        InputError: A stage of the study has not run.
+    """
+    beside = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    sets = {name: _metrics("prepare", name) for name in params.prepare}
+    runs = {name: {stage: _metrics(stage, name) for stage in ("train", "evaluate")} for name in params.runs}
+    paths.write_json(beside / "summary.json", {"study": params.study, "sets": sets, "runs": runs, "compare": _metrics("compare", "")})
+    shutil.copy2(_existing(paths.artefact("compare", "table")), beside / "results.md")
+    figures = [figure for run in params.runs for figure in _write_figures(run, beside)]
+    (beside / "README.md").write_text(_page(params, sets, runs, figures))
+    shutil.rmtree(folder, ignore_errors=True)
+    beside.rename(folder)
+
+
+def summary_table(params: Params, runs: dict[str, dict[str, Any]]) -> str:
+    """Return a Markdown table: one row per run and split, accuracy with its 95 % interval and n, then macro F1, NLL and ECE."""
+    lines = ["| run | split | n | accuracy, 95 % interval | one view | macro F1 | NLL | ECE |", "|---|---|---:|---|---:|---:|---:|---:|"]
+    for name in params.runs:
+        scores = runs[name]["evaluate"]
+        for split in ("val", "test", "test_clean"):
+            if scores.get(split):
+                of = scores[split]
+                cell = f"{of['accuracy']:.2%} [{of['accuracy_ci_low']:.2%}, {of['accuracy_ci_high']:.2%}]"
+                single = (scores.get("single_view") or {}).get(split) or {}
+                view = f"{single['accuracy']:.2%}" if "accuracy" in single else ""
+                n = scores["n"][split]
+                lines.append(f"| {name} | {split} | {n:,} | {cell} | {view} | {of['macro_f1']:.3f} | {of['nll']:.3f} | {of['ece']:.3f} |")
+    return "\n".join(lines)
+
+
+def _page(params: Params, sets: dict[str, Any], runs: dict[str, dict[str, Any]], figures: list[tuple[str, str]]) -> str:
+    rules = "\n".join(f"- `{name}`: {metrics.get('split_rule', '')}" for name, metrics in sets.items())
+    made = "\n".join(
+        f"- `{name}`: params {run['evaluate']['provenance']['params']}, data {run['evaluate']['provenance']['data']}, training code "
+        f"{run['train']['provenance']['code']}; epoch {run['train']['best_epoch']} of {run['train']['epochs_run']} chosen on val"
+        for name, run in runs.items()
+    )
+    shown = "\n\n".join(f"![{alt}]({file})" for file, alt in figures)
+    return (
+        f"# Study {params.study}\n\nWritten by `python -m ferlab.reporting.publish` from the finished pipeline; `ferlab study {params.study}` and "
+        f"`dvc repro` make it again.\n\n## Splits\n\n{rules}\n\n`test_clean` is test without the faces that have a byte-identical twin among those "
+        f"fitted or selected on. The reported accuracy averages a face and its mirror image where `evaluate.flip` is on; `one view` does not.\n\n"
+        f"## Results\n\n{summary_table(params, runs)}\n\nRuns compared, and published rows: [results.md](results.md). All numbers: [summary.json]"
+        f"(summary.json).\n\n## Figures\n\n{shown}\n\n## Provenance\n\n{made}\n"
+    )
+
+
+def _write_figures(run: str, folder: Path) -> list[tuple[str, str]]:
+    written = []
+    for stage, pattern, stem in FIGURES:
+        notebook = json.loads(_existing(paths.executed_notebook(stage, run)).read_text())
+        picture = pick_picture(notebook, pattern)
+        if picture is not None:
+            file = f"{stem}-{run}.png"
+            (folder / file).write_bytes(picture.png)
+            written.append((file, picture.alt))
+    return written
+
+
+def _metrics(stage: str, name: str) -> dict[str, Any]:
+    return json.loads(_existing(paths.artefact(stage, "metrics", name)).read_text())
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise InputError(f"{path.relative_to(paths.ROOT)}: not found; `dvc repro` makes it")
+    return path
+
+
+def main() -> int:
+    """Publish the study of params.yaml; return the exit status."""
+    try:
+        params = load_params()
+        folder = paths.ROOT / "reports" / "published" / params.study
+        publish(params, folder)
+    except InputError as error:
+        print(f"publish: {error}", file=sys.stderr)
+        return 1
+    print(f"published: {folder.relative_to(paths.ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
