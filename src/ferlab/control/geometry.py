@@ -163,6 +163,7 @@ def _mouth(spec: FaceSpec, au: dict[int, float]) -> Mouth:
     inner_lower = np.maximum(inner_lower, inner_upper)
     taper = np.clip(1 - np.abs(T) ** 2.2, 0, 1)
     outer_upper = inner_upper - max(0.008, upper_lip) * taper + bow * (1 - 0.6 * pressed)
+    outer_upper = np.minimum(outer_upper, inner_upper)
     outer_lower = inner_lower + max(0.010, lower_lip) * taper
     return Mouth(
         outer_upper=np.column_stack([x, outer_upper]),
