@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from ferlab.reporting.sentences import (
+    accuracy_sentence,
+    best_and_worst_sentence,
+    calibration_sentence,
+    confidence_sentence,
+    confusion_sentence,
+    ensembles_sentence,
+    fitted_sentence,
+    hardest_sentence,
+    pairs_sentence,
+    runs_sentence,
+    seeds_sentence,
+    source_name,
+    subjects_sentence,
+    twins_sentence,
+    views_sentence,
+)
+
+BOUNDED = {"accuracy": 0.6, "accuracy_ci_low": 0.55, "accuracy_ci_high": 0.65}
+
+
+def test_accuracy_is_told_with_faces_and_interval():
+    told = accuracy_sentence("r", {"test": BOUNDED | {"balanced_accuracy": 0.5}, "n": {"test": 3589}}, source="control faces, drawn")
+    assert "60.0 [55.0, 65.0] % of 3,589 test faces (control faces, drawn)" in told
+    assert "50.0 %" in told
+
+
+def test_control_faces_are_always_called_so():
+    assert source_name({"dataset": "control", "usage": {"test": "Training"}}) == "control faces, drawn"
+    assert source_name({"dataset": "fer2013", "usage": {"test": "PublicTest"}}, "test_clean") == "fer2013, PublicTest"
+
+
+def test_a_net_fitted_on_val_is_told():
+    assert "train **and val**" in fitted_sentence(("train", "val"))
+    assert "and val" not in fitted_sentence(("train",))
+
+
+def test_best_and_worst_class_skip_what_is_undefined():
+    per_class = {"a": {"f1": 0.9, "support": 5}, "b": {"f1": None, "support": 0}, "c": {"f1": 0.1, "support": 7}}
+    told = best_and_worst_sentence(per_class)
+    assert "Best class by F1: a, 90.0 % (5 faces)" in told
+    assert "Worst: c, 10.0 % (7 faces)" in told
+    assert hardest_sentence({"run": per_class}) == "Lowest F1 on test per run: run: c (10.0 %)."
+
+
+def test_the_largest_confusion_is_told_by_name():
+    table = pd.DataFrame([[8, 2], [5, 5]], index=["sad", "neutral"], columns=["sad", "neutral"])
+    assert "13 of 20 faces" in confusion_sentence(table)
+    assert "neutral called sad, 5 of 10 (50.0 %)" in confusion_sentence(table)
+    assert "All 3 faces" in confusion_sentence(pd.DataFrame([[1, 0], [0, 2]], index=["a", "b"], columns=["a", "b"]))
+
+
+@pytest.mark.parametrize(("ece", "words"), [(0.05, ": more than chance"), (0.02, "no more than chance")])
+def test_an_ece_is_read_against_chance(ece, words):
+    assert words in calibration_sentence({"ece": ece, "ece_if_calibrated": 0.02, "ece_if_calibrated_high": 0.03})
+
+
+def test_confidence_above_accuracy_is_overconfident():
+    assert confidence_sentence(pd.DataFrame({"faces": [10], "confidence": [0.9], "accuracy": [0.5]})).endswith("overconfident.")
+    assert confidence_sentence(pd.DataFrame({"faces": [10], "confidence": [0.5], "accuracy": [0.9]})).endswith("underconfident.")
+
+
+def test_twins_are_told_with_both_groups_and_a_verdict():
+    twins = {"n_twins": 20, "n_clean": 80, "accuracy_twins": 0.9, "accuracy_clean": 0.6, "difference": 0.3}
+    assert "excludes 0" in twins_sentence(twins | {"difference_ci_low": 0.1, "difference_ci_high": 0.4})
+    assert "holds 0" in twins_sentence(twins | {"difference_ci_low": -0.1, "difference_ci_high": 0.4})
+    assert "nothing to compare" in twins_sentence({"n_twins": 0, "n_clean": 80, "difference": None})
+
+
+def test_the_reported_view_is_named():
+    views = {"single_view": {"test": BOUNDED}, "flip_view": {"test": BOUNDED | {"accuracy": 0.61}}}
+    assert "Reported is the averaged view" in views_sentence(views | {"flip": True})
+    assert "Reported is the single view" in views_sentence(views | {"flip": False})
+
+
+def test_few_subjects_are_warned_of():
+    subjects = {"subjects": 8, "accuracy_ci_low": 0.5, "accuracy_ci_high": 0.7}
+    assert "2.0 times as wide. Fewer than 20" in subjects_sentence(BOUNDED, subjects)
+    assert "Fewer" not in subjects_sentence(BOUNDED, subjects | {"subjects": 40})
+    assert "name no subjects" in subjects_sentence(BOUNDED, None)
+
+
+def pairs() -> pd.DataFrame:
+    rows = [("a", "b", -0.05, 0.0004, 0.0008), ("a", "c", 0.01, 0.4, 0.4)]
+    columns = ["run_a", "run_b", "difference", "p_exact", "p_holm"]
+    return pd.DataFrame(rows, columns=columns).assign(n=3589, detectable=0.015, set="x")
+
+
+def test_the_widest_gap_names_the_better_run_first():
+    told = pairs_sentence(pairs())
+    assert told.startswith("1 of 2 pairs differ")
+    assert "b over a by 5.0 points on 3,589 faces (p < .001, Holm < .001)" in told
+    assert "no pair" in pairs_sentence(pairs().iloc[:0])
+
+
+def test_one_seed_tells_nothing_of_spread():
+    spread = pd.DataFrame({"group": ["g", "h"], "seeds": [1, 3], "test.accuracy_mean": [0.5, 0.6], "test.accuracy_sd": [float("nan"), 0.01]})
+    assert "h: 60.0 ± 1.0 % over 3 seeds" in seeds_sentence(spread)
+    assert "one seed" in seeds_sentence(spread.iloc[:1])
+
+
+def test_votes_and_runs_are_told_per_set():
+    told = ensembles_sentence({"x": {"test": BOUNDED}}, pairs())
+    assert "On x the vote of 2 runs reaches 60.0 [55.0, 65.0] % on test, -5.0 to 1.0 points from its members; it beats 0" in told
+    assert "nothing to vote" in ensembles_sentence({}, pairs().iloc[:0])
+    rows = pd.DataFrame([{"run": "a", "set": "x", **{f"test.{key}": value for key, value in BOUNDED.items()}}])
+    assert "on x (control faces): a, 60.0 [55.0, 65.0] %" in runs_sentence(rows, {"x": "control"})

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ferlab.evaluation.comparison import compare_pairs, spread_over_seeds
+from ferlab.evaluation.published import read_published
+from ferlab.reporting.tables import (
+    cell,
+    groups_table,
+    machine_table,
+    markdown_page,
+    markdown_table,
+    metrics_table,
+    number,
+    p_value,
+    pairs_table,
+    per_class_table,
+    published_table,
+    runs_table,
+)
+
+
+PUBLISHED = Path(__file__).parents[2] / "conf" / "published"
+
+
+def scores(value: float = 0.621) -> dict:
+    keys = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mcc", "nll", "ece", "top3_accuracy")
+    return {k: v for key in keys for k, v in ((key, value), (f"{key}_ci_low", value - 0.016), (f"{key}_ci_high", value + 0.016))}
+
+
+def test_a_cell_holds_value_and_interval_in_percent():
+    assert cell(scores(), "accuracy") == "62.1 [60.5, 63.7]"
+    assert cell(scores(), "mcc", percent=False, digits=3) == "0.621 [0.605, 0.637]"
+
+
+def test_what_is_undefined_is_a_dash_and_a_value_without_bounds_stands_alone():
+    assert cell({"f1": None}, "f1") == "–"
+    assert cell({"f1": 0.0, "f1_ci_low": None, "f1_ci_high": float("nan")}, "f1") == "0.0"
+    assert number(float("nan")) == "–"
+
+
+def test_p_values_are_never_zero():
+    assert (p_value(1e-9), p_value(0.0312), p_value(1.0), p_value(float("nan"))) == ("< .001", ".031", "1.000", "–")
+
+
+def test_the_table_of_metrics_has_a_column_per_split_with_its_faces():
+    table = metrics_table({"val": scores(), "test": scores(), "test_clean": None, "n": {"val": 3589, "test": 10, "test_clean": 0}})
+    assert table.columns.tolist() == ["val (n = 3,589)", "test (n = 10)"]
+    assert table.loc["accuracy, %", "test (n = 10)"] == "62.1 [60.5, 63.7]"
+    assert table.loc["NLL, nats", "test (n = 10)"] == "0.621 [0.605, 0.637]"
+
+
+def test_the_table_of_classes_names_faces_and_scores():
+    table = per_class_table({"sad": {"support": 7, "recall": 0.5, "recall_ci_low": 0.3, "recall_ci_high": 0.7, "precision": None, "f1": 0.2}})
+    assert table.loc["sad"].tolist() == [7, "50.0 [30.0, 70.0]", "–", "20.0"]
+
+
+def run_rows() -> pd.DataFrame:
+    rows = []
+    for i, name in enumerate(("a", "b")):
+        row = {"run": name, "set": "x", "group": "g", "seed": i, "model": "m"}
+        for split in ("val", "test", "test_clean"):
+            row |= {f"{split}.{key}": value for key, value in scores(0.6 + 0.1 * i).items()}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def test_runs_and_groups_are_shown_with_intervals_and_spread():
+    assert runs_table(run_rows()).loc["b", "accuracy, test, clean, %"] == "70.0 [68.4, 71.6]"
+    spread = spread_over_seeds(run_rows(), ["test.accuracy"])
+    assert groups_table(spread, {"test.accuracy": "accuracy"}).loc["g", "accuracy"] == "65.0 ± 7.1"
+    assert groups_table(spread_over_seeds(run_rows()[:1], ["test.accuracy"]), {"test.accuracy": "accuracy"}).loc["g", "accuracy"] == "60.0"
+
+
+def test_no_pairs_make_an_empty_table_with_its_columns():
+    table = pairs_table(compare_pairs({}).assign(set=pd.Series(dtype=str)))
+    assert table.empty
+    assert "Holm p" in table
+
+
+def test_published_rows_keep_split_and_n():
+    table = published_table(read_published(PUBLISHED))
+    assert table.loc["Five-layer model", ["split", "n", "accuracy, %"]].tolist() == ["PrivateTest", "3,589", "66.3 [64.8, 67.8]"]
+    assert table.loc["Human agreement", "n"] == "–"
+
+
+def test_markdown_escapes_bars_and_holds_every_cell():
+    table = pd.DataFrame({"a|b": ["1|2"], "c": [np.float64(0.5)]}, index=pd.Index(["x"], name="run"))
+    assert markdown_table(table).splitlines() == ["| run | a\\|b | c |", "| --- | --- | --- |", "| x | 1\\|2 | 0.5 |"]
+    page = markdown_page("Results", {"One": markdown_table(table)})
+    assert page.startswith("# Results\n\n## One\n\n| run")
+    assert page.endswith("|\n")
+
+
+def test_the_machine_is_told_without_time_or_path():
+    table = machine_table()
+    assert table.equals(machine_table())
+    assert not any("/" in str(value) for value in table[""])
+    assert {"Python", "torch", "cores"} <= set(table.index)
