@@ -62,11 +62,14 @@ def test_detectable_differences_at_the_size_of_the_private_test():
 
 
 def test_holm_multiplies_the_smallest_p_by_the_number_of_pairs():
-    pairs = compare_pairs({"a": table(1, skill=3), "b": table(2, skill=0), "c": table(3, skill=0)})
+    pairs = compare_pairs({"a": table(1, skill=2, n=200), "b": table(2, skill=1, n=200), "c": table(3, skill=0, n=200)})
     assert len(pairs) == 3
     smallest = pairs["p_exact"].idxmin()
     assert pairs.loc[smallest, "p_holm"] == pytest.approx(min(1, 3 * pairs.loc[smallest, "p_exact"]))
     assert (pairs["p_holm"] >= pairs["p_exact"]).all()
+    # Step down by hand: the k-th smallest of three times (3, 2, 1), never falling.
+    by_hand = np.minimum(1, np.maximum.accumulate(np.sort(pairs["p_exact"]) * [3, 2, 1]))
+    np.testing.assert_allclose(np.sort(pairs["p_holm"]), by_hand)
 
 
 def test_one_run_makes_no_pair():

@@ -22,7 +22,6 @@ from ferlab.reporting.tables import (
     runs_table,
 )
 
-
 PUBLISHED = Path(__file__).parents[2] / "conf" / "published"
 
 
