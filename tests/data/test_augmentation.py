@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from ferlab.data.augmentation import COLUMNS, Augmentation, affine_of, augment, draw_epoch, epoch_seed
+from ferlab.data.augmentation import COLUMNS, Augmentation, affine_of, augment, changed_views, draw_epoch, epoch_seed
 
 HALF = torch.full((1, len(COLUMNS)), 0.5)  # the middle of every range: nothing changes, no flip
 
@@ -134,3 +134,13 @@ def test_erasing_fills_a_rectangle_of_the_asked_area_with_the_mean() -> None:
     erased = (out == image.mean()) & (image != image.mean())
     assert erased[0, 0].any(dim=0).sum() == erased[0, 0].any(dim=1).sum() == 24  # a quarter of the face: half of each side
     assert torch.equal(augment(image, draws_of(erase=0.9), Augmentation(erasing=0.5)), image)
+
+
+def test_views_to_look_at_are_those_of_the_epochs() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16)).astype(np.uint8)
+    changes = Augmentation(flip=True, rotation=10)
+    views = changed_views(images, changes, count=2, seed=5)
+    second = augment(torch.from_numpy(images).float().unsqueeze(1) / 255, draw_epoch(3, seed=5, epoch=1), changes)
+    assert views.dtype == np.uint8
+    assert np.abs(views[1] - second[:, 0].numpy() * 255).max() <= 0.5
+    assert changed_views(np.stack([images] * 3, axis=-1), changes, count=2, seed=5).shape == (2, 3, 16, 16, 3)

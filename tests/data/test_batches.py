@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,6 +20,10 @@ def prepare(faces: torch.Tensor) -> torch.Tensor:
 
 def same(images: torch.Tensor) -> torch.Tensor:
     return images
+
+
+def standardise(images: torch.Tensor, *, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
+    return (images - mean[0]) / std[0]
 
 
 def numbered(count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -123,7 +125,7 @@ def test_class_weights_are_n_over_k_times_n_c() -> None:
 
 def test_the_data_measures_the_fitted_splits_only_and_holds_val_apart() -> None:
     store = store_of(["train"] * 6 + ["val"] * 3 + ["test"] * 3, [0, 1, 2] * 4)
-    data = FaceData(store, batch_size=4, prepare=prepare, standardise=partial(lambda x, mean, std: (x - mean[0]) / std[0]), changes=Augmentation(), seed=0)
+    data = FaceData(store, batch_size=4, prepare=prepare, standardise=standardise, changes=Augmentation(), seed=0)
     assert data.mean == pytest.approx((store.images[:6].mean() / 255,))
     assert sorted(data.train_dataloader().rows.tolist()) == list(range(6))
     assert data.val_dataloader().rows.tolist() == [6, 7, 8]
@@ -133,9 +135,8 @@ def test_the_data_measures_the_fitted_splits_only_and_holds_val_apart() -> None:
 
 def test_test_faces_are_in_no_batch_even_when_val_is_fitted_too() -> None:
     store = store_of(["train"] * 6 + ["val"] * 3 + ["test"] * 3, [0, 1, 2] * 4)
-    data = FaceData(
-        store, batch_size=4, prepare=prepare, standardise=lambda x, mean, std: x, changes=Augmentation(), seed=0, fitted=("train", "val")
-    )
+    fitted = ("train", "val")
+    data = FaceData(store, batch_size=4, prepare=prepare, standardise=standardise, changes=Augmentation(), seed=0, fitted=fitted)
     assert sorted(data.train_dataloader().rows.tolist()) == list(range(9))
     assert data.mean == pytest.approx((store.images[:9].mean() / 255,))
 

@@ -62,7 +62,7 @@ def test_unknown_names_and_options_name_their_nearest_neighbour() -> None:
 
 def test_family_of_a_run_must_be_the_cards() -> None:
     assert model_card("five_layer", family="cs230") is MODELS["five_layer"]
-    with pytest.raises(InputError, match="family 'cs230', params.yaml says 'resemotenet'"):
+    with pytest.raises(InputError, match=r"family 'cs230', params\.yaml says 'resemotenet'"):
         model_card("five_layer", family="resemotenet")
 
 

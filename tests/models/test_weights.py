@@ -16,8 +16,8 @@ from ferlab.paths import InputError
 def saved(path: Path, *, seed: int = 0, **changes: object) -> Path:
     torch.manual_seed(seed)
     module = create_model("five_layer", pool="3x3same")
-    values = {"name": "five_layer", "options": {"pool": "3x3same"}, "expressions": EXPRESSIONS, "mean": (0.5,), "std": (0.25,), "size": 48, "channels": 1}
-    save_model(path, changes.pop("module", module), **{**values, **changes})  # type: ignore[arg-type]
+    values = {"name": "five_layer", "options": {"pool": "3x3same"}, "expressions": EXPRESSIONS, "mean": (0.5,), "std": (0.25,)}
+    save_model(path, changes.pop("module", module), **{**values, "size": 48, "channels": 1, **changes})  # type: ignore[arg-type]
     return path
 
 

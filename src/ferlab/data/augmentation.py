@@ -91,6 +91,26 @@ def augment(images: Tensor, draws: Tensor, changes: Augmentation) -> Tensor:
     return images
 
 
+def changed_views(images: np.ndarray, changes: Augmentation, *, count: int, seed: int) -> np.ndarray:
+    """Return what `count` epochs would make of a few faces, to look at.
+
+    Args:
+        images: uint8 (N, S, S) or (N, S, S, 3).
+        changes: How far they are changed.
+        count: Epochs.
+        seed: Of the draws.
+
+    Returns:
+        uint8 (count, N, S, S) or (count, N, S, S, 3).
+    """
+    colour = images.ndim == 4
+    faces = torch.from_numpy(np.array(images)).float() / 255
+    planes = faces.permute(0, 3, 1, 2) if colour else faces.unsqueeze(1)
+    views = [augment(planes, draw_epoch(len(images), seed=seed, epoch=epoch), changes) for epoch in range(count)]
+    pixels = (torch.stack(views) * 255).round().to(torch.uint8)  # (count, N, C, S, S)
+    return (pixels.permute(0, 1, 3, 4, 2) if colour else pixels.squeeze(2)).numpy()
+
+
 def affine_of(draws: Tensor, changes: Augmentation) -> Tensor:
     """Return float32 (N, 2, 3): for each face, where in [-1, 1] x [-1, 1] of the input each point of the output is taken from."""
     either_way = 2 * draws - 1  # [-1, 1)

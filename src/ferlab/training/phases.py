@@ -117,6 +117,11 @@ def kept_net(phase: Phase, folder: Path) -> nn.Module:
     return phase.module.net.cpu().to(memory_format=torch.contiguous_format).eval()
 
 
+def augmentation_of(settings: Train) -> Augmentation:
+    """Return how far training faces are changed."""
+    return Augmentation(flip=settings.flip, rotation=settings.rotation, zoom=settings.zoom, shift=settings.shift)
+
+
 def device() -> str:
     """Return "cuda" where PyTorch has one, else "cpu"."""
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -129,7 +134,7 @@ def _phase(task: Task, *, fitted: tuple[str, ...], epochs: int, patience: int, f
         batch_size=settings.batch_size,
         prepare=bind(prepare_images, size=card["input_size"], channels=card["channels"]),
         standardise=standardise,
-        changes=Augmentation(flip=settings.flip, rotation=settings.rotation, zoom=settings.zoom, shift=settings.shift),
+        changes=augmentation_of(settings),
         seed=task.seed,
         fitted=fitted,
         device=device(),

@@ -1,0 +1,153 @@
+"""Figures, tables and sentences about a training run: what was built, what it was fitted on, how it went. Takes plain values and DataFrames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from ferlab.reporting.style import SPLIT_COLOURS
+
+CHOSEN = "#000000"
+
+
+def card_table(name: str, card: Mapping[str, Any], *, built: int, classes: int, options: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a net's card as a reader meets it: what the paper says of its size beside what is counted.
+
+    Args:
+        name: Its key in the registry.
+        card: Its card.
+        built: Trainable parameters of the net of this run.
+        classes: Its classes.
+        options: The options of this run, over the card's own.
+    """
+    chosen = {**card["options"], **options}
+    facts = {
+        "net": f"{card['title']} ({name})",
+        "paper": card["paper"],
+        "layers with weights": card["depth"],
+        "parameters, as stated": card["stated"],
+        "parameters, with the paper's classes": f"{card['parameters']:,}",
+        f"parameters, counted here ({classes} classes)": f"{built:,}",
+        "input": f"{card['channels']} x {card['input_size']} x {card['input_size']}",
+        "options": ", ".join(f"{key} = {value}" for key, value in chosen.items()) or "none",
+    }
+    return pd.DataFrame({"": list(map(str, facts.values()))}, index=pd.Index(facts, name="card"))
+
+
+def card_sentence(card: Mapping[str, Any]) -> str:
+    """Say what the paper leaves open; a table's cell would cut it off."""
+    return f"**What the paper leaves open.** {card['notes']}"
+
+
+def changes_sentence(settings: Mapping[str, Any]) -> str:
+    """Say how training faces are changed.
+
+    Args:
+        settings: The `train` section of a run.
+    """
+    parts = ["mirrored half of the time"] if settings["flip"] else []
+    parts += [f"turned by up to {settings['rotation']:g} degrees"] if settings["rotation"] else []
+    parts += [f"{word} by up to {100 * settings[key]:g} %" for key, word in (("zoom", "zoomed"), ("shift", "shifted")) if settings[key]]
+    return f"Faces are {', '.join(parts)}, either way." if parts else "Faces are not changed."
+
+
+def fitted_table(targets: np.ndarray, expressions: Sequence[str], *, weighted: bool) -> pd.DataFrame:
+    """Return faces, share and loss weight of each expression among the faces that are fitted.
+
+    Args:
+        targets: int64 (N,), of the fitted faces.
+        expressions: Names.
+        weighted: Whether the loss is weighted by N / (K n_c).
+    """
+    counts = np.bincount(targets, minlength=len(expressions))
+    weights = len(targets) / (len(expressions) * np.maximum(counts, 1)) if weighted else np.ones(len(expressions))
+    columns = {"faces": counts, "share, %": (100 * counts / len(targets)).round(1), "weight in the loss": weights.round(3)}
+    return pd.DataFrame(columns, index=pd.Index(expressions, name="expression"))
+
+
+def settings_table(settings: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the `train` section of a run, one row per key, in the order of params.yaml's class."""
+    return pd.DataFrame({"value": [str(value) for value in settings.values()]}, index=pd.Index(settings, name="train"))
+
+
+def plot_learning_curves(history: pd.DataFrame, *, best_epoch: int) -> Figure:
+    """Draw loss, accuracy and learning rate by epoch, the chosen epoch marked; a second fit on train and val is dashed.
+
+    Args:
+        history: Columns epoch, phase, train_loss, train_accuracy, val_loss, val_accuracy, lr.
+        best_epoch: From 1.
+    """
+    figure = Figure(figsize=(10.5, 3.2), layout="constrained")
+    losses, accuracies, rates = figure.subplots(1, 3)
+    select, refit = (history[history["phase"] == phase] for phase in ("select", "refit"))
+    for panel, quantity in ((losses, "loss"), (accuracies, "accuracy")):
+        for split in ("train", "val"):
+            panel.plot(select["epoch"], select[f"{split}_{quantity}"], color=SPLIT_COLOURS[split], marker=_marker(select), markersize=3, label=split)
+        if len(refit):
+            panel.plot(refit["epoch"], refit[f"train_{quantity}"], color=SPLIT_COLOURS["train"], linestyle="--", label="train and val, afresh")
+    rates.plot(select["epoch"], select["lr"], color=SPLIT_COLOURS["train"], marker=_marker(select), markersize=3)
+    for panel, title in ((losses, "Loss, nats"), (accuracies, "Accuracy"), (rates, "Learning rate")):
+        _finish(panel, title, best_epoch)
+    losses.set_ylim(top=_top(select))
+    accuracies.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    rates.set_ylim(bottom=0)
+    row = select[select["epoch"] == best_epoch].iloc[0]
+    accuracies.plot([best_epoch], [row["val_accuracy"]], "o", color=SPLIT_COLOURS["val"], markersize=8, markerfacecolor="none", markeredgewidth=1.8)
+    handles, labels = accuracies.get_legend_handles_labels()
+    chosen = losses.axvline(best_epoch, color=CHOSEN, linewidth=1, linestyle=":")
+    figure.legend([*handles, chosen], [*labels, "chosen epoch"], loc="outside lower center", ncols=len(handles) + 1)
+    return figure
+
+
+def curves_sentence(history: pd.DataFrame, *, best_epoch: int, monitor: str) -> str:
+    """Say how training went, for prose and alt text.
+
+    Args:
+        history: As in `plot_learning_curves`.
+        best_epoch: From 1.
+        monitor: "val/accuracy" or "val/loss", by which the epoch was chosen.
+    """
+    select = history[history["phase"] == "select"]
+    row, last = select[select["epoch"] == best_epoch].iloc[0], select.iloc[-1]
+    gap = 100 * (row["train_accuracy"] - row["val_accuracy"])
+    relation = f"{abs(gap):.1f} points {'below' if gap > 0 else 'above'} train's {100 * row['train_accuracy']:.1f} %"
+    after = "the last" if best_epoch == len(select) else f"{len(select) - best_epoch} before the last"
+    return (
+        f"Val accuracy went from {100 * select['val_accuracy'].iloc[0]:.1f} % to {100 * last['val_accuracy']:.1f} % over {len(select)} epochs. "
+        f"By {monitor} epoch {best_epoch} is chosen, {after}: val {100 * row['val_accuracy']:.1f} %, {relation} (augmented, with dropout)."
+    )
+
+
+def refit_sentence(history: pd.DataFrame, *, fitted_faces: int) -> str:
+    """Say whether the kept net was fitted again on train and val."""
+    refit = history[history["phase"] == "refit"]
+    if refit.empty:
+        return f"The kept net is the one of that epoch, fitted on the {fitted_faces:,} faces of train."
+    return (
+        f"The kept net was then trained afresh for {len(refit)} epochs on the {fitted_faces:,} faces of train and val together, and reached "
+        f"{100 * refit['train_accuracy'].iloc[-1]:.1f} % on them. It has seen val, so val says nothing about it; val's numbers here "
+        "are the first net's."
+    )
+
+
+def _marker(rows: pd.DataFrame) -> str:
+    return "o" if len(rows) <= 20 else ""
+
+
+def _top(select: pd.DataFrame) -> float:
+    """End the loss axis above what matters: val's first epochs can lie far off while batch normalisation warms up."""
+    settled = select.iloc[len(select) // 3 :][["train_loss", "val_loss"]].max(axis=None)
+    return 1.1 * float(max(settled, select["train_loss"].max()))
+
+
+def _finish(panel: Axes, title: str, best_epoch: int) -> None:
+    panel.set_title(title, loc="left")
+    panel.set_xlabel("epoch")
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    panel.axvline(best_epoch, color=CHOSEN, linewidth=1, linestyle=":", zorder=0)
