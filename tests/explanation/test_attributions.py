@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,14 +14,10 @@ from torch import nn
 
 from ferlab.explanation import attributions
 from ferlab.explanation.attributions import (
-    class_probs,
     dead_maps,
     grad_cam,
     grey_baseline,
     occlusion,
-    resize_maps,
-    scale_to_input,
-    write_attributions,
 )
 from ferlab.paths import InputError
 
@@ -194,42 +188,3 @@ def test_one_class_per_face_is_demanded() -> None:
 def test_grey_baseline_is_normalised_per_channel() -> None:
     np.testing.assert_allclose(grey_baseline([0.4, 0.5, 0.6], [0.1, 0.2, 0.5]), [1.0, 0.0, -0.2], atol=1e-6)
     assert grey_baseline(0.25, 0.25).tolist() == [1.0]
-
-
-def test_class_probs_equal_the_softmax_by_hand() -> None:
-    probs = class_probs(LogSum(4).eval(), ARANGE.repeat(3, 1, 1, 1), batch_size=2)
-    np.testing.assert_allclose(probs, [[0.75, 0.25]] * 3, atol=1e-6)
-
-
-def test_resized_maps_keep_their_mean_and_windows_scale_with_the_input() -> None:
-    maps = np.random.default_rng(0).random((2, 96, 96), dtype=np.float32)
-    np.testing.assert_allclose(resize_maps(maps, (48, 48)).mean((1, 2)), maps.mean((1, 2)), atol=2e-3)
-    assert resize_maps(maps, (96, 96)) is maps
-    assert scale_to_input(8, face=48, net=197) == 33
-    assert scale_to_input(1, face=48, net=16) == 1
-
-
-def test_equal_maps_give_equal_bytes_without_times_or_pickles(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    values = {
-        "face_id": np.array(["control/0000001", "control/0000010"], dtype=object),
-        "target": [1, 2],
-        "explained_class": [1, 0],
-        "grad_cam": rng.random((2, 4, 4)),
-        "occlusion": rng.random((2, 4, 4)),
-    }
-    paths = [tmp_path / "a.npz", tmp_path / "b.npz"]
-    for path in paths:
-        write_attributions(path, **values)
-    assert paths[0].read_bytes() == paths[1].read_bytes()
-    assert {member.date_time for member in zipfile.ZipFile(paths[0]).infolist()} == {(1980, 1, 1, 0, 0, 0)}
-    with np.load(paths[0], allow_pickle=False) as kept:
-        assert kept["face_id"].tolist() == ["control/0000001", "control/0000010"]
-        assert (kept["occlusion"].dtype, kept["grad_cam"].dtype) == (np.float16, np.float16)
-        np.testing.assert_allclose(kept["grad_cam"], values["grad_cam"], atol=1e-3)
-
-
-def test_values_too_large_for_the_file_are_refused(tmp_path: Path) -> None:
-    maps = {"grad_cam": np.full((1, 2, 2), 1e6), "occlusion": np.zeros((1, 2, 2))}
-    with pytest.raises(ValueError, match="finite in float16"):
-        write_attributions(tmp_path / "a.npz", face_id=["a"], target=[0], explained_class=[0], **maps)

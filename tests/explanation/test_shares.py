@@ -16,6 +16,7 @@ from ferlab.explanation.shares import (
     cs230_findings,
     nested_shares,
     region_shares,
+    relative_density,
 )
 from ferlab.paths import InputError
 
@@ -26,6 +27,11 @@ def test_shares_equal_the_hand_computed_ones_and_negative_values_do_not_count() 
     shares = region_shares(maps, {"top": top, "left": left})
     np.testing.assert_allclose(shares["top"], [1.0, 0.0])
     np.testing.assert_allclose(shares["left"], [0.75, 0.0])
+
+
+def test_relative_density_has_mean_one_and_leaves_dead_maps_at_zero() -> None:
+    maps = np.array([[[4.0, 0.0], [-9.0, 4.0]], [[0.0, 0.0], [-1.0, 0.0]]])
+    np.testing.assert_allclose(relative_density(maps), [[[2.0, 0.0], [0.0, 2.0]], [[0.0, 0.0], [0.0, 0.0]]])
 
 
 def test_one_mask_per_face_is_used_for_its_own_face() -> None:

@@ -10,6 +10,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -68,7 +69,7 @@ def by_fifths(values: pd.Series) -> pd.Series:
     edges = np.unique(np.quantile(numbers, np.linspace(0, 1, BINS + 1)))
     inner = edges[1:-1]
     decimals = 0 if edges[-1] >= 20 else 1
-    ranges = zip(edges[:-1], edges[1:], strict=True) if len(edges) > 1 else [(edges[0], edges[0])]
+    ranges = pairwise(edges) if len(edges) > 1 else [(edges[0], edges[0])]
     names = [f"{low:.{decimals}f}-{high:.{decimals}f}" for low, high in ranges]
     if len(set(names)) < len(names):  # ranges too narrow to tell apart when rounded
         names = [f"{name} ({place})" for place, name in enumerate(names, 1)]

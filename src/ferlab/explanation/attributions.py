@@ -1,6 +1,6 @@
 """Attribution maps of faces: Grad-CAM and occlusion, both by captum, in batches large enough to be worth a forward pass.
 
-Owns the maps and their file. What a map means for parts of the face is `regions`; drawing is `ferlab.reporting.explanations`.
+Works on normalised faces; `maps` serves stored ones. What a map means for parts of the face is `shares`.
 The class being explained is called `explained_class` everywhere: captum's `target`, which is not the true class of the face.
 
 References:
@@ -14,34 +14,14 @@ References:
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from captum.attr import LayerAttribution, LayerGradCam, Occlusion
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ferlab.paths import InputError
-
-
-def class_probs(module: nn.Module, images: Any, *, batch_size: int = 512) -> np.ndarray:
-    """Softmax probabilities of normalised faces.
-
-    Args:
-        module: Net in eval mode that returns logits (N, K).
-        images: Normalised faces (N, C, H, W) float32.
-        batch_size: Faces per forward pass.
-
-    Returns:
-        Probabilities (N, K) float32.
-    """
-    images = torch.as_tensor(images)
-    device = _device(module)
-    with torch.inference_mode():
-        logits = [module(batch.to(device)) for batch in images.split(batch_size)]
-    return torch.cat(logits).float().softmax(1).cpu().numpy()
 
 
 def grad_cam(module: nn.Module, images: Any, *, explained_class: Any, layer: str | nn.Module, batch_size: int = 256) -> np.ndarray:
@@ -146,52 +126,6 @@ def dead_maps(attributions: np.ndarray) -> np.ndarray:
         (N,) bool.
     """
     return ~np.any(attributions, axis=(1, 2))
-
-
-def resize_maps(attributions: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bring maps (N, H, W) from the net's input size to that of the stored face, averaging where it shrinks.
-
-    Returns:
-        (N, *size) float32; the maps themselves where the size is right already.
-    """
-    if attributions.shape[1:] == tuple(size):
-        return attributions
-    maps = torch.as_tensor(attributions)[:, None]
-    return functional.interpolate(maps, size=size, mode="bilinear", antialias=True)[:, 0].numpy()
-
-
-def scale_to_input(pixels: int, *, face: int, net: int) -> int:
-    """Window or stride, given in pixels of a stored face of side `face`, in pixels of the net's input of side `net`; at least 1.
-
-    >>> scale_to_input(8, face=48, net=192)
-    32
-    """
-    return max(1, round(pixels * net / face))
-
-
-def write_attributions(path: Path, *, face_id: Any, target: Any, explained_class: Any, grad_cam: np.ndarray, occlusion: np.ndarray) -> None:
-    """Write maps as one npz; the same maps give the same bytes.
-
-    Keep: `np.savez` stamps every member with 1980-01-01, not with the time of day; a test holds it to that.
-
-    Args:
-        path: Where to write.
-        face_id: Keys of the faces (N,) str.
-        target: True class per face (N,) int.
-        explained_class: Explained class per face (N,) int.
-        grad_cam: Maps (N, H, W), stored as float16.
-        occlusion: Maps (N, H, W), stored as float16.
-
-    Raises:
-        ValueError: If a value does not fit float16.
-    """
-    maps = {"grad_cam": grad_cam, "occlusion": occlusion}
-    for name, values in maps.items():
-        if not np.abs(values).max() <= np.finfo(np.float16).max:  # also true of NaN
-            raise ValueError(f"Expected {name} values that are finite in float16, got up to {np.abs(values).max()}")
-    ids = np.asarray(face_id, dtype=np.str_)  # fixed width, so that no pickle is needed to read it
-    classes = {"target": np.asarray(target, np.int64), "explained_class": np.asarray(explained_class, np.int64)}
-    np.savez(path, face_id=ids, **classes, **{name: values.astype(np.float16) for name, values in maps.items()})
 
 
 def _upsampled_cam(cam: LayerGradCam, faces: Tensor, *, explained_class: Tensor) -> Tensor:

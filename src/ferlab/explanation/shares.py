@@ -28,6 +28,16 @@ CS230_FINDINGS: dict[str, tuple[str, ...]] = {
 }
 
 
+def relative_density(attributions: np.ndarray) -> np.ndarray:
+    """Positive part of maps (N, H, W) in units of its own mean: 1 everywhere for a map without preference.
+
+    Maps of any method and scale can then share one colour scale. A map without positive value stays zero.
+    """
+    positive = np.clip(np.asarray(attributions, dtype=np.float64), 0, None)
+    mean = positive.mean(axis=(1, 2), keepdims=True)
+    return np.divide(positive, mean, out=np.zeros_like(positive), where=mean > 0)
+
+
 def region_shares(attributions: np.ndarray, masks: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """Share of each map's positive attribution that falls on each region.
 
