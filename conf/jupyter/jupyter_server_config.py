@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from pathlib import Path
 
 c = get_config()  # noqa: F821 - Jupyter defines it
@@ -14,11 +15,12 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [source, os.environ.get(
 from ferlab.notebooks import strip_before_save  # noqa: E402 - after the path
 
 # A run and a save without an edit leaves a pipeline notebook's bytes as they were, so no stage goes stale.
+# JupyterLab reads this file twice, once for the server and once for itself, and would warn that the hook replaces itself.
+warnings.filterwarnings("ignore", message="Overriding existing pre_save_hook")
 c.FileContentsManager.pre_save_hook = strip_before_save
 
 # Faces dropped into an upload widget travel over the websocket; its default of 10 MB drops larger ones without a word.
 c.ServerApp.tornado_settings = {"websocket_max_message_size": 100 * 1024 * 1024}
-c.ServerApp.open_browser = True
 c.ServerApp.root_dir = str(Path(__file__).resolve().parents[2])
 c.LabApp.default_url = "/lab/tree/notebooks/00_explore.ipynb"
 c.LabApp.news_url = None
