@@ -6,6 +6,9 @@ References:
 
 from __future__ import annotations
 
+import base64
+import io
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from IPython.display import display
@@ -57,6 +60,9 @@ def show(figure: Figure, alt: str) -> None:
     """
     if len(alt) < 20:
         raise ValueError(f"Expected alt text that says what the figure shows, got {alt!r}")
-    # bbox_inches="tight" is the inline backend's default; the PNG is drawn once, by display.
-    display(figure, metadata={"image/png": {"alt": alt}})
+    # Drawn here and not by the inline backend: that one may be absent, and writes its own version into the picture.
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", bbox_inches="tight", metadata={"Software": None})
+    data = {"image/png": base64.b64encode(picture.getvalue()).decode(), "text/plain": alt}
+    display(data, raw=True, metadata={"image/png": {"alt": alt}})
     plt.close(figure)

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import base64
+
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from ferlab.expressions import CONTEMPT, EXPRESSIONS
+from ferlab.reporting import style
+
+
+@pytest.fixture
+def shown(monkeypatch) -> list:
+    calls: list = []
+    monkeypatch.setattr(style, "display", lambda data, **options: calls.append((data, options)))
+    return calls
+
+
+@pytest.mark.parametrize("make", [Figure, plt.figure])
+def test_a_figure_is_shown_as_png_with_its_alt_text_however_it_was_made(shown, make):
+    style.show(make(), alt="An empty figure of no axes.")
+    data, options = shown[0]
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+    assert options["metadata"]["image/png"]["alt"] == data["text/plain"] == "An empty figure of no axes."
+    assert not plt.get_fignums()
+
+
+def test_alt_text_that_says_nothing_is_refused(shown):
+    with pytest.raises(ValueError, match="alt text"):
+        style.show(Figure(), alt="figure")
+    assert not shown
+
+
+def test_the_same_figure_gives_the_same_bytes(shown):
+    for _ in range(2):
+        figure = Figure()
+        figure.subplots().plot([1, 3, 2])
+        style.show(figure, alt="A line that goes up and down.")
+    assert shown[0] == shown[1]
+
+
+def test_every_expression_has_a_colour_of_its_own():
+    assert set(style.COLOURS) == {*EXPRESSIONS, CONTEMPT}
+    assert len(set(style.COLOURS.values())) == len(style.COLOURS)
