@@ -108,6 +108,33 @@ def within_twins(faces: pd.DataFrame, by: str) -> dict[str, dict[str, int]]:
     return {value: {"byte_twins": int(of.duplicated(keep=False).sum())} for value, of in hashes.items()}
 
 
+def pair_twins(faces: pd.DataFrame, twins: pd.DataFrame, *, which: str, most: int) -> pd.DataFrame:
+    """Choose pairs of twins to look at, one pair per group.
+
+    Args:
+        faces: Face table with `split`.
+        twins: Its twins table.
+        which: "crossing", two faces of different splits, those whose labels differ first; or "conflict", two faces of different
+            labels, large groups first.
+        most: At most so many pairs.
+
+    Returns:
+        One row per pair: `group`, `first` and `second` (rows of `faces`).
+    """
+    key = {"crossing": "split", "conflict": "target"}[which]
+    several = twins[twins["group_size"] > 1].sort_values(["label_conflict", "group_size", "group"], ascending=[False, False, True], kind="stable")
+    pairs = []
+    for group, members in several.groupby("group", sort=False):
+        rows = members.index.to_numpy()
+        values = faces[key].to_numpy()[rows]
+        others = np.flatnonzero(values != values[0])
+        if len(others):
+            pairs.append({"group": int(group), "first": int(rows[0]), "second": int(rows[others[0]])})
+        if len(pairs) == most:
+            break
+    return pd.DataFrame(pairs, columns=["group", "first", "second"])
+
+
 def find_blank(images: np.ndarray) -> np.ndarray:
     """Return which of (N, H, W) or (N, H, W, 3) show nothing: all pixels alike. Bool (N,)."""
     blank = np.empty(len(images), dtype=bool)

@@ -62,7 +62,8 @@ def split_rule(faces: pd.DataFrame) -> str:
         fits = faces[faces["usage"] == "Training"]
         share = f"{100 * (fits['split'] == 'val').mean():.0f} %".replace("10 %", "a tenth")
         chosen = "chosen by expression with byte-identical faces kept together"
-        return f"{absent} is absent: {share} of Training selects, {chosen}, and {' and '.join(tests)} tests."
+        other = "; numbers published for PrivateTest are another measurement" if absent == "PrivateTest" else ""
+        return f"{absent} is absent: {share} of Training selects, {chosen}, and {' and '.join(tests)} tests{other}."
     shares = ", ".join(f"{100 * (faces['split'] == split).mean():.1f} % {_verb(split, 2)}" for split in SPLITS)
     return f"A split of our own, by expression with byte-identical faces kept together: {shares}."
 

@@ -1,0 +1,203 @@
+"""Tables and sentences about a prepared set: counts beside the official ones, imbalance, twins. Nothing is drawn here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import pandas as pd
+
+from ferlab.data.faces import VOTES
+from ferlab.data.splits import crossings, split_rule
+from ferlab.data.store import Store, count_faces
+from ferlab.expressions import EXPRESSIONS, FER2013_COUNTS
+
+
+def official_counts(faces: pd.DataFrame) -> pd.DataFrame | None:
+    """Return the published counts per usage (rows) and expression of the dataset that all faces come from; None if there are none."""
+    if set(faces["source"]) != {"fer2013"}:
+        return None
+    return pd.DataFrame.from_dict(FER2013_COUNTS, orient="index", columns=list(EXPRESSIONS))
+
+
+def counts_table(faces: pd.DataFrame, expressions: Sequence[str], *, by: str) -> pd.DataFrame:
+    """Return faces per value of column `by` and expression, with totals in the last row and column."""
+    table = count_faces(faces, by, expressions=expressions)
+    table["all"] = table.sum(axis="columns")
+    table.loc["all"] = table.sum()
+    return table
+
+
+def official_table(faces: pd.DataFrame, expressions: Sequence[str]) -> pd.DataFrame | None:
+    """Return, per usage, faces here, the official count and the difference, per expression and in all; None without official counts."""
+    official = official_counts(faces)
+    if official is None:
+        return None
+    here = count_faces(faces, "usage", expressions=expressions).reindex(official.index, fill_value=0)
+    tables = {"here": here, "official": official, "difference": here - official}
+    table = pd.concat(tables).swaplevel().loc[list(official.index)]
+    table["all"] = table.sum(axis="columns")
+    return table.rename_axis(["usage", "count"])
+
+
+def official_sentence(faces: pd.DataFrame, expressions: Sequence[str]) -> str:
+    """Say whether the counts are the official ones."""
+    table = official_table(faces, expressions)
+    if table is None:
+        return "There is no official count to hold these faces against."
+    totals = table["all"].unstack("count")
+    absent = [usage for usage in totals.index if totals.loc[usage, "here"] == 0]
+    off = [usage for usage in totals.index if usage not in absent and (table.loc[(usage, "difference")] != 0).any()]
+    agree = [f"{usage} ({totals.loc[usage, 'here']:,})" for usage in totals.index if usage not in absent + off]
+    parts = (
+        [f"**{' and '.join(agree)} {'holds' if len(agree) == 1 else 'hold'} exactly the official number of faces of every expression.**"]
+        if agree
+        else []
+    )
+    parts += [f"**{usage} differs from the official counts: {totals.loc[usage, 'difference']:+,} faces in all.**" for usage in off]
+    parts += [f"{usage} is absent; officially it has {totals.loc[usage, 'official']:,} faces." for usage in absent]
+    return " ".join(parts)
+
+
+def imbalance_sentence(counts: pd.DataFrame) -> str:
+    """Say how unequal the expressions are, and what always answering the commonest would score.
+
+    Args:
+        counts: Faces per split (rows) and expression (columns).
+    """
+    fits = counts.loc["train"]
+    most, least = fits.idxmax(), fits.idxmin()
+    always = ", ".join(f"{100 * row[most] / row.sum():.1f} % on {split}" for split, row in counts.iterrows() if split != "train")
+    return (
+        f"The commonest expression of train is {most} ({fits[most]:,} faces), the rarest {least} ({fits[least]:,}): "
+        f"{fits[most] / max(fits[least], 1):.1f} times fewer. "
+        f"A net that always answers {most} has an accuracy of {always}, and a balanced accuracy of {100 / len(fits):.1f} %."
+    )
+
+
+def votes_sentence(faces: pd.DataFrame) -> str:
+    """Say whether raters' votes came with the faces."""
+    votes = [column for column in faces.columns if column.startswith(VOTES)]
+    if not votes:
+        return "No raters' votes came with these faces."
+    total = faces[votes].sum(axis="columns")
+    return f"Raters' votes came with {int((total > 0).sum()):,} of {len(faces):,} faces, {total.median():.0f} to a face, over {len(votes)} answers."
+
+
+def set_summary(store: Store) -> dict[str, Any]:
+    """Return what the prepare stage keeps of a set: its size, its split and its counts."""
+    faces, official = store.faces, official_table(store.faces, store.expressions)
+    counts = store.counts()
+    return {
+        "faces": len(faces),
+        "height": store.images.shape[1],
+        "width": store.images.shape[2],
+        "channels": 1 if store.images.ndim == 3 else store.images.shape[3],
+        "expressions": list(store.expressions),
+        "split_rule": split_rule(faces),
+        "splits": counts.sum(axis="columns").to_dict(),
+        "counts": counts.to_dict("index"),
+        "usages": faces["usage"].value_counts(sort=False).to_dict(),
+        "subjects": int(faces["subject"].nunique()) if "subject" in faces else None,
+        "votes": any(column.startswith(VOTES) for column in faces.columns),
+        "official_difference": None if official is None else official.xs("difference", level="count").to_dict("index"),
+        "crossings": crossings(faces).to_dict("records"),
+    }
+
+
+def set_sentence(store: Store) -> str:
+    """Say what was read."""
+    kind = "drawn faces" if drawn(store.faces) else "photographs of faces"
+    colour = "grey" if store.images.ndim == 3 else "colour"
+    height, width = store.images.shape[1:3]
+    size = f"{width} x {height} pixels, {colour}"
+    return f"**{len(store.faces):,} {kind}, {size}, of {len(store.expressions)} expressions.** {votes_sentence(store.faces)}"
+
+
+def drawn(faces: pd.DataFrame) -> bool:
+    """Whether all faces are control faces, so that the truth about them is known."""
+    return set(faces["source"]) == {"control"}
+
+
+def truth_sentence(faces: pd.DataFrame) -> str:
+    """Say what is known about the faces beyond their label."""
+    if not drawn(faces):
+        return "These are photographs. Which part of a face carries its expression, and how strongly, nobody has marked: there is no truth to draw."
+    moved = faces.loc[faces["intensity"] > 0, "intensity"]
+    covered = 100 * (faces["occluder"] != "none").mean()
+    return (
+        f"These faces were drawn from action units. Their intensity runs from {moved.min():.1f} to {moved.max():.1f} of 5 (neutral: 0), "
+        f"{covered:.0f} % are partly covered, and for every face the regions that its action units move are known."
+    )
+
+
+def twins_table(counts: Mapping[str, Mapping[str, Mapping[str, int]]], within: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
+    """Return the audit's byte twins as a square: rows, where the twin is; columns, whose faces are counted."""
+    names = list(within)
+    cells = {second: {first: (within[first] if first == second else counts[first][second])["byte_twins"] for first in names} for second in names}
+    return pd.DataFrame(cells).rename_axis("twin in", axis="index").rename_axis("faces of", axis="columns")
+
+
+def twins_sentence(audit: Mapping[str, Any], *, test_faces: int) -> str:
+    """Say how many faces have twins, and how many of the test faces a metric on clean faces leaves out."""
+    if audit["groups"] == 0:
+        return "**No two faces of this set are byte-identical.** Nothing a net was fitted to or selected on comes back in the test split."
+    leaked = test_faces - audit["test_clean"]
+    return (
+        f"**{audit['faces_in_groups']:,} faces are byte-identical to at least one other, in {audit['groups']:,} groups; the largest has "
+        f"{audit['largest_group']}.** {leaked:,} of the {test_faces:,} test faces ({100 * leaked / test_faces:.1f} %) have a twin in train or val; "
+        f"metrics on `test_clean` leave them out and keep {audit['test_clean']:,}."
+    )
+
+
+def label_pairs(faces: pd.DataFrame, twins: pd.DataFrame, expressions: Sequence[str]) -> pd.DataFrame:
+    """Return how many groups of identical faces bear both of two labels, commonest first: `labels`, `groups`."""
+    sets = faces["target"][twins["label_conflict"]].groupby(twins["group"]).unique()
+    pairs = [f"{expressions[a]} and {expressions[b]}" for targets in sets for a, b in combinations(sorted(targets), 2)]
+    counts = pd.Series(pairs, dtype="str").value_counts()
+    return counts.rename("groups").rename_axis("labels").reset_index().sort_values(["groups", "labels"], ascending=[False, True], ignore_index=True)
+
+
+def planted_sentence(faces: pd.DataFrame, twins: pd.DataFrame) -> str:
+    """Say whether the audit found the twins that were planted, where some were."""
+    if "twin_of" not in faces:
+        return "In photographs nobody planted twins: that the audit finds them all is checked on control faces, where it is known."
+    planted = (faces["twin_of"] != "").to_numpy()
+    found = planted & (twins["group_size"] > 1).to_numpy()
+    known = set(faces.loc[planted, "face_id"]) | set(faces.loc[planted, "twin_of"])
+    more = int(((twins["group_size"] > 1) & ~faces["face_id"].isin(known)).sum())
+    return (
+        f"**{planted.sum():,} copies were planted among these faces; the audit found {found.sum():,} of them, and {more:,} faces that are no copy.**"
+    )
+
+
+def odd_sentence(audit: Mapping[str, Any]) -> str:
+    """Say how many faces are blank or mirrored copies."""
+    return (
+        f"{audit['blank_faces']:,} faces are blank: every pixel alike. {audit['mirrored_twins']:,} faces are the exact mirror image of another face."
+    )
+
+
+def conflicts_sentence(audit: Mapping[str, Any]) -> str:
+    """Say how often the same picture has two labels."""
+    if audit["groups"] == 0:
+        return "Without twins, no picture has two labels."
+    if audit["label_conflicts"] == 0:
+        return f"**All {audit['groups']:,} groups of identical faces bear one label each.**"
+    share = 100 * audit["label_conflicts"] / audit["groups"]
+    return (
+        f"In {audit['label_conflicts']:,} of {audit['groups']:,} groups ({share:.1f} %) the same picture bears different labels, "
+        f"{audit['faces_in_label_conflicts']:,} faces in all. No classifier can be right on all of them."
+    )
+
+
+def crossings_sentence(crossed: pd.DataFrame) -> str:
+    """Say whether faces that belong together were parted, and by whom."""
+    if len(crossed) == 0:
+        return "**No subject, sequence or picture is in two splits.**"
+    into = crossed[(crossed["first"] != "test") & (crossed["second"] == "test")]
+    counts = ", ".join(f"{row['faces']:,} faces of test have one in {row['first']}" for _, row in into.iterrows())
+    if (crossed["rule"] != "official").any():
+        return f"**Faces that belong together were parted by a split of ours** ({counts}); prepare the set again."
+    return f"**Byte-identical faces stand in two splits because the dataset's own division put them there** ({counts}). Our own choice parted none."
