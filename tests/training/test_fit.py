@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,12 +78,12 @@ class Stopped(Exception):
     pass
 
 
-def stop_at(monkeypatch: pytest.MonkeyPatch, *, epoch: int, batch: int) -> None:
+def stop_at(monkeypatch: pytest.MonkeyPatch, *, epoch: int, batch: int, by: type[BaseException] = Stopped) -> None:
     step = Classifier.training_step
 
     def stopping(self: Classifier, data: Any, batch_idx: int) -> torch.Tensor:
         if (self.current_epoch, batch_idx) == (epoch, batch):
-            raise Stopped
+            raise by
         return step(self, data, batch_idx)
 
     monkeypatch.setattr(Classifier, "training_step", stopping)
@@ -105,6 +106,16 @@ def test_stopped_in_mid_epoch_it_goes_on_as_if_nothing_had_happened(
     resumed = run_fit(toy_store(), chosen, tmp_path / "broken")
     assert bytes_of(resumed, tmp_path / "o1") == bytes_of(whole, tmp_path / "o2")
     assert schedule != "plateau" or whole.history["lr"].tolist() == pytest.approx([0.002, 0.002, 0.001, 0.0005])
+
+
+def test_an_interrupt_in_a_notebook_leaves_the_kernel_able_to_hear_the_next(
+    toy_store: Make, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    stop_at(monkeypatch, epoch=1, batch=1, by=KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_fit(toy_store(), settings(), tmp_path / "p")
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_partial_work_of_other_settings_is_not_continued(

@@ -6,6 +6,7 @@ only). Lightning writes them atomically, so a kill leaves the one before.
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from functools import partial as bind
 from pathlib import Path
@@ -106,7 +107,7 @@ def train_phase(phase: Phase, folder: Path, settings: Train, *, before: int, tot
         limit_val_batches=1.0 if selecting else 0,
         default_root_dir=folder,
     )
-    trainer.fit(phase.module, datamodule=phase.data, ckpt_path=last if last.is_file() else None)
+    _run(trainer, phase, last if last.is_file() else None)
     return phase.module.history
 
 
@@ -146,6 +147,16 @@ def _phase(task: Task, *, fitted: tuple[str, ...], epochs: int, patience: int, f
     weights = class_weights(data.targets, expressions) if settings.class_weights else None
     module = Classifier(net, recipe, num_classes=len(expressions), class_weights=weights)
     return Phase(module=module, data=data, recipe=recipe, epochs=epochs, fitted=fitted)
+
+
+def _run(trainer: pl.Trainer, phase: Phase, checkpoint: Path | None) -> None:
+    """Run Lightning's loop. It answers an interrupt by leaving the interpreter, deaf to further ones; a notebook's kernel stays."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(phase.module, datamodule=phase.data, ckpt_path=checkpoint)
+    except SystemExit:
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
 
 
 def _checkpoints(folder: Path, monitor: str | None) -> list[pl.Callback]:
