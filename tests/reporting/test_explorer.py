@@ -98,3 +98,29 @@ def test_missing_weights_are_told_in_the_notebook(scored, monkeypatch) -> None:
     shown = Explorer(["a_run"])
     shown.method.value = "grad_cam"
     assert "train the run first" in shown.told.value
+
+
+@pytest.mark.parametrize("method", ["grad_cam", "occlusion"])
+def test_heat_maps_come_in_the_size_of_the_stored_face(scored, monkeypatch, method) -> None:
+    import torch
+
+    from ferlab.models import LoadedModel
+
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3, padding=1), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(512, 3)).eval()
+    model = LoadedModel(
+        module=module,
+        name="tiny",
+        options={},
+        expressions=NAMES,
+        mean=(0.5,),
+        std=(0.2,),
+        size=16,
+        channels=1,
+        target_layer="1",
+        fitted_on=("train",),
+    )
+    monkeypatch.setitem(scored.__dict__, "model", model)
+    heat = explorer.attribute(scored, 1, method=method, explained_class=2)
+    assert heat.shape == (8, 8)
+    assert np.isfinite(heat).all()

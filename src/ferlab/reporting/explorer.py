@@ -106,23 +106,23 @@ def attribute(scored: Scored, row: int, *, method: str, explained_class: int) ->
         method: "grad_cam" or "occlusion", with the window and stride of params.yaml.
         explained_class: The class whose evidence is shown.
     """
-    from ferlab.explanation import attributions
+    from ferlab.explanation import attributions, maps
 
     model, face = scored.model, scored.image(row)
     images = model.normalise(face[None])
     if method == "grad_cam":
-        maps = attributions.grad_cam(model.module, images, explained_class=[explained_class], layer=model.target_layer)
+        heat = attributions.grad_cam(model.module, images, explained_class=[explained_class], layer=model.target_layer)
     else:
         side = {"face": face.shape[0], "net": model.size}
-        maps = attributions.occlusion(
+        heat = attributions.occlusion(
             model.module,
             images,
             explained_class=[explained_class],
             baseline=attributions.grey_baseline(model.mean, model.std),
-            window=attributions.scale_to_input(scored.explain.window, **side),
-            stride=attributions.scale_to_input(scored.explain.stride, **side),
+            window=maps.scale_to_input(scored.explain.window, **side),
+            stride=maps.scale_to_input(scored.explain.stride, **side),
         )
-    return attributions.resize_maps(maps, face.shape[:2])[0]
+    return maps.resize_maps(heat, face.shape[:2])[0]
 
 
 def draw_face(face: np.ndarray, probs: np.ndarray, *, expressions: tuple[str, ...], target: int, heat: np.ndarray | None = None) -> Figure:
