@@ -173,17 +173,18 @@ def draw_confusions(scored: Scored, target: int, *, split: str) -> Figure | None
     if pairs.empty:
         return None
     across = max(3, min(EXAMPLES, int(pairs["count"].max())))
-    figure, axes = plt.subplots(len(pairs), across, figsize=(1.4 * across, 1.75 * len(pairs)), layout="constrained", squeeze=False)
-    for line, (_, pair) in zip(axes, pairs.iterrows(), strict=True):
+    figure = plt.figure(figsize=(1.4 * across, 1.9 * len(pairs)), layout="constrained")
+    for part, (_, pair) in zip(np.atleast_1d(figure.subfigures(len(pairs), 1)), pairs.iterrows(), strict=True):
+        told = f"taken for {pair['pred']}: {pair['count']} of {pair['support']} ({100 * pair['rate']:.0f} %)"
+        part.suptitle(told, x=0.01, horizontalalignment="left", fontsize=10, weight="bold")
         mistaken = shown[(shown["target"] == target) & (shown["pred"] == names.index(pair["pred"]))]
         surest = mistaken.sort_values(f"prob_{pair['pred']}", ascending=False, kind="stable").index[:EXAMPLES]
+        line = part.subplots(1, across)
         for axis in line:
             axis.set_axis_off()
         for axis, row in zip(line, surest, strict=False):
             axis.imshow(scored.image(row), cmap="gray", vmin=0, vmax=255)
-            axis.set_title(f"{100 * predictions.loc[row, 'prob_' + pair['pred']]:.0f} %", fontsize=9)
-        told = f"taken for {pair['pred']}: {pair['count']} of {pair['support']} ({100 * pair['rate']:.0f} %)"
-        line[0].annotate(told, (0, 1), xytext=(0, 18), xycoords="axes fraction", textcoords="offset points", fontsize=10, weight="bold")
+            axis.set_title(f"{100 * predictions.loc[row, 'prob_' + pair['pred']]:.0f} %", fontsize=9, weight="normal")
     return figure
 
 
