@@ -105,7 +105,7 @@ def test_dvc_yaml_depends_on_what_the_runner_hashes(stage):
 def test_environment_files_hold_one_list():
     project = (ROOT / "pyproject.toml").read_text()
     listed = dict(re.findall(r'^    "([\w.-]+)==([\w.+-]+)",$', project, flags=re.MULTILINE))
-    lock = dict(line.split("==") for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line)
+    lock = dict(line.lower().split("==") for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line)
     assert len(listed) > 20
     assert {name: lock.get(name) for name in listed} == listed
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
