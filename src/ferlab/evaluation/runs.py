@@ -42,13 +42,13 @@ def table_of_runs(runs: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, M
         metrics: Per run what evaluate wrote.
 
     Returns:
-        `run, set, group, seed, model`, and per split val, test, test_clean `<split>.<key>` for accuracy, its bounds, balanced accuracy,
+        `run, set, dataset, group, seed, model`, and per split val, test, test_clean `<split>.<key>` for accuracy, its bounds, balanced accuracy,
         macro F1, NLL and ECE; NaN where a run has no such split.
     """
     keys = ("accuracy", "accuracy_ci_low", "accuracy_ci_high", "balanced_accuracy", "macro_f1", "macro_f1_ci_low", "macro_f1_ci_high", "nll", "ece")
     rows = []
     for name, run in runs.items():
-        row = {"run": name, "set": run["data"], "group": run["group"], "seed": run["seed"], "model": run["model"]}
+        row = {"run": name, "set": run["data"], "dataset": metrics[name].get("dataset", ""), "group": run["group"], "seed": run["seed"], "model": run["model"]}
         for split in ("val", "test", "test_clean"):
             scores = metrics[name].get(split) or {}
             row |= {f"{split}.{key}": scores.get(key, float("nan")) for key in keys}
@@ -113,7 +113,7 @@ def summarise_runs(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return the table of runs as `{run: {set, group, seed, val: {...}, test: {...}, test_clean: {...}}}` for the metrics file."""
     summary: dict[str, dict[str, Any]] = {}
     for row in runs.to_dict("records"):
-        nested: dict[str, Any] = {key: row[key] for key in ("set", "group", "seed", "model")}
+        nested: dict[str, Any] = {key: row[key] for key in ("set", "dataset", "group", "seed", "model")}
         for column, value in row.items():
             split, _, key = str(column).partition(".")
             if key and value == value:

@@ -37,7 +37,7 @@ def plot_accuracies(runs: pd.DataFrame, *, split: str = "test", datasets: Mappin
     figure, axes = _rows_of_panels([len(rows) for rows in sets.values()])
     for axis, (name, rows) in zip(axes, sets.items()):
         _draw_forest(axis, rows, human=HUMAN_LEVEL.get(datasets[name]))
-        axis.set_title(f"{name}, {split.replace('_', ' ')}")
+        axis.set_title(f"{name}, {split.replace('_', ' ')}", pad=16)  # human level stands below it
     axes[-1].set_xlabel("accuracy, %")
     return figure
 
