@@ -14,6 +14,7 @@ from ferlab.explanation.shares import (
     class_shares,
     compare_with_area,
     cs230_findings,
+    method_shares,
     nested_shares,
     region_shares,
     relative_density,
@@ -95,9 +96,11 @@ def test_cs230_findings_are_set_beside_the_measured_parts() -> None:
     assert np.isnan(found.loc["disgust", "lift_named"])
 
 
-def test_nested_shares_hold_every_region_of_every_expression() -> None:
-    table = class_shares(pd.DataFrame({"eyes": [0.2, 0.4], "rest": [0.8, 0.6]}), np.array([0, 0]), expressions=("angry",))
-    nested = nested_shares(table)
-    assert nested["angry"]["n"] == 2
-    assert nested["angry"]["eyes"]["share"] == pytest.approx(0.3)
-    assert set(nested["angry"]["rest"]) == {"share", "share_ci_low", "share_ci_high"}
+def test_nested_shares_hold_every_region_of_every_expression_of_every_method() -> None:
+    maps = {"one": np.array([[[1.0, 3.0]], [[1.0, 1.0]]]), "two": np.array([[[0.0, 1.0]], [[0.0, 0.0]]])}
+    masks = {"eyes": np.array([[True, False]]), "rest": np.array([[False, True]])}
+    nested = nested_shares(method_shares(maps, masks, classes=np.array([0, 0]), expressions=("angry",)))
+    assert nested["one"]["angry"]["n"] == 2
+    assert nested["one"]["angry"]["eyes"]["share"] == pytest.approx(0.375)
+    assert nested["two"]["angry"]["n"] == 1  # the dead map has no share
+    assert set(nested["two"]["angry"]["rest"]) == {"share", "share_ci_low", "share_ci_high"}

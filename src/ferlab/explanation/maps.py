@@ -5,6 +5,7 @@ Owns what stands between the store and `attributions`: normalisation, scaling of
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from ferlab.explanation.attributions import grad_cam, grey_baseline, occlusion
+from ferlab.explanation.attributions import dead_maps, grad_cam, grey_baseline, occlusion
 from ferlab.models import LoadedModel
 from ferlab.paths import report_progress
 
@@ -48,6 +49,11 @@ def explain_faces(
         parts["occlusion"].append(resize_maps(drops, size))
         report_progress(done=start + len(faces), total=len(images), note="faces explained")
     return {method: np.concatenate(maps) for method, maps in parts.items()}
+
+
+def count_dead(maps: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Count per method the maps (N, H, W) that are zero everywhere."""
+    return {method: int(dead_maps(values).sum()) for method, values in maps.items()}
 
 
 def resize_maps(attributions: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -73,6 +73,12 @@ def template_masks(size: tuple[int, int], registration: Registration | None = No
     return {region: masks[region] for region in REGIONS}
 
 
+def mean_face(images: np.ndarray) -> np.ndarray:
+    """Return the mean (H, W) float64 of faces, uint8 (N, H, W) or (N, H, W, 3); colours are averaged too."""
+    mean = np.mean(images, axis=0, dtype=np.float64)
+    return mean.mean(axis=-1) if mean.ndim == 3 else mean
+
+
 def register_template(mean_face: np.ndarray) -> Registration:
     """Find the shift and the scale that lay the template best on the mean face of a set.
 

@@ -91,6 +91,13 @@ def class_shares(shares: pd.DataFrame, classes: np.ndarray, *, expressions: Sequ
     return pd.DataFrame(rows)
 
 
+def method_shares(
+    maps: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], *, classes: np.ndarray, expressions: Sequence[str], seed: int = 0
+) -> dict[str, pd.DataFrame]:
+    """Return the table of `class_shares` of each method's maps (N, H, W), on the same masks."""
+    return {method: class_shares(region_shares(values, masks), classes, expressions=expressions, seed=seed) for method, values in maps.items()}
+
+
 def compare_with_area(table: pd.DataFrame, areas: pd.Series) -> pd.DataFrame:
     """Add to a table of `class_shares` each region's `area` and `lift`, the share per area: 1 where the net has no preference."""
     area = table["region"].map(areas)
@@ -121,12 +128,13 @@ def cs230_findings(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def nested_shares(table: pd.DataFrame) -> dict[str, Any]:
-    """Turn a table of `class_shares` into `{expression: {"n": n, region: {share, ci_low, ci_high}}}` for the metrics file."""
+def nested_shares(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """Turn tables of `class_shares` into `{method: {expression: {"n": n, region: {share, ...}}}}` for the metrics file."""
     nested: dict[str, Any] = {}
-    for row in table.itertuples():
-        entry = nested.setdefault(row.expression, {"n": row.n})
-        entry[row.region] = {"share": row.share, "share_ci_low": row.ci_low, "share_ci_high": row.ci_high}
+    for method, table in tables.items():
+        for row in table.itertuples():
+            entry = nested.setdefault(method, {}).setdefault(row.expression, {"n": row.n})
+            entry[row.region] = {"share": row.share, "share_ci_low": row.ci_low, "share_ci_high": row.ci_high}
     return nested
 
 

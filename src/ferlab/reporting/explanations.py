@@ -23,7 +23,8 @@ COLOUR_MAP = "plasma"
 OPACITY = 0.75  # of a map over a face, reached at the density SOLID; below it the face shows through
 SOLID = 1.5
 TOP_QUANTILE = 0.995  # of the densities shown; what lies above has the last colour
-METHOD_MARKERS: dict[str, str] = {"Grad-CAM": "o", "occlusion": "D"}
+METHOD_MARKERS: dict[str, str] = {"grad_cam": "o", "occlusion": "D"}
+METHOD_NAMES: dict[str, str] = {"grad_cam": "Grad-CAM", "occlusion": "occlusion"}
 
 
 def plot_gallery(
@@ -107,7 +108,7 @@ def plot_mean_maps(
                 _outline(axis, masks)
             if place == 0:
                 axis.set_title(f"{expressions[c]} ({n})", color=COLOURS.get(expressions[c], "black"))
-        axes[place, 0].set_ylabel(method)
+        axes[place, 0].set_ylabel(METHOD_NAMES.get(method, method))
     _add_colour_bar(figure, axes, top)
     return figure
 
@@ -151,7 +152,8 @@ def _add_method_legend(figure: Figure, methods: Mapping[str, object]) -> None:
         for place, method in enumerate(methods)
     ]
     area = plt.Line2D([], [], color="#D0D0D0", linewidth=8)
-    figure.legend([*handles, area], [*methods, "share of the area: a map without preference"], loc="outside upper center", ncols=len(handles) + 1)
+    names = [METHOD_NAMES.get(method, method) for method in methods]
+    figure.legend([*handles, area], [*names, "share of the area: a map without preference"], loc="outside upper center", ncols=len(handles) + 1)
 
 
 def _top(density: Mapping[str, np.ndarray], rows: Sequence[int] | range) -> float:
@@ -202,7 +204,8 @@ def _answer(target: int, probs: np.ndarray, expressions: Sequence[str]) -> str:
 
 def _strength(method: str, values: np.ndarray) -> str:
     """Say the unit that the shared scale takes away."""
-    return f"{method}\nup to {100 * values.max():.0f} points" if method == "occlusion" else method
+    name = METHOD_NAMES.get(method, method)
+    return f"{name}\nup to {100 * values.max():.0f} points" if method == "occlusion" else name
 
 
 def _say(axis: Axes, text: str) -> None:

@@ -1,0 +1,134 @@
+"""What errors say, as tables and sentences whose numbers come from the measured ones."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ferlab.error_analysis.label_issues import count_agreement
+from ferlab.evaluation.intervals import wilson
+from ferlab.reporting.tables import cell, number, p_value
+
+LEVEL = 0.05
+
+
+def source_of(faces: pd.DataFrame) -> str:
+    """Name the faces of a table: dataset and usage; control faces always by that name."""
+    names = " and ".join(dict.fromkeys(faces["source"]))
+    usage = " and ".join(dict.fromkeys(faces["usage"]))
+    return "control faces, drawn" if names == "control" else f"{names}, {usage}"
+
+
+def errors_sentence(predictions: pd.DataFrame, *, run: str, split: str, source: str) -> str:
+    """Say how many faces are named wrong, of how many of what."""
+    wrong, n = int((predictions["target"] != predictions["pred"]).sum()), len(predictions)
+    low, high = wilson(wrong, n)
+    rate = cell({"error": wrong / n, "error_ci_low": low, "error_ci_high": high}, "error")
+    return f"**{run}** names {wrong:,} of {n:,} {split} faces ({source}) wrong: {rate} %. Brackets hold 95 % intervals."
+
+
+def held_out_sentence(split: str, *, refit: bool) -> str:
+    """Say whether the net has learnt the faces whose errors are shown."""
+    if split == "train" or (split == "val" and refit):
+        return f"**The net was fitted on these {split} faces.** Errors and doubted labels describe faces it has learnt, and are too few."
+    if split == "val":
+        return "The net was not fitted on these faces; they chose its epoch, so errors are a little too few."
+    return "The net was neither fitted nor chosen on these faces. Looking at them uses them up: what is changed after looking is tuned on them."
+
+
+def pairs_table(pairs: pd.DataFrame, *, most: int = 10) -> pd.DataFrame:
+    """Return the most frequent confused pairs with their share of the true expression and both ranks.
+
+    Args:
+        pairs: From `rank_confusions`.
+        most: How many.
+    """
+    rows = pairs.head(most).to_dict("records")
+    table = [
+        {
+            "pair": f"{row['target']} called {row['pred']}",
+            "faces": row["count"],
+            "of": row["support"],
+            "% of the true expression": cell(row, "rate"),
+            "rank by count": row["rank_by_count"],
+            "rank by rate": row["rank_by_rate"],
+        }
+        for row in rows
+    ]
+    return pd.DataFrame(table, columns=["pair", "faces", "of", "% of the true expression", "rank by count", "rank by rate"]).set_index("pair")
+
+
+def pairs_sentence(pairs: pd.DataFrame) -> str:
+    """Say which pair is confused most often, and which expression suffers most from one confusion."""
+    if pairs.empty:
+        return "No face is named wrong."
+    first = pairs.iloc[0]
+    often = pairs.loc[pairs["rank_by_rate"].idxmin()]
+    share = number(first["count"] / pairs["count"].sum(), percent=True)
+    same = (first["target"], first["pred"]) == (often["target"], often["pred"])
+    by_rate = (
+        "It leads by rate too" if same else f"By rate {often['target']} called {often['pred']} leads, {cell(often, 'rate')} % of {often['support']}"
+    )
+    return (
+        f"Most frequent: {first['target']} called {first['pred']}, {first['count']} faces, {cell(first, 'rate')} % of {first['support']} "
+        f"and {share} % of all errors. {by_rate}."
+    )
+
+
+def confident_sentence(errors: pd.DataFrame) -> str:
+    """Say how sure the net was of the errors shown."""
+    if errors.empty:
+        return "No face is named wrong."
+    top, last = errors.iloc[0], errors.iloc[-1]
+    pairs = (errors["target"] + " called " + errors["pred"]).value_counts()
+    return (
+        f"{len(errors)} wrong answers, from {number(top['prob_pred'], percent=True)} % sure ({top['target']} called {top['pred']}) down to "
+        f"{number(last['prob_pred'], percent=True)} %. Most frequent among them: {pairs.index[0]}, {pairs.iloc[0]} times."
+    )
+
+
+def issues_sentence(issues: pd.DataFrame, *, n: int) -> str:
+    """Say how many labels are doubted, and with whom raters agree where they voted.
+
+    Args:
+        issues: From `doubtful_labels`.
+        n: Faces looked at.
+    """
+    said = f"Confident learning doubts {len(issues)} of {n:,} labels ({number(len(issues) / n, percent=True)} %)."
+    agreement = count_agreement(issues)
+    if not agreement:
+        return f"{said} This set has no raters' votes to set beside them."
+    return (
+        f"{said} The raters' first choice agrees with the given label on {agreement['given']} of them, with the net on {agreement['suggested']}, "
+        f"and with neither on {agreement['neither']}."
+    )
+
+
+def slices_table(tests: pd.DataFrame) -> pd.DataFrame:
+    """Return the tests of all conditions as a reader meets them, error rates in percent.
+
+    Args:
+        tests: From `compare_slices`.
+    """
+    table = pd.DataFrame(
+        {
+            "groups": tests["groups"].to_numpy(),
+            "lowest error, %": [number(value, percent=True) for value in tests["lowest"]],
+            "highest error, %": [number(value, percent=True) for value in tests["highest"]],
+            "p": [p_value(p) for p in tests["p"]],
+            "Holm p": [p_value(p) for p in tests["p_holm"]],
+        },
+        index=pd.Index(tests["condition"], name="condition"),
+    )
+    return table
+
+
+def slices_sentence(tests: pd.DataFrame) -> str:
+    """Say under which conditions error rates differ by more than chance."""
+    found = tests[tests["p_holm"] < LEVEL]
+    if found.empty:
+        return f"None of {len(tests)} conditions shows error rates that differ beyond chance after Holm's correction."
+    named = "; ".join(
+        f"{row.condition} ({number(row.lowest, percent=True)} to {number(row.highest, percent=True)} %, Holm p {p_value(row.p_holm)})"
+        for row in found.itertuples()
+    )
+    return f"Error rates differ beyond chance under {len(found)} of {len(tests)} conditions: {named}."
