@@ -56,7 +56,7 @@ def write_project(root: Path, params: Params, *, without: tuple[str, ...] = ()) 
         if stage not in without:
             nbformat.write(executed(stage), notebook)
         split = {"accuracy": 0.612, "accuracy_ci_low": 0.589, "accuracy_ci_high": 0.634, "per_class": {"happy": {"support": 1200}}}
-        values = {"test": split} if stage == "evaluate" else {}
+        values = {"test": split} if stage == "evaluate" else {"splits": {"train": 7000, "val": 10, "test": 20}} if stage == "prepare" else {}
         paths.write_json(paths.artefact(stage, "metrics", name), {**values, "provenance": {"study": "trial", "params": "abc123"}})
 
 
@@ -140,6 +140,7 @@ def test_fer2013_without_private_test_states_its_split(pages: dict[str, str]) ->
 def test_overview_shows_estimates_with_intervals_and_counts_scorings(pages: dict[str, str]) -> None:
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", article(pages["index.html"])))
     assert "test 1 200 61.2 % 58.9 to 63.4" in text
+    assert "drawn control 7 000 10 20 By subject" in text
     assert "on_drawn 3 1 on_real 0 0" in text
 
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ferlab.expressions import SPLITS
 from ferlab.params import Params, Prepare
 
 CONTROL_TITLE = "Control faces: drawn, not photographed; numbers say nothing about real faces"
@@ -63,6 +64,23 @@ def split_rule(prepare: Prepare, metrics: Mapping[str, Any]) -> str:
             " PublicTest tests. Published numbers are on PrivateTest and are not the same measurement."
         )
     return f"As its prepare page says ({share})."
+
+
+def sets_table(params: Params, prepared: Mapping[str, Mapping[str, Any]], *, link: str = "data/{name}/index.md") -> str:
+    """Return a row per set: its dataset, how many faces fit, select and test, and by which rule.
+
+    Args:
+        params: Names the sets, in order.
+        prepared: Per set, its prepare metrics; {} where it has none.
+        link: Where a set's name leads.
+    """
+    rows = []
+    for name, prepare in params.prepare.items():
+        metrics = prepared.get(name, {})
+        counts = [_thousands(metrics.get("splits", {}).get(split)) for split in SPLITS]
+        title = f"[{name}]({link.format(name=name)})" if metrics else name
+        rows.append([title, prepare.dataset, *counts, f'<span class="rule">{html.escape(split_rule(prepare, metrics))}</span>'])
+    return table(["Set", "Dataset", *SPLITS, "How it is split"], rows, right=range(2, 5))
 
 
 def results_table(params: Params, evaluations: Mapping[str, Mapping[str, Any]], *, link: str = "runs/{run}/evaluate.ipynb") -> str:
@@ -188,8 +206,11 @@ def _sentence(text: str) -> str:
 
 def _count(values: Mapping[str, Any]) -> str:
     counts = [entry.get("support") for entry in values.get("per_class", {}).values()]
-    total = values.get("n", sum(counts) if counts and None not in counts else None)
-    return DASH if total is None else f"{int(total):,}".replace(",", "\u202f")
+    return _thousands(values.get("n", sum(counts) if counts and None not in counts else None))
+
+
+def _thousands(count: int | None) -> str:
+    return DASH if count is None else f"{int(count):,}".replace(",", "\u202f")
 
 
 def _has_private_test(metrics: Mapping[str, Any]) -> bool:

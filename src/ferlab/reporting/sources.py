@@ -77,10 +77,6 @@ def overview(params: Params, entries: list[Entry], folder: Path, *, scorings: li
     evaluated = {entry.name: entry.metrics for entry in entries if entry.stage == "evaluate"}
     done = [entry for entry in entries if entry.notebook is not None]
     drawn = [name for name, prepare in params.prepare.items() if cards.is_control(prepare)]
-    sets = [
-        [f"[{name}](data/{name}/index.md)", prepare.dataset, cards.split_rule(prepare, prepared.get(name, {}))]
-        for name, prepare in params.prepare.items()
-    ]
     parts = [
         "---\nhtml_theme.sidebar_secondary.remove: true\n---",
         f"# Facial expression recognition: study {params.study}",
@@ -94,7 +90,7 @@ def overview(params: Params, entries: list[Entry], folder: Path, *, scorings: li
         cards.results_table(params, evaluated),
         _gallery(done, folder),
         "## The faces",
-        cards.table(["Set", "Dataset", "How it is split"], sets),
+        cards.sets_table(params, prepared),
         "## How often the test split was scored",
         "A test split that is scored until the number pleases is no test. Each scoring adds a line to a ledger that is kept in Git;"
         " for this study it holds:",
@@ -166,7 +162,7 @@ def _write_set_card(params: Params, name: str, entries: list[Entry], folder: Pat
     parts = [
         f"# Set {name}",
         cards.banner(prepare, metrics),
-        f"Dataset `{prepare.dataset}`. {cards.split_rule(prepare, metrics)}",
+        cards.sets_table(params.model_copy(update={"prepare": {name: prepare}}), {name: metrics}, link="prepare.ipynb"),
         cards.stage_list({stage: entry.notebook is not None for stage, entry in own.items()}),
         ("Runs on this set: " + ", ".join(f"[{run}](../../runs/{run}/index.md)" for run in fitted) + ".") if fitted else "No run uses this set.",
         _page_tree(own),
