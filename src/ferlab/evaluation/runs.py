@@ -48,7 +48,8 @@ def table_of_runs(runs: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, M
     keys = ("accuracy", "accuracy_ci_low", "accuracy_ci_high", "balanced_accuracy", "macro_f1", "macro_f1_ci_low", "macro_f1_ci_high", "nll", "ece")
     rows = []
     for name, run in runs.items():
-        row = {"run": name, "set": run["data"], "dataset": metrics[name].get("dataset", ""), "group": run["group"], "seed": run["seed"], "model": run["model"]}
+        row = {"run": name, "set": run["data"], "dataset": metrics[name].get("dataset", "")}
+        row |= {key: run[key] for key in ("group", "seed", "model")}
         for split in ("val", "test", "test_clean"):
             scores = metrics[name].get(split) or {}
             row |= {f"{split}.{key}": scores.get(key, float("nan")) for key in keys}
