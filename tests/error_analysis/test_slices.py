@@ -93,5 +93,5 @@ def test_planted_difference_is_found_and_chance_is_not() -> None:
 
 def test_error_analysis_imports_no_torch() -> None:
     modules = "confusions, label_issues, slices"
-    code = f"import sys; from ferlab.error_analysis import {modules}; from ferlab.reporting import errors; sys.exit('torch' in sys.modules)"
+    code = f"import sys; from ferlab.error_analysis import {modules}; from ferlab.reporting import error_text, errors, explanations; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, check=False).returncode == 0

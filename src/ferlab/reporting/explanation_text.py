@@ -53,7 +53,8 @@ def registration_sentence(registration: Registration, size: int) -> str:
             f"The mean face looks too little like a frontal face (correlation {number(registration.correlation, digits=2)}), so the template "
             "stays where it lies on FER2013; shares of regions mean little here."
         )
-    shifts = f"{number(registration.shift_y * size)} px down and {number(registration.shift_x * size)} px to the right"
+    down, right = registration.shift_y * size, registration.shift_x * size
+    shifts = f"{number(abs(down))} px {'down' if down >= 0 else 'up'} and {number(abs(right))} px to the {'right' if right >= 0 else 'left'}"
     scales = (
         f"{number(registration.scale_y, percent=True, digits=0)} % in height and {number(registration.scale_x, percent=True, digits=0)} % in width"
     )
@@ -96,7 +97,7 @@ def lifts_sentence(tables: Mapping[str, pd.DataFrame], areas: pd.Series) -> str:
             f"{NAMES[method]} is densest on the {top['region']} of {top['expression']} faces, {number(top['lift'])} times its area; "
             f"{len(sure)} of {len(rows[rows['region'] != REGIONS[-1]])} parts lie above their area with their whole interval"
         )
-    return ". ".join(said) + "."
+    return ". ".join(sentence[0].upper() + sentence[1:] for sentence in said) + "."
 
 
 def findings_table(findings: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,155 @@
+"""Figures and sentences of explanations: what they hold, what they say is missing, and numbers that are the measured ones."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from ferlab.explanation.regions import Registration, template_masks
+from ferlab.explanation.sample import typical_pairs
+from ferlab.explanation.shares import area_shares, class_shares, method_shares, region_shares
+from ferlab.expressions import EXPRESSIONS
+from ferlab.reporting import explanation_text
+from ferlab.reporting.explanations import plot_gallery, plot_mean_maps, plot_region_shares
+
+DPI = 120
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def explained() -> dict[str, np.ndarray]:
+    """Fourteen faces, a right and a wrong one of each expression but disgust (both right) and sad (both wrong); one dead map."""
+    rng = np.random.default_rng(0)
+    target = np.repeat(np.arange(7), 2)
+    pred = target.copy()
+    pred[1::2] = (target[1::2] + 1) % 7
+    pred[3], pred[8] = 1, 5
+    probs = np.full((14, 7), 0.05)
+    probs[np.arange(14), pred] = 0.7
+    grad_cam = rng.random((14, 48, 48))
+    grad_cam[0] = 0
+    images = rng.integers(0, 256, (14, 48, 48), dtype=np.uint8)
+    return {"images": images, "target": target, "probs": probs, "grad_cam": grad_cam, "occlusion": rng.normal(0, 0.1, (14, 48, 48))}
+
+
+def gallery_of(explained: dict[str, np.ndarray]) -> Figure:
+    pairs = typical_pairs(explained["target"], explained["probs"], num_classes=7)
+    maps = {"grad_cam": explained["grad_cam"], "occlusion": explained["occlusion"]}
+    return plot_gallery(explained["images"], maps=maps, target=explained["target"], probs=explained["probs"], pairs=pairs, expressions=EXPRESSIONS)
+
+
+def words(figure: Figure) -> list[str]:
+    figure.canvas.draw()
+    return [text.get_text() for axis in figure.axes for text in [axis.title, *axis.texts] if text.get_text()]
+
+
+def test_gallery_says_in_words_what_is_missing_and_what_is_dead(explained: dict[str, np.ndarray]) -> None:
+    said = words(gallery_of(explained))
+    assert "no wrong disgust face\namong those explained" in said
+    assert "no right sad face\namong those explained" in said
+    assert said.count("dead map:\nno positive\nevidence") == 1
+    assert "angry 70 %" in said
+    assert "angry, called\ndisgust 70 %" in said
+
+
+def test_gallery_s_faces_are_large_and_share_one_colour_bar(explained: dict[str, np.ndarray]) -> None:
+    figure = gallery_of(explained)
+    figure.set_dpi(DPI)
+    figure.canvas.draw()
+    shown = [axis for axis in figure.axes if axis.images]
+    assert len(shown) == 12 * 3  # two faces are missing
+    for axis in shown:
+        box = axis.get_window_extent()
+        assert min(box.width, box.height) >= 70
+    assert len([axis for axis in figure.axes if axis.get_label() == "<colorbar>"]) == 1
+
+
+def test_strong_and_weak_maps_of_one_shape_look_the_same(explained: dict[str, np.ndarray]) -> None:
+    first = gallery_of(explained)
+    second = gallery_of(explained | {"grad_cam": 50 * explained["grad_cam"]})
+    for one, other in zip(first.axes, second.axes, strict=True):
+        for before, after in zip(one.images, other.images, strict=True):
+            np.testing.assert_allclose(before.get_array(), after.get_array(), atol=1e-9)
+
+
+def test_mean_maps_count_their_faces_and_say_where_there_are_none(explained: dict[str, np.ndarray]) -> None:
+    right = np.where(explained["probs"].argmax(axis=1) == explained["target"], explained["target"], -1)
+    maps = {"grad_cam": explained["grad_cam"], "occlusion": explained["occlusion"]}
+    figure = plot_mean_maps(explained["images"], maps=maps, classes=right, expressions=EXPRESSIONS, masks=template_masks((48, 48)))
+    said = words(figure)
+    assert "disgust (2)" in said
+    assert said.count("no right face") == 2  # sad, both methods
+    assert said.count("dead map:\nno positive\nevidence") == 1  # angry has one right face, and its Grad-CAM is dead
+    assert [axis.get_ylabel() for axis in figure.axes if axis.get_ylabel()][:2] == ["Grad-CAM", "occlusion"]
+
+
+def test_share_figure_draws_the_measured_shares_over_the_areas(explained: dict[str, np.ndarray]) -> None:
+    masks = template_masks((48, 48))
+    tables = method_shares({"grad_cam": explained["grad_cam"]}, masks, classes=explained["target"], expressions=EXPRESSIONS)
+    figure = plot_region_shares(tables, area_shares(masks))
+    axis = figure.axes[3]
+    assert axis.get_title() == "happy\nn = 2"
+    drawn = axis.containers[0].lines[0].get_xdata(orig=False)
+    happy = tables["grad_cam"][tables["grad_cam"]["expression"] == "happy"].set_index("region")["share"]
+    np.testing.assert_allclose(drawn, 100 * happy.loc[["brows", "eyes", "nose", "mouth"]])
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["brows", "eyes", "nose", "mouth"]
+
+
+def test_tables_and_sentences_repeat_the_numbers() -> None:
+    masks = {"eyes": np.array([[True, False, False, False]]), "rest": np.array([[False, True, True, True]])}
+    maps = np.array([[[3.0, 1.0, 0.0, 0.0]], [[1.0, 1.0, 0.0, 0.0]]])
+    table = class_shares(region_shares(maps, masks), np.array([0, 0]), expressions=("angry", "fear"))
+    wide = explanation_text.shares_table(table, area_shares(masks))
+    assert wide.loc["angry", "eyes"] == "62.5 [50.0, 75.0]"
+    assert wide.loc["area, %", "eyes"] == "25.0"
+    assert (wide.loc["fear", "faces"], wide.loc["fear", "eyes"]) == ("0", "–")
+    said = explanation_text.lifts_sentence({"occlusion": table}, area_shares(masks))
+    assert said.startswith("Occlusion is densest on the eyes of angry faces, 2.5 times its area; 1 of 2 parts")
+
+
+def test_registration_sentence_names_the_direction_and_the_fallback() -> None:
+    said = explanation_text.registration_sentence(Registration(-1 / 48, 2 / 48, 0.85, 0.8, 0.731, True), 48)
+    assert "1.0 px up and 2.0 px to the right" in said
+    assert "85 % in height and 80 % in width" in said
+    assert "stays where it lies" in explanation_text.registration_sentence(Registration(correlation=0.1), 48)
+
+
+def test_sample_and_gallery_sentences_count() -> None:
+    said = explanation_text.sample_sentence(
+        np.array([0, 1, 2]), np.array([0, 1, 1]), scored=1500, split="val", source="control faces, drawn", dead={"grad_cam": 2, "occlusion": 0}
+    )
+    assert said.startswith("3 of 1,500 val faces (control faces, drawn) are explained: 2 that the net names right and 1 it names wrong.")
+    assert said.endswith("Grad-CAM 2, occlusion 0.")
+    assert explanation_text.gallery_sentence([(3, None), (1, 2)], ("angry", "fear")).endswith("Missing: no wrong angry face.")
+
+
+def test_carrying_table_keeps_the_order_of_methods_and_expressions() -> None:
+    rows = [
+        {
+            "method": method,
+            "expression": name,
+            "n": 5,
+            "share": share,
+            "ci_low": share - 0.1,
+            "ci_high": share + 0.1,
+            "area": 0.2,
+            "lift": share / 0.2,
+        }
+        for method, share in (("grad_cam", 0.3), ("occlusion", 0.4), ("centre", 0.2), ("edges", 0.25))
+        for name in ("sad", "happy", "all")
+    ]
+    wide = explanation_text.carrying_table(pd.DataFrame(rows))
+    assert wide.index.tolist() == ["Grad-CAM", "occlusion", "blob in the middle", "edges of the face", "area, %"]
+    assert wide.columns.tolist() == ["sad", "happy", "all"]
+    assert wide.loc["occlusion", "all"] == "40.0 [30.0, 50.0]"
+    said = explanation_text.carrying_sentence(pd.DataFrame(rows))
+    assert "Grad-CAM 1.50, occlusion 2.00; maps that know no net: blob in the middle 1.00" in said
+    assert "nothing to compare" in explanation_text.carrying_sentence(pd.DataFrame(columns=list(rows[0])))
