@@ -6,7 +6,7 @@ import base64
 
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from ferlab.reporting.pages import copy_alt_text, make_page, missing_alt_text, pick_picture, pictures, scrolling_tables
+from ferlab.reporting.pages import copy_alt_text, make_page, missing_alt_text, pick_picture, pictures
 
 PNG = base64.b64encode(b"\x89PNG").decode()
 
@@ -57,7 +57,7 @@ def test_the_most_wanted_picture_comes_first() -> None:
 
 def test_title_names_the_run_and_the_lead_follows_it() -> None:
     source = make_page(notebook(), name="five_layer", lead="LEAD")["cells"][0]["source"]
-    assert source == "# Evaluate: five_layer\n\nLEAD\n\nHow good?"
+    assert source == "# Evaluate (five_layer)\n\nLEAD\n\nHow good?"
 
 
 def test_set_up_is_left_out_and_other_code_is_folded() -> None:
@@ -72,11 +72,3 @@ def test_set_up_is_left_out_and_other_code_is_folded() -> None:
     )
     tags = [cell["metadata"]["tags"] for cell in page["cells"] if cell["cell_type"] == "code"]
     assert tags == [["parameters", "remove-input"], ["remove-input"], ["hide-input"]]
-
-
-def test_every_table_gets_a_box_that_scrolls_and_takes_the_focus() -> None:
-    html = '<div><style scoped>\n.dataframe {}\n</style><table border="1" class="dataframe"><tr><td>1</td></tr></table></div>' * 2
-    boxed = scrolling_tables(html)
-    assert boxed.count('<div class="table-box" tabindex="0"') == 2
-    assert "style" not in boxed
-    assert "border=" not in boxed

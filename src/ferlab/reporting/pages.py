@@ -10,6 +10,8 @@ import copy
 import re
 from typing import Any, NamedTuple
 
+from ferlab.reporting.html_tables import scrolling_tables
+
 IMAGE = "image/png"
 Notebook = dict[str, Any]  # nbformat 4 as JSON; nbformat's NotebookNode is such a dict too, but its import costs a second
 
@@ -80,21 +82,6 @@ def make_page(notebook: Notebook, *, name: str, lead: str = "", close: str = "")
     return page
 
 
-def scrolling_tables(html: str) -> str:
-    """Return pandas' HTML with each table in a box of its own that scrolls on a narrow screen; pandas' style block goes.
-
-    The box can be focused, so that it also scrolls by keyboard (WCAG 2.1.1).
-    """
-    html = re.sub(r"<style scoped>.*?</style>\s*", "", html, flags=re.DOTALL)
-    html = re.sub(r'<table border="1" class="dataframe">', '<table class="dataframe">', html)
-    return re.sub(
-        r"<table.*?</table>",
-        lambda table: f'<div class="table-box" tabindex="0" role="region" aria-label="Table">{table.group()}</div>',
-        html,
-        flags=re.DOTALL,
-    )
-
-
 def _one_figure_each(cell: Notebook) -> list[Notebook]:
     outputs = cell.get("outputs", [])
     if not any(_is_image(output) for output in outputs):
@@ -139,7 +126,7 @@ def _add_to_title(page: Notebook, *, name: str, lead: str) -> None:
     """Put the name behind the page's one H1 and the lead below it."""
     for cell in page["cells"]:
         if cell["cell_type"] == "markdown" and (title := re.search(r"^# (.+)$", _text(cell["source"]), flags=re.MULTILINE)):
-            heading = f"# {title.group(1).strip()}" + (f": {name}" if name else "")
+            heading = f"# {title.group(1).strip()}" + (f" ({name})" if name else "")
             cell["source"] = "\n\n".join(filter(None, [heading, lead, _text(cell["source"])[title.end() :].strip()]))
             return
     page["cells"].insert(0, _prose("\n\n".join(filter(None, [f"# {name or 'Report'}", lead])), id="title"))
