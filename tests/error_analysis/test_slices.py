@@ -79,6 +79,19 @@ def test_p_is_near_the_chi_square_test_where_groups_are_large() -> None:
     assert p == pytest.approx(expected, abs=0.02)
 
 
+def test_p_is_corrected_by_holm() -> None:
+    rows = [
+        (name, group, 200, errors)
+        for name, errors_of in {"a": (20, 90), "b": (50, 68), "c": (50, 60)}.items()
+        for group, errors in enumerate(errors_of)
+    ]
+    table = pd.DataFrame(rows, columns=["condition", "group", "n", "errors"])
+    tests = compare_slices(table.assign(error_rate=table["errors"] / table["n"]))
+    first, second, third = tests["p"]
+    assert first < second < third
+    np.testing.assert_allclose(tests["p_holm"], [3 * first, 2 * second, max(third, 2 * second)])
+
+
 def test_planted_difference_is_found_and_chance_is_not() -> None:
     rng = np.random.default_rng(0)
     planted = pd.Series(rng.integers(0, 2, 800))
@@ -93,5 +106,6 @@ def test_planted_difference_is_found_and_chance_is_not() -> None:
 
 def test_error_analysis_imports_no_torch() -> None:
     modules = "confusions, label_issues, slices"
-    code = f"import sys; from ferlab.error_analysis import {modules}; from ferlab.reporting import error_text, errors, explanations; sys.exit('torch' in sys.modules)"
+    drawn = "from ferlab.reporting import error_text, errors, explanations"
+    code = f"import sys; from ferlab.error_analysis import {modules}; {drawn}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, check=False).returncode == 0

@@ -46,6 +46,7 @@ def test_regions_are_compared_with_their_own_truth(drawn: tuple[np.ndarray, pd.D
     assert table.loc["mouth", "mouth_true"] == pytest.approx(1.0)
     assert 0.1 < table.loc["mouth", "mouth_template"] < 1.0
     assert table.loc["eyes", "iou"] == pytest.approx(iou(template["eyes"], truth["eyes"]).mean())
+    assert table.loc["mouth", "area_true"] == pytest.approx(truth["mouth"].mean())
     assert table.loc["rest", "area_template"] == pytest.approx(template["rest"].mean())
 
 
