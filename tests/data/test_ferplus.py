@@ -58,8 +58,9 @@ def test_a_face_of_another_usage_is_refused_and_named(path):
         join_votes(faces(["Training", "PublicTest", "PublicTest"]), path, rows=np.arange(3))
 
 
-def test_faces_of_unknown_row_stay_as_they_are_unless_votes_are_required(path):
+def test_faces_of_unknown_row_stay_as_they_are_and_it_is_said_unless_votes_are_required(path, caplog):
     pd.testing.assert_frame_equal(join_votes(faces(), path, rows=None), faces())
+    assert "votes are not joined" in caplog.text
     with pytest.raises(InputError, match="cannot be joined"):
         join_votes(faces(), path, rows=None, required=True)
 

@@ -8,6 +8,7 @@ References:
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from ferlab.data.pixels import name_row
 from ferlab.expressions import EXPRESSIONS, FER2013_COUNTS, FERPLUS_COLUMNS
 from ferlab.paths import InputError
 
+LOG = logging.getLogger(__name__)
 OFFICIAL_ROWS = sum(sum(counts) for counts in FER2013_COUNTS.values())
 RATERS = 10
 EVERY_FACE = "every face of FER2013 in its order"
@@ -39,6 +41,7 @@ def join_votes(faces: pd.DataFrame, path: Path, *, rows: np.ndarray | None, requ
         if required:
             unknown = "the names of these faces do not tell their row in fer2013.csv"
             raise InputError(f"{path} cannot be joined: {unknown}. Read fer2013.csv, or set the option votes to false.")
+        LOG.warning("%s lies beside the faces, but their file names do not tell their row in fer2013.csv: its votes are not joined.", path.name)
         return faces
     votes = read_votes(path)
     allowed = sorted({len(faces), OFFICIAL_ROWS})

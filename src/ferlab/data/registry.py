@@ -1,4 +1,7 @@
-"""The readers, one per dataset, in a table that can be read whole: a new dataset is a file, one line here and its file under `prepare` in dvc.yaml."""
+"""The readers, one per dataset, in a table that can be read whole.
+
+A new dataset is a file, one line here, and its file under `prepare` in dvc.yaml.
+"""
 
 from __future__ import annotations
 
