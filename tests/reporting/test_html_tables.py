@@ -45,3 +45,8 @@ def test_named_columns_and_index_keep_their_two_rows() -> None:
 
 def test_other_html_is_left_alone() -> None:
     assert scrolling_tables("<p>no table</p>") == "<p>no table</p>"
+
+
+def test_a_column_with_long_cells_may_wrap() -> None:
+    boxed = scrolling_tables(pd.DataFrame({"why": ["short", "because " * 9], "n": [1, 2]}).to_html())
+    assert boxed.count('class="words prose"') == 3

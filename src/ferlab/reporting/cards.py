@@ -66,37 +66,35 @@ def split_rule(prepare: Prepare, metrics: Mapping[str, Any]) -> str:
     return f"As its prepare page says ({share})."
 
 
-def sets_table(params: Params, prepared: Mapping[str, Mapping[str, Any]], *, link: str = "data/{name}/index.md") -> str:
+def sets_table(params: Params, prepared: Mapping[str, Mapping[str, Any]], *, links: Mapping[str, str]) -> str:
     """Return a row per set: its dataset, how many faces fit, select and test, and by which rule.
 
     Args:
         params: Names the sets, in order.
         prepared: Per set, its prepare metrics; {} where it has none.
-        link: Where a set's name leads.
+        links: Per set, the page that its name leads to.
     """
     rows = []
     for name, prepare in params.prepare.items():
         metrics = prepared.get(name, {})
         counts = [_thousands(metrics.get("splits", {}).get(split)) for split in SPLITS]
-        title = f"[{name}]({link.format(name=name)})" if metrics else name
-        rows.append([title, prepare.dataset, *counts, f'<span class="rule">{html.escape(split_rule(prepare, metrics))}</span>'])
+        rows.append([_linked(name, links), prepare.dataset, *counts, f'<span class="rule">{html.escape(split_rule(prepare, metrics))}</span>'])
     return table(["Set", "Dataset", *SPLITS, "How it is split"], rows, right=range(2, 5))
 
 
-def results_table(params: Params, evaluations: Mapping[str, Mapping[str, Any]], *, link: str = "runs/{run}/evaluate.ipynb") -> str:
+def results_table(params: Params, evaluations: Mapping[str, Mapping[str, Any]], *, links: Mapping[str, str]) -> str:
     """Return the headline table: a row per run and split, estimates with their 95 % intervals.
 
     Args:
         params: Names the runs, in order.
         evaluations: Per run, its evaluate metrics `{split: {key: value}}`; {} where it has none.
-        link: Where a run's name leads.
+        links: Per run, the page that its name leads to; a run without one is named, not linked.
     """
     rows = []
     for run, settings in params.runs.items():
         kind = "drawn faces" if is_control(params.prepare[settings.data]) else "photographs"
         values = evaluations.get(run, {})
-        name = f"[{run}]({link.format(run=run)})" if values else run
-        first = f"{name} {_aside(f'{settings.data}: {kind}')}"
+        first = f"{_linked(run, links)} {_aside(f'{settings.data}: {kind}')}"
         for split in [s for s in SPLIT_NAMES if s in values]:
             rows.append(
                 [
@@ -190,6 +188,10 @@ def admonition(title: str, text: str, *, kind: str = "note") -> str:
 def figure(path: str, *, alt: str, caption: str, target: str) -> str:
     """Return a figure that leads to the page it is from."""
     return f":::{{figure}} {path}\n:alt: {alt}\n:target: {target}\n\n{caption}\n:::"
+
+
+def _linked(name: str, links: Mapping[str, str]) -> str:
+    return f"[{name}]({links[name]})" if name in links else name
 
 
 def _aside(text: str) -> str:

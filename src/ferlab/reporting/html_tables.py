@@ -6,6 +6,7 @@ import re
 
 ROW = re.compile(r"<tr.*?</tr>", flags=re.DOTALL)
 CELL = re.compile(r"<t([hd])([^>]*)>(.*?)</t\1>", flags=re.DOTALL)
+LONG = 40  # characters; longer cells may wrap, in a column that is wide enough to read
 NUMBER = re.compile(r"\s*(?:[-+−–(]?\s*[\d.].*|[-–]?|nan|NaN|None)\s*", flags=re.DOTALL)
 
 
@@ -44,14 +45,15 @@ def _align_words(table: str) -> str:
     """Mark the columns that hold words. Cells are counted from the right, since an index that spans rows leaves some out on the left."""
     body = table[table.find("<tbody>") :]
     rows = [[content for kind, _, content in CELL.findall(row) if kind == "d"][::-1] for row in ROW.findall(body)]
-    words = {place for row in rows for place, content in enumerate(row) if not NUMBER.fullmatch(content)}
+    words = {place: "words" for row in rows for place, content in enumerate(row) if not NUMBER.fullmatch(content)}
+    words |= {place: "words prose" for row in rows for place, content in enumerate(row) if place in words and len(content) > LONG}
     return ROW.sub(lambda row: _marked(row.group(), words), table) if words else table
 
 
-def _marked(row: str, words: set[int]) -> str:
+def _marked(row: str, words: dict[int, str]) -> str:
     cells = list(CELL.finditer(row))
     for place, cell in enumerate(reversed(cells)):
         if place in words and (cell.group(1) == "d" or all(c.group(1) == "h" for c in cells)):
             start = cell.start() + len("<th")
-            row = f'{row[:start]} class="words"{row[start:]}'
+            row = f'{row[:start]} class="{words[place]}"{row[start:]}'
     return row

@@ -87,10 +87,10 @@ def overview(params: Params, entries: list[Entry], folder: Path, *, scorings: li
         "## Results",
         "Below each estimate stands its 95 % interval. Balanced accuracy is the mean recall of the expressions, macro F1 the mean of their F1. ECE is"
         " the expected calibration error; less is better. *No twins* leaves out test faces whose very pixels were seen in fitting or selecting.",
-        cards.results_table(params, evaluated),
+        cards.results_table(params, evaluated, links={entry.name: f"{entry.page}.ipynb" for entry in done if entry.stage == "evaluate"}),
         _gallery(done, folder),
         "## The faces",
-        cards.sets_table(params, prepared),
+        cards.sets_table(params, prepared, links={name: f"data/{name}/index.md" for name in params.prepare}),
         "## How often the test split was scored",
         "A test split that is scored until the number pleases is no test. Each scoring adds a line to a ledger that is kept in Git;"
         " for this study it holds:",
@@ -162,7 +162,7 @@ def _write_set_card(params: Params, name: str, entries: list[Entry], folder: Pat
     parts = [
         f"# Set {name}",
         cards.banner(prepare, metrics),
-        cards.sets_table(params.model_copy(update={"prepare": {name: prepare}}), {name: metrics}, link="prepare.ipynb"),
+        cards.sets_table(params.model_copy(update={"prepare": {name: prepare}}), {name: metrics}, links={}),
         cards.stage_list({stage: entry.notebook is not None for stage, entry in own.items()}),
         ("Runs on this set: " + ", ".join(f"[{run}](../../runs/{run}/index.md)" for run in fitted) + ".") if fitted else "No run uses this set.",
         _page_tree(own),
@@ -180,7 +180,7 @@ def _write_run_card(params: Params, name: str, entries: list[Entry], folder: Pat
         cards.banner(params.prepare[settings.data], prepared),
         f"Net `{settings.model}` of the family `{settings.family}`, fitted on [{settings.data}](../../data/{settings.data}/index.md)"
         f" with seed {settings.seed}; group `{settings.group}`.",
-        cards.results_table(only, {name: own["evaluate"].metrics}, link="evaluate.ipynb"),
+        cards.results_table(only, {name: own["evaluate"].metrics}, links={}),
         cards.stage_list({stage: entry.notebook is not None for stage, entry in own.items()}),
         _page_tree(own),
     ]
