@@ -15,7 +15,7 @@ from ferlab.data.registry import READERS
 from ferlab.fingerprint import import_closure
 from ferlab.params import load_params
 from ferlab.paths import NOTEBOOKS, OUTPUTS, RUN_STAGES, SET_STAGES
-from ferlab.pipeline import INPUTS
+from ferlab.pipeline import EXTRA_INPUTS, INPUTS
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "ferlab"
@@ -96,7 +96,7 @@ def test_dvc_yaml_depends_on_what_the_runner_hashes(stage):
     if stage == "prepare":
         assert listed == {"${item.raw}"}
     elif stage == "compare":  # a folder: the runs are enumerated from params, and DVC wires every run's stage to it
-        assert listed == {str(Path(OUTPUTS[s][what].format(name="x")).parent) for s, what in INPUTS[stage]}
+        assert listed == {str(Path(OUTPUTS[s][what].format(name="x")).parent) for s, what in INPUTS[stage]} | set(EXTRA_INPUTS[stage])
     else:
         key = {True: "${key}", False: "${item.data}"}
         assert listed == {OUTPUTS[s][what].format(name=key[s in RUN_STAGES or stage in SET_STAGES]) for s, what in INPUTS[stage]}

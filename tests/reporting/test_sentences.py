@@ -13,6 +13,7 @@ from ferlab.reporting.sentences import (
     fitted_sentence,
     hardest_sentence,
     pairs_sentence,
+    refitted_sentence,
     runs_sentence,
     seeds_sentence,
     source_name,
@@ -110,3 +111,8 @@ def test_votes_and_runs_are_told_per_set():
     assert "nothing to vote" in ensembles_sentence({}, pairs().iloc[:0])
     rows = pd.DataFrame([{"run": "a", "set": "x", **{f"test.{key}": value for key, value in BOUNDED.items()}}])
     assert "on x (control faces): a, 60.0 [55.0, 65.0] %" in runs_sentence(rows, {"x": "control"})
+
+
+def test_runs_that_were_fitted_on_val_are_named():
+    assert refitted_sentence({"a": {"fitted_on": ["train"]}}) == "No run was fitted on val."
+    assert refitted_sentence({"a": {"fitted_on": ["train", "val"]}, "b": {}}).startswith("Fitted on train **and val**: a;")

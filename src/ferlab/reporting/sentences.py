@@ -47,6 +47,18 @@ def fitted_sentence(fitted_on: Sequence[str]) -> str:
     return "The net was fitted on train; val chose its epoch, so numbers on val are a little too good, and only test is new to it."
 
 
+def refitted_sentence(metrics: Mapping[str, Mapping[str, Any]]) -> str:
+    """Say which runs were fitted on val as well, so that their val numbers are no held-out numbers.
+
+    Args:
+        metrics: Per run what evaluate wrote; `fitted_on` names the splits.
+    """
+    refitted = [name for name, of in metrics.items() if "val" in of.get("fitted_on", ())]
+    if not refitted:
+        return "No run was fitted on val."
+    return f"Fitted on train **and val**: {', '.join(refitted)}; val numbers there describe faces that the net has learnt."
+
+
 def best_and_worst_sentence(per_class: Mapping[str, Mapping[str, Any]], key: str = "f1") -> str:
     """Say the expressions with the highest and lowest value of `key` ("f1", "recall" or "precision")."""
     known = {name: values for name, values in per_class.items() if values[key] is not None}

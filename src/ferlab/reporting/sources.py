@@ -20,7 +20,7 @@ from ferlab.reporting.pages import Notebook, Picture, make_page, pick_picture
 
 # Where the overview's pictures come from: stage and what their alt text speaks of, most wanted first.
 PICTURES: dict[str, tuple[str, ...]] = {
-    "prepare": ("faces",),
+    "prepare": ("grid of", "faces"),
     "evaluate": ("confusion",),
     "explain": (r"grad-?cam", "occlusion"),
     "compare": ("accuracy",),
