@@ -22,7 +22,7 @@ from ferlab.reporting.pages import Notebook, Picture, make_page, pick_picture
 PICTURES: dict[str, tuple[str, ...]] = {
     "prepare": ("grid of", "faces"),
     "evaluate": ("confusion",),
-    "explain": (r"grad-?cam", "occlusion"),
+    "explain": (r"mean grad-?cam", r"grad-?cam", "occlusion"),
     "compare": ("accuracy",),
 }
 
