@@ -21,9 +21,10 @@ def fer2013(counts, *, seed=0, twins=0):
     rng = np.random.default_rng(seed)
     usages = [usage for usage, count in counts.items() for _ in range(count)]
     faces = table(usages, rng.choice(7, len(usages), p=[0.14, 0.015, 0.14, 0.25, 0.17, 0.115, 0.17]))
-    for one in rng.choice(counts["Training"], twins, replace=False) if twins else []:
-        faces.loc[one, "content_hash"] = faces.loc[rng.integers(counts["Training"]), "content_hash"]
-    return faces
+    hashes = faces["content_hash"].to_numpy(dtype=object, copy=True)
+    copies = rng.permutation(counts["Training"])[:twins]
+    hashes[copies] = hashes[rng.integers(counts["Training"], size=twins)]
+    return faces.assign(content_hash=hashes)
 
 
 def subjects(people, each):
@@ -57,7 +58,7 @@ def test_without_public_test_private_test_still_tests():
     assert split_rule(faces).startswith("PublicTest is absent")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 1000), fraction=st.sampled_from([0.05, 0.1, 0.25]), twins=st.integers(0, 300))
 def test_our_tenth_is_stratified_and_parts_no_twins(seed, fraction, twins):
     faces = assign_splits(fer2013({"Training": 2000, "PublicTest": 50}, seed=seed, twins=twins), val_fraction=fraction, seed=seed)
@@ -75,7 +76,7 @@ def test_twins_go_to_val_as_often_as_to_train():
     assert share["val"] == pytest.approx(share["train"], rel=0.1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(people=st.integers(5, 40), each=st.integers(3, 21), seed=st.integers(0, 99))
 def test_subjects_stay_whole_and_shares_are_near(people, each, seed):
     faces = assign_splits(subjects(people, each), val_fraction=0.2, test_fraction=0.2, seed=seed)

@@ -121,10 +121,13 @@ def _deal(faces: pd.DataFrame, fractions: dict[str, float], *, seed: int) -> np.
     for group in order[~alone]:
         dealt[group] = _neediest(wanted, have, counts[group])
         have[dealt[group]] += counts[group]
-    for group in order[alone]:  # one expression: the split that has the least of its share, so that twins go everywhere alike
-        target = int(counts[group].argmax())
-        dealt[group] = int((have[:, target] / wanted[:, target]).argmin())
-        have[dealt[group], target] += counts[group, target]
+    single = order[alone]  # of one expression each: the split that has the least of its share, so that twins go everywhere alike
+    wants, has = wanted.T.tolist(), have.T.tolist()  # lists: FER2013 has 27,000 such groups, and numpy is slow at one number
+    targets, sizes = counts[single].argmax(axis=1).tolist(), counts[single].max(axis=1).tolist()
+    for group, target, size in zip(single, targets, sizes, strict=True):
+        filled = [held / share for held, share in zip(has[target], wants[target], strict=True)]
+        dealt[group] = filled.index(min(filled))
+        has[target][dealt[group]] += size
     return np.array(names, dtype=object)[dealt[groups]]
 
 
