@@ -125,6 +125,15 @@ def test_control_faces_are_always_named_so() -> None:
     assert error_text.source_of(pd.DataFrame({"source": ["fer2013"], "usage": ["PublicTest"]})) == "fer2013, PublicTest"
 
 
+def test_issues_table_writes_percent_and_a_dash_for_no_faces() -> None:
+    counts = pd.DataFrame(
+        {"expression": ["sad", "fear"], "faces": [40, 0], "doubted": [3, 0], "share": [0.075, np.nan], "most_suggested": ["fear", "none"]}
+    )
+    table = error_text.issues_table(counts)
+    assert table.loc["sad", "doubted, %"] == "7.5"
+    assert table.loc["fear", "doubted, %"] == "–"
+
+
 def test_issues_sentence_tells_whether_raters_voted() -> None:
     issues = pd.DataFrame({"face_id": ["a", "b"]})
     assert "no raters' votes" in error_text.issues_sentence(issues, n=40)

@@ -153,3 +153,7 @@ def test_carrying_table_keeps_the_order_of_methods_and_expressions() -> None:
     said = explanation_text.carrying_sentence(pd.DataFrame(rows))
     assert "Grad-CAM 1.50, occlusion 2.00; maps that know no net: blob in the middle 1.00" in said
     assert "nothing to compare" in explanation_text.carrying_sentence(pd.DataFrame(columns=list(rows[0])))
+
+
+def test_faces_without_truth_are_said_to_be_unchecked() -> None:
+    assert "nothing here was checked" in explanation_text.truth_sentence(None, None)

@@ -103,6 +103,17 @@ def issues_sentence(issues: pd.DataFrame, *, n: int) -> str:
     )
 
 
+def issues_table(counts: pd.DataFrame) -> pd.DataFrame:
+    """Return doubted labels per given expression, the share in percent.
+
+    Args:
+        counts: From `issues_per_class`.
+    """
+    shares = [number(share, percent=True) for share in counts["share"]]
+    names = {"share": "doubted, %", "most_suggested": "most often suggested"}
+    return counts.assign(share=shares).rename(columns=names).set_index("expression")
+
+
 def slices_table(tests: pd.DataFrame) -> pd.DataFrame:
     """Return the tests of all conditions as a reader meets them, error rates in percent.
 

@@ -164,3 +164,13 @@ def carrying_sentence(table: pd.DataFrame) -> str:
     own = ", ".join(f"{NAMES[method]} {number(lifts[method], digits=2)}" for method in ("grad_cam", "occlusion") if method in lifts)
     other = ", ".join(f"{NAMES[method]} {number(lifts[method], digits=2)}" for method in lifts if method not in ("grad_cam", "occlusion"))
     return f"Share on the carrying pixels per share of area (1: no preference): {own}; maps that know no net: {other}."
+
+
+def truth_sentence(compared: pd.DataFrame | None, carrying: pd.DataFrame | None) -> str:
+    """Say what is known of the truth; both tables are None for faces whose truth is unknown."""
+    if compared is None or carrying is None:
+        return (
+            "No truth is known for these faces, so nothing here was checked on them: how far template and maps can be trusted is what the "
+            "same section of a run on control faces says, about control faces."
+        )
+    return f"{regions_sentence(compared)} {carrying_sentence(carrying)}"
