@@ -50,7 +50,7 @@ def test_a_run_of_an_unknown_set_is_refused(raw):
 
 def test_a_name_that_cannot_be_a_file_name_is_refused(raw):
     raw["runs"]["a/b"] = copy.deepcopy(raw["runs"]["five_layer"])
-    with pytest.raises(InputError, match="runs.a/b: a name holds letters"):
+    with pytest.raises(InputError, match=r"runs\.a/b: a name holds letters"):
         check_params(raw)
 
 

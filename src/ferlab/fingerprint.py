@@ -16,8 +16,8 @@ REGISTRIES = ("models/registry.py", "data/registry.py")
 def import_closure(source: Path, *, families: tuple[str, ...] = ()) -> list[Path]:
     """Return the notebook and every ferlab file that it imports, directly or through others; sorted.
 
-    The registries (models/registry.py, data/registry.py) are left out on purpose: they hold names only, and a new line in them must leave trained runs alone.
-    What they name is loaded by string, so the files of a stage's own model and reader are given in `families`.
+    The registries (models/registry.py, data/registry.py) are left out on purpose: they hold names only, and a new line in them must
+    leave trained runs alone. What they name is loaded by string, so the files of a stage's own model are given in `families`.
 
     Args:
         source: A notebook (its code cells are read) or a Python file.
@@ -63,7 +63,8 @@ def _imported(code: str, *, package: str) -> list[str]:
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or "" if node.level == 0 else ".".join([*package.split(".")[: len(package.split(".")) - node.level + 1], *([node.module] if node.module else [])])
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
             names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
     return [name for name in names if name.split(".")[0] == "ferlab"]
 

@@ -103,7 +103,7 @@ def partial_folder() -> Path:
 
 
 def report_progress(**record: Any) -> None:
-    """Append one JSON line for the runner's progress bar, e.g. `report_progress(done=3, total=12, note="val 61.2 %")`. Outside the runner: nothing."""
+    """Append a JSON line for the runner's progress bar: `report_progress(done=3, total=12, note="val 61.2 %")`. Outside the runner: nothing."""
     if PROGRESS in os.environ:
         with open(os.environ[PROGRESS], "a") as lines:
             lines.write(json.dumps(record) + "\n")

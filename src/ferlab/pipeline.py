@@ -4,9 +4,9 @@
     python -m ferlab.pipeline prepare --set control
     python -m ferlab.pipeline report
 
-The notebook writes to a staging folder; only when every cell has run and every output is there do the outputs replace the last good ones. A stage that fails
-keeps its broken notebook in reports/_failed/ and exits non-zero with the cause in its last line. This module knows params and paths only: it never imports
-the rooms whose notebooks it runs.
+The notebook writes to a staging folder; only when every cell has run and every output is there do the outputs replace the last good
+ones. A stage that fails keeps its broken notebook in reports/_failed/ and exits non-zero with the cause in its last line. This module
+knows params and paths only: it never imports the rooms whose notebooks it runs.
 """
 
 from __future__ import annotations
@@ -156,7 +156,8 @@ def _execute(source: Path, section: dict[str, Any], *, stage: str, name: str, wo
         raise InputError(f"{_cause(error)} (its notebook: {_keep_broken(executed, stage, name)})") from None
     except Exception as error:  # noqa: BLE001 - a kernel that died: papermill and nbclient raise many types here
         kept = _keep_broken(executed, stage, name)
-        raise InputError(f"the kernel of {source.name} stopped: {type(error).__name__}: {error}{f' (its notebook: {kept})' if kept else ''}") from None
+        aside = f" (its notebook: {kept})" if kept else ""
+        raise InputError(f"the kernel of {source.name} stopped: {type(error).__name__}: {error}{aside}") from None
     notebook = nbformat.read(executed, as_version=4)
     if any(_left_early(cell) for cell in notebook.cells):
         raise InputError(f"{source.name}: a cell left the notebook early (its notebook: {_keep_broken(executed, stage, name)})")

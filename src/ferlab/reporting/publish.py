@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ferlab import paths
+from ferlab.evaluation.intervals import wilson
 from ferlab.params import Params, load_params
 from ferlab.paths import InputError
 from ferlab.reporting.pages import pick_picture
@@ -38,7 +39,7 @@ def publish(params: Params, folder: Path) -> None:
     sets = {name: _metrics("prepare", name) for name in params.prepare}
     runs = {name: {stage: _metrics(stage, name) for stage in ("train", "evaluate")} for name in params.runs}
     paths.write_json(beside / "summary.json", {"study": params.study, "sets": sets, "runs": runs, "compare": _metrics("compare", "")})
-    shutil.copy2(_existing(paths.artefact("compare", "table")), beside / "results.md")
+    shutil.copyfile(_existing(paths.artefact("compare", "table")), beside / "results.md")
     figures = [figure for run in params.runs for figure in _write_figures(run, beside)]
     (beside / "README.md").write_text(_page(params, sets, runs, figures))
     shutil.rmtree(folder, ignore_errors=True)
@@ -46,19 +47,33 @@ def publish(params: Params, folder: Path) -> None:
 
 
 def summary_table(params: Params, runs: dict[str, dict[str, Any]]) -> str:
-    """Return a Markdown table: one row per run and split, accuracy with its 95 % interval and n, then macro F1, NLL and ECE."""
+    """Return a Markdown table: one row per run and split, accuracy with its 95 % interval and n, then macro F1, NLL and ECE.
+
+    A net that was trained afresh on train and val has learnt val's faces: its row there is the selection's, before the refit.
+    """
     lines = ["| run | split | n | accuracy, 95 % interval | one view | macro F1 | NLL | ECE |", "|---|---|---:|---|---:|---:|---:|---:|"]
     for name in params.runs:
         scores = runs[name]["evaluate"]
         for split in ("val", "test", "test_clean"):
-            if scores.get(split):
-                of = scores[split]
-                cell = f"{of['accuracy']:.2%} [{of['accuracy_ci_low']:.2%}, {of['accuracy_ci_high']:.2%}]"
-                single = (scores.get("single_view") or {}).get(split) or {}
-                view = f"{single['accuracy']:.2%}" if "accuracy" in single else ""
-                n = scores["n"][split]
-                lines.append(f"| {name} | {split} | {n:,} | {cell} | {view} | {of['macro_f1']:.3f} | {of['nll']:.3f} | {of['ece']:.3f} |")
+            if split == "val" and "val" in scores["fitted_on"]:
+                lines.append(_row_before_refit(name, runs[name]["train"]))
+            elif scores.get(split):
+                single = (scores.get("single_view") or {}).get(split, {}).get("accuracy")
+                lines.append(_row(name, split, scores[split], n=scores["n"][split], single=single))
     return "\n".join(lines)
+
+
+def _row(name: str, split: str, of: dict[str, Any], *, n: int, single: float | None) -> str:
+    view = "" if single is None else f"{single:.2%}"
+    accuracy = f"{of['accuracy']:.2%} [{of['accuracy_ci_low']:.2%}, {of['accuracy_ci_high']:.2%}]"
+    return f"| {name} | {split} | {n:,} | {accuracy} | {view} | {of['macro_f1']:.3f} | {of['nll']:.3f} | {of['ece']:.3f} |"
+
+
+def _row_before_refit(name: str, trained: dict[str, Any]) -> str:
+    n, share = trained["n"]["val"], trained["val"]["accuracy"]
+    low, high = wilson(round(share * n), n)
+    accuracy = f"{share:.2%} [{low:.2%}, {high:.2%}]"
+    return f"| {name} | val, one view, before the refit | {n:,} | {accuracy} | {share:.2%} | | {trained['val']['loss']:.3f} | |"
 
 
 def _page(params: Params, sets: dict[str, Any], runs: dict[str, dict[str, Any]], figures: list[tuple[str, str]]) -> str:
