@@ -69,7 +69,7 @@ def plot_reliability(bins: pd.DataFrame, *, split: str = "test") -> Figure:
         color=SPLIT_COLOURS[split], label="faces of a bin, 95 %",
     )  # fmt: skip
     top.set(ylabel="accuracy, %", ylim=(-3, 103), xlim=(-3, 103))
-    top.legend(loc="upper left")
+    top.legend(loc="lower right")
     widths = 100 * (bins["high"] - bins["low"])
     bars = bottom.bar(100 * bins["low"], bins["faces"], width=widths, align="edge", color=SPLIT_COLOURS[split], edgecolor="white")
     bottom.bar_label(bars, [f"{n:,}" if n else "" for n in bins["faces"]], fontsize=8, padding=1)
