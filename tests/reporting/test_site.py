@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from ferlab import paths
 from ferlab.params import Params, check_params
 from ferlab.paths import InputError
-from ferlab.reporting import site, sources
+from ferlab.reporting import cards, site, sources
 
 # MyST-parser calls what Sphinx 11 will drop; its version is pinned.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is deprecated. Check CHANGES:PendingDeprecationWarning")
@@ -139,7 +139,7 @@ def test_fer2013_without_private_test_states_its_split(pages: dict[str, str]) ->
 
 def test_overview_shows_estimates_with_intervals_and_counts_scorings(pages: dict[str, str]) -> None:
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", article(pages["index.html"])))
-    assert "test 1 200 61.2 % 58.9 to 63.4" in text
+    assert "test 61.2 % 58.9 to 63.4 1 200" in text
     assert "drawn control 7 000 10 20 By subject" in text
     assert "on_drawn 3 1 on_real 0 0" in text
 
@@ -222,3 +222,12 @@ def test_a_figure_without_alt_text_is_reported(tmp_path: Path, monkeypatch: pyte
     path.write_text(json.dumps(notebook))
     warnings = site.build_site(params, tmp_path / "site", conf=CONF)
     assert warnings == [f"runs/on_drawn/train: cell {notebook['cells'][4]['id']} shows a figure without alt text"]
+
+
+def test_overview_marks_a_split_that_the_net_was_fitted_on() -> None:
+    scores = {"accuracy": 0.7466, "accuracy_ci_low": 0.73, "accuracy_ci_high": 0.76, "n": 10}
+    params = make_params("on_drawn")
+    first = next(iter(params.runs))
+    for fitted, marked in ((["train"], False), (["train", "val"], True)):
+        text = cards.results_table(params, {first: {"val": scores, "test": scores, "test_clean": None, "fitted_on": fitted}}, links={})
+        assert ("learnt" in text) is marked

@@ -95,19 +95,16 @@ def results_table(params: Params, evaluations: Mapping[str, Mapping[str, Any]], 
         kind = "drawn faces" if is_control(params.prepare[settings.data]) else "photographs"
         values = evaluations.get(run, {})
         first = f"{_linked(run, links)} {_aside(f'{settings.data}: {kind}')}"
-        for split in [s for s in SPLIT_NAMES if s in values]:
-            rows.append(
-                [
-                    first,
-                    f'<span class="keep">{SPLIT_NAMES[split]}</span>',
-                    _count(values[split]),
-                    *(interval(values[split], key) for key in HEADLINES),
-                ]
-            )
+        for split in [s for s in SPLIT_NAMES if values.get(s)]:
+            learnt = _aside("learnt: fitted on it too") if split in values.get("fitted_on", ()) else ""
+            named = f'<span class="keep">{SPLIT_NAMES[split]}</span> {learnt}'.strip()
+            accuracy, *others = (interval(values[split], key) for key in HEADLINES)
+            rows.append([first, named, accuracy, _count(values[split]), *others])  # a phone shows the first columns
             first = ""
         if first:
             rows.append([first, *[DASH] * (2 + len(HEADLINES))])
-    return table(["Run", "Split", "Faces", *HEADLINES.values()], rows, right=range(2, 7))
+    accuracy, *others = HEADLINES.values()
+    return table(["Run", "Split", accuracy, "Faces", *others], rows, right=range(2, 7))
 
 
 def interval(values: Mapping[str, Any], key: str) -> str:
