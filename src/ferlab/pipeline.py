@@ -150,7 +150,7 @@ def _execute(source: Path, section: dict[str, Any], *, stage: str, name: str, wo
         with follow(progress, title=f"{stage} {name}".strip()):
             papermill.execute_notebook(
                 source, executed, parameters, kernel_name="python3", cwd=ROOT, progress_bar=False, record_timing=False, coalesce_streams=True,
-                store_widget_state=False, request_save_on_cell_execute=False, extra_arguments=["--log-level=40"],  # its plea for encryption
+                store_widget_state=False, request_save_on_cell_execute=False, extra_arguments=["--log-level=50"],  # quiet
             )  # fmt: skip
     except PapermillExecutionError as error:
         raise InputError(f"{_cause(error)} (its notebook: {_keep_broken(executed, stage, name)})") from None

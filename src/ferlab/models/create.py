@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
-from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
 
 from ferlab.models.registry import MODELS
+from ferlab.params import nearest
 from ferlab.paths import InputError
 
 
@@ -31,7 +30,7 @@ def create_model(name: str, num_classes: int | None = None, in_channels: int | N
     card = model_card(name)
     for option in options:
         if option not in card["options"]:
-            raise InputError(f"model {name!r}: unknown option {option!r}; {_nearest(option, card['options'])}")
+            raise InputError(f"model {name!r}: unknown option {option!r}; {nearest(option, card['options'])}")
     module_name, builder = card["build"].split(":")
     build = getattr(importlib.import_module(f"ferlab.models.{module_name}"), builder)
     classes = card["num_classes"] if num_classes is None else num_classes
@@ -53,7 +52,7 @@ def model_card(name: str, *, family: str | None = None) -> dict[str, Any]:
         InputError: An unknown name, with its nearest neighbour, or a family that is not the card's.
     """
     if name not in MODELS:
-        raise InputError(f"no model is called {name!r}; {_nearest(name, MODELS)}")
+        raise InputError(f"no model is called {name!r}; {nearest(name, MODELS)}")
     if family is not None and family != MODELS[name]["family"]:
         raise InputError(f"model {name!r} is of the family {MODELS[name]['family']!r}, params.yaml says {family!r}; mend `family` of the run")
     return MODELS[name]
@@ -62,8 +61,3 @@ def model_card(name: str, *, family: str | None = None) -> dict[str, Any]:
 def count_parameters(module: nn.Module) -> int:
     """Return the number of trainable parameters."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    match = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)
-    return f"did you mean {match[0]!r}?" if match else f"known: {', '.join(known) or 'none'}"
