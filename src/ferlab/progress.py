@@ -49,23 +49,31 @@ def _watch(lines: Path, title: str, stop: threading.Event, start: float) -> None
     said, position, record = 0.0, 0, None
     _say(f"{title}: started")
     while not stop.wait(0.5):
-        if lines.is_file():
-            with open(lines) as stream:
-                stream.seek(position)
-                for line in stream:
-                    if not line.endswith("\n"):
-                        break
-                    position += len(line.encode())
-                    record = json.loads(line)
+        position, record = _newest(lines, position, record)
         now = time.monotonic()
         if record is None or (not sys.stdout.isatty() and now - said < PLAIN_EVERY):
             continue
+        done = float(record.get("done", 0))
         if first is None:
-            first = (now, float(record.get("done", 0)))
-        ahead = {**record, "done": float(record.get("done", 0))}
-        pace = (now - first[0]) * (ahead["done"] / max(ahead["done"] - first[1], 1e-9)) if ahead["done"] > first[1] else now - start
-        _say(progress_line(title, ahead, pace))
+            first = (now, done)
+        gained = done - first[1]
+        elapsed = (now - first[0]) * done / gained if gained > 0 else now - start  # as if all that is done had been done at this pace
+        _say(progress_line(title, record, elapsed))
         said = now
+
+
+def _newest(lines: Path, position: int, record: dict | None) -> tuple[int, dict | None]:
+    """Read the whole lines behind `position`; return where they end and the last one, or what was given where there are none."""
+    if not lines.is_file():
+        return position, record
+    with open(lines) as stream:
+        stream.seek(position)
+        for line in stream:
+            if not line.endswith("\n"):  # still being written
+                break
+            position += len(line.encode())
+            record = json.loads(line)
+    return position, record
 
 
 def _say(text: str, *, last: bool = False) -> None:
