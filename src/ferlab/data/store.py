@@ -1,10 +1,13 @@
-"""The store of a prepared set: `images.npy` (uint8, memory-mapped) beside `faces.parquet`, one row per image.
+"""The store of a prepared set: `images.npy` (uint8, memory-mapped) or shards beside `faces.parquet`, one row per image.
 
-The names of the expressions stand in the parquet schema's metadata. Same faces, same bytes: no pandas index, no times.
+Images are appended one at a time, so that a set may be larger than memory and an interrupted preparation can go on. Beside them,
+`left_out.parquet` names every picture that the reader saw and the set does not hold, with the reason. The names of the expressions
+stand in the parquet schema's metadata. Same faces, same bytes: no pandas index, no times.
 """
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +22,8 @@ from ferlab.data.faces import check_faces
 from ferlab.expressions import EXPRESSIONS, SPLITS
 from ferlab.paths import InputError
 
-IMAGES, FACES = "images.npy", "faces.parquet"
+IMAGES, FACES, LEFT_OUT = "images.npy", "faces.parquet", "left_out.parquet"
+LEFT_OUT_COLUMNS = ("face_id", "source", "source_path", "usage", "reason")
 METADATA = b"ferlab"  # the one key of the parquet metadata; several could be written in any order
 
 
@@ -50,8 +54,57 @@ def count_faces(faces: pd.DataFrame, by: str, *, expressions: Sequence[str] = EX
     return table.set_axis(list(expressions), axis=1).rename_axis(None, axis=1)
 
 
+class ImageFile:
+    """Appends uint8 images of one shape to an .npy file; cut off anywhere, it goes on after the last whole image.
+
+    The file has the bytes that `np.save` would write.
+    """
+
+    HEADER = 128  # bytes; numpy pads so that a longer first axis fits
+
+    def __init__(self, path: Path) -> None:
+        """Open or make `path`; `resume` must come before `append`."""
+        self.path, self.count, self.shape = path, 0, None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(path, "r+b" if path.is_file() else "w+b")  # noqa: SIM115 - closed by finish
+
+    def resume(self, count: int, shape: tuple[int, ...] | None) -> int:
+        """Keep the first `count` images of `shape`, or as many as are there, cut the rest away, and return how many are kept."""
+        size = self.path.stat().st_size
+        each = int(np.prod(shape)) if shape else 1
+        self.count = min(count, max(size - self.HEADER, 0) // each) if shape else 0
+        self.shape = shape if self.count else None
+        self._file.truncate(self.HEADER + self.count * each if self.count else 0)
+        self._file.seek(0, 2)
+        if not self.count:
+            self._file.write(b"\0" * self.HEADER)
+        return self.count
+
+    def append(self, image: np.ndarray) -> None:
+        """Add one image, uint8 (H, W) or (H, W, 3), of the shape of those before it."""
+        if self.shape is None:
+            self.shape = image.shape
+        self._file.write(np.ascontiguousarray(image).data)
+        self.count += 1
+
+    def flush(self) -> None:
+        """Hand what was appended to the operating system: it survives a kill of this process."""
+        self._file.flush()
+
+    def finish(self) -> None:
+        """Write the header, now that the number of images is known, and close the file."""
+        header = io.BytesIO()
+        shape = (self.count, *(self.shape or ()))
+        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        if len(header.getvalue()) != self.HEADER:
+            raise AssertionError(f"numpy's header of {shape} has {len(header.getvalue())} bytes, not {self.HEADER}")
+        self._file.seek(0)
+        self._file.write(header.getvalue())
+        self._file.close()
+
+
 def write_store(folder: Path, images: np.ndarray, faces: pd.DataFrame, *, expressions: Sequence[str] = EXPRESSIONS) -> None:
-    """Write a store; the same faces give the same bytes.
+    """Write a store of images that are in memory; the same faces give the same bytes.
 
     Args:
         folder: Made if missing; a store in it is overwritten.
@@ -63,18 +116,37 @@ def write_store(folder: Path, images: np.ndarray, faces: pd.DataFrame, *, expres
         InputError: If images, table and names do not fit each other.
     """
     _check_images(images, len(faces))
-    check_faces(faces)
-    if "split" not in faces:
-        raise InputError("The face table has no column 'split'; expected one. Call assign_splits before write_store.")
-    highest = int(faces["target"].max())
-    if highest >= len(expressions):
-        raise InputError(f"A face has target {highest}; expected 0 to {len(expressions) - 1}, for {', '.join(expressions)}.")
+    _check_table(faces, expressions)
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / IMAGES, np.ascontiguousarray(images), allow_pickle=False)
-    table = pa.Table.from_pandas(faces, preserve_index=False)
+    write_faces(folder, faces, expressions=expressions)
+
+
+def write_faces(folder: Path, faces: pd.DataFrame, *, expressions: Sequence[str] = EXPRESSIONS, left_out: pd.DataFrame | None = None) -> None:
+    """Write the tables of a store whose images lie in `folder`.
+
+    Args:
+        folder: The store's.
+        faces: Face table in the order of the images, with `split`.
+        expressions: Names that `target` counts.
+        left_out: One row per picture that is not in the store: `face_id`, `source`, `source_path`, `usage`, `reason`.
+
+    Raises:
+        InputError: If the table is no face table with `split`, or counts more expressions than are named.
+    """
+    _check_table(faces, expressions)
     # Keep: pandas' own metadata names library versions, which would change the bytes without a change of faces.
     metadata = {METADATA: json.dumps({"expressions": list(expressions)}).encode()}
-    pq.write_table(table.replace_schema_metadata(metadata), folder / FACES, compression="zstd")
+    table = pa.Table.from_pandas(faces, preserve_index=False).replace_schema_metadata(metadata)
+    pq.write_table(table, folder / FACES, compression="zstd")
+    if left_out is not None:
+        pq.write_table(pa.Table.from_pandas(left_out, preserve_index=False).replace_schema_metadata(None), folder / LEFT_OUT, compression="zstd")
+
+
+def read_left_out(folder: Path) -> pd.DataFrame:
+    """Return the pictures that a store does not hold, with the reason of each; empty where none was left out."""
+    path = folder / LEFT_OUT
+    return pq.read_table(path).to_pandas() if path.is_file() else pd.DataFrame(columns=list(LEFT_OUT_COLUMNS), dtype="str")
 
 
 def open_store(folder: Path) -> Store:
@@ -97,6 +169,15 @@ def open_store(folder: Path) -> Store:
     faces = table.replace_schema_metadata(None).to_pandas()
     _check_images(images, len(faces))
     return Store(images=images, faces=check_faces(faces), expressions=tuple(json.loads(stated)["expressions"]))
+
+
+def _check_table(faces: pd.DataFrame, expressions: Sequence[str]) -> None:
+    check_faces(faces)
+    if "split" not in faces:
+        raise InputError("The face table has no column 'split'; expected one. Call assign_splits before write_store.")
+    highest = int(faces["target"].max())
+    if highest >= len(expressions):
+        raise InputError(f"A face has target {highest}; expected 0 to {len(expressions) - 1}, for {', '.join(expressions)}.")
 
 
 def _check_images(images: np.ndarray, rows: int) -> None:

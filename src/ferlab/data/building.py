@@ -1,0 +1,129 @@
+"""Building a store picture by picture: any size of set in the same memory, and an interrupted preparation goes on where it stopped.
+
+Each picture leaves one line in `records.jsonl`: its row, and either the hash of the face that was appended or the reason why none was.
+Images are written before their lines, so after a kill the two are cut back to what both hold; the finished bytes are the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from ferlab.data.faces import content_hash
+from ferlab.data.pictures import Pictures
+from ferlab.paths import InputError, report_progress
+
+RECORDS = "records.jsonl"
+AT_ONCE = 64  # pictures between two writes to disk
+
+Step = Callable[[int, np.ndarray], tuple[np.ndarray, Mapping[str, Any]]]  # row, picture -> face, what is worth keeping about it
+
+
+class NotAFace(ValueError):
+    """A step's way to leave a picture out; the message is the reason, in a few words."""
+
+
+class ImageWriter(Protocol):
+    """Where images are appended: `store.ImageFile`, or shards."""
+
+    count: int
+    shape: tuple[int, ...] | None
+
+    def resume(self, count: int, shape: tuple[int, ...] | None) -> int:
+        """Cut back to at most the first `count` images and return how many are kept."""
+
+    def append(self, image: np.ndarray) -> None:
+        """Add one image of the shape of those before it."""
+
+    def flush(self) -> None:
+        """Make what was appended survive a kill."""
+
+    def finish(self) -> None:
+        """Complete the files."""
+
+
+def prepare_pictures(pictures: Pictures, names: pd.Series, step: Step, *, writer: ImageWriter, work: Path, skip_unreadable: bool = False) -> pd.DataFrame:
+    """Take every picture through `step` and append the face that comes out.
+
+    Args:
+        pictures: N pictures.
+        names: What each is called in an error (N).
+        step: Called with a row and its picture; returns the face, uint8 (H, W) or (H, W, 3), and what to record about it; raises
+            `NotAFace` to leave the picture out.
+        writer: Where faces go.
+        work: Folder of the records; what lies there from an interrupted call is gone on with.
+        skip_unreadable: Leave out a picture that cannot be decoded, with the reason, instead of stopping.
+
+    Returns:
+        One row per picture: `content_hash` ("" if left out), `reason` ("" if not), and what the step recorded.
+
+    Raises:
+        InputError: If a picture cannot be decoded, or faces come out in different shapes.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    path = work / RECORDS
+    records = _resume(path, writer)
+    with path.open("a") as lines:
+        for start in range(len(records), len(pictures), AT_ONCE):
+            stop = min(start + AT_ONCE, len(pictures))
+            new = [_prepare_one(row, pictures, names, step, writer, skip_unreadable=skip_unreadable) for row in range(start, stop)]
+            writer.flush()
+            lines.writelines(json.dumps(record) + "\n" for record in new)
+            lines.flush()
+            records += new
+            report_progress(done=stop, total=len(pictures), note=f"{writer.count:,} faces")
+    table = pd.DataFrame.from_records(records)
+    return table.drop(columns="shape", errors="ignore")
+
+
+def append_images(images: Iterable[np.ndarray], writer: ImageWriter) -> Iterator[str]:
+    """Append images of the writer's shape and yield the content hash of each."""
+    for image in images:
+        _check_shape(image, writer, where="a derived face")
+        writer.append(image)
+        yield content_hash(image)
+
+
+def _prepare_one(row: int, pictures: Pictures, names: pd.Series, step: Step, writer: ImageWriter, *, skip_unreadable: bool) -> dict[str, Any]:
+    try:
+        picture = pictures[row]
+    except InputError as error:
+        if not skip_unreadable:
+            raise
+        return {"content_hash": "", "reason": f"unreadable: {error}"}
+    try:
+        face, found = step(row, picture)
+    except NotAFace as reason:
+        return {"content_hash": "", "reason": str(reason)}
+    _check_shape(face, writer, where=str(names.iloc[row]))
+    writer.append(face)
+    return {"content_hash": content_hash(face), "reason": "", "shape": face.shape, **found}
+
+
+def _check_shape(face: np.ndarray, writer: ImageWriter, *, where: str) -> None:
+    if writer.shape is not None and tuple(face.shape) != tuple(writer.shape):
+        found = f"{where!r} gives a face of {_size(face.shape)}, those before it {_size(writer.shape)}"
+        raise InputError(f"{found}; expected one size and colour in a set. Set `size` and `colour` of the set in params.yaml.")
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]} x {shape[0]}, {'grey' if len(shape) == 2 else 'colour'}"
+
+
+def _resume(path: Path, writer: ImageWriter) -> list[dict[str, Any]]:
+    """Cut records and images back to what both hold."""
+    whole = [line for line in path.read_bytes().split(b"\n")[:-1]] if path.is_file() else []
+    records = [json.loads(line) for line in whole]
+    kept = [number for number, record in enumerate(records) if record["content_hash"]]
+    shape = tuple(records[kept[0]]["shape"]) if kept else None
+    safe = writer.resume(len(kept), shape)
+    records = records[: kept[safe]] if safe < len(kept) else records
+    if path.is_file():
+        with path.open("r+b") as file:
+            file.truncate(sum(len(line) + 1 for line in whole[: len(records)]))
+    return records
