@@ -163,7 +163,7 @@ def test_a_crossing_in_the_official_split_is_reported_not_refused():
 
 
 def test_a_crossing_in_a_split_of_ours_is_refused(monkeypatch):
-    monkeypatch.setattr("ferlab.data.splits._groups", lambda faces: np.arange(len(faces)))
+    monkeypatch.setattr("ferlab.data.splits._groups", lambda faces, keys: np.arange(len(faces)))
     with pytest.raises(InputError, match=r"faces of val share their subject with train; expected none in a split of ours"):
         assign_splits(subjects(20, 14))
 
@@ -172,3 +172,80 @@ def test_the_rule_of_a_split_by_subject_counts_them():
     faces = subjects(10, 7)
     faces["split"] = np.repeat(["train"] * 7 + ["val"] + ["test"] * 2, 7)
     assert split_rule(faces) == "By subject: of 10 subjects, 7 fit, 1 selects, 2 test; no subject is in two splits."
+
+
+def test_other_words_for_official_parts_do_the_same():
+    raf = assign_splits(table(["train"] * 700 + ["test"] * 91, np.arange(791) % 7))
+    assert set(raf.loc[raf["usage"] == "test", "split"]) == {"test"}
+    assert set(raf.loc[raf["usage"] == "train", "split"]) == {"train", "val"}
+    assert split_rule(raf) == (
+        "The dataset has no part that selects: a tenth of train selects, chosen by expression with byte-identical faces kept together, "
+        "and test tests."
+    )
+    affectnet = assign_splits(table(["train"] * 500 + ["validation"] * 90, np.arange(590) % 7))
+    assert set(affectnet.loc[affectnet["usage"] == "validation", "split"]) == {"test"}
+
+
+def test_auxiliary_faces_fit_beside_an_official_split():
+    faces = table(["Training"] * 70 + ["PublicTest"] * 14 + ["PrivateTest"] * 14 + ["train"] * 21, np.arange(119) % 7)
+    faces["subject"] = [None] * 98 + [f"ckplus/S{number:03d}" for number in range(21)]
+    split = assign_splits(faces)
+    assert set(split.loc[98:, "split"]) == {"train"}
+    assert split_rule(split) == "The dataset's own split: Training and train fit, PublicTest selects, PrivateTest tests."
+
+
+def test_an_official_split_refuses_a_usage_it_does_not_know():
+    faces = table(["Training"] * 7 + ["PublicTest"] * 7 + ["all"] * 7, np.arange(21) % 7)
+    with pytest.raises(InputError, match="row 14 has the usage 'all'"):
+        assign_splits(faces)
+
+
+def test_every_fold_of_subjects_tests_each_subject_once():
+    faces = subjects(13, 7)
+    tested = []
+    for fold in range(4):
+        split = assign_splits(faces, rule="group_k_fold", folds=4, fold=fold, seed=3)
+        assert (split.groupby("subject")["split"].nunique() == 1).all()
+        assert set(split["split"]) == set(SPLITS)
+        tested += sorted(set(split.loc[split["split"] == "test", "subject"]))
+    assert sorted(tested) == sorted(set(faces["subject"]))
+
+
+def test_leaving_one_subject_out_tests_that_one():
+    faces = subjects(10, 7)
+    split = assign_splits(faces, rule="leave_one_subject_out", fold=4)
+    assert set(split.loc[split["split"] == "test", "subject"]) == {"s004"}
+    assert set(split.loc[split["split"] != "test", "subject"]) == set(faces["subject"]) - {"s004"}
+    assert split_rule(split, rule="leave_one_subject_out").startswith("One subject left out: s004 tests, the other 9 fit and select")
+
+
+def test_a_subject_that_shares_a_picture_with_the_one_left_out_is_left_out_too():
+    faces = subjects(10, 7)
+    faces.loc[[28, 35], "content_hash"] = "same"  # subjects 4 and 5
+    split = assign_splits(faces, rule="leave_one_subject_out", fold=4)
+    assert set(split.loc[split["split"] == "test", "subject"]) == {"s004", "s005"}
+
+
+@pytest.mark.parametrize(("rule", "change", "said"), [
+    ("group_k_fold", {"folds": 1}, "fold 0 of 1 folds over 10 groups"),
+    ("group_k_fold", {"folds": 11}, "2 to 10 folds"),
+    ("group_k_fold", {"folds": 5, "fold": 5}, "fold 5 of 5 folds"),
+    ("leave_one_subject_out", {"fold": 10}, "expected 0 to 9"),
+])  # fmt: skip
+def test_a_fold_that_is_not_there_is_refused(rule, change, said):
+    with pytest.raises(InputError, match=said):
+        assign_splits(subjects(10, 7), rule=rule, **change)
+
+
+def test_random_frames_part_subjects_and_say_so():
+    faces = assign_splits(subjects(20, 15), rule="random_frames", val_fraction=0.1, test_fraction=0.2, seed=1)
+    assert faces["split"].value_counts().to_dict() == {"train": 210, "test": 60, "val": 30}
+    crossed = crossings(faces, rule="random_frames")
+    assert set(crossed["rule"]) == {"asked for"}
+    assert crossed.query("first == 'train' and second == 'test'")["faces"].item() > 50
+    assert "At random over frames" in split_rule(faces, rule="random_frames")
+
+
+def test_the_same_faces_by_groups_are_not_parted():
+    faces = assign_splits(subjects(20, 15), rule="groups", seed=1)
+    assert len(crossings(faces)) == 0

@@ -29,7 +29,7 @@ class NotAFace(ValueError):
 
 
 class ImageWriter(Protocol):
-    """Where images are appended: `store.ImageFile`, or shards."""
+    """Where images are appended: `store.ImageFile`, or shards. Used as a block, so that its files are closed whatever happens."""
 
     count: int
     shape: tuple[int, ...] | None
@@ -46,8 +46,16 @@ class ImageWriter(Protocol):
     def finish(self) -> None:
         """Complete the files."""
 
+    def __enter__(self) -> ImageWriter:
+        """Return the writer."""
 
-def prepare_pictures(pictures: Pictures, names: pd.Series, step: Step, *, writer: ImageWriter, work: Path, skip_unreadable: bool = False) -> pd.DataFrame:
+    def __exit__(self, *error: object) -> None:
+        """Close the files; without `finish` they are unfinished and can be gone on with."""
+
+
+def prepare_pictures(
+    pictures: Pictures, names: pd.Series, step: Step, *, writer: ImageWriter, work: Path, skip_unreadable: bool = False
+) -> pd.DataFrame:
     """Take every picture through `step` and append the face that comes out.
 
     Args:

@@ -26,7 +26,8 @@ VOTES = "votes_"  # prefix of the columns that count raters' votes: votes_happy,
 def face_schema() -> pa.DataFrameSchema:
     """Build the schema of a face table. Columns it does not name (skin, light, yaw, box, ...) are allowed.
 
-    `split` may be missing (a reader's table has none); `subject`, `intensity` and votes are checked where a dataset has them.
+    `split` may be missing (a reader's table has none); `subject`, `intensity` and votes are checked where a dataset has them. In a set
+    of several sources some may have no subjects.
     """
     # Keep: pandera costs a fifth of a second to import, and only code that checks tables needs it.
     import pandera.pandas as pa
@@ -41,7 +42,10 @@ def face_schema() -> pa.DataFrameSchema:
             "usage": pa.Column(str),
             "split": pa.Column(str, pa.Check.isin(SPLITS, error=f"one of {', '.join(SPLITS)}"), required=False),
             "target": pa.Column("int64", pa.Check.ge(0, error="an expression's place, 0 or more")),
-            "subject": pa.Column(str, required=False),
+            "subject": pa.Column(str, nullable=True, required=False),
+            "sequence": pa.Column(str, nullable=True, required=False),
+            "valence": pa.Column("float64", pa.Check.in_range(-1, 1, error="-1 to 1"), nullable=True, required=False),
+            "arousal": pa.Column("float64", pa.Check.in_range(-1, 1, error="-1 to 1"), nullable=True, required=False),
             "intensity": pa.Column("float64", pa.Check.in_range(0, 5, error="0 to 5"), nullable=True, required=False),
             f"^{VOTES}": pa.Column("int64", whole, regex=True, required=False),
         }
@@ -62,9 +66,22 @@ def check_faces(table: pd.DataFrame) -> pd.DataFrame:
     if len(table) == 0:
         raise InputError("The face table has no rows; expected at least one face. Check that the dataset's folder is the right one.")
     try:
-        return face_schema().validate(table)
+        checked = face_schema().validate(table)
     except pandera.errors.SchemaError as error:
         raise InputError(_explain(error, table)) from None
+    _check_subjects(table)
+    return checked
+
+
+def _check_subjects(table: pd.DataFrame) -> None:
+    """A source has subjects or it has none: a face whose subject is not known could cross a split unseen."""
+    if "subject" not in table or table["subject"].notna().all():
+        return
+    missing = table["subject"].isna() & table.groupby("source")["subject"].transform("any")
+    if missing.any():
+        row = int(missing.to_numpy().argmax())
+        others = f"though other faces of {table['source'].iloc[row]!r} have one"
+        raise InputError(f"Face table, column 'subject', row {row}: no value, {others}. The reader must fill it.")
 
 
 def _explain(error: Exception, table: pd.DataFrame) -> str:
@@ -73,7 +90,7 @@ def _explain(error: Exception, table: pd.DataFrame) -> str:
         missing = [name for name in REQUIRED if name not in table.columns]
         return f"The face table lacks the column {missing[0]!r}; expected {', '.join(REQUIRED)}. The reader must fill it." if missing else str(error)
     values = table[column]
-    if values.isna().any() and column != "intensity":
+    if values.isna().any() and column in REQUIRED:
         return f"Face table, column {column!r}, row {int(values.isna().argmax())}: no value. The reader must fill it."
     if values.duplicated().any() and column == "face_id":
         row = int(values.duplicated().argmax())

@@ -1,12 +1,12 @@
-"""Read a dataset by its name, and check what its reader gives. The table of names is `ferlab.data.registry`.
+"""Read a dataset by its name. The table of names is `ferlab.data.registry`.
 
-A reader is a function `read(raw: Path, *, <options>) -> (images, faces)`: uint8 (N, H, W) or (N, H, W, 3), and a face table
-without `split` (and without `content_hash`, which is filled here).
+A reader is a function `read(raw: Path, *, <options>) -> (pictures, faces)`: a sequence of N pictures, each decoded when it is asked for
+(see `pictures`), and a face table of N rows without `content_hash` and `split`. A picture that is no face of the set, for want of a label
+or because an option says so, stays in the table with `target` -1 and the reason in the column `left_out`.
 """
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -17,14 +17,16 @@ import numpy as np
 import pandas as pd
 
 from ferlab.data.faces import add_content_hashes, check_faces
+from ferlab.data.pictures import Pictures
 from ferlab.data.registry import READERS
+from ferlab.params import nearest
 from ferlab.paths import InputError
 
-Reader = Callable[..., tuple[np.ndarray, pd.DataFrame]]
+Reader = Callable[..., tuple[Pictures, pd.DataFrame]]
 
 
-def read_dataset(dataset: str, raw: str | Path, options: Mapping[str, Any] | None = None) -> tuple[np.ndarray, pd.DataFrame]:
-    """Read a dataset through its reader, and check what it gives.
+def read_source(dataset: str, raw: str | Path, options: Mapping[str, Any] | None = None) -> tuple[Pictures, pd.DataFrame]:
+    """Read a dataset through its reader.
 
     Args:
         dataset: A key of `READERS`.
@@ -32,7 +34,7 @@ def read_dataset(dataset: str, raw: str | Path, options: Mapping[str, Any] | Non
         options: Keyword arguments of the reader.
 
     Returns:
-        Images uint8 (N, H, W) or (N, H, W, 3), and a checked face table of N rows with `content_hash`, without `split`.
+        N pictures and the reader's table of N rows.
 
     Raises:
         InputError: If the dataset or an option is unknown, or the dataset cannot be read.
@@ -40,8 +42,34 @@ def read_dataset(dataset: str, raw: str | Path, options: Mapping[str, Any] | Non
     read = find_reader(dataset)
     options = dict(options or {})
     _check_options(read, dataset=dataset, options=options)
-    images, faces = read(Path(raw), **options)
+    pictures, faces = read(Path(raw), **options)
+    if len(pictures) != len(faces):
+        raise InputError(f"The reader of {dataset!r} gives {len(pictures)} pictures for {len(faces)} rows; expected one each. Mend the reader.")
+    return pictures, faces
+
+
+def read_dataset(dataset: str, raw: str | Path, options: Mapping[str, Any] | None = None) -> tuple[np.ndarray, pd.DataFrame]:
+    """Read a dataset that fits in memory, and check what its reader gives; for looking at it, see `gathering` for preparing it.
+
+    Returns:
+        Images uint8 (N, H, W) or (N, H, W, 3), and a checked face table of N rows with `content_hash`, without `split`. Pictures that the
+        reader leaves out are not among them.
+
+    Raises:
+        InputError: As `read_source`, and if the faces are not of one size.
+    """
+    pictures, faces = read_source(dataset, raw, options)
+    kept = np.flatnonzero((faces.pop("left_out") == "").to_numpy()) if "left_out" in faces else np.arange(len(faces))
+    images = pictures[kept] if isinstance(pictures, np.ndarray) else _stack([pictures[int(row)] for row in kept], dataset)
+    faces = faces.iloc[kept].reset_index(drop=True)
     return images, check_faces(add_content_hashes(images, faces))
+
+
+def _stack(images: list[np.ndarray], dataset: str) -> np.ndarray:
+    sizes = sorted({image.shape for image in images}, key=str)
+    if len(sizes) > 1:
+        raise InputError(f"The pictures of {dataset!r} are of {len(sizes)} sizes, as {sizes[0]} and {sizes[1]}; expected one. Prepare them first.")
+    return np.stack(images)
 
 
 def find_reader(dataset: str) -> Reader:
@@ -51,8 +79,7 @@ def find_reader(dataset: str) -> Reader:
         InputError: If no reader has that name; the nearest is named.
     """
     if dataset not in READERS:
-        known = ", ".join(sorted(READERS))
-        raise InputError(f"Unknown dataset {dataset!r} in prepare.<set>.dataset{_nearest(dataset, READERS)}; expected one of {known}.")
+        raise InputError(f"No dataset is called {dataset!r} (prepare.<set>.dataset); {nearest(dataset, sorted(READERS))}.")
     module, function = READERS[dataset].split(":")
     return getattr(import_module(module), function)
 
@@ -64,10 +91,4 @@ def _check_options(read: Reader, *, dataset: str, options: Mapping[str, Any]) ->
     names = [parameter.name for parameter in parameters]
     for option in options:
         if option not in names:
-            known = f"expected one of {', '.join(names)}" if names else "it has none"
-            raise InputError(f"Unknown option {option!r} of the dataset {dataset!r} in prepare.<set>.options{_nearest(option, names)}; {known}.")
-
-
-def _nearest(word: str, known: Any) -> str:
-    match = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)
-    return f" (did you mean {match[0]!r}?)" if match else ""
+            raise InputError(f"The dataset {dataset!r} has no option {option!r} (prepare.<set>.options); {nearest(option, names)}.")

@@ -66,7 +66,15 @@ class ImageFile:
         """Open or make `path`; `resume` must come before `append`."""
         self.path, self.count, self.shape = path, 0, None
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(path, "r+b" if path.is_file() else "w+b")  # noqa: SIM115 - closed by finish
+        self._file = open(path, "r+b" if path.is_file() else "w+b")  # noqa: SIM115 - closed by finish or on leaving the block
+
+    def __enter__(self) -> ImageFile:
+        """Use it as a block: what was appended is handed on and the file closed, whatever happens."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the file; without `finish`, it is unfinished and can be gone on with."""
+        self._file.close()
 
     def resume(self, count: int, shape: tuple[int, ...] | None) -> int:
         """Keep the first `count` images of `shape`, or as many as are there, cut the rest away, and return how many are kept."""
