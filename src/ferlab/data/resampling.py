@@ -1,0 +1,153 @@
+"""More faces from the faces there are: mirrored and rotated copies, and synthetic ones by SMOTE and ADASYN.
+
+Both are for the TRAINING split alone, after splitting: a copy or a blend of a face on the other side of a split is a leak. The
+caller hands over training faces and nothing else; every new face keeps the places of what it was made from or the method's name.
+
+References:
+    cs231a: every image mirrored, and rotated by 10 degrees in either direction.
+    cs230 (Khanzada, Bai & Celepcikay 2020, arXiv 2004.11823): SMOTE, with which its nets "quickly overfit"; ADASYN as future work.
+    Chawla, Bowyer, Hall & Kegelmeyer (2002), SMOTE, JAIR 16.   He, Bai, Garcia & Li (2008), ADASYN, IJCNN.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ferlab.paths import InputError
+
+METHODS = ("smote", "adasyn")
+MIRRORED = "mirrored"
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Copies of faces, derivation after derivation.
+
+    Attributes:
+        images: uint8 (M, H, W) or (M, H, W, 3).
+        rows: int64 (M,), the place of the face each was made from: it has that face's target, subject and split.
+        derivations: (M,), how: "mirrored", "rotated +10", "rotated -10".
+    """
+
+    images: np.ndarray
+    rows: np.ndarray
+    derivations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """Faces that nobody has, blended from two of one expression.
+
+    Attributes:
+        images: uint8 (M, H, W) or (M, H, W, 3).
+        targets: int64 (M,).
+        method: "smote" or "adasyn".
+    """
+
+    images: np.ndarray
+    targets: np.ndarray
+    method: str
+
+
+def copy_faces(images: np.ndarray, *, mirror: bool = True, degrees: float = 10.0) -> Copies:
+    """Return the copies that cs231a adds: each face mirrored, turned one way and turned the other; the faces themselves are not among them.
+
+    Args:
+        images: uint8 (N, H, W) or (N, H, W, 3), of the training split.
+        mirror: Whether to mirror.
+        degrees: Angle of the two rotations, about the middle, + being counter-clockwise; edge pixels are repeated. 0: none.
+
+    Raises:
+        InputError: If nothing is asked for, or the angle is out of range.
+    """
+    if not 0 <= degrees < 180 or not (mirror or degrees):
+        raise InputError(f"copies: expected degrees from 0 to below 180, and mirror or an angle, got mirror={mirror}, degrees={degrees}.")
+    angles = {f"rotated {angle:+g}": angle for angle in ((degrees, -degrees) if degrees else ())}
+    names = [MIRRORED] * mirror + list(angles)
+    count = len(images)
+    made = np.empty((len(names) * count, *images.shape[1:]), np.uint8)
+    for place, name in enumerate(names):
+        part = made[place * count : (place + 1) * count]
+        if name == MIRRORED:
+            part[:] = images[:, :, ::-1]
+            continue
+        for row in range(count):
+            part[row] = rotate(images[row], angles[name])
+    return Copies(made, np.tile(np.arange(count), len(names)), tuple(name for name in names for _ in range(count)))
+
+
+def rotate(image: np.ndarray, degrees: float) -> np.ndarray:
+    """Turn a face about its middle, counter-clockwise, bilinearly; edge pixels are repeated.
+
+    Args:
+        image: uint8 (H, W) or (H, W, 3).
+        degrees: Angle.
+    """
+    high, wide = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((wide - 1) / 2, (high - 1) / 2), degrees, 1.0)
+    return cv2.warpAffine(image, matrix, (wide, high), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def oversample(images: np.ndarray, targets: np.ndarray, *, method: str, seed: int, neighbours: int = 5) -> Synthetic:
+    """Blend faces until every expression has as many as the commonest (SMOTE), or nearly, most where it is confused (ADASYN).
+
+    A new face is a face plus a random part of its difference from one of its nearest faces of the same expression, pixel by pixel:
+    eyes beside eyes give a double exposure, which is what cs230's nets learned by heart. An expression with no faces stays empty.
+
+    Pixels are float32: 265 MB for FER2013's 28,709 training faces of 48 x 48. imbalanced-learn copies them and stacks old and new
+    faces, so the peak is about 1.3 GB; at 224 x 224 in RGB neither method fits in memory.
+
+    Args:
+        images: uint8 (N, H, W) or (N, H, W, 3), of the training split and no other.
+        targets: Whole numbers (N,).
+        method: "smote" or "adasyn".
+        seed: Of the choice of neighbours and parts.
+        neighbours: Nearest faces to choose from. Never lowered here in silence.
+
+    Returns:
+        The synthetic faces alone, expression after expression.
+
+    Raises:
+        InputError: If the method or input is not as expected, an expression has too few faces, or there is nothing for ADASYN to do.
+    """
+    targets = np.asarray(targets)
+    _check_oversampling(images, targets, method=method, neighbours=neighbours)
+    # Keep: imbalanced-learn imports scikit-learn, two thirds of a second that only this function needs.
+    from imblearn.over_sampling import ADASYN, SMOTE
+
+    sampler = SMOTE(random_state=seed, k_neighbors=neighbours) if method == "smote" else ADASYN(random_state=seed, n_neighbors=neighbours)
+    pixels = images.reshape(len(images), -1).astype(np.float32)  # Keep: differences of uint8 would wrap round
+    try:
+        blended, labels = sampler.fit_resample(pixels, targets)
+    except (ValueError, RuntimeError) as error:
+        if method != "adasyn" or not any(said in str(error) for said in ("majority", "No samples will be generated")):
+            raise
+        # No neighbour of some expression's faces shows another one, or the counts are so near that rounding leaves nothing to make.
+        raise InputError(f"adasyn: {_first_line(error)} On these {len(targets):,} faces it can add none to some expression; use smote.") from None
+    made = np.rint(blended[len(images) :]).clip(0, 255).astype(np.uint8)
+    return Synthetic(made.reshape(-1, *images.shape[1:]), labels[len(images) :].astype(np.int64), method)
+
+
+def _check_oversampling(images: np.ndarray, targets: np.ndarray, *, method: str, neighbours: int) -> None:
+    if method not in METHODS:
+        near = difflib.get_close_matches(method, METHODS, n=1)
+        raise InputError(f"No oversampling is named {method!r}{f' (did you mean {near[0]!r}?)' if near else ''}; expected {' or '.join(METHODS)}.")
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) != len(targets):
+        raise InputError(f"{method}: expected uint8 faces with one target each, got {images.dtype} {images.shape} and {len(targets)} targets.")
+    present, counts = np.unique(targets, return_counts=True)
+    if len(present) < 2:
+        raise InputError(f"{method}: expected faces of at least two expressions, got {len(present)}; there is nothing to balance.")
+    rarest = int(counts.argmin())
+    if neighbours < 1 or counts[rarest] <= neighbours:
+        raise InputError(
+            f"{method}: target {present[rarest]} has {counts[rarest]} faces; expected more than the {neighbours} neighbours that blending chooses "
+            f"from. Lower neighbours (1 or more) or leave that expression out."
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
