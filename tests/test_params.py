@@ -28,7 +28,10 @@ def raw() -> dict:
         ("train", "lr", "0.1", "runs.five_layer.train.lr: input should be a valid number, got '0.1'"),
         ("train", "epochs", 0, "runs.five_layer.train.epochs: input should be greater than or equal to 1, got 0"),
         ("train", "optimizer", "sgdd", "runs.five_layer.train.optimizer: input should be 'sgd', 'adam' or 'adamw', got 'sgdd'"),
-        ("prepare", "control", {"datset": "control"}, "prepare.control.dataset: missing"),
+        ("prepare", "control", {"datset": "control"}, "prepare.control.datset: unknown key; did you mean 'dataset'?"),
+        ("prepare", "control", {"raw": "data/raw"}, "prepare.control: expected `dataset` with its options, or `sources` with theirs"),
+        ("prepare", "control", {"dataset": "x", "face": {"detector": "har"}}, "prepare.control.face.detector: input should be 'none', 'haar'"),
+        ("prepare", "control", {"sources": {"a": {"dataset": "x"}}, "labels": {"contempt": None}}, "`sources` with theirs, and not both"),
         ("explain", "windw", 8, "explain.windw: unknown key; did you mean 'window'?"),
         ("compare", "ensemble", ["five"], "compare.ensemble: no run is called 'five'; did you mean 'five_layer'?"),
     ],
@@ -74,7 +77,7 @@ def test_what_is_injected_reads_back_as_typed_params(raw, stage):
     name = "control" if stage in SET_STAGES else "five_layer" if stage in RUN_STAGES else ""
     typed = stage_params(stage, name, declared(check_params(raw), stage, name))
     assert typed.study == "quick"
-    assert stage == "compare" or typed.set_name == "control"
+    assert stage in ("compare", "control_faces") or typed.set_name == "control"
 
 
 @pytest.mark.parametrize("path", [ROOT / "params.yaml", *STUDIES], ids=lambda p: p.stem)

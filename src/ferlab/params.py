@@ -23,15 +23,68 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
 
-class Prepare(Section):
-    """One set: which reader, which files, how it is split."""
+class Source(Section):
+    """One dataset of a set: how it is read, and how its labels and usages are called in the set."""
 
     dataset: str
+    raw: str = ""  # below the set's raw
+    options: dict[str, Any] = {}
+    labels: dict[str, str | None] = {}  # expression -> its name in the set; null: left out
+    usages: dict[str, str | None] = {}  # likewise
+    deal: dict[str, float] = {}  # share per usage, dealt person by person
+
+
+class Face(Section):
+    """How a face is found in a picture and cut out; cs231a's numbers for Haar."""
+
+    detector: Literal["none", "haar", "yunet", "dataset"] = "none"  # dataset: the boxes that came with it
+    file: str = ""  # of a detector that is plugged in
+    sha256: str = ""  # of that file
+    scale_factor: float = Field(1.1, gt=1)
+    min_neighbors: int = Field(5, ge=1)
+    min_size: int = Field(30, ge=1)
+    retries: bool = True  # under looser parameters
+    boxes: str = ""  # a csv below raw: boxes chosen by hand, before the detector's
+    margin: float = Field(0.0, gt=-0.5, le=2)  # share of the box's longer side, on each side
+    align: Literal["none", "eyes", "landmarks"] = "none"
+    not_found: Literal["leave_out", "whole"] = "leave_out"
+
+
+class Prepare(Section):
+    """One set: which readers, which files, how its faces are prepared and split."""
+
+    dataset: str = ""  # or sources
     raw: str = "data/raw"
     options: dict[str, Any] = {}
+    labels: dict[str, str | None] = {}
+    usages: dict[str, str | None] = {}
+    deal: dict[str, float] = {}
+    sources: dict[str, Source] = {}
+    exclusions: str = ""  # a csv below raw: face_id, why, who
+    unreadable: Literal["stop", "leave_out"] = "stop"
+    face: Face = Face()
+    size: int | None = Field(None, ge=8, le=1024)  # side of a face in pixels; null: as delivered
+    colour: Literal["as_is", "grey", "rgb"] = "as_is"
+    equalise: Literal["none", "histogram", "clahe"] = "none"
+    blur: int = Field(0, ge=0, le=31)  # side of the Gaussian kernel; cs231a: 5
+    copies: bool = False  # cs231a: mirrored and turned by 10 degrees either way, of train alone
+    oversample: Literal["none", "smote", "adasyn"] = "none"  # of train alone
+    network_input: Literal["none", "cs231a", "cs230", "cs230_224", "fers"] = "none"  # a paper's whole input, shown beside the faces
+    shards: int = Field(0, ge=0)  # faces per shard; 0: one array
+    split: Literal["auto", "official", "groups", "group_k_fold", "leave_one_subject_out", "random_frames"] = "auto"
+    folds: int = Field(10, ge=2)
+    fold: int = Field(0, ge=0)
     val_fraction: float = Field(0.1, gt=0, lt=1)
     test_fraction: float = Field(0.2, gt=0, lt=1)
     seed: int = Field(0, ge=0)
+
+    @property
+    def all_sources(self) -> dict[str, dict[str, Any]]:
+        """The sources as plain values, by name; the one of a set that names a dataset is called by it."""
+        if self.dataset:
+            own = Source(dataset=self.dataset, options=self.options, labels=self.labels, usages=self.usages, deal=self.deal)
+            return {self.dataset: own.model_dump()}
+        return {name: source.model_dump() for name, source in self.sources.items()}
 
 
 class Audit(Section):
@@ -118,6 +171,13 @@ class Deploy(Section):
     budget_ms: float = Field(100.0, gt=0)
 
 
+class ControlFaces(Section):
+    """The page that shows what control faces can do."""
+
+    size: int = Field(96, ge=48, le=224)
+    seed: int = Field(0, ge=0)
+
+
 class Params(Section):
     """All of params.yaml, runs merged over the `train` defaults."""
 
@@ -131,13 +191,14 @@ class Params(Section):
     analyze_errors: AnalyzeErrors
     compare: Compare
     deploy: Deploy
+    control_faces: ControlFaces = ControlFaces()
 
 
 class StageParams(Section):
     """What one stage may see: the sections that dvc.yaml declares for it, and no others."""
 
     study: str
-    name: str  # the set, the run, or "" for compare
+    name: str  # the set, the run, or "" for compare and control_faces
     prepare: Prepare | None = None
     run: Run | None = None
     runs: dict[str, Run] | None = None
@@ -147,6 +208,7 @@ class StageParams(Section):
     analyze_errors: AnalyzeErrors | None = None
     compare: Compare | None = None
     deploy: Deploy | None = None
+    control_faces: ControlFaces | None = None
 
     @property
     def set_name(self) -> str:
@@ -182,6 +244,16 @@ def check_params(raw: Mapping[str, Any], *, source: str = "params.yaml") -> Para
     if isinstance(raw.get("runs"), dict):
         merged["runs"] = {name: _merge_run(run, raw.get("train")) for name, run in raw["runs"].items()}
     params = _validated(Params, merged, source)
+    _check_names(params, source)
+    for name, prepare in params.prepare.items():
+        single = (prepare.options, prepare.labels, prepare.usages, prepare.deal)
+        if bool(prepare.dataset) == bool(prepare.sources) or (prepare.sources and any(single)):
+            raise InputError(f"{source}: prepare.{name}: expected `dataset` with its options, or `sources` with theirs, and not both")
+    return params
+
+
+def _check_names(params: Params, source: str) -> None:
+    """Names become file names, and what names a set or a run must name one that is there."""
     for section, names in (("prepare", params.prepare), ("runs", params.runs)):
         for name in names:
             if not name.replace("_", "").replace("-", "").isalnum():
@@ -192,7 +264,6 @@ def check_params(raw: Mapping[str, Any], *, source: str = "params.yaml") -> Para
     for name in params.compare.ensemble:
         if name not in params.runs:
             raise InputError(f"{source}: compare.ensemble: no run is called {name!r}; {nearest(name, params.runs)}")
-    return params
 
 
 def declared(params: Params, stage: str, name: str = "") -> dict[str, Any]:
@@ -210,7 +281,7 @@ def declared(params: Params, stage: str, name: str = "") -> dict[str, Any]:
         values["prepare"] = whole["prepare"][name]
     elif stage in RUN_STAGES:
         values["run"] = whole["runs"][name]
-    else:
+    elif stage == "compare":
         values["runs"] = whole["runs"]
     if stage not in ("prepare", "train"):
         values[stage] = whole[stage]
@@ -221,7 +292,7 @@ def stage_params(stage: str, name: str | None = None, params: Mapping[str, Any] 
     """Return typed access to what a stage may see.
 
     Args:
-        stage: "prepare", "audit", "train", "evaluate", "explain", "analyze_errors", "compare" or "deploy".
+        stage: A key of `ferlab.paths.NOTEBOOKS`.
         name: The set or the run; None means the first in params.yaml.
         params: The injected section; None means as params.yaml says.
     """

@@ -41,6 +41,7 @@ NOTEBOOKS: dict[str, str] = {
     "analyze_errors": "06_analyze_errors",
     "compare": "07_compare",
     "deploy": "08_deploy",
+    "control_faces": "09_control_faces",
 }
 SET_STAGES = ("prepare", "audit")
 RUN_STAGES = ("train", "evaluate", "explain", "analyze_errors", "deploy")
@@ -68,6 +69,7 @@ OUTPUTS: dict[str, dict[str, str]] = {
     },
     "compare": {"table": "reports/tables/results.md", "metrics": "reports/metrics/compare.json"},
     "deploy": {"onnx": "models/{name}/model.onnx", "metrics": "reports/metrics/deploy/{name}.json"},
+    "control_faces": {"metrics": "reports/metrics/control_faces.json"},
 }
 
 
@@ -77,7 +79,7 @@ def artefact(stage: str, what: str, name: str = "") -> Path:
     Args:
         stage: A key of OUTPUTS.
         what: One of that stage's outputs, e.g. "weights".
-        name: The set or the run; empty for `compare`.
+        name: The set or the run; empty for a stage that has neither.
     """
     return ROOT / OUTPUTS[stage][what].format(name=name)
 

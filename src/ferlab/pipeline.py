@@ -37,6 +37,7 @@ INPUTS: dict[str, tuple[tuple[str, str], ...]] = {
     "analyze_errors": (("prepare", "store"), ("evaluate", "predictions")),
     "compare": (("evaluate", "predictions"), ("evaluate", "metrics")),
     "deploy": (("prepare", "store"), ("train", "weights")),
+    "control_faces": (),
 }
 
 EXTRA_INPUTS = {"compare": ("conf/published",)}  # what lies in the repository
@@ -66,7 +67,7 @@ def run_stage(stage: str, name: str) -> None:
 
     Args:
         stage: A key of `ferlab.paths.NOTEBOOKS`.
-        name: The set or the run, "" for compare.
+        name: The set or the run, "" for a stage that has neither.
 
     Raises:
         InputError: Bad params, a missing input, a failed cell, or an output that the notebook did not write. What was good stays.

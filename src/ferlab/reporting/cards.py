@@ -31,13 +31,14 @@ STAGE_WORDS = {
     "analyze_errors": ("Analyze errors", "what it gets wrong"),
     "compare": ("Compare", "all runs side by side"),
     "deploy": ("Deploy", "export, parity and speed"),
+    "control_faces": ("Control faces", "what can be drawn, and what is then known"),
 }
 DASH = "–"
 
 
 def is_control(prepare: Prepare) -> bool:
     """Whether the faces of a set are drawn."""
-    return prepare.dataset == "control"
+    return {source["dataset"] for source in prepare.all_sources.values()} == {"control"}
 
 
 def banner(prepare: Prepare, metrics: Mapping[str, Any]) -> str:
@@ -78,7 +79,8 @@ def sets_table(params: Params, prepared: Mapping[str, Mapping[str, Any]], *, lin
     for name, prepare in params.prepare.items():
         metrics = prepared.get(name, {})
         counts = [_thousands(metrics.get("splits", {}).get(split)) for split in SPLITS]
-        rows.append([_linked(name, links), prepare.dataset, *counts, f'<span class="rule">{html.escape(split_rule(prepare, metrics))}</span>'])
+        datasets = " + ".join(dict.fromkeys(source["dataset"] for source in prepare.all_sources.values()))
+        rows.append([_linked(name, links), datasets, *counts, f'<span class="rule">{html.escape(split_rule(prepare, metrics))}</span>'])
     return table(["Set", "Dataset", *SPLITS, "How it is split"], rows, right=range(2, 5))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ferlab.data.faces import VOTES
+from ferlab.data.sets import originals
 from ferlab.data.splits import crossings, split_rule
 from ferlab.data.store import Store, count_faces
 from ferlab.expressions import EXPRESSIONS, FER2013_COUNTS
@@ -85,34 +86,94 @@ def votes_sentence(faces: pd.DataFrame) -> str:
     return f"Raters' votes came with {int((total > 0).sum()):,} of {len(faces):,} faces, {total.median():.0f} to a face, over {len(votes)} answers."
 
 
-def set_summary(store: Store) -> dict[str, Any]:
-    """Return what the prepare stage keeps of a set: its size, its split and its counts."""
-    faces, official = store.faces, official_table(store.faces, store.expressions)
-    counts = store.counts()
+def set_summary(store: Store, left_out: pd.DataFrame | None = None, *, rule: str = "auto") -> dict[str, Any]:
+    """Return what the prepare stage keeps of a set: its size, its split and its counts; copies and blends apart.
+
+    Args:
+        store: The set.
+        left_out: Pictures that it does not hold.
+        rule: The rule it was split by.
+    """
+    faces = originals(store.faces)
+    official, counts = official_table(faces, store.expressions), count_faces(faces, "split", expressions=store.expressions)
+    reasons = pd.Series(dtype="int64") if left_out is None else short_reasons(left_out).value_counts().sort_index()
     return {
         "faces": len(faces),
+        "derived_faces": len(store.faces) - len(faces),
+        "left_out": reasons.to_dict(),
         "height": store.images.shape[1],
         "width": store.images.shape[2],
         "channels": 1 if store.images.ndim == 3 else store.images.shape[3],
         "expressions": list(store.expressions),
-        "split_rule": split_rule(faces),
+        "split_rule": split_rule(faces, rule=rule),
         "splits": counts.sum(axis="columns").to_dict(),
         "counts": counts.to_dict("index"),
         "usages": faces["usage"].value_counts(sort=False).to_dict(),
         "subjects": int(faces["subject"].nunique()) if "subject" in faces else None,
         "votes": any(column.startswith(VOTES) for column in faces.columns),
         "official_difference": None if official is None else official.xs("difference", level="count").to_dict("index"),
-        "crossings": crossings(faces).to_dict("records"),
+        "crossings": crossings(faces, rule=rule).to_dict("records"),
     }
 
 
 def set_sentence(store: Store) -> str:
     """Say what was read."""
-    kind = "drawn faces" if drawn(store.faces) else "photographs of faces"
+    faces = originals(store.faces)
+    kind = "drawn faces" if drawn(faces) else "photographs of faces"
     colour = "grey" if store.images.ndim == 3 else "colour"
     height, width = store.images.shape[1:3]
     size = f"{width} x {height} pixels, {colour}"
-    return f"**{len(store.faces):,} {kind}, {size}, of {len(store.expressions)} expressions.** {votes_sentence(store.faces)}"
+    return f"**{len(faces):,} {kind}, {size}, of {len(store.expressions)} expressions.** {votes_sentence(faces)}"
+
+
+def dataset_names(sources: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the datasets of a set, as in "fer2013 + ckplus"."""
+    return " + ".join(dict.fromkeys(str(source["dataset"]) for source in sources.values()))
+
+
+def short_reasons(left_out: pd.DataFrame) -> pd.Series:
+    """Return why each picture was left out, without what belongs to that picture alone."""
+    return left_out["reason"].str.replace(r"^(excluded|unreadable): .*", r"\1", regex=True)
+
+
+def left_out_sentence(left_out: pd.DataFrame, *, kept: int) -> str:
+    """Say how many of the pictures that were read the set does not hold."""
+    if len(left_out) == 0:
+        return f"**Every one of the {kept:,} pictures that were read is in the set.**"
+    read = kept + len(left_out)
+    share = f"{100 * len(left_out) / read:.1f} %"
+    return f"**{len(left_out):,} of the {read:,} pictures that were read ({share}) are not in the set.** By source and reason:"
+
+
+def left_out_table(left_out: pd.DataFrame) -> pd.DataFrame:
+    """Return how many pictures were left out per source and reason, with one of them as an example: `pictures`, `for example`."""
+    if len(left_out) == 0:
+        return pd.DataFrame(columns=["source", "reason", "pictures", "for example"])
+    groups = left_out.assign(reason=short_reasons(left_out)).groupby(["source", "reason"], sort=True)["face_id"]
+    return groups.agg(["size", "first"]).set_axis(["pictures", "for example"], axis=1).reset_index()
+
+
+def derived_sentence(faces: pd.DataFrame) -> str:
+    """Say how many copies and blends were added to train."""
+    added = len(faces) - len(originals(faces))
+    if not added:
+        return "**No face of this set was copied or blended.**"
+    ways = faces.loc[faces["derived_from"] != "", "derivation"].value_counts().sort_index()
+    counts = ", ".join(f"{count:,} {name}" for name, count in ways.items())
+    return f"**{added:,} faces were made from faces of train and added to it ({counts}).** They are in no count and no other split."
+
+
+def label_sources_sentence(faces: pd.DataFrame) -> str:
+    """Say how two labels of a face differ where a dataset has two: JAFFE's poser and its raters."""
+    if "poser_target" not in faces or "rating_target" not in faces:
+        return "Each face has one label."
+    both = faces[(faces["poser_target"] >= 0) & (faces["rating_target"] >= 0)]
+    differ = both["poser_target"] != both["rating_target"]
+    neutral = both["poser_target"] == EXPRESSIONS.index("neutral")
+    return (
+        f"**The poser's expression and the highest rating differ on {differ.sum():,} of {len(both):,} faces;** {(differ & neutral).sum():,} of "
+        "them are neutral poses, for which the ratings have no name. cs231a trained on the ratings."
+    )
 
 
 def drawn(faces: pd.DataFrame) -> bool:
@@ -198,6 +259,8 @@ def crossings_sentence(crossed: pd.DataFrame) -> str:
         return "**No subject, sequence or picture is in two splits.**"
     into = crossed[(crossed["first"] != "test") & (crossed["second"] == "test")]
     counts = ", ".join(f"{row['faces']:,} faces of test have one in {row['first']}" for _, row in into.iterrows())
+    if "asked for" in set(crossed["rule"]):
+        return f"**Faces that belong together stand on both sides, because a split at random over frames was asked for** ({counts})."
     if (crossed["rule"] != "official").any():
         return f"**Faces that belong together were parted by a split of ours** ({counts}); prepare the set again."
     return f"**Byte-identical faces stand in two splits because the dataset's own division put them there** ({counts}). Our own choice parted none."

@@ -51,7 +51,7 @@ def collect(params: Params) -> list[Entry]:
     """
     named = [(stage, name, f"data/{name}/{stage}") for name in params.prepare for stage in SET_STAGES]
     named += [(stage, name, f"runs/{name}/{stage}") for name in params.runs for stage in RUN_STAGES]
-    named.append(("compare", "", "compare"))
+    named += [("compare", "", "compare"), ("control_faces", "", "control_faces")]
     entries = [Entry(stage, name, page, _read_notebook(stage, name), _read_metrics(stage, name)) for stage, name, page in named]
     if not any(entry.notebook for entry in entries):
         raise InputError("reports/notebooks: no stage of params.yaml has run yet; `dvc repro` runs them")
@@ -102,6 +102,7 @@ def overview(params: Params, entries: list[Entry], folder: Path, *, scorings: li
         cards.toctree({name: f"data/{name}/index" for name in params.prepare}, caption="Data"),
         cards.toctree({name: f"runs/{name}/index" for name in params.runs}, caption="Runs"),
         cards.toctree({"All runs": "compare"}, caption="Comparison") if any(entry.stage == "compare" for entry in done) else "",
+        cards.toctree({"Control faces": "control_faces"}, caption="Instrument") if any(entry.stage == "control_faces" for entry in done) else "",
     ]
     return _joined(parts)
 
@@ -145,6 +146,8 @@ def _write_notebook_page(params: Params, entry: Entry, folder: Path, *, prepared
 
 def _lead(params: Params, entry: Entry, prepared: dict[str, dict[str, Any]]) -> str:
     """Return the boxes a page must carry: those of its set, or of every set that `compare` speaks of."""
+    if entry.stage == "control_faces":
+        return cards.admonition(cards.CONTROL_TITLE, cards.CONTROL_TEXT, kind="warning")
     if entry.stage in SET_STAGES:
         sets = [entry.name]
     elif entry.stage in RUN_STAGES:
