@@ -1,15 +1,24 @@
 from __future__ import annotations
 
+import functools
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from ferlab.control import read
 from ferlab.data import batches
-from ferlab.data.augmentation import Augmentation
-from ferlab.data.batches import FaceBatches, FaceData, class_weights, pixel_statistics, split_rows
+from ferlab.data.augmentation import Augmentation, epoch_seed
+from ferlab.data.batches import FaceBatches, FaceData, class_weights, epoch_order, pixel_statistics, split_rows
+from ferlab.data.shards import ShardedImages, ShardFiles
 from ferlab.data.store import Store
+from ferlab.expressions import EXPRESSIONS
+from ferlab.params import Train
 from ferlab.paths import InputError
+from ferlab.training import phases
+from ferlab.training.fit import fit
 
 NAMES = ("angry", "happy", "sad")
 
@@ -36,8 +45,9 @@ def rows_of(loader: FaceBatches) -> list[int]:
     return torch.cat([target for _, target in loader]).tolist()
 
 
-def training(count: int = 50, **changes: object) -> FaceBatches:
-    images, targets = numbered(count)
+def training(count: int = 50, *, images: object = None, **changes: object) -> FaceBatches:
+    drawn, targets = numbered(count)
+    images = drawn if images is None else images
     shared = {"batch_size": 8, "prepare": prepare, "normalise": same, "seed": 3}
     return FaceBatches(images, targets, np.arange(count), **{**shared, **changes})  # type: ignore[arg-type]
 
@@ -45,6 +55,15 @@ def training(count: int = 50, **changes: object) -> FaceBatches:
 def store_of(splits: list[str], targets: list[int]) -> Store:
     images = np.random.default_rng(0).integers(0, 256, (len(splits), 8, 8)).astype(np.uint8)
     return Store(images=images, faces=pd.DataFrame({"split": splits, "target": targets}), expressions=NAMES)
+
+
+def sharded(folder: Path, images: np.ndarray, *, block: int, memory: int = 2**20) -> ShardedImages:
+    writer = ShardFiles(folder, faces_per_shard=block)
+    writer.resume(0, None)
+    for image in images:
+        writer.append(image)
+    writer.finish()
+    return ShardedImages(folder, memory=memory)
 
 
 def test_an_epoch_shows_each_face_once_with_its_own_target() -> None:
@@ -102,6 +121,112 @@ def test_a_memory_map_gives_the_batches_that_a_resident_tensor_gives() -> None:
         assert torch.equal(a, b)
 
 
+def test_without_blocks_the_order_is_the_one_permutation_it_always_was() -> None:
+    assert epoch_order(12, seed=3, epoch=1).tolist() == [5, 11, 1, 10, 7, 3, 2, 9, 0, 4, 8, 6]
+    for epoch in range(3):
+        expected = np.random.default_rng(epoch_seed(0, epoch, "order")).permutation(1000)
+        np.testing.assert_array_equal(epoch_order(1000, seed=0, epoch=epoch), expected)
+        loader = training()
+        loader.set_epoch(epoch)
+        assert rows_of(loader) == np.random.default_rng(epoch_seed(3, epoch, "order")).permutation(50).tolist()
+
+
+@pytest.mark.parametrize(("n", "block", "window"), [(1000, 64, 4), (1000, 64, 1), (1000, 64, 99), (7, 64, 2), (64, 8, 8), (1000, 1, 30)])
+def test_with_blocks_each_face_comes_once_and_few_blocks_are_in_use_at_a_time(n: int, block: int, window: int) -> None:
+    order = epoch_order(n, seed=1, epoch=2, block=block, window=window)
+    assert sorted(order) == list(range(n))
+    np.testing.assert_array_equal(order, epoch_order(n, seed=1, epoch=2, block=block, window=window))
+    assert n == 7 or not np.array_equal(order, epoch_order(n, seed=1, epoch=3, block=block, window=window))
+    places = [np.flatnonzero(order // block == number) for number in range(-(-n // block))]
+    in_use = sum(((found[0] <= np.arange(n)) & (np.arange(n) <= found[-1])).astype(int) for found in places)
+    assert np.max(in_use) <= window
+
+
+def test_blocks_are_those_of_the_store_not_of_the_split() -> None:
+    rows = np.flatnonzero(np.arange(300) % 3 > 0)
+    order = rows[epoch_order(len(rows), seed=0, epoch=0, block=10, window=1, rows=rows)] // 10
+    assert np.count_nonzero(np.diff(order)) == 29
+
+
+def test_blocks_shuffle_nearly_as_well_as_one_permutation_even_where_faces_lie_by_class() -> None:
+    n, block = 50_000, 64
+    classes = np.arange(n) * 7 // n
+
+    def figures(order: np.ndarray) -> tuple[float, float, float]:
+        """Mean distance of neighbours (1: as at random), neighbours of one class, spread of the classes' shares of a batch of 128."""
+        shares = [np.bincount(part, minlength=7) / 128 for part in np.split(classes[order[: n // 128 * 128]], n // 128)]
+        return np.abs(np.diff(order)).mean() / (n / 3), float(np.mean(np.diff(classes[order]) == 0)), float(np.std(shares, axis=0).mean())
+
+    distance, same_class, spread = figures(epoch_order(n, seed=0, epoch=0))
+    assert distance == pytest.approx(1, abs=0.01)
+    assert same_class == pytest.approx(1 / 7, abs=0.01)
+    assert spread == pytest.approx(np.sqrt(1 / 7 * 6 / 7 / 128), abs=0.002)
+    distance, same_class, spread = figures(epoch_order(n, seed=0, epoch=0, block=block, window=55))
+    assert distance > 0.97
+    assert same_class < 0.18
+    assert spread < 0.065
+    distance, same_class, spread = figures(epoch_order(n, seed=0, epoch=0, block=block, window=1))
+    assert distance < 0.1  # what the bounds above would show of a store that is only read shard by shard
+    assert same_class > 0.95
+    assert spread > 0.2
+    orders = [np.argsort(epoch_order(n, seed=0, epoch=epoch, block=block, window=55)) for epoch in (0, 1)]
+    assert abs(np.corrcoef(*orders)[0, 1]) < 0.1
+
+
+def test_shards_give_the_batches_of_an_array_in_the_same_blocks_and_decode_each_shard_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, targets = np.random.default_rng(0).integers(0, 256, (200, 8, 8)).astype(np.uint8), torch.arange(200)
+    read_shards = sharded(tmp_path, images, block=10, memory=8 * 10 * 64)
+    decoded: list[int] = []
+    decode = ShardedImages._decode
+    monkeypatch.setattr(ShardedImages, "_decode", lambda self, number: decoded.append(number) or decode(self, number))
+    shared = {"batch_size": 8, "prepare": prepare, "normalise": same, "seed": 3, "changes": Augmentation(flip=True), "window": 4}
+    rows = np.flatnonzero(np.arange(200) % 5 < 4)
+    plain = [FaceBatches(some, targets, rows, block=10, **shared) for some in (images, torch.from_numpy(images))]  # type: ignore[arg-type]
+    for epoch in range(2):
+        decoded.clear()
+        read_shards._kept.clear()
+        loaders = (FaceBatches(read_shards, targets, rows, **shared), *plain)  # type: ignore[arg-type]
+        for loader in loaders:
+            loader.set_epoch(epoch)
+        for (a, first), (b, second), (c, third) in zip(*loaders, strict=True):
+            assert torch.equal(a, b)
+            assert torch.equal(a, c)
+            assert first.tolist() == second.tolist() == third.tolist()
+        assert sorted(decoded) == list(range(20))
+        assert len(read_shards._kept) == 8
+
+
+def test_an_epoch_can_be_gone_on_from_without_those_before_it(tmp_path: Path) -> None:
+    images, targets = np.random.default_rng(0).integers(0, 256, (60, 8, 8)).astype(np.uint8), torch.arange(60)
+    shared = {"batch_size": 8, "prepare": prepare, "normalise": same, "seed": 3, "changes": Augmentation(flip=True, rotation=10), "window": 2}
+    read_shards = sharded(tmp_path, images, block=10)
+    run = FaceBatches(read_shards, targets, np.arange(60), **shared)  # type: ignore[arg-type]
+    for epoch in range(4):
+        run.set_epoch(epoch)
+        unbroken = list(run)
+    resumed = FaceBatches(ShardedImages(tmp_path), targets, np.arange(60), **shared)  # type: ignore[arg-type]
+    resumed.set_epoch(3)
+    for (a, first), (b, second) in zip(unbroken, resumed, strict=True):
+        assert torch.equal(a, b)
+        assert torch.equal(first, second)
+
+
+def test_a_pass_that_is_left_early_leaves_nothing_behind(tmp_path: Path) -> None:
+    images, _ = numbered(50)
+    loader = training(images=sharded(tmp_path, images.numpy(), block=10))
+    for _ in loader:
+        break
+    assert rows_of(loader) == rows_of(loader)
+
+
+def test_the_window_fills_its_bytes() -> None:
+    assert training().window == 2**29 // 64
+    assert training(block=64).window == 2**29 // 64 // 64
+    images = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (1000, 224, 224, 3), (0, 0, 0, 0))
+    assert training(images=images, block=64).window == 55
+    assert training(images=images, block=64, window=3).window == 3
+
+
 def test_statistics_are_numpys_over_the_named_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "CHUNK", 3)
     images = np.random.default_rng(0).integers(0, 256, (10, 8, 8)).astype(np.uint8)
@@ -111,6 +236,15 @@ def test_statistics_are_numpys_over_the_named_rows(monkeypatch: pytest.MonkeyPat
     assert std == pytest.approx((images[rows].std() / 255,))
     with pytest.raises(InputError, match="are alike"):
         pixel_statistics(np.zeros_like(images), rows, prepare=prepare)
+
+
+def test_statistics_take_no_more_bytes_at_a_time_than_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "CHUNK_BYTES", 3 * 64 * 8 + 1)
+    images = np.random.default_rng(0).integers(0, 256, (10, 8, 8)).astype(np.uint8)
+    sizes: list[int] = []
+    mean, _ = pixel_statistics(images, np.arange(10), prepare=lambda faces: sizes.append(len(faces)) or prepare(faces))
+    assert sizes == [1, 3, 3, 3, 1]
+    assert mean == pytest.approx((images.mean() / 255,))
 
 
 def test_class_weights_are_n_over_k_times_n_c() -> None:
@@ -144,3 +278,40 @@ def test_test_faces_are_in_no_batch_even_when_val_is_fitted_too() -> None:
 def test_a_split_without_faces_is_refused() -> None:
     with pytest.raises(InputError, match="no face in split 'val'"):
         split_rows(store_of(["train", "test"], [0, 1]), "train", "val")
+
+
+def test_a_set_that_is_small_enough_is_held_in_memory_and_a_larger_one_is_not(tmp_path: Path) -> None:
+    store = store_of(["train"] * 6 + ["val"] * 3, [0, 1, 2] * 3)
+    shards = Store(images=sharded(tmp_path, store.images, block=2), faces=store.faces, expressions=NAMES)
+    shared = {"batch_size": 4, "prepare": prepare, "standardise": standardise, "changes": Augmentation(), "seed": 0}
+    for some in (store, shards):
+        assert isinstance(FaceData(some, **shared).train_batches.images, torch.Tensor)
+        assert FaceData(some, resident=9 * 64 - 1, **shared).train_batches.images is some.images
+    assert FaceData(shards, **shared).train_batches.block == 2
+    assert not shards.images._kept
+    both = FaceData(shards, **shared), FaceData(shards, resident=0, **shared), FaceData(store, block=2, **shared)
+    assert both[0].mean == both[1].mean == both[2].mean
+    for (a, _), (b, _), (c, _) in zip(*(data.train_batches for data in both), strict=True):
+        assert torch.equal(a, b)
+        assert torch.equal(a, c)
+
+
+@pytest.mark.slow
+def test_the_same_net_from_store_and_from_shards_has_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, faces = read(faces=160, subjects=16, seed=4)
+    faces = faces.assign(split=np.where(np.arange(160) % 4 < 3, "train", "val"))
+    settings = Train(epochs=2, batch_size=32, optimizer="sgd", lr=0.02, weight_decay=5e-4, schedule="one_cycle", threads=1, rotation=10.0)
+    shards = sharded(tmp_path / "shards", images, block=16, memory=5 * 16 * 48 * 48)
+
+    def weights(name: str, images: object, **order: int) -> bytes:
+        monkeypatch.setattr(phases, "FaceData", functools.partial(FaceData, **order))
+        store = Store(images=images, faces=faces, expressions=EXPRESSIONS)  # type: ignore[arg-type]
+        result = fit(store, run=name, model="five_layer", options={}, seed=5, settings=settings, partial=tmp_path / name)
+        result.save(tmp_path / f"{name}.safetensors")
+        result.save_history(tmp_path / f"{name}.csv")
+        return (tmp_path / f"{name}.safetensors").read_bytes() + (tmp_path / f"{name}.csv").read_bytes()
+
+    from_shards = weights("shards", shards, window=3, resident=0)
+    assert weights("memory", images, block=16, window=3) == from_shards
+    assert weights("mapped", images, block=16, window=3, resident=0) == from_shards
+    assert weights("other_order", images) != from_shards

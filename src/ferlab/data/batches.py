@@ -1,13 +1,15 @@
-"""Batches of a set's faces for training: gathered from one tensor in memory, prepared and augmented as a batch, with no worker processes.
+"""Batches of a set's faces for training, prepared and augmented as a batch, with no worker processes.
 
 Two CPU cores cannot feed a net with per-image transforms, and a GPU less so; a set of FER2013's size is 83 MB and stays on the
-device. The order of an epoch depends on (seed, epoch) alone. How a face becomes a net's input is the net's affair: it comes in as
-two functions.
+device. A larger one is gathered from its memory map or its shards, one batch ahead. The order of an epoch depends on (seed, epoch)
+alone, so an epoch can be gone on from without those before it. How a face becomes a net's input is the net's affair: it comes in
+as two functions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytorch_lightning as pl
@@ -15,25 +17,52 @@ import torch
 from torch import Tensor
 
 from ferlab.data.augmentation import Augmentation, augment, draw_epoch, epoch_seed
+from ferlab.data.shards import WINDOW, ShardedImages
 from ferlab.data.store import Store
 from ferlab.paths import InputError
 
-RESIDENT = 8 * 2**30  # bytes; larger sets are gathered from the memory map batch by batch
-CHUNK = 2048  # faces at a time, for the statistics
+RESIDENT = 2**30  # bytes; larger sets are gathered batch by batch
+CHUNK, CHUNK_BYTES = 2048, 2**26  # faces at a time, for the statistics, and their bytes as the net sees them, float64
 
 Prepare = Callable[[Tensor], Tensor]  # uint8 (N, H, W[, 3]) -> float32 (N, C, S, S) in [0, 1]
+Images = Tensor | np.ndarray | ShardedImages
+
+
+def epoch_order(n: int, *, seed: int, epoch: int, block: int | None = None, window: int = 1, rows: np.ndarray | None = None) -> np.ndarray:
+    """Return the order of an epoch's faces, int64 (n,): a permutation that depends on the arguments alone.
+
+    Without blocks it is one permutation of all. With them the blocks are permuted and the faces of each are dealt at random over
+    `window` steps, the first of them when the block comes up; a step's faces, of `window` blocks, are permuted. So every block is
+    read once, `window` blocks are in use at a time, and one comes and one goes with each step. The first and the last step take in
+    those that would have fewer blocks.
+
+    Args:
+        n: Faces of the split.
+        seed: The run's.
+        epoch: From 0.
+        block: Faces that lie together in the store, as in a shard; None for no blocks.
+        window: Blocks that are shuffled together.
+        rows: The split's rows of the store, int64 (n,); None for 0 to n - 1.
+    """
+    generator = np.random.default_rng(epoch_seed(seed, epoch, "order"))
+    if block is None:
+        return generator.permutation(n)
+    blocks, which = np.unique((np.arange(n) if rows is None else rows) // block, return_inverse=True)
+    step = generator.permutation(len(blocks))[which] + generator.integers(0, window, n)
+    step = np.clip(step, min(window, len(blocks)) - 1, len(blocks) - 1)
+    return np.lexsort((generator.random(n), step))
 
 
 class FaceBatches:
     """The batches of one split, one pass per epoch.
 
     With a seed, an epoch is a permutation of the faces drawn from (seed, epoch) and the faces are augmented; without one, they
-    come in store order as they are.
+    come in store order as they are. See `epoch_order`.
     """
 
     def __init__(
         self,
-        images: Tensor | np.ndarray,
+        images: Images,
         targets: Tensor,
         rows: np.ndarray,
         *,
@@ -42,11 +71,13 @@ class FaceBatches:
         normalise: Prepare,
         seed: int | None = None,
         changes: Augmentation | None = None,
+        block: int | None = None,
+        window: int | None = None,
     ) -> None:
         """Hold references; nothing is copied.
 
         Args:
-            images: uint8 (M, H, W) or (M, H, W, 3), the whole set: a tensor on the device, or a memory map.
+            images: uint8 (M, H, W) or (M, H, W, 3), the whole set: a tensor on the device, a memory map, or shards.
             targets: int64 (M,), on the device that batches are wanted on.
             rows: int64 (N,), the rows of this split.
             batch_size: Faces per batch; the last batch is smaller.
@@ -54,10 +85,14 @@ class FaceBatches:
             normalise: From there to what the net takes.
             seed: None for store order and no augmentation.
             changes: How far faces are changed; None for not at all.
+            block: Faces that lie together, for the order; None for those of a shard, or where there are none for one permutation.
+            window: Blocks that are shuffled together; None for as many as fit into `WINDOW` bytes.
         """
         self.images, self.targets, self.rows = images, targets, torch.from_numpy(np.ascontiguousarray(rows, dtype=np.int64))
         self.batch_size, self.prepare, self.normalise = batch_size, prepare, normalise
         self.seed, self.changes = seed, changes
+        self.block = block or getattr(images, "block", None)
+        self.window = window or max(1, WINDOW * len(images) // ((self.block or 1) * images.nbytes))
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -74,20 +109,28 @@ class FaceBatches:
         order, draws = torch.arange(len(self.rows)), None
         device = self.targets.device
         if self.seed is not None:
-            order = torch.from_numpy(np.random.default_rng(epoch_seed(self.seed, self.epoch, "order")).permutation(len(self.rows)))
+            where = {"block": self.block, "window": self.window, "rows": self.rows.numpy()}
+            order = torch.from_numpy(epoch_order(len(self.rows), seed=self.seed, epoch=self.epoch, **where))
             draws = draw_epoch(len(self.rows), seed=self.seed, epoch=self.epoch)[order].to(device) if self.changes else None
         rows = self.rows[order].to(device)
-        for batch in range(len(self)):
-            part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
-            images = self.prepare(self._gather(rows[part]))
+        parts = [slice(batch * self.batch_size, (batch + 1) * self.batch_size) for batch in range(len(self))]
+        for part, faces in zip(parts, self._gather([rows[part] for part in parts])):
+            images = self.prepare(faces)
             if draws is not None and self.changes is not None:
                 images = augment(images, draws[part], self.changes)
             yield self.normalise(images), self.targets[rows[part]]
 
-    def _gather(self, rows: Tensor) -> Tensor:
+    def _gather(self, batches: list[Tensor]) -> Iterator[Tensor]:
+        """Yield the stored faces of each batch; from disk they are read one batch ahead, while the net works on the one before."""
         if isinstance(self.images, Tensor):
-            return self.images[rows]
-        return torch.from_numpy(self.images[rows.cpu().numpy()]).to(rows.device)
+            yield from (self.images[rows] for rows in batches)
+            return
+        with ThreadPoolExecutor(1) as reader:
+            ahead = None
+            for rows in (*batches, None):
+                ready, ahead = ahead, None if rows is None else reader.submit(self.images.__getitem__, rows.cpu().numpy())
+                if ready is not None:
+                    yield torch.from_numpy(ready.result()).to(self.targets.device)
 
 
 class FaceData(pl.LightningDataModule):
@@ -110,8 +153,11 @@ class FaceData(pl.LightningDataModule):
         seed: int,
         fitted: Sequence[str] = ("train",),
         device: str = "cpu",
+        block: int | None = None,
+        window: int | None = None,
+        resident: int = RESIDENT,
     ) -> None:
-        """Read the set into memory and measure the fitted splits.
+        """Read the set into memory, unless it is too large, and measure the fitted splits.
 
         Args:
             store: The set.
@@ -122,6 +168,9 @@ class FaceData(pl.LightningDataModule):
             seed: The run's seed.
             fitted: The splits that are trained on.
             device: Where batches are made.
+            block: See `FaceBatches`; a plain set with the block and window of its shards gives the same batches as they do.
+            window: Likewise.
+            resident: Bytes of a set that is held in memory.
 
         Raises:
             InputError: If a split that is needed has no faces, or all their pixels are alike.
@@ -131,18 +180,18 @@ class FaceData(pl.LightningDataModule):
         held = split_rows(store, "val")
         targets = store.faces["target"].to_numpy(dtype=np.int64, copy=True)
         self.targets = targets[rows]
-        self.mean, self.std = pixel_statistics(store.images, rows, prepare=prepare)
-        images: Tensor | np.ndarray = store.images
-        if store.images.nbytes <= RESIDENT:
-            images = torch.from_numpy(np.array(store.images)).to(device)
+        stored = np.array(store.images) if store.images.nbytes <= resident else store.images
+        self.mean, self.std = pixel_statistics(stored, rows, prepare=prepare)
+        images: Images = torch.from_numpy(stored).to(device) if store.images.nbytes <= resident else stored
 
         def normalise(faces: Tensor) -> Tensor:
             return standardise(faces, mean=self.mean, std=self.std)
 
         shared = {"batch_size": batch_size, "prepare": prepare, "normalise": normalise}
-        resident = torch.from_numpy(targets).to(device)
-        self.train_batches = FaceBatches(images, resident, rows, seed=seed, changes=changes, **shared)
-        self.val_batches = FaceBatches(images, resident, held, **shared)
+        on_device = torch.from_numpy(targets).to(device)
+        order = {"block": block or getattr(store.images, "block", None), "window": window}
+        self.train_batches = FaceBatches(images, on_device, rows, seed=seed, changes=changes, **order, **shared)
+        self.val_batches = FaceBatches(images, on_device, held, **shared)
 
     def train_dataloader(self) -> FaceBatches:
         """Return the fitted splits' batches; call `set_epoch` on them at the start of each epoch."""
@@ -179,7 +228,7 @@ def class_weights(targets: np.ndarray, expressions: Sequence[str]) -> Tensor:
     return torch.from_numpy(len(targets) / (len(expressions) * counts)).to(torch.float32)
 
 
-def pixel_statistics(images: np.ndarray, rows: np.ndarray, *, prepare: Prepare) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def pixel_statistics(images: np.ndarray | ShardedImages, rows: np.ndarray, *, prepare: Prepare) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation of each channel over the prepared faces of `rows`, on the scale [0, 1].
 
     Raises:
@@ -187,8 +236,9 @@ def pixel_statistics(images: np.ndarray, rows: np.ndarray, *, prepare: Prepare) 
     """
     total = squares = torch.zeros(1, dtype=torch.float64)
     pixels = 0
-    for start in range(0, len(rows), CHUNK):
-        faces = prepare(torch.from_numpy(images[rows[start : start + CHUNK]])).to(torch.float64)  # (n, C, S, S)
+    chunk = min(CHUNK, max(1, CHUNK_BYTES // (8 * prepare(torch.from_numpy(images[rows[:1]])).numel())))
+    for start in range(0, len(rows), chunk):
+        faces = prepare(torch.from_numpy(images[rows[start : start + chunk]])).to(torch.float64)  # (n, C, S, S)
         total = total + faces.sum(dim=(0, 2, 3))
         squares = squares + faces.square().sum(dim=(0, 2, 3))
         pixels += faces.shape[0] * faces.shape[2] * faces.shape[3]

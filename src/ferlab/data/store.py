@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ferlab.data.faces import check_faces
+from ferlab.data.shards import INDEX, ShardedImages
 from ferlab.expressions import EXPRESSIONS, SPLITS
 from ferlab.paths import InputError
 
@@ -32,12 +33,12 @@ class Store:
     """An open store.
 
     Attributes:
-        images: Memory-mapped uint8, (N, H, W) or (N, H, W, 3); read only.
+        images: Memory-mapped or sharded uint8, (N, H, W) or (N, H, W, 3); read only.
         faces: Face table of N rows with `split`.
         expressions: Names that `target` counts, in order.
     """
 
-    images: np.ndarray
+    images: np.ndarray | ShardedImages
     faces: pd.DataFrame
     expressions: tuple[str, ...]
 
@@ -126,6 +127,7 @@ def write_store(folder: Path, images: np.ndarray, faces: pd.DataFrame, *, expres
     _check_images(images, len(faces))
     _check_table(faces, expressions)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / INDEX).unlink(missing_ok=True)
     np.save(folder / IMAGES, np.ascontiguousarray(images), allow_pickle=False)
     write_faces(folder, faces, expressions=expressions)
 
@@ -163,12 +165,15 @@ def open_store(folder: Path) -> Store:
     Raises:
         InputError: If the folder holds no store, or its two files do not belong together.
     """
-    for name in (IMAGES, FACES):
+    sharded = (folder / INDEX).is_file()
+    for name in (INDEX if sharded else IMAGES, FACES):
         if not (folder / name).is_file():
             raise InputError(f"{folder / name} is missing; expected a prepared set. Run the stage prepare first (dvc repro prepare).")
     try:
-        images = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
+        images = ShardedImages(folder) if sharded else np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
         table = pq.read_table(folder / FACES)
+    except InputError:
+        raise
     except (ValueError, EOFError, OSError, pa.ArrowException) as error:
         raise InputError(f"{folder} cannot be read as a prepared set ({_first_line(error)}). Run the stage prepare again.") from None
     stated = (table.schema.metadata or {}).get(METADATA)
@@ -188,7 +193,7 @@ def _check_table(faces: pd.DataFrame, expressions: Sequence[str]) -> None:
         raise InputError(f"A face has target {highest}; expected 0 to {len(expressions) - 1}, for {', '.join(expressions)}.")
 
 
-def _check_images(images: np.ndarray, rows: int) -> None:
+def _check_images(images: np.ndarray | ShardedImages, rows: int) -> None:
     grey_or_rgb = images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3)
     if images.dtype != np.uint8 or not grey_or_rgb:
         raise InputError(f"Expected images as uint8 (N, H, W) or (N, H, W, 3), got {images.dtype} {images.shape}.")
