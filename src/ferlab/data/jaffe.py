@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 
 from ferlab.data.delivery import Delivery
-from ferlab.data.pictures import PictureFiles, is_picture
+from ferlab.data.pictures import ENDINGS, PictureFiles
 from ferlab.expressions import ALL_EXPRESSIONS, EXPRESSIONS, JAFFE_CODES, JAFFE_RATINGS
 from ferlab.paths import InputError
 
@@ -95,8 +95,8 @@ def count_differences(faces: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]
 
 
 def _list_faces(delivery: Delivery) -> pd.DataFrame:
-    paths = [PurePosixPath(name) for name in delivery.names]
-    pictures = [(path, NAME.fullmatch(path.stem)) for path in paths if is_picture(path)]
+    paths = [PurePosixPath(name) for name in delivery.names if name.lower().endswith(ENDINGS)]
+    pictures = [(path, NAME.fullmatch(path.stem)) for path in paths]
     folders = {path.parent for path, match in pictures if match}
     if not folders:
         raise InputError(f"{delivery.root} holds no faces of JAFFE; expected pictures such as KA.AN1.39.tiff. See data/raw/README.md.")
@@ -210,8 +210,7 @@ def _join_ratings(faces: pd.DataFrame, ratings: pd.DataFrame | None) -> pd.DataF
     values = np.full((len(faces), len(order)), np.nan)
     if ratings is not None:
         rows = _match_rows(faces, ratings)
-        for face, row in rows.items():
-            values[face] = ratings[order].iloc[row].to_numpy(dtype=np.float64)
+        values[list(rows)] = ratings[order].to_numpy(dtype=np.float64)[list(rows.values())]
         _tell_unmatched(ratings, set(rows.values()))
     places = np.array([ALL_EXPRESSIONS.index(JAFFE_RATINGS[column]) for column in order])
     target = np.where(np.isnan(values[:, 0]), -1, places[np.argmax(values, axis=1)])
@@ -231,8 +230,9 @@ def _match_rows(faces: pd.DataFrame, ratings: pd.DataFrame) -> dict[int, int]:
             rows[by_name[pic]] = row
         else:
             misspelt.append(row)
+    numbers = ratings["number"].tolist()
     for row in misspelt:
-        face = by_number.get(f"{ratings['number'].iloc[row]}-{ratings['pic'].iloc[row].split('-')[1]}")
+        face = by_number.get(f"{numbers[row]}-{ratings['pic'].iloc[row].split('-')[1]}")
         if face is not None:
             rows.setdefault(face, row)
     return rows
