@@ -6,7 +6,8 @@ import pytest
 from fer2013_files import votes_text
 
 from ferlab.data import ferplus
-from ferlab.data.ferplus import join_votes, read_votes
+from ferlab.data.ferplus import BALLOT, MODES, join_votes, label_votes, read_votes, soft_targets
+from ferlab.expressions import ALL_EXPRESSIONS, EXPRESSIONS
 from ferlab.paths import InputError
 
 USAGES = ["Training", "Training", "PublicTest"]
@@ -80,3 +81,76 @@ def test_a_file_that_is_no_ferplus_is_refused_in_one_line(path, content):
     with pytest.raises(InputError) as error:
         read_votes(path)
     assert "\n" not in str(error.value)
+
+
+def ballots(*votes):
+    """Face table of votes in the order of FER+'s columns: neutral happy surprise sad angry disgust fear contempt unknown not_a_face."""
+    return pd.DataFrame(votes, columns=[f"votes_{name}" for name in BALLOT])
+
+
+NONE, MANY = "no majority", "more than 3 expressions"
+CASES = [  # votes, then by mode the shares or why the face is dropped; worked by hand from FER+'s rules
+    ([10, 0, 0, 0, 0, 0, 0, 0, 0, 0], {"neutral": 1}, {"neutral": 1}, {"neutral": 1}, {"neutral": 1}),
+    ([5, 4, 1, 0, 0, 0, 0, 0, 0, 0], {"neutral": 1}, {"neutral": 5 / 9, "happy": 4 / 9}, {"neutral": 0.5, "happy": 0.5}, {"neutral": 1}),
+    ([6, 2, 1, 1, 0, 0, 0, 0, 0, 0], {"neutral": 1}, {"neutral": 1}, {"neutral": 1}, {"neutral": 1}),
+    ([5, 5, 0, 0, 0, 0, 0, 0, 0, 0], NONE, {"neutral": 0.5, "happy": 0.5}, {"neutral": 0.5, "happy": 0.5}, {"neutral": 1}),
+    ([0, 0, 0, 4, 3, 0, 0, 2, 1, 0], NONE, {"sad": 4 / 7, "angry": 3 / 7}, {"sad": 0.5, "angry": 0.5}, {"sad": 1}),
+    ([0, 0, 4, 0, 2, 2, 2, 0, 0, 0], NONE, MANY, NONE, {"surprise": 1}),
+    ([0, 0, 4, 0, 3, 3, 0, 0, 0, 0], NONE, {"surprise": 0.4, "angry": 0.3, "disgust": 0.3}, {"surprise": 1 / 3, "angry": 1 / 3, "disgust": 1 / 3},
+     {"surprise": 1}),
+    ([0, 2, 2, 2, 2, 2, 0, 0, 0, 0], NONE, MANY, NONE, {"happy": 1}),
+    ([1, 1, 1, 1, 1, 1, 1, 1, 1, 1], NONE, NONE, NONE, {"neutral": 1}),
+    ([0, 3, 0, 0, 0, 0, 0, 0, 7, 0], "unknown", "unknown", "unknown", "unknown"),
+    ([0, 0, 0, 0, 0, 0, 0, 0, 0, 10], *["not a face"] * 4),
+    ([6, 0, 0, 0, 0, 0, 0, 0, 4, 0], {"neutral": 1}, {"neutral": 1}, {"neutral": 1}, {"neutral": 1}),
+    ([4, 0, 0, 2, 0, 0, 0, 0, 4, 0], NONE, NONE, {"neutral": 1}, {"neutral": 1}),
+    ([0, 3, 0, 0, 0, 0, 0, 3, 2, 2], NONE, {"happy": 0.5, "contempt": 0.5}, {"happy": 0.5, "contempt": 0.5}, {"happy": 1}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_labels_are_those_of_the_rules_worked_by_hand(mode):
+    shares, targets, reasons = label_votes(ballots(*(case[0] for case in CASES)), mode=mode)
+    place = {"majority": 1, "probability": 2, "crossentropy": 2, "multi_target": 3, "argmax": 4}[mode]
+    for row, case in enumerate(CASES):
+        expected = case[place]
+        assert reasons[row] == (expected if isinstance(expected, str) else ""), case
+        wanted = {} if isinstance(expected, str) else expected
+        np.testing.assert_allclose(shares[row], [wanted.get(name, 0) for name in BALLOT[:8]], err_msg=str(case))
+        assert targets[row] == (ALL_EXPRESSIONS.index(max(wanted, key=wanted.get)) if wanted else -1), case
+
+
+def test_the_target_of_several_right_expressions_is_the_most_voted():
+    _, targets, _ = label_votes(ballots([4, 5, 0, 0, 0, 0, 0, 0, 0, 0]), mode="multi_target")
+    assert ALL_EXPRESSIONS[targets[0]] == "happy"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_soft_targets_sum_to_one_or_are_missing_where_the_face_is_dropped(mode):
+    rng = np.random.default_rng(0)
+    faces = ballots(*(rng.multinomial(10, rng.dirichlet([0.3] * 10)) for _ in range(500)))
+    faces.index = np.arange(500) * 3
+    soft = soft_targets(faces, mode=mode)
+    dropped = label_votes(faces, mode=mode)[2] != ""
+    assert list(soft) == [f"soft_{name}" for name in ALL_EXPRESSIONS]
+    assert soft.index.equals(faces.index)
+    assert 50 < dropped.sum() < 450
+    assert soft[dropped].isna().all(axis=None)
+    np.testing.assert_allclose(soft[~dropped].sum(axis=1), 1)
+    best = soft[~dropped].to_numpy()
+    targets = label_votes(faces, mode=mode)[1][~dropped]
+    np.testing.assert_array_equal(best[np.arange(len(best)), targets], best.max(axis=1))
+
+
+def test_of_seven_expressions_the_share_of_contempt_is_dealt_to_the_others():
+    soft = soft_targets(ballots([0, 4, 0, 0, 2, 0, 0, 4, 0, 0], [0, 0, 0, 0, 0, 0, 0, 10, 0, 0]), expressions=EXPRESSIONS)
+    assert list(soft) == [f"soft_{name}" for name in EXPRESSIONS]
+    assert soft.loc[0, ["soft_happy", "soft_angry"]].tolist() == [1, 0]  # angry is past three quarters
+    assert soft.loc[1].isna().all()
+
+
+def test_an_unknown_mode_and_missing_votes_are_named():
+    with pytest.raises(InputError, match=r"Unknown mode 'most'.*expected one of majority, probability"):
+        label_votes(ballots([10] + [0] * 9), mode="most")
+    with pytest.raises(InputError, match="no column 'votes_neutral'"):
+        soft_targets(faces())

@@ -13,6 +13,7 @@ import pytest
 from fer2013_files import csv_text
 from PIL import Image
 
+from ferlab.data import ferplus_benchmark
 from ferlab.data.audit import audit_set
 from ferlab.data.readers import read_dataset
 from ferlab.data.splits import assign_splits, crossings
@@ -32,12 +33,17 @@ def rows():
 
 
 @pytest.fixture(scope="module")
-def store(rows, tmp_path_factory):
+def folder(rows, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fer2013")
     (folder / "fer2013.csv").write_text(csv_text(*rows))
     votes = SHARED / "fer2013new.csv"
     if votes.is_file():
         (folder / "fer2013new.csv").write_bytes(votes.read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(folder):
     images, faces = read_dataset("fer2013", folder)
     write_store(folder / "store", images, assign_splits(faces))
     return open_store(folder / "store")
@@ -71,3 +77,19 @@ def test_ferplus_agrees_with_most_labels(store):
     votes = store.faces[[f"votes_{expression}" for expression in store.expressions]].to_numpy()
     agree = (votes.argmax(axis=1) == store.faces["target"]).mean()
     assert 0.6 < agree < 0.7  # rows moved by one would agree on 18 %
+
+
+# Sizes of the modes: of majority as known for the published protocol; of the others counted with FER+'s own rule, face by face.
+@pytest.mark.parametrize(
+    ("mode", "training", "public_test"),
+    [("majority", 25_060, 3_199), ("crossentropy", 27_956, 3_199), ("multi_target", 27_671, 3_199), ("argmax", 28_389, 3_553)],
+)
+def test_ferplus_keeps_as_many_faces_as_published(folder, mode, training, public_test):
+    if not (folder / "fer2013new.csv").is_file():
+        pytest.skip("fer2013new.csv is not at hand")
+    faces = ferplus_benchmark.read(folder, mode=mode)[1]
+    kept = faces.loc[faces["left_out"] == "", "usage"].value_counts()
+    assert (kept["Training"], kept["PublicTest"]) == (training, public_test)
+    assert len(faces) == sum(sum(FER2013_COUNTS[usage]) for usage in kept.index)
+    if mode == "majority":
+        assert all(ferplus_benchmark.MAJORITY_FACES[usage] == count for usage, count in kept.items())
