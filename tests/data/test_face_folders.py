@@ -38,8 +38,10 @@ def test_numbers_that_are_no_rows_are_not_taken_for_rows(tmp_path, numbers):
 def test_colour_and_jpeg_files_become_grey(tmp_path):
     grey = np.full((48, 48), 100, np.uint8)
     Image.fromarray(np.stack([grey] * 3, axis=-1)).save(tmp_path / "rgb.png")
+    Image.fromarray(np.stack([grey] * 3, axis=-1)).convert("RGBA").save(tmp_path / "opaque.png")
+    Image.fromarray(grey).convert("P").save(tmp_path / "palette.png")
     Image.fromarray(grey).save(tmp_path / "grey.jpg")
-    for name in ("rgb.png", "grey.jpg"):
+    for name in ("rgb.png", "opaque.png", "palette.png", "grey.jpg"):
         np.testing.assert_array_equal(read_face(tmp_path / name, side=48), grey)
 
 
@@ -62,6 +64,24 @@ def damage_size(root):
 
 def damage_depth(root):
     Image.fromarray(np.zeros((48, 48), np.uint16)).save(root / "train" / "happy" / "a.png")
+
+
+def damage_colours(root):
+    Image.fromarray(np.zeros((48, 48, 4), np.uint8), mode="CMYK").save(root / "train" / "happy" / "a.png", format="TIFF")
+
+
+def damage_transparency(root):
+    Image.fromarray(np.zeros((48, 48, 4), np.uint8)).save(root / "train" / "happy" / "a.png")
+
+
+def damage_frames(root):
+    still, moved = (Image.fromarray(np.full((48, 48), level, np.uint8)) for level in (0, 255))
+    still.save(root / "train" / "happy" / "a.png", save_all=True, append_images=[moved])
+
+
+def damage_to_folder(root):
+    (root / "train" / "happy" / "a.png").unlink()
+    (root / "train" / "happy" / "a.png").mkdir()
 
 
 def damage_empty_class(root):
@@ -94,7 +114,11 @@ def damage_empty_test(root):
         (damage_cut, r"happy/a\.png is cut or damaged"),
         (damage_empty_file, r"happy/a\.png is no image"),
         (damage_size, r"happy/a\.png is 50 x 40; expected a face of 48 x 48"),
-        (damage_depth, r"happy/a\.png has the mode I;16; expected 8-bit"),
+        (damage_depth, r"happy/a\.png has the mode I;16, more than 8 bits; expected 8-bit"),
+        (damage_colours, r"happy/a\.png has the mode CMYK; expected 8-bit"),
+        (damage_transparency, r"happy/a\.png is partly transparent"),
+        (damage_frames, r"happy/a\.png has 2 frames"),
+        (damage_to_folder, r"happy/a\.png cannot be read \(Is a directory\)"),
         (damage_empty_class, r"train/sad is empty"),
         (damage_unknown_class, r"test/hapy is no expression's folder \(did you mean 'happy'\?\)"),
         (damage_stray_file, r"train/notes\.txt is no expression's folder"),

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from ferlab.data.fer2013_reshuffled import refuse_reshuffled
+from ferlab.data.pictures import decode_picture
 from ferlab.expressions import EXPRESSIONS, FER2013_COUNTS, USAGES
 from ferlab.paths import InputError
 
 FOLDERS: dict[str, tuple[str, ...]] = {"train": ("Training",), "test": ("PublicTest", "PrivateTest")}
 NAMED = re.compile(rf"({'|'.join(USAGES)})_(\d+)")
-EIGHT_BIT = ("L", "1", "P", "LA", "RGB", "RGBA")  # Pillow's modes that become 8-bit grey without loss of range
 
 
 def read_face_folders(folder: Path, *, side: int) -> tuple[np.ndarray, pd.DataFrame, np.ndarray | None]:
@@ -36,8 +37,9 @@ def read_face_folders(folder: Path, *, side: int) -> tuple[np.ndarray, pd.DataFr
         None if the file names do not tell.
 
     Raises:
-        InputError: Naming the folder or image that is not as expected.
+        InputError: Naming the folder or image that is not as expected; if the folder is the reshuffled copy of FER2013.
     """
+    refuse_reshuffled(folder)
     paths = [path for part in FOLDERS for path in _list_images(folder / part)]
     named = [NAMED.fullmatch(path.stem) for path in paths]
     if all(named):
@@ -64,20 +66,16 @@ def read_face(path: Path, *, side: int) -> np.ndarray:
     """Decode one face to uint8 (side, side) grey.
 
     Raises:
-        InputError: If it is no image, cut, of another size, or not of 8 bits.
+        InputError: If it is no image, cut, of another size, or one that `pictures` refuses.
     """
     try:
-        with Image.open(path) as image:
-            if image.size != (side, side):
-                raise InputError(f"{path} is {image.width} x {image.height}; expected a face of {side} x {side}. Remove it or get the folder again.")
-            if image.mode not in EIGHT_BIT:
-                raise InputError(f"{path} has the mode {image.mode}; expected 8-bit grey or RGB. Convert it.")
-            return np.asarray(image.convert("L"))
-    except UnidentifiedImageError:
-        raise InputError(f"{path} is no image; expected a face of {side} x {side} as PNG or JPEG. Remove it or get the folder again.") from None
-    except (OSError, SyntaxError, EOFError) as error:  # Keep: Pillow raises SyntaxError for a broken PNG
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} is cut or damaged ({reason}); expected a whole image. Get the folder again.") from None
+        picture = decode_picture(path.read_bytes(), where=str(path))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); expected an image. Remove it or get the folder again.") from None
+    height, width = picture.shape[:2]
+    if (height, width) != (side, side):
+        raise InputError(f"{path} is {width} x {height}; expected a face of {side} x {side}. Remove it or get the folder again.")
+    return picture if picture.ndim == 2 else np.asarray(Image.fromarray(picture).convert("L"))
 
 
 def _list_images(part: Path) -> list[Path]:

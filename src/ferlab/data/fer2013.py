@@ -27,6 +27,7 @@ import pyarrow.csv as pacsv
 
 from ferlab.data.archives import open_member
 from ferlab.data.face_folders import read_face_folders
+from ferlab.data.fer2013_reshuffled import refuse_reshuffled
 from ferlab.data.ferplus import join_votes
 from ferlab.data.pixels import name_row, parse_pixels
 from ferlab.expressions import EXPRESSIONS, FER2013_CODES, USAGES
@@ -69,7 +70,7 @@ def find_source(raw: Path) -> Path:
     """Return the file, or the folder that holds `train`, that FER2013 is read from.
 
     Raises:
-        InputError: If there is none.
+        InputError: If there is none, or only the reshuffled copy of FER2013 in a folder `images`.
     """
     if raw.is_file():
         if raw.name.endswith((".csv", ".tar.gz", ".tgz")):
@@ -79,6 +80,8 @@ def find_source(raw: Path) -> Path:
         for form in FORMS:
             if (folder / form).exists():
                 return folder if form == "train" else folder / form
+    for folder in (raw, raw / "fer2013"):
+        refuse_reshuffled(folder / "images")
     what = "does not exist" if not raw.exists() else "holds no FER2013"
     forms = "fer2013.csv, icml_face_data.csv, fer2013.tar.gz, or train/ and test/"
     raise InputError(f"{raw} {what}; expected {forms}. data/raw/README.md says how to get it; the study quick needs no data.")
