@@ -98,19 +98,20 @@ class Delivery:
             archive = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError, EOFError) as error:
             raise InputError(f"{path} is cut or damaged ({_first_line(error)}); expected a whole .zip. Get it again.") from None
-        members = [member for member in archive.infolist() if not member.is_dir() and not _ignored(PurePosixPath(member.filename))]
-        _check_sizes(path, members)
+        members = [member for member in archive.infolist() if not member.is_dir()]
+        _check_members(path, members)
         for member in members:
-            inside = PurePosixPath(member.filename)
-            if inside.is_absolute() or ".." in inside.parts:
-                raise InputError(f"{path}: the member {member.filename!r} points outside the zip; expected paths inside it. Do not use this zip.")
-            if member.flag_bits & 1:
-                raise InputError(f"{path} is locked with a password; expected an open zip. Unpack it beside with the password you were given.")
-            self._members[(below / inside).as_posix()] = (archive, member)
+            if not _ignored(PurePosixPath(member.filename)):
+                self._members[(below / member.filename).as_posix()] = (archive, member)
 
 
-def _check_sizes(path: Path, members: list[zipfile.ZipInfo]) -> None:
+def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
     for member in members:
+        inside = PurePosixPath(member.filename)
+        if inside.is_absolute() or ".." in inside.parts:
+            raise InputError(f"{path}: the member {member.filename!r} points outside the zip; expected paths inside it. Do not use this zip.")
+        if member.flag_bits & 1:
+            raise InputError(f"{path} is locked with a password; expected an open zip. Unpack it beside with the password you were given.")
         if member.file_size > MOST_BYTES:
             found = f"{path}: {member.filename!r} unpacks to {member.file_size:,} bytes"
             raise InputError(f"{found}; expected at most {MOST_BYTES:,}. Do not use this zip, or unpack it yourself.")

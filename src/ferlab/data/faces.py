@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandera.pandas as pa
 
 REQUIRED: tuple[str, ...] = ("face_id", "content_hash", "source", "source_path", "usage", "target")
+SOFT = "soft_"  # prefix of the columns that share one label among expressions
 VOTES = "votes_"  # prefix of the columns that count raters' votes: votes_happy, votes_unknown, ...
 
 
@@ -47,6 +48,9 @@ def face_schema() -> pa.DataFrameSchema:
             "valence": pa.Column("float64", pa.Check.in_range(-1, 1, error="-1 to 1"), nullable=True, required=False),
             "arousal": pa.Column("float64", pa.Check.in_range(-1, 1, error="-1 to 1"), nullable=True, required=False),
             "intensity": pa.Column("float64", pa.Check.in_range(0, 5, error="0 to 5"), nullable=True, required=False),
+            f"^{SOFT}": pa.Column(
+                "float64", pa.Check.in_range(0, 1, error="a share, 0 to 1"), nullable=True, regex=True, required=False
+            ),
             f"^{VOTES}": pa.Column("int64", whole, regex=True, required=False),
         }
     )

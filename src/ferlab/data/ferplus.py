@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ferlab.data.faces import VOTES
+from ferlab.data.faces import SOFT, VOTES
 from ferlab.data.pixels import name_row
 from ferlab.expressions import ALL_EXPRESSIONS, EXPRESSIONS, FER2013_COUNTS, FERPLUS_COLUMNS
 from ferlab.paths import InputError
@@ -37,7 +37,6 @@ OFFICIAL_ROWS = sum(sum(counts) for counts in FER2013_COUNTS.values())
 RATERS = 10
 EVERY_FACE = "every face of FER2013 in its order"
 MODES = ("majority", "probability", "crossentropy", "multi_target", "argmax")
-SOFT = "soft_"  # prefix of the columns that hold each expression's share of a target: soft_happy, soft_contempt, ...
 MOST_EXPRESSIONS = 3
 BALLOT = tuple(FERPLUS_COLUMNS.values())  # in the order of FER+'s columns: of tied expressions the first is the label, as numpy's argmax has it
 OTHER = {"unknown": "unknown", "not_a_face": "not a face"}  # what no label fits, and the words for it; the last of the ballot

@@ -12,8 +12,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
-from ferlab.data.registration import BATCH, compare_pairs
 from ferlab.data.face_codes import SHIFTS, find_candidates, fit_codes, thumbnails
+from ferlab.data.registration import BATCH, compare_pairs
 
 SCORE = 0.95  # correlation of the aligned, band-passed faces
 WORST = 0.6  # worst cell of 8 x 8 pixels of 48, see `registration.compare_pairs`

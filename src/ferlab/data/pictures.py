@@ -20,6 +20,7 @@ from ferlab.data.delivery import Delivery
 from ferlab.paths import InputError
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".webp", ".gif")
+ORIENTATION = 0x0112  # EXIF's tag
 MOST_SIDE = 16_384  # pixels; a wider picture is a scan or a panorama, and decoding it could take gigabytes
 EXPECTED = "8-bit grey or RGB"
 
@@ -72,11 +73,13 @@ def decode_picture(data: bytes, *, where: str) -> np.ndarray:
             image = Image.open(io.BytesIO(data))
         with image:
             _check(image, where)
-            return np.asarray(_opaque(ImageOps.exif_transpose(image), where))
+            # Keep: exif_transpose copies every picture, turned or not.
+            turned = image.getexif().get(ORIENTATION, 1) != 1
+            return np.asarray(_opaque(ImageOps.exif_transpose(image) if turned else image, where))
     except UnidentifiedImageError:
         raise InputError(f"{where} is no image; expected a picture as PNG, JPEG, TIFF or BMP. Remove it or get the dataset again.") from None
     except Image.DecompressionBombError:
-        raise InputError(f"{where} has more pixels than any photograph of a face; expected at most {MOST_SIDE} a side. Shrink or remove it.") from None
+        raise InputError(f"{where} has more pixels than a photograph of a face; expected at most {MOST_SIDE} a side. Shrink or remove it.") from None
     except (OSError, SyntaxError, EOFError, ValueError) as error:  # Keep: Pillow raises SyntaxError for a broken PNG
         if isinstance(error, InputError):
             raise
@@ -104,7 +107,13 @@ def _opaque(image: Image.Image, where: str) -> Image.Image:
         whole = image.convert("RGBA") if image.mode != "LA" else image
         if whole.getchannel("A").getextrema()[0] < 255:
             raise InputError(f"{where} is partly transparent; expected an opaque picture. Save it on a background.")
+    if image.mode == "P" and image.getpalette("RGB") and _grey(image.getpalette("RGB") or []):
+        return image.convert("L")
     return image.convert("L" if image.mode in ("L", "LA") else "RGB")
+
+
+def _grey(palette: list[int]) -> bool:
+    return palette[0::3] == palette[1::3] == palette[2::3]
 
 
 def _first_line(error: Exception) -> str:
