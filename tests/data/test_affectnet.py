@@ -103,7 +103,7 @@ class TestCsv:
         _, table = affectnet.read(write_files(tmp_path, csv_tree(faces, CODES, validation=3)))
         assert table[["box_x", "box_y", "box_w", "box_h"]].to_numpy().tolist() == [[3, 4, 30, 31]] * 10
 
-    @pytest.mark.parametrize("box", ["-1,-1,-1,-1", "NULL,NULL,NULL,NULL", ",,,", "3,4,0,0"])
+    @pytest.mark.parametrize("box", ["-1,-1,-1,-1", "NULL,NULL,NULL,NULL", ",,,", "3,4,-1,5", "3,4,5,0"])
     def test_no_box_and_no_landmarks_where_there_is_no_face(self, tmp_path, faces, box):
         files = training([f"1/a.jpg,{box},NULL,10,-2,-2", csv_row("1/b.jpg", code=1, valence=1, arousal=-1)])
         root = write_files(tmp_path, {**files, f"{MANUAL}/1/a.jpg": jpeg(faces[0]), f"{MANUAL}/1/b.jpg": jpeg(faces[1])})
