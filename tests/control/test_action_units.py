@@ -8,10 +8,14 @@ from hypothesis import strategies as st
 from ferlab.control.action_units import (
     ACTION_UNIT_REGIONS,
     ACTION_UNITS,
+    CIRCUMPLEX,
     COMBINATIONS,
+    NAMES,
     REGIONS,
+    affect,
     amplitude,
     draw_units,
+    lopsided,
     regions_of,
 )
 from ferlab.expressions import EXPRESSIONS
@@ -25,7 +29,7 @@ def drawn(expression: str, number: int) -> set[int]:
 
 
 def test_every_expression_has_a_combination_and_every_unit_a_region() -> None:
-    assert tuple(COMBINATIONS) == EXPRESSIONS
+    assert tuple(COMBINATIONS) == NAMES == (*EXPRESSIONS, "contempt")
     assert set(ACTION_UNIT_REGIONS) == set(ACTION_UNITS)
     assert {region for regions in ACTION_UNIT_REGIONS.values() for region in regions} == set(REGIONS)
 
@@ -47,6 +51,28 @@ def test_fear_parts_the_lips_or_drops_the_jaw_but_not_both() -> None:
 def test_habits_of_a_subject_do_not_change_with_the_face() -> None:
     faces = {draw_units("happy", habits=np.random.default_rng(3), chance=np.random.default_rng(face)) for face in range(20)}
     assert len(faces) == 1
+
+
+def test_contempt_is_one_corner_pulled_and_dimpled_on_the_side_of_the_subjects_habit() -> None:
+    seen = {draw_units("contempt", habits=np.random.default_rng(subject), chance=np.random.default_rng(0)) for subject in range(30)}
+    assert seen == {("12R", "14R"), ("12L", "14L")}
+
+
+def test_a_unit_of_one_side_counts_for_what_it_adds_to_that_of_both() -> None:
+    assert lopsided({}, 12) == (0.0, 0.0)
+    assert lopsided({"14R": 0.5}, 14) == (0.5, 0.0)  # the person's right is the picture's left
+    assert lopsided({12: 0.75, "12L": 1.0, "12R": 0.5}, 12) == (0.0, 0.25)
+
+
+def test_valence_and_arousal_grow_from_neutral_to_the_published_place() -> None:
+    assert set(CIRCUMPLEX) == set(NAMES)
+    assert affect("happy", 5.0) == (0.81, 0.51)  # Russell and Mehrabian (1977)
+    assert affect("sad", 2.5) == pytest.approx((-0.315, -0.135))
+    assert affect("neutral", 0.0) == affect("fear", 0.0) == (0.0, 0.0)
+    quadrant = {name: (np.sign(valence), np.sign(arousal)) for name, (valence, arousal) in CIRCUMPLEX.items()}
+    assert quadrant["happy"] == quadrant["surprise"] == (1, 1)
+    assert quadrant["sad"] == (-1, -1)
+    assert quadrant["angry"] == quadrant["fear"] == quadrant["disgust"] == quadrant["contempt"] == (-1, 1)
 
 
 def test_neutral_has_no_action_units_and_no_carrying_region() -> None:

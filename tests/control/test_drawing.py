@@ -27,7 +27,7 @@ def test_image_and_masks_have_the_size_asked_for(size: int) -> None:
     assert all(mask.shape == (size, size) and mask.dtype == bool for mask in face.masks.values())
 
 
-@pytest.mark.parametrize("unit", sorted(ACTION_UNITS))
+@pytest.mark.parametrize("unit", list(ACTION_UNITS))
 def test_an_action_unit_changes_its_own_regions_most(unit: int, plain_spec: Builder) -> None:
     for subject in (0, 5, 9):
         rest, moved = draw_face(plain_spec(subject), SIZE), draw_face(plain_spec(subject, {unit: 1.0}), SIZE)
@@ -37,7 +37,7 @@ def test_an_action_unit_changes_its_own_regions_most(unit: int, plain_spec: Buil
         assert change[own].sum() > 0.5 * change.sum()  # a dropped jaw also stretches the outline of the cheeks
 
 
-@pytest.mark.parametrize("unit", sorted(ACTION_UNITS))
+@pytest.mark.parametrize("unit", list(ACTION_UNITS))
 def test_half_an_action_unit_moves_less_than_all_of_it(unit: int, plain_spec: Builder) -> None:
     rest, half, full = (draw_face(plain_spec(1, {unit: strength}), SIZE).image.astype(float) for strength in (0.0, 0.5, 1.0))
     assert 0 < np.abs(half - rest).sum() < np.abs(full - rest).sum()

@@ -64,7 +64,7 @@ def backdrop(spec: FaceSpec, shape: FaceShape, size: int) -> np.ndarray:
     who, light = spec.identity, spec.light
     grid = axis(size)
     lean = 0.12 * np.sin(np.deg2rad(light.azimuth))
-    tone = 0.06 + 0.75 * light.background
+    tone = (0.06 + 0.75 * light.background) * spec.pigment.backdrop
     layer = tone * (1 + np.float32(lean) * grid[None, :] - np.float32(0.15) * grid[:, None]) * np.ones((size, 1), np.float32)
     w = who.face_width
     if who.hair == "long":
@@ -77,7 +77,7 @@ def backdrop(spec: FaceSpec, shape: FaceShape, size: int) -> np.ndarray:
     under_chin = np.array([(-0.6, 0.5), (0.6, 0.5), (0.4, shape.chin_y + 0.06), (-0.4, shape.chin_y + 0.06)])
     scale(layer, within(neck, cover(under_chin, size, blur=0.05)), 0.55)
     shirt = np.array([(-1.1, 1.1), (-1.05, 0.96), (-0.5, 0.93), (0.0, 1.02), (0.5, 0.93), (1.05, 0.96), (1.1, 1.1)])
-    blend(layer, cover(shirt, size, blur=0.008), 0.08 + 0.6 * ((who.texture % 97) / 97))
+    blend(layer, cover(shirt, size, blur=0.008), (0.08 + 0.6 * ((who.texture % 97) / 97)) * spec.pigment.shirt)
     for side in (-1, 1):
         ear = disc((side * 1.01 * w, -0.02), (0.065, 0.15))
         lit = light.ambient + (1 - light.ambient) * (0.75 + 0.6 * side * np.sin(np.deg2rad(light.azimuth)))
@@ -128,7 +128,7 @@ def paint_hair(picture: np.ndarray, spec: FaceSpec, shape: FaceShape) -> None:
 
 def _paint_cap(picture: np.ndarray, spec: FaceSpec, outline: np.ndarray) -> None:
     w, line, size = spec.identity.face_width, spec.identity.hairline, len(picture)
-    tone = 0.04 + 0.40 * ((spec.identity.texture % 53) / 53) ** 2
+    tone = (0.04 + 0.40 * ((spec.identity.texture % 53) / 53) ** 2) * spec.pigment.cap
     blend(picture, cover(outline, size, blur=0.006), tone)
     shine = smooth(np.array([(-0.3, -1.0), (0.3, -1.0), (0.25, -0.72), (-0.25, -0.72)]))
     blend(picture, cover(shine, size, blur=0.09), 1.5 * tone + 0.02)

@@ -54,13 +54,13 @@ def paint_mouth(skin: np.ndarray, relief: np.ndarray, spec: FaceSpec, shape: Fac
     lower = np.vstack([mouth.inner_lower, mouth.outer_lower[::-1]])
     under = moved(mouth.outer_lower, 0, 0.035)
     scale(skin, cover(np.vstack([mouth.outer_lower[3:-3], under[-4:2:-1]]), size, blur=0.022), 0.72)
-    blend(skin, cover(upper, size, blur=0.007), 0.88 * tone, opacity=0.92)
-    blend(skin, cover(lower, size, blur=0.007), 1.02 * tone, opacity=0.88)
+    blend(skin, cover(upper, size, blur=0.007), 0.88 * tone * spec.pigment.lips, opacity=0.92)
+    blend(skin, cover(lower, size, blur=0.007), 1.02 * tone * spec.pigment.lips, opacity=0.88)
     add(relief, cover(upper, size, blur=0.016), 0.024 - 0.010 * shape.units[12])
     add(relief, cover(lower, size, blur=0.016), 0.042)
     opening = float((mouth.inner_lower[:, 1] - mouth.inner_upper[:, 1]).max())
     if opening > 0.012:
-        _paint_opening(skin, relief, mouth)
+        _paint_opening(skin, relief, mouth, tongue_tone=0.16 * spec.pigment.tongue)
     line = cover(mouth.inner_upper, size, blur=0.006, thickness=0.016 + 0.006 * mouth.pressed, closed=False)
     scale(skin, line, 0.30)
     add(relief, line, -0.02)
@@ -68,7 +68,7 @@ def paint_mouth(skin: np.ndarray, relief: np.ndarray, spec: FaceSpec, shape: Fac
         scale(skin, cover(disc((corner[0] + 0.008 * side, corner[1]), (0.020, 0.016)), size, blur=0.012), 0.55)
 
 
-def _paint_opening(skin: np.ndarray, relief: np.ndarray, mouth: Mouth) -> None:
+def _paint_opening(skin: np.ndarray, relief: np.ndarray, mouth: Mouth, *, tongue_tone: float) -> None:
     size = len(skin)
     hole = cover(np.vstack([mouth.inner_upper, mouth.inner_lower[::-1]]), size)
     blend(skin, hole, 0.030)
@@ -76,7 +76,7 @@ def _paint_opening(skin: np.ndarray, relief: np.ndarray, mouth: Mouth) -> None:
     if mouth.gap > 0.12:
         middle = mouth.inner_lower[8]
         tongue = disc((float(middle[0]), float(middle[1]) - 0.012), (0.55 * float(mouth.inner_lower[-1, 0]), 0.30 * mouth.gap))
-        blend(skin, within(cover(tongue, size, blur=0.02), hole), 0.16)
+        blend(skin, within(cover(tongue, size, blur=0.02), hole), tongue_tone)
     inset = 1 - 0.12 * np.linspace(-1, 1, len(mouth.inner_upper))[:, None] ** 2 * [1, 0]
     for rim, drop, show in ((mouth.inner_upper, 0.058, mouth.upper_teeth), (mouth.inner_lower, -0.050, mouth.lower_teeth)):
         if show > 0.05:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ferlab.control.action_units import Unit, lopsided
 from ferlab.control.identity import Identity
 
 _U = np.linspace(0.0, 1.0, 9)
@@ -30,7 +31,7 @@ def _arc(start: tuple[float, float], through: tuple[float, float], end: tuple[fl
     return _QUADRATIC @ np.array((start, through, end))
 
 
-def upper_folds(who: Identity, au: Mapping[int, float], brows: tuple[np.ndarray, np.ndarray]) -> list[Fold]:
+def upper_folds(who: Identity, au: Mapping[Unit, float], brows: tuple[np.ndarray, np.ndarray]) -> list[Fold]:
     """Forehead lines, frown lines, nose wrinkles, crow's feet and the folds under the eyes."""
     folds = []
     raised = max(au[1], au[2])
@@ -61,7 +62,7 @@ def upper_folds(who: Identity, au: Mapping[int, float], brows: tuple[np.ndarray,
 
 
 def lower_folds(
-    who: Identity, au: Mapping[int, float], *, lips: tuple[np.ndarray, np.ndarray], wing: tuple[float, float], chin_y: float
+    who: Identity, au: Mapping[Unit, float], *, lips: tuple[np.ndarray, np.ndarray], wing: tuple[float, float], chin_y: float
 ) -> list[Fold]:
     """Nasolabial and marionette folds, dimples, the groove under the lip and the chin's puckers.
 
@@ -73,8 +74,8 @@ def lower_folds(
         chin_y: Height of the chin.
     """
     folds = []
-    for side, corner in ((-1, lips[0][0]), (1, lips[0][-1])):
-        deep = 0.14 + 0.25 * who.age + 0.60 * au[12] + 0.60 * au[10] + 0.45 * au[9] + 0.2 * au[6] + 0.25 * au[20]
+    for side, corner, pull, dimpled in zip((-1, 1), lips[0][[0, -1]], lopsided(au, 12), lopsided(au, 14), strict=True):
+        deep = 0.60 * pull + 0.14 + 0.25 * who.age + 0.60 * au[12] + 0.60 * au[10] + 0.45 * au[9] + 0.2 * au[6] + 0.25 * au[20]
         start = (side * (wing[0] + 0.03), wing[1] - 0.045)
         reach = 0.06
         end = (float(corner[0]) + side * reach, float(corner[1]) + 0.035 - 0.02 * au[10])
@@ -84,7 +85,10 @@ def lower_folds(
         marionette = _arc((x + side * 0.02, y + 0.005), (x + side * 0.05, y + 0.03), (x + side * 0.06, y + 0.10))
         folds.append(Fold(marionette, 0.026, 0.5 * au[15] + 0.12 * who.age))
         dimple = _arc((x + side * 0.02, y - 0.03), (x + side * 0.035, y), (x + side * 0.02, y + 0.03))
-        folds.append(Fold(dimple, 0.018, 0.5 * max(au[12], 0.7 * au[20], 0.4 * au[23])))
+        folds.append(Fold(dimple, 0.018, 0.5 * max(au[12], pull, 0.7 * au[20], 0.4 * au[23])))
+        if dimpled:
+            pit = _arc((x + side * 0.030, y - 0.060), (x + side * 0.075, y), (x + side * 0.030, y + 0.060))
+            folds.append(Fold(pit, 0.030, 0.95 * dimpled))
     lip = float(lips[1][:, 1].max())
     sulcus = _arc((-0.11, lip + 0.05), (0, lip + 0.02 + 0.03 * (1 - au[17])), (0.11, lip + 0.05))
     folds.append(Fold(sulcus, 0.03, min(1.0, 0.35 + 0.4 * au[17] + 0.25 * au[23])))

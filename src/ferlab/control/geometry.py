@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ferlab.control.action_units import ACTION_UNITS
+from ferlab.control.action_units import ACTION_UNITS, Unit, lopsided
 from ferlab.control.folds import Fold, lower_folds, upper_folds
 from ferlab.control.identity import Identity
 from ferlab.control.specs import FaceSpec
 
 CENTRE_Y, TOP_Y = -0.12, -0.93  # where the head is widest, and its top
 T = np.linspace(-1.0, 1.0, 17)
+_TOWARDS = np.clip((-T, T), 0, 1) ** 1.3  # share of a movement of one corner along the mouth: the left, then the right
 _U = np.linspace(0.0, 1.0, 9)  # along a brow, from its inner end
 
 
@@ -58,7 +59,7 @@ class FaceShape:
         cheeks: Centre of each cheek's bulge.
     """
 
-    units: dict[int, float]
+    units: dict[Unit, float]
     outline: np.ndarray
     brows: tuple[np.ndarray, np.ndarray]
     eyes: tuple[Eye, Eye]
@@ -73,7 +74,7 @@ class FaceShape:
 def shape_face(spec: FaceSpec) -> FaceShape:
     """Lay out a face from its identity, its state of rest and its action units."""
     who = spec.identity
-    au = dict.fromkeys(ACTION_UNITS, 0.0) | dict(spec.action_units)
+    au: dict[Unit, float] = dict.fromkeys(ACTION_UNITS, 0.0) | dict(spec.action_units)
     chin_y = who.chin_y + 0.085 * au[26] - 0.012 * au[17]
     brows = (_brow(spec, au, -1), _brow(spec, au, 1))
     eyes = (_eye(spec, au, -1), _eye(spec, au, 1))
@@ -82,7 +83,8 @@ def shape_face(spec: FaceSpec) -> FaceShape:
     nose_width = who.nose_width * (1 + 0.16 * au[9] + 0.08 * au[10] + 0.08 * au[12])
     wing_y = nose_y + 0.015 - 0.022 * au[9] - 0.012 * au[10]
     lifted = 0.055 * au[6] + 0.045 * au[12] + 0.02 * au[9] + 0.015 * au[10]
-    left, right = ((side * (0.355 + 0.02 * au[12]), 0.14 - lifted) for side in (-1, 1))
+    pulled = lopsided(au, 12)
+    left, right = ((side * (0.355 + 0.02 * au[12]), 0.14 - lifted - 0.045 * more) for side, more in zip((-1, 1), pulled, strict=True))
     lips = (mouth.outer_upper, mouth.outer_lower)
     folds = upper_folds(who, au, brows) + lower_folds(who, au, lips=lips, wing=(nose_width, wing_y), chin_y=chin_y)
     return FaceShape(
@@ -113,7 +115,7 @@ def _outline(who: Identity, chin_y: float) -> np.ndarray:
     return np.column_stack([np.sign(np.cos(angle)) * half_width(who, chin_y, y), y])
 
 
-def _brow(spec: FaceSpec, au: dict[int, float], side: int) -> np.ndarray:
+def _brow(spec: FaceSpec, au: dict[Unit, float], side: int) -> np.ndarray:
     who, rest = spec.identity, spec.rest
     inner = (1 - _U) ** 1.4
     outer = np.sin(np.pi * np.clip(_U * 0.95 - 0.12, 0, 1)) * _U**0.35
@@ -127,7 +129,7 @@ def _brow(spec: FaceSpec, au: dict[int, float], side: int) -> np.ndarray:
     return line if side > 0 else line[::-1]
 
 
-def _eye(spec: FaceSpec, au: dict[int, float], side: int) -> Eye:
+def _eye(spec: FaceSpec, au: dict[Unit, float], side: int) -> Eye:
     who, rest = spec.identity, spec.rest
     centre = np.array([side * who.eye_x, who.eye_y + 0.3 * side * who.asymmetry])
     open_upper = (who.eye_open + rest.lid_open) * (1 - 0.32 * au[7] - 0.22 * au[9] - 0.16 * au[6] - 0.10 * au[4] * (1 - au[5]))
@@ -142,7 +144,7 @@ def _eye(spec: FaceSpec, au: dict[int, float], side: int) -> Eye:
     return Eye(upper=upper, lower=lower, centre=(float(centre[0]), float(centre[1])), iris=iris, radius=0.060)
 
 
-def _mouth(spec: FaceSpec, au: dict[int, float]) -> Mouth:
+def _mouth(spec: FaceSpec, au: dict[Unit, float]) -> Mouth:
     who, rest = spec.identity, spec.rest
     pressed = min(1.0, 0.75 * au[23] + 0.6 * au[24])
     width = who.mouth_width + 0.075 * au[12] + 0.075 * au[20] - 0.012 * au[15] - 0.038 * au[26] - 0.030 * au[23] - 0.015 * au[17]
@@ -156,12 +158,18 @@ def _mouth(spec: FaceSpec, au: dict[int, float]) -> Mouth:
     x = width * T
     corners = corner + 0.8 * who.asymmetry * T
     bow = np.exp(-((T / 0.16) ** 2)) * 0.012 - np.exp(-(((np.abs(T) - 0.25) / 0.2) ** 2)) * 0.006
+    taper = np.clip(1 - np.abs(T) ** 2.2, 0, 1)
+    pulled, dimpled = lopsided(au, 12), lopsided(au, 14)
+    if any(pulled) or any(dimpled):
+        pull, dimple = pulled @ _TOWARDS, dimpled @ _TOWARDS
+        x = x + T * (0.075 * pull - 0.020 * dimple)
+        corners = corners - 0.105 * pull - 0.030 * dimple
+        taper = taper * (1 - 0.45 * dimple)
     square = np.clip(1 - np.abs(T) ** (1.7 + 1.6 * max(au[10], 0.6 * au[20])), 0, 1)
     low = np.clip(1 - np.abs(T) ** (1.9 + 1.0 * max(au[16], au[20], 0.5 * au[26])), 0, 1)
     inner_upper = corners + (middle - corners) * square + 0.25 * bow * (1 - au[26])
     inner_lower = corners + (middle + gap - corners) * low
     inner_lower = np.maximum(inner_lower, inner_upper)
-    taper = np.clip(1 - np.abs(T) ** 2.2, 0, 1)
     outer_upper = inner_upper - max(0.008, upper_lip) * taper + bow * (1 - 0.6 * pressed)
     outer_upper = np.minimum(outer_upper, inner_upper)
     outer_lower = inner_lower + max(0.010, lower_lip) * taper

@@ -5,6 +5,9 @@ A region is where the feature is in this very face, with a rim wide enough for t
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -13,7 +16,7 @@ from ferlab.control.geometry import FaceShape, shape_face
 from ferlab.control.occluders import occluder_outlines
 from ferlab.control.raster import disc, moved, to_pixels
 from ferlab.control.relief import look, posed_view
-from ferlab.control.specs import FaceSpec
+from ferlab.control.specs import FaceSpec, without_deciding
 
 
 def draw_masks(spec: FaceSpec, size: int) -> dict[str, np.ndarray]:
@@ -22,7 +25,15 @@ def draw_masks(spec: FaceSpec, size: int) -> dict[str, np.ndarray]:
     Regions lie within "face" and are marked whether or not something covers them; several may share a pixel.
     """
     shape = shape_face(spec)
-    polygons = {"face": [shape.outline]} | _region_outlines(spec, shape) | {"occluder": occluder_outlines(spec, shape)}
+    polygons = {"face": [shape.outline]} | region_outlines(spec, shape) | {"occluder": occluder_outlines(spec, shape)}
+    masks = rasterise(polygons, spec, size=size)
+    for region in REGIONS:
+        masks[region] &= masks["face"]
+    return masks
+
+
+def rasterise(polygons: Mapping[Hashable, Sequence[np.ndarray]], spec: FaceSpec, *, size: int) -> dict[Any, np.ndarray]:
+    """Masks (size, size), bool, of named polygons in face units, seen in the pose of a face."""
     fine = 2 * size
     planes = np.zeros((fine, fine, len(polygons)), np.uint8)
     for number, shapes in enumerate(polygons.values()):
@@ -31,15 +42,14 @@ def draw_masks(spec: FaceSpec, size: int) -> dict[str, np.ndarray]:
             corners = np.round(to_pixels(polygon, fine) * 16).astype(np.int32)
             cv2.fillPoly(plane, [corners], 255, cv2.LINE_8, 4)
         planes[:, :, number] = plane
-    from_x, from_y = posed_view(spec, shape, size=size)
+    posed = without_deciding(spec)  # the head turns as it does in the picture
+    from_x, from_y = posed_view(posed, shape_face(posed), size=size)
     seen = np.dstack([look(np.ascontiguousarray(planes[:, :, i : i + 4]), from_x, from_y) for i in range(0, len(polygons), 4)])
-    masks = {name: seen[:, :, number] > 127 for number, name in enumerate(polygons)}
-    for region in REGIONS:
-        masks[region] &= masks["face"]
-    return masks
+    return {name: seen[:, :, number] > 127 for number, name in enumerate(polygons)}
 
 
-def _region_outlines(spec: FaceSpec, shape: FaceShape) -> dict[str, list[np.ndarray]]:
+def region_outlines(spec: FaceSpec, shape: FaceShape) -> dict[str, list[np.ndarray]]:
+    """Polygons (n, 2) of every region of a face, in face units."""
     who, mouth = spec.identity, shape.mouth
     brow_top = min(float((brow[:, 1] - brow[:, 2]).min()) for brow in shape.brows)
     width = shape.nose[2]

@@ -98,9 +98,9 @@ def paint_occluder(picture: np.ndarray, spec: FaceSpec, shape: FaceShape) -> Non
             scale(picture, cover(moved(outline, 0.01, 0.01), size, blur=0.02), 0.75)
             blend(picture, cover(outline, size, blur=0.006), who.hair_albedo, opacity=0.95)
     elif spec.occluder == "bar":
-        blend(picture, cover(outlines[0], size), float(rng.uniform(0.01, 0.10)))
+        blend(picture, cover(outlines[0], size), float(rng.uniform(0.01, 0.10)) * spec.pigment.cloth)
     elif spec.occluder == "mask":
-        _paint_mask(picture, spec, outline=outlines[0], tone=float(rng.uniform(0.10, 0.80)))
+        _paint_mask(picture, spec, outline=outlines[0], tone=float(rng.uniform(0.10, 0.80)) * spec.pigment.cloth)
 
 
 def _paint_mask(picture: np.ndarray, spec: FaceSpec, *, outline: np.ndarray, tone: float) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ferlab.control.action_units import lopsided
 from ferlab.control.geometry import CENTRE_Y, TOP_Y, FaceShape, half_width
 from ferlab.control.specs import FaceSpec, Light, Pose
 
@@ -45,16 +46,20 @@ def hills(spec: FaceSpec, shape: FaceShape) -> np.ndarray:
         (0.0, float(shape.mouth.outer_lower[:, 1].max()) + 0.035, 0.11, 0.030, -0.028),
     ]
     fullness = who.cheeks * (0.045 + 0.045 * au[6] + 0.045 * au[12] + 0.02 * au[9])
-    for side, eye, brow, cheek in zip((-1, 1), shape.eyes, shape.brows, shape.cheeks, strict=True):
+    pulled, dimpled = lopsided(au, 12), lopsided(au, 14)
+    for place, (side, eye, brow, cheek) in enumerate(zip((-1, 1), shape.eyes, shape.brows, shape.cheeks, strict=True)):
         brow_y = float(brow[:, 1].mean())
         rows += [
             (eye.centre[0] - 0.02 * side, eye.centre[1] - 0.015, 0.13, 0.085, -0.075),
             (eye.centre[0], eye.centre[1], 0.062, 0.045, 0.045),
             (side * 0.24, brow_y - 0.01, 0.15, 0.055, 0.045 + 0.012 * au[4]),
-            (*cheek, 0.13, 0.095, fullness),
+            (*cheek, 0.13, 0.095, fullness + who.cheeks * 0.045 * pulled[place]),
             (side * 0.36, 0.42, 0.10, 0.14, -0.02 - 0.03 * au[26]),
             (side * 0.72 * nose_width, shape.wing_y, 0.034, 0.036, 0.050),
         ]
+        if dimpled[place]:  # skin gathers outside the dimple; no row for other faces, whose sums stay what they were to the last bit
+            corner = shape.mouth.inner_upper[-place]
+            rows.append((float(corner[0]) + 0.115 * side, float(corner[1]), 0.035, 0.065, 0.035 * dimpled[place]))
     return np.array(rows)
 
 

@@ -1,28 +1,27 @@
-"""The control faces as a dataset: the reader, and the masks of a table's faces.
-
-The reader draws instead of reading. A row's `source_path` ("seed/index") and `subject` are all that is needed to draw
-its face again, at any size, or its masks.
-"""
+"""The control faces as a dataset: the reader, which draws instead of reading. `truth` draws a table's faces and masks again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 
-from ferlab.control.action_units import ACTION_UNITS, REGIONS, regions_of
+from ferlab.control.action_units import ACTION_UNITS, NAMES, affect
 from ferlab.control.drawing import draw_image
-from ferlab.control.masks import draw_masks
-from ferlab.control.specs import FaceSpec, sample_spec
-from ferlab.expressions import EXPRESSIONS
+from ferlab.control.knobs import assign_usages, spoil_labels
+from ferlab.control.recipe import Recipe, check_recipe, compose
+from ferlab.control.specs import FaceSpec
+from ferlab.control.twins import NEAR_KINDS, choose_twins, near_copy
+from ferlab.control.worlds import carry_mark, meaningless_labels, plant_marks
 from ferlab.paths import InputError
 
 SIZES = (24, 224)
-_TWINS = 7  # stream of random numbers, apart from those of `specs`
+_TWINS, _NEAR = 7, 20  # streams of random numbers, apart from those of `specs`
 
 
 def read(
@@ -32,7 +31,23 @@ def read(
     subjects: int = 150,
     size: int = 48,
     seed: int = 0,
+    colour: bool = False,
+    expressions: int = 7,
+    frames: int = 1,
+    world: str = "faces",
+    region: str = "mouth",
+    shortcut: str = "corner",
+    rho: float = 0.9,
+    overlap: float | None = None,
+    test_share: float = 0.2,
+    val_share: float = 0.1,
     twins: float = 0.0,
+    near_twins: float = 0.0,
+    label_noise: float = 0.0,
+    imbalance: float = 1.0,
+    skin: Sequence[int] = (),
+    glasses: float | None = None,
+    light: float | Sequence[float] | None = None,
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """Draw a set of control faces.
 
@@ -41,79 +56,61 @@ def read(
         faces: Number of faces N.
         subjects: Number of subjects they are shared among.
         size: Side S of a face in pixels.
-        seed: Seed of the set; face i depends on (seed, i) and its subject alone.
+        seed: Seed of the set; face i depends on (seed, i), its subject and the options that change how faces are drawn.
+        colour: Red, green and blue instead of grey; the faces are the same.
+        expressions: 7, or 8 with contempt (target 7).
+        frames: Faces per sequence, from neutral to apex; 1: still faces. All frames have the sequence's expression as their label;
+            what frame shows how much of it tells `intensity`, which is 0 in frame 0.
+        world: What decides the label, see `ferlab.control.worlds`: faces, one_region, shortcut or null.
+        region: In the world one_region, the region that decides: mouth, brows, eyes or nose. Only expressions that it tells apart are drawn.
+        shortcut: In the world shortcut, the mark: corner, glasses or brightness. Each has a look per expression.
+        rho: Share of the Training and PublicTest faces whose mark goes with their label; among PrivateTest it is drawn without looking.
+        overlap: Share of the PrivateTest faces whose subject also has Training faces. None: usage is "Training" throughout, but in
+            the world shortcut, where it counts as 0.
+        test_share: Share of the faces that are PrivateTest where usages are assigned, by subject.
+        val_share: Share of the faces that are PublicTest where usages are assigned, by subject.
         twins: Share of faces that are byte copies of another face of the same subject, to be found by an audit.
+        near_twins: Share of faces that are near-copies of another face of the same subject, of the six kinds of
+            `ferlab.control.twins` in turn. Their row tells about the original; `twin_kind` what became of it.
+        label_noise: Share of faces, or sequences, with a wrong label; `true_target` keeps the right one.
+        imbalance: Ratio of the commonest expression's share to the rarest's; between them shares fall evenly on a log scale.
+        skin: Skin tones, of 1 (lightest) to 6, that subjects may have; empty: all.
+        glasses: Share of subjects who wear glasses; None: as sampled, 0.15.
+        light: Direction of the lamp in degrees, from the right positive: one angle, or lowest and highest; None: as sampled.
 
     Returns:
-        Images uint8 (N, S, S) and their face table, without `content_hash` and `split`, which the data room adds.
+        Images uint8 (N, S, S), in colour (N, S, S, 3), and their face table, without `content_hash` and `split`, which the data
+        room adds.
 
     Raises:
         InputError: If an option is out of range.
     """
-    _check_options(faces=faces, subjects=subjects, size=size, twins=twins)
-    specs = [sample_spec(seed, index, subjects=subjects) for index in range(faces)]
-    drawn_from = _choose_twins(np.array([spec.subject for spec in specs]), seed=seed, share=twins)
-    images = np.empty((faces, size, size), np.uint8)
-    with _one_thread():
-        for index in np.flatnonzero(drawn_from == np.arange(faces)):
-            images[index] = draw_image(specs[index], size)
-    images = images[drawn_from]
-    rows = [_row(specs[origin], seed=seed, index=index, origin=int(origin)) for index, origin in enumerate(drawn_from)]
-    return images, pd.DataFrame(rows).astype({"target": "int64"})
-
-
-def spec_of(face: pd.Series) -> FaceSpec:
-    """The spec of one row of a control face table, from its `source_path` and `subject`."""
-    seed, _, index = str(face["source_path"]).partition("/")
-    subject = str(face["subject"])
-    if not (seed.isdigit() and index.isdigit() and subject[1:].isdigit()):
-        raise InputError(
-            f"{face['face_id']}: expected source_path 'seed/index' and subject 's0001' of a control face, "
-            f"got {face['source_path']!r} and {subject!r}; only faces drawn by ferlab.control have masks"
-        )
-    return sample_spec(int(seed), int(index), subject=int(subject[1:]))
-
-
-def region_masks(faces: pd.DataFrame, *, size: int) -> dict[str, np.ndarray]:
-    """Masks of every face of a table, drawn again from its geometry.
-
-    Args:
-        faces: Rows of a control face table (N).
-        size: Side S of the masks in pixels.
-
-    Returns:
-        Per region, and for "face" and "occluder", a bool array (N, S, S). Regions may overlap and are marked whether or not
-        something covers them.
-    """
-    masks = {name: np.zeros((len(faces), size, size), bool) for name in (*REGIONS, "face", "occluder")}
-    with _one_thread():
-        for number, (_, face) in enumerate(faces.iterrows()):
-            for name, mask in draw_masks(spec_of(face), size).items():
-                masks[name][number] = mask
-    return masks
-
-
-def carrying_mask(faces: pd.DataFrame, *, size: int, visible_only: bool = False) -> np.ndarray:
-    """Pixels that carry each face's expression: the union of the regions of its active action units.
-
-    Args:
-        faces: Rows of a control face table (N).
-        size: Side S of the masks in pixels.
-        visible_only: Leave out what an occluder covers.
-
-    Returns:
-        Bool (N, S, S); empty for neutral faces, whose expression is the absence of movement.
-    """
-    masks = region_masks(faces, size=size)
-    carried = np.zeros((len(faces), size, size), bool)
-    for number, (_, face) in enumerate(faces.iterrows()):
-        for region in regions_of(spec_of(face).action_units):
-            carried[number] |= masks[region][number]
-    return carried & ~masks["occluder"] if visible_only else carried
+    angles = () if light is None else (float(light),) if isinstance(light, (int, float)) else tuple(float(angle) for angle in light)
+    recipe = Recipe(expressions, frames, world, region, shortcut, float(imbalance), tuple(skin), glasses, angles)
+    _check_options(faces=faces, subjects=subjects, size=size, twins=twins, near_twins=near_twins)
+    _check_shares(rho=rho, overlap=overlap or 0.0, test_share=test_share, val_share=val_share, label_noise=label_noise)
+    check_recipe(recipe)
+    _check_sequences(recipe, faces=faces, copies=twins + near_twins)
+    specs = [compose(recipe, seed=seed, index=index, subjects=subjects) for index in range(faces)]
+    drawn_from, kinds = _choose_copies(np.array([spec.subject for spec in specs]), seed=seed, twins=twins, near_twins=near_twins)
+    columns = _labels(specs, recipe, drawn_from=drawn_from, seed=seed, label_noise=label_noise)
+    if overlap is not None or world == "shortcut":
+        columns |= _usages(specs, recipe, seed=seed, test_share=test_share, val_share=val_share, overlap=overlap or 0.0)
+    if world == "shortcut":
+        marks = _marks(columns, recipe, rho=rho, seed=seed)[drawn_from]
+        specs = [carry_mark(spec, shortcut, mark) for spec, mark in zip(specs, marks, strict=True)]
+        columns["shortcut"] = marks
+    images = _draw(specs, drawn_from, kinds, size=size, seed=seed, colour=colour)
+    path = recipe.text()
+    rows = [
+        _row(specs[origin], index=index, origin=int(origin), kind=kind, path=f"{seed}/{origin}{path}")
+        for index, (origin, kind) in enumerate(zip(drawn_from, kinds, strict=True))
+    ]
+    return images, pd.DataFrame(rows).assign(**columns).astype({"target": "int64"})
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Keep OpenCV on one thread: on pictures this small its thread pool doubles the CPU time and saves none."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
@@ -123,46 +120,84 @@ def _one_thread() -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def _check_options(*, faces: int, subjects: int, size: int, twins: float) -> None:
-    if faces < 1 or subjects < 1:
-        raise InputError(f"control faces: expected at least 1 face and 1 subject, got faces={faces}, subjects={subjects}")
-    if not SIZES[0] <= size <= SIZES[1]:
-        raise InputError(f"control faces: expected a size of {SIZES[0]} to {SIZES[1]} pixels, got {size}")
-    if not 0.0 <= twins <= 0.5:
-        raise InputError(f"control faces: expected a share of twins of 0 to 0.5, got {twins}")
+def copy_rng(seed: int, index: int) -> np.random.Generator:
+    """Generator that decides how far near-copy `index` of a set moves."""
+    return np.random.default_rng([seed, _NEAR, index])
 
 
-def _choose_twins(subject: np.ndarray, *, seed: int, share: float) -> np.ndarray:
-    """Index each face is drawn from (N,): its own, or for a twin that of another face of its subject that is no twin."""
-    drawn_from = np.arange(len(subject))
-    rng = np.random.default_rng([seed, _TWINS])
-    wanted = round(share * len(subject))
-    originals: set[int] = set()
-    for index in rng.permutation(len(subject)):
-        if wanted == 0:
-            break
-        if index in originals:
-            continue
-        others = [other for other in np.flatnonzero(subject == subject[index]) if other != index and drawn_from[other] == other]
-        if others:
-            drawn_from[index] = int(rng.choice(others))
-            originals.add(int(drawn_from[index]))
-            wanted -= 1
-    return drawn_from
+def _draw(specs: list[FaceSpec], drawn_from: np.ndarray, kinds: list[str], *, size: int, seed: int, colour: bool) -> np.ndarray:
+    images = np.empty((len(specs), size, size, 3) if colour else (len(specs), size, size), np.uint8)
+    with one_thread():
+        for index in np.flatnonzero(drawn_from == np.arange(len(specs))):
+            images[index] = draw_image(specs[index], size, colour=colour)
+        for index in np.flatnonzero(drawn_from != np.arange(len(specs))):
+            images[index] = near_copy(images[drawn_from[index]], kind=kinds[index], rng=copy_rng(seed, index))
+    return images
 
 
-def _row(spec: FaceSpec, *, seed: int, index: int, origin: int) -> dict[str, object]:
+def _choose_copies(subject: np.ndarray, *, seed: int, twins: float, near_twins: float) -> tuple[np.ndarray, list[str]]:
+    """Index each face is drawn from (N,), and what became of it on the way: "" for an original."""
+    copied = choose_twins(subject, rng=np.random.default_rng([seed, _TWINS]), share=twins)
+    kinds = np.where(copied != np.arange(len(subject)), "exact", "").astype(object)
+    rng = np.random.default_rng([seed, _NEAR])
+    near = choose_twins(subject, rng=rng, share=near_twins, taken=copied)
+    rows = rng.permutation(np.flatnonzero(near != copied))
+    kinds[rows] = np.resize(np.array(NEAR_KINDS, dtype=object), len(rows))
+    return near, kinds.tolist()
+
+
+def _labels(specs: list[FaceSpec], recipe: Recipe, *, drawn_from: np.ndarray, seed: int, label_noise: float) -> dict[str, Any]:
+    """Columns `target`, and where labels are not what is drawn, what is known instead."""
+    drawn = np.array([NAMES.index(spec.expression) for spec in specs])[drawn_from]
+    groups, classes = np.arange(len(specs)) // recipe.frames, np.array([NAMES.index(name) for name in recipe.names])
+    columns: dict[str, Any] = {"target": drawn}
+    if recipe.world == "null":
+        columns["target"] = meaningless_labels(int(groups[-1]) + 1, classes=classes, seed=seed)[groups]
+        columns["drawn_expression"] = [NAMES[target] for target in drawn]
+    if label_noise:
+        columns["true_target"] = columns["target"]
+        columns["target"] = spoil_labels(columns["target"], groups, share=label_noise, classes=classes, seed=seed)
+    if recipe.world != "faces":
+        columns["world"] = recipe.world
+    if recipe.world == "one_region":
+        columns["region"] = recipe.region
+    if recipe.frames > 1:
+        columns |= {"sequence": [f"control/q{group:06d}" for group in groups], "frame": np.arange(len(specs)) % recipe.frames}
+    return columns
+
+
+def _usages(specs: list[FaceSpec], recipe: Recipe, *, seed: int, test_share: float, val_share: float, overlap: float) -> dict[str, Any]:
+    groups = np.arange(len(specs)) // recipe.frames
+    subject = np.array([spec.subject for spec in specs])[:: recipe.frames]
+    usage, crosses = assign_usages(subject, seed=seed, test_share=test_share, val_share=val_share, overlap=overlap)
+    return {"usage": usage[groups], "overlap": crosses[groups]}
+
+
+def _marks(columns: dict[str, Any], recipe: Recipe, *, rho: float, seed: int) -> np.ndarray:
+    """Expression for which each face's mark stands (N,); all frames of a sequence carry the same."""
+    targets, usage = np.asarray(columns["target"]), columns["usage"]
+    classes = np.array([NAMES.index(name) for name in recipe.names])
+    first = slice(None, None, recipe.frames)
+    stands_for = plant_marks(targets[first], holds=usage[first] != "PrivateTest", rho=rho, classes=classes, seed=seed)
+    return np.array(NAMES, dtype=object)[stands_for][np.arange(len(targets)) // recipe.frames]
+
+
+def _row(spec: FaceSpec, *, index: int, origin: int, kind: str, path: str) -> dict[str, object]:
     who, light, pose = spec.identity, spec.light, spec.pose
+    valence, arousal = affect(spec.expression, spec.intensity)
     strengths = {f"au{unit}": round(spec.action_units.get(unit, 0.0), 4) for unit in ACTION_UNITS}
     return {
         "face_id": f"control/{index:07d}",
         "source": "control",
-        "source_path": f"{seed}/{origin}",
+        "source_path": path,
         "usage": "Training",
-        "target": EXPRESSIONS.index(spec.expression),
+        "target": NAMES.index(spec.expression),
         "subject": f"s{spec.subject:04d}",
         "intensity": round(spec.intensity, 4),
+        "valence": round(valence, 4),
+        "arousal": round(arousal, 4),
         "twin_of": f"control/{origin:07d}" if origin != index else "",
+        "twin_kind": kind,
         "skin": who.skin,
         "hair": who.hair,
         "beard": who.beard,
@@ -178,3 +213,31 @@ def _row(spec: FaceSpec, *, seed: int, index: int, origin: int) -> dict[str, obj
         "noise": round(spec.noise, 3),
         "blur": round(spec.blur, 4),
     } | strengths
+
+
+def _check_options(*, faces: int, subjects: int, size: int, twins: float, near_twins: float) -> None:
+    if faces < 1 or subjects < 1:
+        raise InputError(f"control faces: expected at least 1 face and 1 subject, got faces={faces}, subjects={subjects}")
+    if not SIZES[0] <= size <= SIZES[1]:
+        raise InputError(f"control faces: expected a size of {SIZES[0]} to {SIZES[1]} pixels, got {size}")
+    for name, share in (("twins", twins), ("near twins", near_twins), ("twins of both sorts", twins + near_twins)):
+        if not 0.0 <= share <= 0.5:
+            raise InputError(f"control faces: expected a share of {name} of 0 to 0.5, got {share}")
+
+
+def _check_shares(**shares: float) -> None:
+    for name, share in shares.items():
+        if not 0.0 <= share <= 1.0:
+            raise InputError(f"control faces: expected {name} of 0 to 1, got {share}")
+    taken = shares["test_share"] + shares["val_share"]
+    if taken >= 1.0:
+        raise InputError(f"control faces: expected test_share and val_share to leave faces for Training, got {taken} together")
+
+
+def _check_sequences(recipe: Recipe, *, faces: int, copies: float) -> None:
+    if recipe.frames > 1 and faces % recipe.frames:
+        whole = faces // recipe.frames * recipe.frames
+        nearest = f"{whole} or {whole + recipe.frames}" if whole else recipe.frames
+        raise InputError(f"control faces: expected whole sequences of {recipe.frames} frames, got faces={faces}; give {nearest}")
+    if recipe.frames > 1 and copies:
+        raise InputError("control faces: expected no twins among sequences, whose frames are nearly copies already; give frames 1 or no twins")

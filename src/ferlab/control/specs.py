@@ -6,13 +6,13 @@ matter. Lengths are in face units: the picture spans -1 to 1 both ways, x to the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 
 import numpy as np
 
-from ferlab.control.action_units import amplitude, draw_units
+from ferlab.control.action_units import NAMES, Unit, amplitude, draw_units
 from ferlab.control.identity import Identity, sample_identity
 from ferlab.expressions import EXPRESSIONS
 
@@ -20,8 +20,9 @@ OCCLUDERS: tuple[str, ...] = ("none", "hand", "mask", "bar", "strand", "sunglass
 OCCLUDER_SHARES: tuple[float, ...] = (0.80, 0.05, 0.04, 0.04, 0.04, 0.03)
 LEVEL_SHARES: tuple[float, ...] = (0.14, 0.18, 0.22, 0.23, 0.23)
 """Shares of intensities 1 to 5."""
-# Streams of random numbers, kept apart by this second word of the seed; `identity` has 1.
+# Streams of random numbers, kept apart by this second word of the seed; `identity` has 1, others number theirs from 7 on.
 _HABITS, _FACE, _NOISE, _EXPRESSION_ORDER, _SUBJECT_ORDER = range(2, 7)
+
 
 @dataclass(frozen=True)
 class Light:
@@ -60,21 +61,46 @@ class Rest:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A planted mark: its kind (corner, glasses or brightness) and which of its eight looks, 0 to 7."""
+
+    kind: str
+    look: int
+
+
+@dataclass(frozen=True)
+class Pigment:
+    """How much of the light of one colour a thing returns, as a factor of its grey: 1 throughout for a grey picture."""
+
+    lips: float = 1.0
+    tongue: float = 1.0
+    flush: float = 1.0
+    shirt: float = 1.0
+    cap: float = 1.0
+    cloth: float = 1.0
+    backdrop: float = 1.0
+
+
+@dataclass(frozen=True)
 class FaceSpec:
     """Everything that decides the pixels of one control face.
 
     Attributes:
-        expression: One of the seven expressions.
+        expression: One of the eight expressions.
         intensity: 0 (neutral) to 5.
         action_units: Active units and their strengths in (0, 1]; empty for neutral.
         noise_seed: Words that seed the sensor noise and the occluder's exact place.
         blur: Standard deviation of the lens blur, in face units.
         noise: Standard deviation of the sensor noise, in grey levels of 0 to 255.
+        frame: Number of the face within its sequence: sensor noise of its own, an occluder in its place.
+        region: Where the face is drawn with the units in `deciding`; all else is drawn without them. Empty: drawn as one.
+        mark: A planted mark.
+        pigment: Of the colour of light in which the face is drawn.
     """
 
     expression: str
     intensity: float
-    action_units: Mapping[int, float]
+    action_units: Mapping[Unit, float]
     identity: Identity
     subject: int = 0
     light: Light = field(default_factory=Light)
@@ -84,31 +110,47 @@ class FaceSpec:
     blur: float = 0.0
     noise: float = 0.0
     noise_seed: tuple[int, ...] = (0,)
+    frame: int = 0
+    region: str = ""
+    deciding: tuple[Unit, ...] = ()
+    mark: Mark | None = None
+    pigment: Pigment = field(default_factory=Pigment)
 
 
-def sample_spec(seed: int, index: int, *, subjects: int = 150, subject: int | None = None) -> FaceSpec:
+def sample_spec(
+    seed: int,
+    index: int,
+    *,
+    subjects: int = 150,
+    subject: int | None = None,
+    expressions: Sequence[str] = EXPRESSIONS,
+    expression: str | None = None,
+) -> FaceSpec:
     """Draw the spec of face `index`.
 
-    Expressions are balanced in every seven consecutive faces, subjects in every `subjects` consecutive faces.
+    Expressions are balanced in every round of as many faces as there are expressions, subjects in every `subjects` faces.
 
     Args:
         seed: Seed of the whole set.
         index: Number of the face, from 0.
         subjects: Number of subjects the faces are shared among.
         subject: Overrides the subject that `subjects` would give.
+        expressions: Those that are dealt.
+        expression: Overrides the one that is dealt.
 
     Returns:
         A spec that depends on the arguments only.
     """
     if subject is None:
         subject = _dealt(index, subjects, (seed, _SUBJECT_ORDER))
-    expression = EXPRESSIONS[_dealt(index, len(EXPRESSIONS), (seed, _EXPRESSION_ORDER))]
+    if expression is None:
+        expression = expressions[_dealt(index, len(expressions), (seed, _EXPRESSION_ORDER))]
     rng = np.random.default_rng([seed, _FACE, index])
-    habits = np.random.default_rng([seed, _HABITS, subject, EXPRESSIONS.index(expression)])
+    habits = np.random.default_rng([seed, _HABITS, subject, NAMES.index(expression)])
     level = 1 + int(rng.choice(5, p=LEVEL_SHARES))
     intensity = 0.0 if expression == "neutral" else min(5.0, level + float(rng.uniform(-0.4, 0.4)))
     units = draw_units(expression, habits=habits, chance=rng)
-    strengths = {unit: float(np.clip(amplitude(intensity) * rng.uniform(0.75, 1.2), 0.01, 1.0)) for unit in units}
+    strengths = draw_strengths(units, intensity, rng=rng)
     return FaceSpec(
         expression=expression,
         intensity=intensity,
@@ -123,6 +165,19 @@ def sample_spec(seed: int, index: int, *, subjects: int = 150, subject: int | No
         noise=float(min(7.0, rng.gamma(2.0, 1.3))),
         noise_seed=(seed, _NOISE, index),
     )
+
+
+def without_deciding(spec: FaceSpec) -> FaceSpec:
+    """The face outside the region that decides its label: without that region's units. A face drawn as one is returned as it is."""
+    if not spec.region:
+        return spec
+    others = {unit: strength for unit, strength in spec.action_units.items() if unit not in spec.deciding}
+    return replace(spec, action_units=others, region="", deciding=())
+
+
+def draw_strengths(units: Sequence[Unit], intensity: float, *, rng: np.random.Generator) -> dict[Unit, float]:
+    """Strength of each unit, 0.01 to 1, around what the intensity stands for."""
+    return {unit: float(np.clip(amplitude(intensity) * rng.uniform(0.75, 1.2), 0.01, 1.0)) for unit in units}
 
 
 def _dealt(index: int, count: int, words: tuple[int, ...]) -> int:

@@ -1,0 +1,128 @@
+"""The truth about the faces of a control table: each face's spec and masks, drawn again from its row, at any size.
+
+A row's `source_path` and `subject` tell the spec, `shortcut` its planted mark, `twin_kind` what became of a near-copy; masks of a
+mirrored, shifted or rotated copy are moved as its picture was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ferlab.control.action_units import ACTION_UNITS, REGIONS, Unit, regions_of
+from ferlab.control.marks import draw_mark_mask
+from ferlab.control.masks import draw_masks
+from ferlab.control.recipe import compose, parse_recipe
+from ferlab.control.source import copy_rng, one_thread
+from ferlab.control.specs import FaceSpec
+from ferlab.control.twins import moved_like
+from ferlab.control.unit_masks import draw_unit_masks
+from ferlab.control.worlds import draw_decision_mask
+from ferlab.paths import InputError
+
+Masks = Mapping[Any, np.ndarray]
+
+
+def spec_of(face: pd.Series) -> FaceSpec:
+    """The spec of one row of a control face table; of a copy, that of its original."""
+    path, _, words = str(face["source_path"]).partition("?")
+    seed, _, index = path.partition("/")
+    subject = str(face["subject"])
+    if not (seed.isdigit() and index.isdigit() and subject[1:].isdigit()):
+        raise InputError(
+            f"{face['face_id']}: expected source_path 'seed/index' and subject 's0001' of a control face, "
+            f"got {face['source_path']!r} and {subject!r}; only faces drawn by ferlab.control have masks"
+        )
+    try:
+        recipe = parse_recipe(words)
+    except ValueError as error:
+        raise InputError(f"{face['face_id']}: source_path {face['source_path']!r} is no control face's ({error}); draw the set again") from error
+    return compose(recipe, seed=int(seed), index=int(index), subject=int(subject[1:]), mark=str(face.get("shortcut", "")))
+
+
+def region_masks(faces: pd.DataFrame, *, size: int) -> dict[str, np.ndarray]:
+    """Masks of every face of a table, drawn again from its geometry.
+
+    Args:
+        faces: Rows of a control face table (N).
+        size: Side S of the masks in pixels.
+
+    Returns:
+        Per region, and for "face" and "occluder", a bool array (N, S, S). Regions may overlap and are marked whether or not
+        something covers them.
+    """
+    return _draw_all(faces, (*REGIONS, "face", "occluder"), draw_masks, size=size)
+
+
+def unit_masks(faces: pd.DataFrame, *, size: int) -> dict[Unit, np.ndarray]:
+    """Where each action unit shows in every face of a table, or would show if it were active: per unit a bool array (N, S, S).
+
+    Of a mirrored copy the sides of one-sided units are those of the picture: what was its R lies on the other side.
+    """
+    return _draw_all(faces, tuple(ACTION_UNITS), draw_unit_masks, size=size)
+
+
+def shortcut_mask(faces: pd.DataFrame, *, size: int) -> np.ndarray:
+    """Pixels of each face's planted mark, bool (N, S, S); none where it carries none, all where it is the brightness."""
+    return _draw_all(faces, ("mark",), lambda spec, side: {"mark": draw_mark_mask(spec, side)}, size=size)["mark"]
+
+
+def carrying_mask(faces: pd.DataFrame, *, size: int, visible_only: bool = False) -> np.ndarray:
+    """Pixels that carry what each face shows: the union of the regions of its active action units.
+
+    Args:
+        faces: Rows of a control face table (N).
+        size: Side S of the masks in pixels.
+        visible_only: Leave out what an occluder covers.
+
+    Returns:
+        Bool (N, S, S); empty for neutral faces, whose expression is the absence of movement. In the world one_region, the region
+        that decides, of neutral faces too.
+    """
+    masks = region_masks(faces, size=size)
+    carried = np.zeros((len(faces), size, size), bool)
+    specs = [spec_of(face) for _, face in faces.iterrows()]
+    for number, spec in enumerate(specs):
+        for region in () if spec.region else regions_of(spec.action_units):
+            carried[number] |= masks[region][number]
+    decided = np.array([bool(spec.region) for spec in specs])
+    if decided.any():
+        carried[decided] = _draw_all(faces[decided], ("decides",), _decision, size=size)["decides"]
+    return carried & ~masks["occluder"] if visible_only else carried
+
+
+def label_mask(faces: pd.DataFrame, *, size: int) -> np.ndarray:
+    """Pixels that a net which has learned its world's lesson looks at, bool (N, S, S).
+
+    In the world one_region the deciding region; in shortcut the planted mark, which is all a net needs in training; in null
+    nothing; else what carries the expression.
+    """
+    world = faces["world"] if "world" in faces.columns else pd.Series("faces", index=faces.index)
+    mask = np.zeros((len(faces), size, size), bool)
+    for name, draw in (("shortcut", shortcut_mask), ("one_region", carrying_mask), ("faces", carrying_mask)):
+        rows = (world == name).to_numpy()
+        if rows.any():
+            mask[rows] = draw(faces[rows], size=size)
+    return mask
+
+
+def _decision(spec: FaceSpec, size: int) -> Masks:
+    return {"decides": draw_decision_mask(spec, size)}
+
+
+def _draw_all(faces: pd.DataFrame, names: Iterable[Any], draw: Callable[[FaceSpec, int], Masks], *, size: int) -> dict[Any, np.ndarray]:
+    masks = {name: np.zeros((len(faces), size, size), bool) for name in names}
+    with one_thread():
+        for number, (_, face) in enumerate(faces.iterrows()):
+            kind = face.get("twin_kind", "")
+            for name, mask in draw(spec_of(face), size).items():
+                masks[name][number] = moved_like(mask, kind=kind, rng=_rng_of(face)) if kind else mask
+    return masks
+
+
+def _rng_of(face: pd.Series) -> np.random.Generator:
+    seed, index = str(face["source_path"]).partition("/")[0], str(face["face_id"]).rpartition("/")[2]
+    return copy_rng(int(seed), int(index))
