@@ -99,22 +99,24 @@ def fit_codes(faces: np.ndarray, *, seed: int = 0) -> CodeSpace:
     return CodeSpace(space.mean, space.basis, float(np.quantile(nearest, RECALL)))
 
 
-def find_candidates(faces: np.ndarray, space: CodeSpace) -> np.ndarray:
+def find_candidates(faces: np.ndarray, space: CodeSpace | None) -> np.ndarray:
     """Find the pairs of faces whose codes are close, over all pairs.
 
     Args:
         faces: Thumbnails, uint8 (N, 48, 48).
-        space: From `fit_codes`.
+        space: From `fit_codes`; None where there are no faces to compare.
 
     Returns:
         A structured array with one row per pair and orientation, in order: `first` < `second`, `mirrored` (the first face mirrored resembles
         the second), `shift` (which of `SHIFTS` of the first resembles the second most), `distance`. At most `MOST` per first face.
     """
+    if space is None:
+        return np.empty(0, PAIR)
     codes = _all_codes(faces, space)
     columns = np.concatenate([codes, -0.5 * (codes**2).sum(axis=1, keepdims=True), np.ones((len(codes), 1), np.float32)], axis=1)
     with threadpool_limits(1):  # products this small wait for each other on several threads: ten times the CPU seconds
         blocks = [_search_rows(faces[start : start + ROWS], columns, space, start=start) for start in range(0, len(faces), ROWS)]
-    return np.concatenate(blocks) if blocks else np.empty(0, PAIR)
+    return np.concatenate(blocks)
 
 
 PAIR = np.dtype([("first", np.int64), ("second", np.int64), ("mirrored", np.bool_), ("shift", np.int8), ("distance", np.float32)])

@@ -1,7 +1,10 @@
 """Near twins: the same picture moved, turned, scaled, relit, compressed again or mirrored.
 
-Codes find the pairs that might be (`face_codes`), alignment confirms them (`registration`). Owns the thresholds, and the groups that confirmed
-pairs form. Two pictures of one person are no near twins, even of one expression; neighbouring frames of a film are.
+Codes find the pairs that might be (`face_codes`), alignment scores them (`registration`). Owns the score from which a pair is one picture, and
+the groups that such pairs form. Two pictures of one person are no near twins, even of one expression; neighbouring frames of a film are.
+
+How alike two different pictures are depends on the set: photographs gathered from the web hardly resemble each other, frames of one person
+in one room do. So a twin must stand out from what the set's faces reach without being one, within fixed bounds.
 """
 
 from __future__ import annotations
@@ -15,49 +18,65 @@ from threadpoolctl import threadpool_limits
 from ferlab.data.face_codes import SHIFTS, find_candidates, fit_codes, thumbnails
 from ferlab.data.registration import BATCH, compare_pairs
 
-SCORE = 0.95  # correlation of the aligned, band-passed faces
-WORST = 0.6  # worst cell of 8 x 8 pixels of 48, see `registration.compare_pairs`
+LEAST, MOST = 0.90, 0.989  # bounds of the score from which a pair is one picture
+LIFT = 1.15  # how far above the crowd, in Fisher's z (the inverse hyperbolic tangent of a correlation)
 
 
-def find_near_pairs(images: np.ndarray, contents: np.ndarray, *, seed: int = 0) -> pd.DataFrame:
+def find_near_pairs(images: np.ndarray, contents: np.ndarray, *, seed: int = 0) -> tuple[pd.DataFrame, float]:
     """Find near twins over all pairs of faces.
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, 3), may be a memory map; read once.
-        contents: Number of each face's content (N,), as `group` of the twins table; of byte-identical faces one is looked at.
+        contents: Number of each face's content (N,), as `group` of the twins table; of byte-identical faces one is looked at. A face of -1
+            is left out.
         seed: Of the faces that the search learns its weights from.
 
     Returns:
-        One row per pair of contents and orientation, in order: `first` < `second` (the first face of each content), `mirrored`, `score`.
+        One row per pair of contents and orientation, in order: `first` < `second` (the first face of each content), `mirrored`, `score`; and
+        the score from which pairs were taken.
     """
-    rows = np.unique(contents, return_index=True)[1]
-    rows.sort()
+    numbers, rows = np.unique(contents, return_index=True)
+    rows = np.sort(rows[numbers >= 0])
     faces = thumbnails(images)
     faces = faces if len(rows) == len(faces) else faces[rows]
-    return judge_candidates(faces, find_candidates(faces, fit_codes(faces, seed=seed))).assign(
-        first=lambda pairs: rows[pairs["first"]], second=lambda pairs: rows[pairs["second"]]
-    )
+    candidates = find_candidates(faces, fit_codes(faces, seed=seed)) if len(faces) > 1 else find_candidates(faces[:0], None)
+    score = score_candidates(faces, candidates)
+    limit = choose_limit(candidates, score, n=len(faces))
+    found, kept = candidates[score >= limit], score[score >= limit]
+    pairs = {"first": rows[found["first"]], "second": rows[found["second"]], "mirrored": found["mirrored"], "score": kept.round(4).astype(float)}
+    return pd.DataFrame(pairs), limit
 
 
-def judge_candidates(faces: np.ndarray, candidates: np.ndarray) -> pd.DataFrame:
-    """Align every candidate pair and keep those that are one picture: `first`, `second`, `mirrored`, `score`."""
-    score, worst = score_candidates(faces, candidates)
-    kept = (score >= SCORE) & (worst <= WORST)
-    found = candidates[kept]
-    return pd.DataFrame({"first": found["first"], "second": found["second"], "mirrored": found["mirrored"], "score": score[kept].round(4)})
+def score_candidates(faces: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """Align every candidate pair and return its correlation, float32 (P,).
 
-
-def score_candidates(faces: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return correlation and worst cell of candidate pairs, (P,) each, as `registration.compare_pairs` defines them."""
-    shifts = np.array(SHIFTS, np.float32)
-    score, worst = np.empty(len(candidates), np.float32), np.empty(len(candidates), np.float32)
+    Args:
+        faces: Thumbnails, uint8 (N, 48, 48).
+        candidates: From `face_codes.find_candidates`.
+    """
+    shifts, score = np.array(SHIFTS, np.float32), np.empty(len(candidates), np.float32)
     with threadpool_limits(1):
         for start in range(0, len(candidates), BATCH):
             part = candidates[start : start + BATCH]
             first, second = faces[part["first"]], faces[part["second"]]
             first[part["mirrored"]] = first[part["mirrored"], :, ::-1]
-            score[start : start + BATCH], worst[start : start + BATCH] = compare_pairs(first, second, shifts=shifts[part["shift"]])
-    return score, worst
+            score[start : start + BATCH] = compare_pairs(first, second, shifts=shifts[part["shift"]])
+    return score
+
+
+def choose_limit(candidates: np.ndarray, score: np.ndarray, *, n: int) -> float:
+    """Choose the score from which a pair is one picture, from how alike the median face's most alike other face is.
+
+    Args:
+        candidates: Pairs, from `face_codes.find_candidates`.
+        score: Of each.
+        n: Number of faces; a face in no pair has nothing alike.
+    """
+    nearest = np.zeros(n, np.float32)
+    for end in ("first", "second"):
+        np.maximum.at(nearest, candidates[end], score)
+    crowd = np.arctanh(min(float(np.median(nearest)), MOST)) if n else 0.0
+    return float(np.clip(np.tanh(crowd + LIFT), LEAST, MOST).round(4))
 
 
 def group_pairs(pairs: pd.DataFrame, contents: np.ndarray) -> np.ndarray:
@@ -65,7 +84,7 @@ def group_pairs(pairs: pd.DataFrame, contents: np.ndarray) -> np.ndarray:
 
     Args:
         pairs: `first` and `second`, rows of the faces.
-        contents: Number of each face's content, (N,).
+        contents: Number of each face's content, (N,), from 0.
 
     Returns:
         Group of each face, int64 (N,), numbered by first appearance.

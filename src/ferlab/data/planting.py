@@ -9,7 +9,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -130,9 +130,3 @@ def planted_in(faces: pd.DataFrame) -> pd.DataFrame | None:
 
 def _share(found: int, planted: int) -> dict[str, int | float | None]:
     return {"planted": planted, "found": found, "recall": found / planted if planted else None}
-
-
-def flatten(judged: Mapping[str, Any]) -> pd.DataFrame:
-    """Return what `judge_found` counted as a table for a page: one row per kind and one for all."""
-    rows = {**judged["per_kind"], "all": {key: judged[key] for key in ("planted", "found", "recall")}}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("copies")

@@ -18,17 +18,16 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 SIDE = 48
-FINE, COARSE = 0.7, 4.0  # standard deviations of the band, in pixels of 48
+FINE, COARSE = 1.0, 3.0  # standard deviations of the band, in pixels of 48
 MARGIN = 4  # pixels of 48 left out along the border, which a shift of 2 pixels and a turn of 5 degrees bring in from outside
-CELLS = 5  # per axis: 8 x 8 pixels each
 TURN, REACH = 0.15, 4.0  # largest change of size or turn (radians, about 9 degrees), largest shift in pixels of 48
 STEPS = (3, 3)  # at 24 and at 48 pixels
 HOPELESS = 0.75  # below this correlation at 24 pixels a pair is not looked at again
 BATCH = 512
 
 
-def compare_pairs(first: np.ndarray, second: np.ndarray, *, shifts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Align the second face of every pair with the first and compare them.
+def compare_pairs(first: np.ndarray, second: np.ndarray, *, shifts: np.ndarray) -> np.ndarray:
+    """Align the second face of every pair with the first and return their correlation, float32 (P,), -1 to 1.
 
     Args:
         first: uint8 (P, 48, 48).
@@ -36,39 +35,35 @@ def compare_pairs(first: np.ndarray, second: np.ndarray, *, shifts: np.ndarray) 
         shifts: Where to begin: how many pixels (x, y) the second lies to the right of and below the first, (P, 2).
 
     Returns:
-        Correlation of the aligned faces, float32 (P,), -1 to 1; and the worst cell of 8 x 8 pixels, float32 (P,): its mean squared difference,
-        relative to the mean square of the face (0 for equal cells; a closed mouth over an open one is above 1, however alike the rest).
-        Pairs that are given up at 24 pixels have the correlation found there and an infinite worst cell.
+        Correlation of the aligned, band-passed faces. Pairs given up at 24 pixels have the correlation found there.
     """
-    score, worst = np.empty(len(first), np.float32), np.full(len(first), np.inf, np.float32)
     template, moved = _band(first), _band(second)
     start = np.concatenate([np.zeros((len(first), 2)), shifts / 2], axis=1).astype(np.float32)
-    score, warp, _ = _align(_halve(template), _halve(moved), start, steps=STEPS[0])
+    score, warp = _align(_halve(template), _halve(moved), start, steps=STEPS[0])
     near = np.flatnonzero(score >= HOPELESS)
     if len(near):
-        score[near], _, difference = _align(template[near], moved[near], warp[near] * np.float32([1, 1, 2, 2]), steps=STEPS[1])
-        worst[near] = _worst_cell(difference)
-    return score, worst
+        score[near], _ = _align(template[near], moved[near], warp[near] * np.float32([1, 1, 2, 2]), steps=STEPS[1])
+    return score
 
 
-def _align(template: np.ndarray, moved: np.ndarray, warp: np.ndarray, *, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the best correlation (P,), its warp (P, 4) and the squared difference there (P, H', W') of unit-length faces, border left out."""
+def _align(template: np.ndarray, moved: np.ndarray, warp: np.ndarray, *, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the best correlation (P,) and its warp (P, 4), the border left out."""
     side = template.shape[1]
     margin = MARGIN * side // SIDE
     inner = slice(margin, side - margin)
     target, slopes, inverse = _prepare(template, margin)
-    best, best_warp, best_face = np.full(len(template), -1, np.float32), warp.copy(), target.copy()
+    best, best_warp = np.full(len(template), -1, np.float32), warp.copy()
     limit = np.float32([TURN, TURN, REACH * side / SIDE, REACH * side / SIDE])
     for step in range(steps + 1):
         face = _unit(_warp(moved, warp)[:, inner, inner].reshape(len(moved), -1))
         score = np.einsum("pn,pn->p", face, target)
         better = score > best
-        best[better], best_warp[better], best_face[better] = score[better], warp[better], face[better]
+        best[better], best_warp[better] = score[better], warp[better]
         if step < steps:
             rest = face / np.maximum(score, 0.2)[:, None] - target
             change = np.einsum("pij,pj->pi", inverse, np.einsum("pin,pn->pi", slopes, rest))
             warp = np.clip(_undo(warp, change), -limit, limit)
-    return best, best_warp, ((best_face - target) ** 2).reshape(len(template), side - 2 * margin, -1)
+    return best, best_warp
 
 
 def _prepare(template: np.ndarray, margin: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -110,12 +105,6 @@ def _undo(warp: np.ndarray, change: np.ndarray) -> np.ndarray:
     turn = (1 + warp[:, 0] + 1j * warp[:, 1]) / (1 + change[:, 0] + 1j * change[:, 1])
     shift = warp[:, 2] + 1j * warp[:, 3] - turn * (change[:, 2] + 1j * change[:, 3])
     return np.stack([turn.real - 1, turn.imag, shift.real, shift.imag], axis=1).astype(np.float32)
-
-
-def _worst_cell(difference: np.ndarray) -> np.ndarray:
-    cell = difference.shape[1] // CELLS
-    cells = difference.reshape(len(difference), CELLS, cell, CELLS, cell).sum(axis=(2, 4))
-    return CELLS**2 * cells.reshape(len(difference), -1).max(axis=1)
 
 
 def _unit(faces: np.ndarray) -> np.ndarray:
