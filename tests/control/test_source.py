@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,21 @@ import pytest
 from ferlab.control import REGIONS, carrying_mask, draw_face, read, region_masks, regions_of, spec_of
 from ferlab.expressions import EXPRESSIONS
 from ferlab.paths import InputError
+
+# Trained runs rest on these faces: sha256 of the pixels, taken before the set learnt worlds, colour and sequences.
+GOLDEN = {
+    "6e8bc494041d1bc18c2bbb3dbd5913e27db8434710808c3d13d1dc903d42f2e3": {"faces": 60, "subjects": 6, "size": 48, "seed": 0},
+    "a20d5dfc27756327384551d55190f1a980a8875c9a7fa4299f6479a082f1607d": {"faces": 60, "subjects": 6, "size": 96, "seed": 3},
+    "f9a6c543652585addcc391a3e1cae24542e74ff3122d74cd58aa2b9bc091961c": {"faces": 300, "subjects": 30, "size": 48, "seed": 1, "twins": 0.2},
+}
+
+
+@pytest.mark.parametrize("digest", GOLDEN)
+def test_grey_faces_of_the_default_options_never_change(digest: str) -> None:
+    images, faces = read(**GOLDEN[digest])  # type: ignore[arg-type]
+    assert hashlib.sha256(images.tobytes()).hexdigest() == digest
+    assert set(faces["usage"]) == {"Training"}
+    assert not {"sequence", "world", "shortcut", "true_target", "overlap", "drawn_expression"} & set(faces)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +105,7 @@ def test_carrying_mask_is_the_union_of_the_active_regions(control_set: tuple[np.
 def test_table_of_strengths_holds_the_action_units(control_set: tuple[np.ndarray, pd.DataFrame]) -> None:
     face = control_set[1].iloc[5]
     units = spec_of(face).action_units
-    assert {int(name[2:]) for name in face.index if name.startswith("au") and name[2:].isdigit() and face[name] > 0} == set(units)
+    assert {name[2:] for name in face.index if name.startswith("au") and face[name] > 0} == {str(unit) for unit in units}
 
 
 def test_a_row_of_another_dataset_is_refused() -> None:
@@ -97,10 +114,83 @@ def test_a_row_of_another_dataset_is_refused() -> None:
         region_masks(row, size=48)
 
 
-@pytest.mark.parametrize("options", [{"faces": 0}, {"subjects": 0}, {"size": 8}, {"size": 500}, {"twins": 0.9}])
-def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
+OUT_OF_RANGE: list[dict[str, object]] = [
+    *({"faces": 0}, {"subjects": 0}, {"size": 8}, {"size": 500}, {"twins": 0.9}, {"near_twins": -0.1}, {"twins": 0.3, "near_twins": 0.3}),
+    *({"expressions": 6}, {"frames": 0}, {"frames": 7, "faces": 20}, {"frames": 2, "faces": 20, "twins": 0.1}),
+    *({"world": "moon"}, {"region": "hat"}, {"shortcut": "bow"}, {"rho": 1.5}, {"overlap": -1.0}, {"test_share": 0.9, "val_share": 0.2}),
+    *({"label_noise": 2.0}, {"imbalance": 0.5}, {"skin": [7]}, {"glasses": 1.2}, {"light": 120}, {"light": [30, -30]}),
+]
+
+
+@pytest.mark.parametrize("options", OUT_OF_RANGE, ids=str)
+def test_options_out_of_range_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(InputError, match="control faces: expected"):
         read(**options)  # type: ignore[arg-type]
+
+
+def test_contempt_is_target_7_and_its_strengths_have_columns() -> None:
+    _, faces = read(faces=80, subjects=8, size=24, expressions=8)
+    assert (faces["target"].value_counts() == 10).all()
+    shown = faces[faces["target"] == 7]
+    one_side = shown[["au12R", "au14R"]].gt(0).all(axis=1) ^ shown[["au12L", "au14L"]].gt(0).all(axis=1)
+    assert one_side.all()
+    assert (shown["au12"] == 0).all()
+
+
+def test_valence_and_arousal_follow_expression_and_intensity() -> None:
+    _, faces = read(faces=80, subjects=8, size=24, expressions=8)
+    happy, sad, rest = (faces[faces["target"] == target] for target in (3, 4, 6))
+    np.testing.assert_allclose(happy["valence"], 0.81 * happy["intensity"] / 5, atol=1e-4)
+    np.testing.assert_allclose(sad["arousal"], -0.27 * sad["intensity"] / 5, atol=1e-4)
+    assert (rest[["valence", "arousal"]] == 0).all(axis=None)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_skin_glasses_and_light_can_be_forced_or_restricted() -> None:
+    _, free = read(faces=200, subjects=100, size=24)
+    _, faces = read(faces=200, subjects=100, size=24, skin=[5, 6], glasses=0.5, light=[-60, -40])
+    assert set(faces["skin"]) == {5, 6}
+    assert 0.35 < faces.groupby("subject")["glasses"].first().mean() < 0.65
+    assert faces["light"].between(-60, -40).all()
+    same = ["subject", "target", "intensity", "hair", "beard", "age", "occluder", "yaw"]
+    pd.testing.assert_frame_equal(faces[same], free[same])  # nothing else moves
+    dark = free["skin"] >= 5
+    pd.testing.assert_series_equal(faces["skin"][dark], free["skin"][dark])  # who fits keeps the skin
+    assert (read(faces=5, subjects=5, size=24, light=30)[1]["light"] == 30).all()
+    assert not read(faces=40, subjects=20, size=24, glasses=0)[1]["glasses"].any()
+
+
+def test_a_face_is_drawn_again_from_its_row_whatever_the_options() -> None:
+    options: list[dict[str, object]] = [
+        {"skin": [1, 6], "glasses": 0.7, "light": [-50, 50], "imbalance": 8, "expressions": 8},
+        {"frames": 5, "world": "null"},
+        {"world": "one_region", "region": "eyes"},
+        *({"world": "shortcut", "shortcut": mark} for mark in ("corner", "glasses", "brightness")),
+    ]
+    for chosen in options:
+        images, faces = read(faces=20, subjects=5, size=32, seed=2, **chosen)  # type: ignore[arg-type]
+        for number in (0, 7, 19):
+            assert (draw_face(spec_of(faces.loc[number]), 32).image == images[number]).all(), chosen
+
+
+def test_usages_and_wrong_labels_do_not_change_a_face() -> None:
+    plain, spoilt = (read(faces=40, subjects=8, size=24, **chosen)[0] for chosen in ({}, {"overlap": 0.5, "label_noise": 0.5}))
+    assert (plain == spoilt).all()
+
+
+def test_a_path_that_no_recipe_wrote_is_refused() -> None:
+    row = pd.DataFrame([{"face_id": "control/0000001", "source_path": "0/1?wurld=null", "subject": "s0001"}])
+    with pytest.raises(InputError, match="wurld"):
+        region_masks(row, size=48)
+
+
+def test_the_table_passes_the_schema_of_the_data_room_in_every_world() -> None:
+    from ferlab.data.readers import read_dataset
+
+    for options in ({"frames": 4}, {"world": "null"}, {"world": "shortcut"}, {"overlap": 0.5, "near_twins": 0.2, "label_noise": 0.1}):
+        images, faces = read_dataset("control", "anywhere", {"faces": 40, "subjects": 10, "size": 24, "colour": True} | options)
+        assert images.shape == (40, 24, 24, 3)
+        assert len(faces) == 40
 
 
 @pytest.mark.slow

@@ -155,7 +155,8 @@ def amplitude(intensity: float) -> float:
 def affect(expression: str, intensity: float) -> tuple[float, float]:
     """Valence and arousal, -1 to 1, of a face: its expression's place on the circumplex, drawn in towards neutral by intensity / 5."""
     valence, arousal = CIRCUMPLEX[expression]
-    return valence * intensity / 5, arousal * intensity / 5
+    share = intensity / 5
+    return valence * share + 0.0, arousal * share + 0.0  # never -0.0
 
 
 def lopsided(units: Mapping[Unit, float], unit: int) -> tuple[float, float]:

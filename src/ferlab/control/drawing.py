@@ -17,10 +17,10 @@ from ferlab.control.geometry import FaceShape, shape_face
 from ferlab.control.marks import metered_exposure, paint_mark_glasses, stamp_corner
 from ferlab.control.masks import draw_masks
 from ferlab.control.occluders import paint_occluder
-from ferlab.control.raster import Cover, cover, disc, scale
+from ferlab.control.raster import Cover, cover, disc, fine_side, scale
 from ferlab.control.relief import head_form, hills, look, posed_view, raise_hills, shade
 from ferlab.control.specs import FaceSpec, without_deciding
-from ferlab.control.worlds import decision_layer
+from ferlab.control.worlds import decision_layer, draw_decision_mask
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,16 @@ def draw_image(spec: FaceSpec, size: int, *, colour: bool = False) -> np.ndarray
         spec = replace(spec, mark=None, light=replace(spec.light, exposure=exposure))
     if colour:
         return np.dstack([draw_image(one, size) for one in colour_specs(spec)])
-    return _expose(_lens(spec, size), spec, size)
+    image = _expose(_lens(spec, size), spec, size)
+    if not spec.region:
+        return image
+    outside = without_deciding(spec)  # to the last bit what it is under any label
+    return np.where(draw_decision_mask(spec, size), image, _expose(_lens(outside, size), outside, size))
 
 
 def _lens(spec: FaceSpec, size: int) -> np.ndarray:
     """The posed picture, finer than `size`, as light through the lens, float32."""
-    fine = size * (3 if size <= 64 else 2)
+    fine = fine_side(size)
     outside = without_deciding(spec)
     shape = shape_face(outside)
     picture = _paint(outside, shape, fine)

@@ -11,8 +11,8 @@ import numpy as np
 
 from ferlab.control.adornments import lens_outline
 from ferlab.control.geometry import FaceShape, shape_face
-from ferlab.control.raster import Cover, blend, cover, disc, moved
-from ferlab.control.relief import look, posed_view
+from ferlab.control.masks import seen_share
+from ferlab.control.raster import Cover, blend, cover, disc, fine_side, moved
 from ferlab.control.specs import FaceSpec
 
 MARKS: tuple[str, ...] = ("corner", "glasses", "brightness")
@@ -68,11 +68,11 @@ def draw_mark_mask(spec: FaceSpec, size: int) -> np.ndarray:
         cell, edge = _patch(size)
         mask[: 2 * cell + 2 * edge, : 2 * cell + 2 * edge] = True
         return mask
-    shape, fine = shape_face(spec), 2 * size
+    shape, fine = shape_face(spec), fine_side(size)
     layer = np.zeros((fine, fine), np.float32)
     for line in _rims(spec, shape, size=fine):
         blend(layer, line, 1.0)
-    return look(layer, *posed_view(spec, shape, size=size)) > 0.25
+    return seen_share(layer, spec, size=size) > 0.12
 
 
 def _patch(size: int) -> tuple[int, int]:
@@ -82,7 +82,7 @@ def _patch(size: int) -> tuple[int, int]:
 
 def _rims(spec: FaceSpec, shape: FaceShape, *, size: int) -> list[Cover]:
     who, look_number = spec.identity, spec.mark.look if spec.mark else 0
-    width = 0.052 if look_number & 1 else 0.018
+    width = 0.062 if look_number & 1 else 0.032
     inner = who.eye_x - 0.14
     lines: list[tuple[np.ndarray, bool]] = []
     for eye, side in zip(shape.eyes, (-1, 1), strict=True):

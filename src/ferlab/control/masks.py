@@ -48,6 +48,16 @@ def rasterise(polygons: Mapping[Hashable, Sequence[np.ndarray]], spec: FaceSpec,
     return {name: seen[:, :, number] > 127 for number, name in enumerate(polygons)}
 
 
+def seen_share(layer: np.ndarray, spec: FaceSpec, *, size: int) -> np.ndarray:
+    """A layer (S, S) float32 over the frontal face as the camera sees it: posed, blurred by the lens, in pixels (size, size)."""
+    posed = without_deciding(spec)
+    seen = look(layer, *posed_view(posed, shape_face(posed), size=len(layer)))
+    sigma = spec.blur * len(layer) / 2
+    if sigma > 0.3:
+        seen = cv2.GaussianBlur(seen, (0, 0), sigma)
+    return cv2.resize(seen, (size, size), interpolation=cv2.INTER_AREA)
+
+
 def region_outlines(spec: FaceSpec, shape: FaceShape) -> dict[str, list[np.ndarray]]:
     """Polygons (n, 2) of every region of a face, in face units."""
     who, mouth = spec.identity, shape.mouth

@@ -24,6 +24,11 @@ class Cover:
     share: np.ndarray
 
 
+def fine_side(size: int) -> int:
+    """Side of the canvas on which a picture of this size is painted before it is taken."""
+    return size * (3 if size <= 64 else 2)
+
+
 def to_pixels(points: np.ndarray, size: int) -> np.ndarray:
     """Face units (n, 2) to pixel coordinates, where 0 is the centre of the first pixel."""
     return (points + 1.0) * (size / 2) - 0.5

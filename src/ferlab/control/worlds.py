@@ -17,16 +17,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 
-import cv2
 import numpy as np
 
 from ferlab.control.action_units import ACTION_UNIT_REGIONS, NAMES, Unit, draw_units
 from ferlab.control.geometry import shape_face
 from ferlab.control.identity import Identity
-from ferlab.control.masks import region_outlines
-from ferlab.control.raster import cover
-from ferlab.control.relief import look, posed_view
-from ferlab.control.specs import LEVEL_SHARES, FaceSpec, Mark, draw_strengths, without_deciding
+from ferlab.control.masks import region_outlines, seen_share
+from ferlab.control.raster import cover, fine_side
+from ferlab.control.specs import LEVEL_SHARES, FaceSpec, Mark, draw_strengths
 
 WORLDS: tuple[str, ...] = ("faces", "one_region", "shortcut", "null")
 _OTHERS, _LABELS, _MARKS = 10, 11, 12  # streams of random numbers
@@ -48,6 +46,7 @@ DECIDING: dict[str, dict[str, tuple[Unit, ...]]] = {
 }
 """Per region the expressions it tells apart, and the units that do; expressions it cannot tell apart are not drawn there."""
 
+_SEEN = 0.01  # share of a pixel below which the deciding units cannot be seen
 _JAW_WITHIN = 0.55  # most of a jaw drop that a mouth can show above a chin that stays
 
 
@@ -85,14 +84,8 @@ def decision_layer(spec: FaceSpec, size: int) -> np.ndarray:
 
 
 def draw_decision_mask(spec: FaceSpec, size: int) -> np.ndarray:
-    """Pixels (size, size), bool, that can change with the label in the world one_region; none change outside, lens blur included."""
-    fine = size * (3 if size <= 64 else 2)
-    posed = without_deciding(spec)
-    seen = look(decision_layer(spec, fine), *posed_view(posed, shape_face(posed), size=fine))
-    sigma = spec.blur * fine / 2
-    if sigma > 0.3:
-        seen = cv2.GaussianBlur(seen, (0, 0), sigma)
-    return cv2.resize(seen, (size, size), interpolation=cv2.INTER_AREA) > 1e-3
+    """Pixels (size, size), bool, that can change with the label in the world one_region; `drawing` lets no other change."""
+    return seen_share(decision_layer(spec, fine_side(size)), spec, size=size) > _SEEN
 
 
 @lru_cache(maxsize=4096)
