@@ -18,8 +18,8 @@ from threadpoolctl import threadpool_limits
 from ferlab.data.face_codes import SHIFTS, find_candidates, fit_codes, thumbnails
 from ferlab.data.registration import BATCH, compare_pairs
 
-LEAST, MOST = 0.90, 0.989  # bounds of the score from which a pair is one picture
-LIFT = 1.15  # how far above the crowd, in Fisher's z (the inverse hyperbolic tangent of a correlation)
+LEAST, MOST = 0.90, 0.99  # bounds of the score from which a pair is one picture
+LIFT = 1.25  # how far above the crowd, in Fisher's z (the inverse hyperbolic tangent of a correlation)
 
 
 def find_near_pairs(images: np.ndarray, contents: np.ndarray, *, seed: int = 0) -> tuple[pd.DataFrame, float]:

@@ -86,25 +86,28 @@ def plant(images: np.ndarray, *, kinds: Sequence[str] = KINDS, each: int, seed: 
     return np.concatenate([images, np.stack(copies)]), planted
 
 
-def judge_found(found: pd.DataFrame, planted: pd.DataFrame, *, alike: np.ndarray | None = None) -> dict[str, Any]:
+def judge_found(found: pd.DataFrame, planted: pd.DataFrame, contents: np.ndarray, *, alike: np.ndarray | None = None) -> dict[str, Any]:
     """Count which planted copies were found, and how many of the pairs found are none.
 
     Args:
-        found: Pairs found: `first`, `second`, rows of the faces.
+        found: Pairs of contents found: `first`, `second`, rows of the faces. Byte-identical faces are found without being listed.
         planted: `origin`, `copy`, `kind`, as `plant` gives it.
+        contents: Number of each face's content, (N,).
         alike: A number per face (N,), -1 for none: faces that share it are frames of one sequence, and a pair of them is neither right nor wrong.
 
     Returns:
         `planted`, `found`, `recall`, `false_pairs`, `precision`, and `per_kind.<kind>.{planted, found, recall}`. A pair is right if both faces
         come from the same original; a ratio of nothing is None.
     """
-    origin = pd.Series(planted["origin"].to_numpy(), index=planted["copy"].to_numpy())
-    pairs = np.sort(found[["first", "second"]].to_numpy().reshape(-1, 2), axis=1)
-    roots = np.stack([origin.reindex(column).fillna(pd.Series(column, index=column)).to_numpy(np.int64) for column in pairs.T], axis=1)
-    right = roots[:, 0] == roots[:, 1]
-    neither = np.zeros(len(pairs), bool) if alike is None else (alike[pairs[:, 0]] == alike[pairs[:, 1]]) & (alike[pairs[:, 0]] >= 0) & ~right
-    keys = {tuple(pair) for pair in pairs.tolist()}
-    hit = np.array([tuple(sorted(pair)) in keys for pair in planted[["origin", "copy"]].to_numpy().tolist()], bool)
+    origin = np.arange(len(contents))
+    origin[planted["copy"]] = planted["origin"]
+    root = contents[origin]  # the content a face was copied from, its own if it is no copy
+    first, second = found["first"].to_numpy(np.int64), found["second"].to_numpy(np.int64)
+    right = (root[first] == root[second]) | (contents[first] == root[second]) | (root[first] == contents[second])
+    neither = np.zeros(len(found), bool) if alike is None else ~right & (alike[first] == alike[second]) & (alike[first] >= 0)
+    pairs = {tuple(sorted(pair)) for pair in zip(contents[first].tolist(), contents[second].tolist(), strict=True)}
+    copies = zip(contents[planted["origin"]].tolist(), contents[planted["copy"]].tolist(), strict=True)
+    hit = np.array([a == b or tuple(sorted((a, b))) in pairs for a, b in copies], bool)
     kinds = planted["kind"].to_numpy()
     per_kind = {kind: _share(int(hit[kinds == kind].sum()), int((kinds == kind).sum())) for kind in dict.fromkeys(kinds)}
     wrong = int((~right & ~neither).sum())
