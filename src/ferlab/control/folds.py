@@ -88,7 +88,7 @@ def lower_folds(
         folds.append(Fold(dimple, 0.018, 0.5 * max(au[12], pull, 0.7 * au[20], 0.4 * au[23])))
         if dimpled:
             pit = _arc((x + side * 0.030, y - 0.060), (x + side * 0.075, y), (x + side * 0.030, y + 0.060))
-            folds.append(Fold(pit, 0.030, 0.95 * dimpled))
+            folds.append(Fold(pit, 0.026, 0.70 * dimpled))
     lip = float(lips[1][:, 1].max())
     sulcus = _arc((-0.11, lip + 0.05), (0, lip + 0.02 + 0.03 * (1 - au[17])), (0.11, lip + 0.05))
     folds.append(Fold(sulcus, 0.03, min(1.0, 0.35 + 0.4 * au[17] + 0.25 * au[23])))
