@@ -69,3 +69,15 @@ def test_the_occluder_stays_where_it_is() -> None:
 
 def test_two_frames_are_neutral_and_apex() -> None:
     assert (rise(0, 2), rise(1, 2)) == (0.0, 1.0)
+
+
+def test_frames_have_noise_of_their_own() -> None:
+    from dataclasses import replace
+
+    from ferlab.control import sample_spec, spec_of
+    from ferlab.control.drawing import draw_image
+
+    still = replace(sample_spec(0, 0), noise=4.0)
+    assert (draw_image(still, 48) != draw_image(replace(still, frame=1), 48)).mean() > 0.5
+    _, faces = read(faces=8, subjects=2, size=24, frames=4)
+    assert [spec_of(face).frame for _, face in faces.iterrows()] == [0, 1, 2, 3] * 2

@@ -156,6 +156,7 @@ def test_skin_glasses_and_light_can_be_forced_or_restricted() -> None:
     pd.testing.assert_frame_equal(faces[same], free[same])  # nothing else moves
     dark = free["skin"] >= 5
     pd.testing.assert_series_equal(faces["skin"][dark], free["skin"][dark])  # who fits keeps the skin
+    assert max(spec_of(face).identity.hair_albedo for _, face in faces[~dark].iterrows()) <= 0.10  # fair hair stays with fair skin
     assert (read(faces=5, subjects=5, size=24, light=30)[1]["light"] == 30).all()
     assert not read(faces=40, subjects=20, size=24, glasses=0)[1]["glasses"].any()
 
