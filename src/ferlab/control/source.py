@@ -45,7 +45,7 @@ def read(
     near_twins: float = 0.0,
     label_noise: float = 0.0,
     imbalance: float = 1.0,
-    skin: Sequence[int] = (),
+    skin: int | Sequence[int] = (),
     glasses: float | None = None,
     light: float | Sequence[float] | None = None,
 ) -> tuple[np.ndarray, pd.DataFrame]:
@@ -85,8 +85,8 @@ def read(
     Raises:
         InputError: If an option is out of range.
     """
-    angles = () if light is None else (float(light),) if isinstance(light, (int, float)) else tuple(float(angle) for angle in light)
-    recipe = Recipe(expressions, frames, world, region, shortcut, float(imbalance), tuple(skin), glasses, angles)
+    tones = tuple(int(tone) for tone in _numbers(skin, "skin"))
+    recipe = Recipe(expressions, frames, world, region, shortcut, float(imbalance), tones, glasses, _numbers(light, "light"))
     _check_options(faces=faces, subjects=subjects, size=size, twins=twins, near_twins=near_twins)
     _check_shares(rho=rho, overlap=overlap or 0.0, test_share=test_share, val_share=val_share, label_noise=label_noise)
     check_recipe(recipe)
@@ -213,6 +213,14 @@ def _row(spec: FaceSpec, *, index: int, origin: int, kind: str, path: str) -> di
         "noise": round(spec.noise, 3),
         "blur": round(spec.blur, 4),
     } | strengths
+
+
+def _numbers(value: Any, name: str) -> tuple[float, ...]:
+    """One number, several or none, as an option in params.yaml gives them."""
+    values = () if value is None else (value,) if isinstance(value, (int, float, str)) else tuple(value)
+    if not all(isinstance(one, (int, float)) for one in values):
+        raise InputError(f"control faces: expected numbers for {name}, got {value!r}")
+    return tuple(float(one) for one in values)
 
 
 def _check_options(*, faces: int, subjects: int, size: int, twins: float, near_twins: float) -> None:
