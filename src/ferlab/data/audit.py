@@ -41,15 +41,20 @@ def is_derived(faces: pd.DataFrame) -> np.ndarray:
     return (faces["derived_from"].fillna("") != "").to_numpy() if "derived_from" in faces else np.zeros(len(faces), bool)
 
 
-def find_pairs(store: Store, *, seed: int = 0) -> tuple[pd.DataFrame, float]:
+def find_pairs(store: Store, *, small: np.ndarray | None = None, seed: int = 0) -> tuple[pd.DataFrame, float]:
     """Find the pairs of different contents that are one picture, over all pairs of the set.
+
+    Args:
+        store: The set.
+        small: Its `face_codes.thumbnails`, where they are at hand: large pictures are then read once less.
+        seed: Of the faces that the search learns its weights from.
 
     Returns:
         One row per pair and orientation: `first` < `second` (the first face of each content), `mirrored`, `score` (correlation once aligned),
         `exact` (the byte-exact mirror image); and the score from which pairs were taken.
     """
     contents = np.where(is_derived(store.faces), -1, number_contents(store.faces))
-    near, limit = find_near_pairs(store.images, contents, seed=seed)
+    near, limit = find_near_pairs(store.images if small is None else small, contents, seed=seed)
     exact = _mirrored_pairs(store.images, store.faces["content_hash"], contents).assign(mirrored=True, score=1.0, exact=True)
     pairs = pd.concat([exact, near.assign(exact=False)], ignore_index=True) if len(exact) else near.assign(exact=False)
     pairs = pairs.drop_duplicates(["first", "second", "mirrored"]).sort_values(["first", "second", "mirrored"], ignore_index=True)

@@ -36,13 +36,13 @@ CHUNK = 2048
 
 
 def thumbnails(images: np.ndarray) -> np.ndarray:
-    """Return grey faces of 48 x 48, uint8 (N, 48, 48); faces that are so already are returned as they are, unread.
+    """Return grey faces of 48 x 48, uint8 (N, 48, 48); an array of such faces is returned as it is, unread.
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, 3), may be a memory map larger than memory.
     """
     if images.shape[1:] == (SIDE, SIDE):
-        return images
+        return images if isinstance(images, np.ndarray) else np.asarray(images)
     small = np.empty((len(images), SIDE, SIDE), np.uint8)
     way = cv2.INTER_AREA if min(images.shape[1:3]) >= SIDE else cv2.INTER_LINEAR
     for number, image in enumerate(images):

@@ -19,7 +19,7 @@ from ferlab.data.face_codes import SHIFTS, find_candidates, fit_codes, thumbnail
 from ferlab.data.registration import BATCH, compare_pairs
 
 LEAST, MOST = 0.90, 0.99  # bounds of the score from which a pair is one picture
-LIFT = 1.25  # how far above the crowd, in Fisher's z (the inverse hyperbolic tangent of a correlation)
+LIFT = 1.4  # how far above the crowd, in Fisher's z (the inverse hyperbolic tangent of a correlation)
 
 
 def find_near_pairs(images: np.ndarray, contents: np.ndarray, *, seed: int = 0) -> tuple[pd.DataFrame, float]:
@@ -93,3 +93,13 @@ def group_pairs(pairs: pd.DataFrame, contents: np.ndarray) -> np.ndarray:
     links = (np.ones(len(pairs), np.int8), (contents[pairs["first"].to_numpy()], contents[pairs["second"].to_numpy()]))
     labels = connected_components(coo_array(links, shape=(n, n)), directed=False)[1]
     return pd.factorize(labels[contents])[0].astype(np.int64)
+
+
+def pick_pairs(pairs: pd.DataFrame, faces: pd.DataFrame, *, most: int, seed: int = 0) -> pd.DataFrame:
+    """Choose pairs to look at, at random, those between splits first; a face is in one of them at most."""
+    order = np.random.default_rng(seed).permutation(len(pairs))
+    split = faces["split"].to_numpy()
+    shuffled = pairs.iloc[order]
+    crossing = split[shuffled["first"]] != split[shuffled["second"]]
+    shuffled = shuffled.iloc[np.argsort(~crossing, kind="stable")]
+    return shuffled[~shuffled["first"].duplicated() & ~shuffled["second"].duplicated()].head(most).reset_index(drop=True)

@@ -106,15 +106,15 @@ def judge_found(found: pd.DataFrame, planted: pd.DataFrame, contents: np.ndarray
     right = (root[first] == root[second]) | (contents[first] == root[second]) | (root[first] == contents[second])
     neither = np.zeros(len(found), bool) if alike is None else ~right & (alike[first] == alike[second]) & (alike[first] >= 0)
     pairs = {tuple(sorted(pair)) for pair in zip(contents[first].tolist(), contents[second].tolist(), strict=True)}
-    copies = zip(contents[planted["origin"]].tolist(), contents[planted["copy"]].tolist(), strict=True)
+    copies = list(zip(contents[planted["origin"]].tolist(), contents[planted["copy"]].tolist(), strict=True))
     hit = np.array([a == b or tuple(sorted((a, b))) in pairs for a, b in copies], bool)
     kinds = planted["kind"].to_numpy()
     per_kind = {kind: _share(int(hit[kinds == kind].sum()), int((kinds == kind).sum())) for kind in dict.fromkeys(kinds)}
     wrong = int((~right & ~neither).sum())
-    counted = int(right.sum()) + wrong
+    correct = int(right.sum()) + sum(a == b for a, b in copies)  # byte-identical copies are right pairs, though nobody lists them
     return _share(int(hit.sum()), len(hit)) | {
         "false_pairs": wrong,
-        "precision": int(right.sum()) / counted if counted else None,
+        "precision": correct / (correct + wrong) if correct + wrong else None,
         "per_kind": per_kind,
     }
 

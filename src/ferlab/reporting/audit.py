@@ -1,0 +1,234 @@
+"""Sentences, tables and galleries of an audit: what a set holds twice, what that does to a split, what resembles no face."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ferlab.reporting.faces import CELL, MOST
+
+KINDS: dict[str, str] = {"byte_twins": "byte-identical", "mirrored_twins": "mirrored", "near_twins": "near"}
+SUSPECT = 0.40  # accuracy of the nearest neighbour in pixels, on seven expressions, above which frames or copies have leaked
+
+
+def crossings_box(audit: Mapping[str, Any], rule: str, *, test_faces: int) -> str:
+    """Return the box at the top of the page, as HTML: what crosses between splits and usages, and what of it bears on a reported accuracy.
+
+    Args:
+        audit: From `audit_set`.
+        rule: The split's rule, from `split_rule`.
+        test_faces: How many faces the test split has.
+    """
+    leaked = test_faces - audit["test_clean_of_near"]
+    if leaked:
+        title = f"{leaked:,} of {test_faces:,} test faces ({100 * leaked / test_faces:.1f} %) show a picture that is also in train or val"
+        told = ["An accuracy on all test faces rewards remembering them. Metrics on `test_clean` leave out the byte-identical ones."]
+    else:
+        title = "No test face shows a picture that is also in train or val"
+        told = ["Neither byte-identical nor mirrored nor near."]
+    crossed = [(a, "test", others["test"]) for a, others in audit["cross_split"].items() if "test" in others]
+    crossed += [(a, b, counts) for a, others in audit["cross_usage"].items() for b, counts in others.items()]
+    told += [_crossing(a, b, counts) for a, b, counts in crossed if any(counts.values())]
+    kind = "warning" if leaked else "note"
+    lines = "".join(f"<p>{html.escape(line)}</p>" for line in dict.fromkeys([*told, rule]))
+    return f'<div class="admonition {kind}"><p class="admonition-title">{html.escape(title)}</p>{lines}</div>'
+
+
+def _crossing(a: str, b: str, counts: Mapping[str, int]) -> str:
+    named = " and ".join(f"{counts[kind]:,} have a {word} twin" for kind, word in KINDS.items() if counts[kind])
+    return f"Of the faces of {b}, {named} in {a}."
+
+
+def twins_table(counts: Mapping[str, Mapping[str, Mapping[str, int]]], within: Mapping[str, Mapping[str, int]], *, kind: str) -> pd.DataFrame:
+    """Return the audit's twins of one kind as a square: rows, where the twin is; columns, whose faces are counted."""
+    names = list(within)
+    cells = {second: {first: (within[first] if first == second else counts[first][second])[kind] for first in names} for second in names}
+    return pd.DataFrame(cells).rename_axis(f"{KINDS[kind]} twin in", axis="index").rename_axis("faces of", axis="columns")
+
+
+def twins_sentence(audit: Mapping[str, Any], *, test_faces: int) -> str:
+    """Say how many faces have byte twins, and how many of the test faces a metric on clean faces leaves out."""
+    if audit["groups"] == 0:
+        return "**No two faces of this set are byte-identical.**"
+    leaked = test_faces - audit["test_clean"]
+    return (
+        f"**{audit['faces_in_groups']:,} faces are byte-identical to at least one other, in {audit['groups']:,} groups; the largest has "
+        f"{audit['largest_group']}.** {leaked:,} of the {test_faces:,} test faces ({100 * leaked / test_faces:.1f} %) have a twin in train or val; "
+        f"metrics on `test_clean` leave them out and keep {audit['test_clean']:,}."
+    )
+
+
+def near_sentence(audit: Mapping[str, Any], *, limit: float) -> str:
+    """Say how many near and mirrored twins there are, and from which score."""
+    if audit["near_pairs"] + audit["mirrored_twins"] == 0:
+        return f"**No near twins: no two different pictures of this set reach a correlation of {limit:.3f} once aligned, straight or mirrored.**"
+    pairs = f"{audit['near_pairs']:,} pairs ({audit['near_pairs_mirrored']:,} of them mirrored)"
+    return (
+        f"**{audit['near_twins']:,} faces have a near twin, in {pairs} whose correlation once aligned is at least {limit:.3f}; "
+        f"{audit['mirrored_twins']:,} are another face's exact mirror image.** With the byte twins, {audit['near_groups']:,} pictures are there "
+        f"more than once, as {audit['faces_in_near_groups']:,} faces; the commonest {audit['largest_near_group']} times."
+    )
+
+
+def found_sentence(found: Mapping[str, Any] | None, *, where: str) -> str:
+    """Say what was found of copies hidden on purpose.
+
+    Args:
+        found: From `planting.judge_found`; None where none were hidden.
+        where: Among which faces, for the sentence.
+    """
+    if found is None:
+        return f"Nobody hid copies among {where}."
+    told = f"**Of {found['planted']:,} copies hidden among {where}, {found['found']:,} were found (recall {found['recall']:.3f})"
+    if "precision" not in found:
+        return told + ".** What else was found there may be copies nobody hid, so no precision can be told."
+    precision = "none" if found["precision"] is None else f"{found['precision']:.3f}"
+    return told + f"; {found['false_pairs']:,} pairs found are no copies (precision {precision}).**"
+
+
+def found_table(tests: Mapping[str, Mapping[str, Any] | None]) -> pd.DataFrame:
+    """Return recall per kind of copy (rows) and test (columns), with the number hidden."""
+    columns = {}
+    for name, found in tests.items():
+        if found is not None:
+            rows = {**found["per_kind"], "all": found}
+            columns[name] = {kind: f"{of['found']} of {of['planted']} ({of['recall']:.2f})" for kind, of in rows.items()}
+    return pd.DataFrame(columns).fillna("").rename_axis("copies found")
+
+
+def conflicts_sentence(audit: Mapping[str, Any]) -> str:
+    """Say how often the same picture has two labels."""
+    if audit["near_groups"] == 0:
+        return "Without twins, no picture has two labels."
+    parts = []
+    for prefix, what in (("", "groups of byte-identical faces"), ("near_", "pictures that are there more than once, near copies included")):
+        groups, conflicts = audit[f"{prefix}groups"], audit[f"{prefix}label_conflicts"]
+        if groups:
+            faces = audit[f"faces_in_{prefix}label_conflicts"]
+            parts.append(f"In {conflicts:,} of {groups:,} {what} ({100 * conflicts / groups:.1f} %) the labels differ, {faces:,} faces in all.")
+    return f"**{parts[0]}** {' '.join(parts[1:])} No classifier can be right on all of them.".replace("  ", " ")
+
+
+def label_pairs(faces: pd.DataFrame, twins: pd.DataFrame, expressions: Sequence[str]) -> pd.DataFrame:
+    """Return how many pictures bear both of two labels, commonest first: `labels`, `pictures`."""
+    sets = faces["target"][twins["near_label_conflict"].to_numpy()].groupby(twins["near_group"]).unique()
+    pairs = [f"{expressions[a]} and {expressions[b]}" for targets in sets for a, b in combinations(sorted(targets), 2)]
+    counts = pd.Series(pairs, dtype="str").value_counts()
+    table = counts.rename("pictures").rename_axis("labels").reset_index()
+    return table.sort_values(["pictures", "labels"], ascending=[False, True], ignore_index=True)
+
+
+def probe_sentence(probe: Mapping[str, Any]) -> str:
+    """Say what the nearest picture knows, and what that means."""
+
+    def told(name: str) -> str:
+        of = probe[name]
+        return f"{100 * of['accuracy']:.1f} % [{100 * of['accuracy_ci_low']:.1f}, {100 * of['accuracy_ci_high']:.1f}] of {of['n']:,}"
+
+    if not probe["all"]["n"]:
+        return "There is no test face to ask about."
+    parts = [f"**The most alike of {probe['known']:,} training faces has the right expression for {told('all')} test faces.**"]
+    parts += [f"The commonest expression alone is right for {100 * probe['majority']:.1f} %."]
+    parts += [f"Of those without a near twin in train: {told('without_twins')}."] if probe["without_twins"]["n"] else []
+    parts += [f"With neighbours of the same subject passed over: {told('other_subjects')}."] if "other_subjects" in probe else []
+    if probe["without_twins"]["n"] and probe["without_twins"]["accuracy_ci_high"] < probe["all"]["accuracy_ci_low"]:
+        parts += [f"**To know a copy is worth {100 * (probe['all']['accuracy'] - probe['without_twins']['accuracy']):.1f} points.**"]
+    high = probe["all"]["accuracy_ci_low"] > SUSPECT
+    verdict = "The interval lies above 40 %" if high else "The interval does not lie above 40 %"
+    means = (
+        "pixels should not know this much; frames or copies of test faces are among the training faces, or the pictures are drawn after one pattern"
+        if high
+        else "about what pictures of different people give"
+    )
+    return " ".join(parts) + f" {verdict}: {means}. A net that does no better has learnt no more than to look a picture up."
+
+
+def fingerprint_sentence(counts: pd.DataFrame, sha256: str) -> str:
+    """Say whether the counts are the official ones, and the set's checksum.
+
+    Args:
+        counts: From `fingerprints.compare_counts`.
+        sha256: Of the set.
+    """
+    checksum = f"The checksum of these faces, in any order, begins `{sha256[:16]}`."
+    if counts.empty:
+        return f"No official counts are known for these faces. {checksum}"
+    by_part = counts.groupby(["source", "part"], sort=False)
+    told = []
+    for (source, part), rows in by_part:
+        name = source if part == "all" else f"{source}, {part}"
+        if rows["here"].sum() == 0:
+            told.append(f"{name}: not here")
+        elif (rows["difference"] == 0).all():
+            told.append(f"**{name}: exactly the official counts** ({rows['here'].sum():,})")
+        else:
+            told.append(f"**{name}: {rows['here'].sum():,}, officially {rows['official'].sum():,}**")
+    return "; ".join(told) + f". {checksum}"
+
+
+def odd_sentence(audit: Mapping[str, Any], unlike: pd.DataFrame) -> str:
+    """Say how many faces are blank or nearly so."""
+    return (
+        f"{audit['blank_faces']:,} pictures are blank, every pixel alike; {int(unlike['nearly_blank'].sum()):,} are nearly blank, those among them. "
+        "Which of the others are no faces nobody has counted: below stand those that resemble the set's own faces least, to be looked at."
+    )
+
+
+def pairs_gallery(images: np.ndarray, faces: pd.DataFrame, pairs: pd.DataFrame, expressions: Sequence[str]) -> Figure:
+    """Draw near twins side by side, with their score and each one's split and label.
+
+    Args:
+        images: uint8 (N, H, W) or (N, H, W, 3).
+        faces: Face table of N rows.
+        pairs: `first`, `second`, `mirrored`, `score`; at most 24.
+        expressions: Names.
+    """
+    _check_count(2 * len(pairs))
+    across = min(4, len(pairs))
+    down = -(-len(pairs) // across)
+    figure = plt.figure(figsize=(across * (2 * CELL + 0.35), down * (CELL + 0.72)), layout="constrained")
+    panels = figure.subfigures(down, across, squeeze=False, wspace=0.06).ravel()
+    for panel, pair in zip(panels, pairs.itertuples(), strict=False):
+        panel.suptitle(f"{pair.score:.3f}{', mirrored' if pair.mirrored else ''}", fontsize=9)
+        for axes, row in zip(panel.subplots(1, 2), (pair.first, pair.second), strict=True):
+            name = expressions[int(faces["target"].iloc[row])]
+            axes.imshow(images[int(row)], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            axes.set(xticks=[], yticks=[])
+            axes.grid(visible=False)
+            axes.set_xlabel(f"{faces['split'].iloc[row]}\n{name}", fontsize=9)
+    return figure
+
+
+def unlike_gallery(images: np.ndarray, faces: pd.DataFrame, unlike: pd.DataFrame, *, most: int) -> Figure:
+    """Draw the pictures that resemble the set's faces least, most unlike first, with their rank and row.
+
+    Args:
+        images: uint8 (N, H, W) or (N, H, W, 3).
+        faces: Face table of N rows.
+        unlike: From `probes.find_unlike`.
+        most: How many, at most 48.
+    """
+    rows = np.argsort(-unlike["unlike"].to_numpy(), kind="stable")[:most]
+    _check_count(len(rows))
+    across = min(8, len(rows))
+    down = -(-len(rows) // across)
+    figure = plt.figure(figsize=(across * (CELL + 0.05), down * (CELL + 0.22)), layout="constrained")
+    axes = figure.subplots(down, across, squeeze=False).ravel()
+    for one in axes:
+        one.axis("off")
+    for one, row in zip(axes, rows, strict=False):
+        one.imshow(images[int(row)], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        one.set_title(f"{faces['face_id'].iloc[row].rsplit('/')[-1]}", fontsize=9, fontweight="normal")
+    return figure
+
+
+def _check_count(count: int) -> None:
+    if not 0 < count <= MOST:
+        raise ValueError(f"Expected 1 to {MOST} faces in a figure, got {count}; show fewer.")
