@@ -101,9 +101,8 @@ def read(
         specs = [carry_mark(spec, shortcut, mark) for spec, mark in zip(specs, marks, strict=True)]
         columns["shortcut"] = marks
     images = _draw(specs, drawn_from, kinds, size=size, seed=seed, colour=colour)
-    path = recipe.text()
     rows = [
-        _row(specs[origin], index=index, origin=int(origin), kind=kind, path=f"{seed}/{origin}{path}")
+        _row(specs[origin], index=index, origin=int(origin), kind=kind, path=f"{seed}/{origin}{recipe.text()}")
         for index, (origin, kind) in enumerate(zip(drawn_from, kinds, strict=True))
     ]
     return images, pd.DataFrame(rows).assign(**columns).astype({"target": "int64"})
@@ -218,9 +217,9 @@ def _row(spec: FaceSpec, *, index: int, origin: int, kind: str, path: str) -> di
 def _numbers(value: Any, name: str) -> tuple[float, ...]:
     """One number, several or none, as an option in params.yaml gives them."""
     values = () if value is None else (value,) if isinstance(value, (int, float, str)) else tuple(value)
-    if not all(isinstance(one, (int, float)) for one in values):
-        raise InputError(f"control faces: expected numbers for {name}, got {value!r}")
-    return tuple(float(one) for one in values)
+    if all(isinstance(one, (int, float)) for one in values):
+        return tuple(float(one) for one in values)
+    raise InputError(f"control faces: expected numbers for {name}, got {value!r}")
 
 
 def _check_options(*, faces: int, subjects: int, size: int, twins: float, near_twins: float) -> None:
