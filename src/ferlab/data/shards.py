@@ -49,6 +49,13 @@ class ShardFiles:
         self._faces: list[np.ndarray] = []  # of the shard that is not yet whole
         (folder / SHARDS).mkdir(parents=True, exist_ok=True)
 
+    def __enter__(self) -> ShardFiles:
+        """Use it as a block, as every `ImageWriter`."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Do nothing: no file is open between two shards."""
+
     def resume(self, count: int, shape: tuple[int, ...] | None) -> int:
         """Keep the whole shards of the first `count` faces, remove everything else, and return how many faces are kept."""
         whole: list[Path] = []
