@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ferlab.data.audit import audit_set, find_blank, find_mirrored, find_twins, write_twins
+from ferlab.control import read
+from ferlab.data.audit import audit_set, find_blank, find_mirrored, find_pairs, find_twins, write_twins
 from ferlab.data.faces import add_content_hashes, hash_images
 from ferlab.data.store import Store
 from ferlab.expressions import EXPRESSIONS
@@ -44,19 +45,30 @@ def test_the_twins_table_by_hand(planted):
 
 def test_the_audit_by_hand(planted):
     found = audit_set(planted)
-    assert found["cross_usage"] == {
-        "Training": {"PublicTest": {"byte_twins": 2}, "PrivateTest": {"byte_twins": 2}},
-        "PublicTest": {"Training": {"byte_twins": 3}, "PrivateTest": {"byte_twins": 1}},
-        "PrivateTest": {"Training": {"byte_twins": 3}, "PublicTest": {"byte_twins": 1}},
+    bytes_alone = {a: {b: counts["byte_twins"] for b, counts in others.items()} for a, others in found["cross_usage"].items()}
+    assert bytes_alone == {
+        "Training": {"PublicTest": 2, "PrivateTest": 2},
+        "PublicTest": {"Training": 3, "PrivateTest": 1},
+        "PrivateTest": {"Training": 3, "PublicTest": 1},
     }
-    assert found["cross_split"]["train"]["test"] == {"byte_twins": 2}
-    assert found["within_usage"] == {"Training": {"byte_twins": 2}, "PublicTest": {"byte_twins": 0}, "PrivateTest": {"byte_twins": 0}}
+    # Face 4 (Training) is A mirrored; A is faces 0 1 (Training), 5 (PublicTest), 8 (PrivateTest).
+    assert found["cross_usage"]["Training"]["PublicTest"]["mirrored_twins"] == 1
+    assert found["cross_usage"]["PublicTest"]["Training"]["mirrored_twins"] == 1
+    assert found["cross_split"]["train"]["test"] == {"byte_twins": 2, "mirrored_twins": 1, "near_twins": 0}
+    assert found["within_usage"] == {
+        "Training": {"byte_twins": 2, "mirrored_twins": 3, "near_twins": 0},
+        "PublicTest": dict.fromkeys(("byte_twins", "mirrored_twins", "near_twins"), 0),
+        "PrivateTest": dict.fromkeys(("byte_twins", "mirrored_twins", "near_twins"), 0),
+    }
     assert (found["groups"], found["faces_in_groups"], found["largest_group"]) == (3, 8, 4)
     assert (found["label_conflicts"], found["faces_in_label_conflicts"]) == (2, 6)
     assert found["test_clean"] == 0
     assert found["mirrored_twins"] == 5  # faces 0 1 5 8 and 4
     assert found["blank_faces"] == 1
-    assert found["near_twins"] is None
+    assert found["near_twins"] == 0
+    assert (found["near_groups"], found["faces_in_near_groups"], found["largest_near_group"]) == (3, 9, 5)  # A and its mirror image
+    assert found["planted"] is None
+    assert found["derived_rows_left_out"] == 0
 
 
 def test_a_set_without_twins_has_none(planted):
@@ -96,3 +108,54 @@ def test_the_written_table_comes_back_and_its_bytes_repeat(tmp_path, planted):
         write_twins(tmp_path / name / "twins.parquet", twins)
     assert (tmp_path / "one/twins.parquet").read_bytes() == (tmp_path / "two/twins.parquet").read_bytes()
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "one/twins.parquet"), twins)
+
+
+def test_near_twins_by_hand(planted):
+    """A near pair of contents B (2, 6) and C (3, 9), and the exact mirror images A (0 1 5 8) and face 4."""
+    pairs = pd.DataFrame({"first": [0, 2], "second": [4, 3], "mirrored": [True, False], "score": [1.0, 0.97], "exact": [True, False]})
+    twins = find_twins(planted.faces, pairs)
+    assert twins["near_group"].tolist() == [0, 0, 1, 1, 0, 0, 1, 2, 0, 1]
+    assert twins["near_group_size"].tolist() == [5, 5, 4, 4, 5, 5, 4, 1, 5, 4]
+    assert [row for row in range(10) if not twins["near_twin_in_train"][row]] == [7]
+    assert [row for row in range(10) if twins["near_twin_in_val"][row]] == [0, 1, 2, 3, 4, 8, 9]
+    assert [row for row in range(10) if not twins["near_label_conflict"][row]] == [7]
+    assert [row for row in range(10) if twins["mirrored_in_train"][row]] == [0, 1, 4, 5, 8]
+    assert [row for row in range(10) if twins["mirrored_in_val"][row]] == [4]
+    found = audit_set(planted, pairs)
+    assert found["near_twins"] == 4
+    assert found["near_pairs"] == 1
+    assert found["cross_usage"]["Training"]["PrivateTest"] == {"byte_twins": 2, "mirrored_twins": 1, "near_twins": 1}  # 9 has 2 and 3 there
+    assert found["within_usage"]["Training"]["near_twins"] == 2
+    assert (found["near_label_conflicts"], found["faces_in_near_label_conflicts"]) == (2, 9)
+    assert found["test_clean_of_near"] == 0
+
+
+def test_the_exact_mirror_image_is_found_once_whatever_the_search_finds(planted):
+    pairs, _ = find_pairs(planted)
+    assert pairs.loc[pairs["exact"], ["first", "second"]].to_numpy().tolist() == [[0, 4]]
+
+
+def test_rows_derived_from_others_are_left_out_of_every_count(planted):
+    order = [*range(10), 0, 4, 3]
+    extra = planted.faces.iloc[order].reset_index(drop=True)
+    extra["face_id"] = [f"x/{i}" for i in range(13)]
+    extra["derived_from"] = [""] * 10 + ["x/0", "x/4", "x/3"]
+    extra["split"] = planted.faces["split"].tolist() + ["train"] * 3
+    more = Store(images=planted.images[order], faces=extra, expressions=EXPRESSIONS)
+    found, before = audit_set(more), audit_set(planted)
+    assert found.pop("derived_rows_left_out") == 3
+    before.pop("derived_rows_left_out")
+    assert found == before
+    twins = find_twins(extra, find_pairs(more)[0])
+    assert len(twins) == 13
+    assert (twins["group_size"].iloc[10:] == 1).all()
+
+
+def test_a_set_that_names_its_copies_tells_how_many_were_found():
+    images, faces = read(faces=200, subjects=10, size=48, seed=0, twins=0.1)
+    faces = add_content_hashes(images, faces.assign(split="train"))
+    found = audit_set(Store(images=images, faces=faces, expressions=EXPRESSIONS))["planted"]
+    assert (found["planted"], found["found"], found["recall"]) == (20, 20, 1.0)
+    assert found["false_pairs"] <= 1
+    assert found["precision"] == pytest.approx(20 / (20 + found["false_pairs"]))
+    assert found["per_kind"] == {"exact": {"planted": 20, "found": 20, "recall": 1.0}}

@@ -119,6 +119,35 @@ def find_candidates(faces: np.ndarray, space: CodeSpace | None) -> np.ndarray:
     return np.concatenate(blocks)
 
 
+def find_nearest(faces: np.ndarray, space: CodeSpace, *, rows: np.ndarray, most: int) -> np.ndarray:
+    """Find the other faces whose codes are closest, however far they are.
+
+    Args:
+        faces: Thumbnails, uint8 (N, 48, 48).
+        space: From `fit_codes`.
+        rows: Faces that ask, (R,).
+        most: How many others for each, fewer where there are fewer.
+
+    Returns:
+        Structured as of `find_candidates`, (R, M), each row's pairs in no order.
+    """
+    most = min(most, len(faces) - 1)
+    codes = _all_codes(faces, space)
+    length = 0.5 * (codes**2).sum(axis=1)
+    pairs = np.empty((len(rows), most), PAIR)
+    pairs["first"], pairs["mirrored"] = rows[:, None], False
+    with threadpool_limits(1):
+        asked = np.stack([space.encode(frequencies(faces[rows], shift=shift)) for shift in SHIFTS])
+        for number, row in enumerate(rows):
+            scores = asked[:, number] @ codes.T - length - 0.5 * (asked[:, number] ** 2).sum(axis=1, keepdims=True)  # minus half the squared distance
+            scores[:, row] = -np.inf
+            nearest = scores.max(axis=0)
+            others = np.sort(np.argpartition(-nearest, most - 1)[:most])
+            pairs["second"][number], pairs["shift"][number] = others, scores[:, others].argmax(axis=0)
+            pairs["distance"][number] = -2 * nearest[others]
+    return pairs
+
+
 PAIR = np.dtype([("first", np.int64), ("second", np.int64), ("mirrored", np.bool_), ("shift", np.int8), ("distance", np.float32)])
 
 

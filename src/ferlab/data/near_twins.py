@@ -15,11 +15,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
-from ferlab.data.face_codes import SHIFTS, find_candidates, fit_codes, thumbnails
+from ferlab.data.face_codes import SHIFTS, CodeSpace, find_candidates, find_nearest, fit_codes, thumbnails
 from ferlab.data.registration import BATCH, compare_pairs
 
 LEAST, MOST = 0.90, 0.99  # bounds of the score from which a pair is one picture
-LIFT = 1.4  # how far above the crowd, in Fisher's z (the inverse hyperbolic tangent of a correlation)
+LIFT = 2.0  # how many times as far as the crowd, in Fisher's z (the inverse hyperbolic tangent of a correlation)
+ASKED, NEIGHBOURS = 300, 5  # faces that the crowd is measured on, and how many of the closest others each is laid over
 
 
 def find_near_pairs(images: np.ndarray, contents: np.ndarray, *, seed: int = 0) -> tuple[pd.DataFrame, float]:
@@ -39,9 +40,10 @@ def find_near_pairs(images: np.ndarray, contents: np.ndarray, *, seed: int = 0) 
     rows = np.sort(rows[numbers >= 0])
     faces = thumbnails(images)
     faces = faces if len(rows) == len(faces) else faces[rows]
-    candidates = find_candidates(faces, fit_codes(faces, seed=seed)) if len(faces) > 1 else find_candidates(faces[:0], None)
+    space = fit_codes(faces, seed=seed) if len(faces) > 1 else None
+    candidates = find_candidates(faces, space)
     score = score_candidates(faces, candidates)
-    limit = choose_limit(candidates, score, n=len(faces))
+    limit = choose_limit(measure_crowd(faces, space, seed=seed)) if space else LEAST
     found, kept = candidates[score >= limit], score[score >= limit]
     pairs = {"first": rows[found["first"]], "second": rows[found["second"]], "mirrored": found["mirrored"], "score": kept.round(4).astype(float)}
     return pd.DataFrame(pairs), limit
@@ -64,19 +66,23 @@ def score_candidates(faces: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     return score
 
 
-def choose_limit(candidates: np.ndarray, score: np.ndarray, *, n: int) -> float:
-    """Choose the score from which a pair is one picture, from how alike the median face's most alike other face is.
+def measure_crowd(faces: np.ndarray, space: CodeSpace, *, seed: int = 0) -> float:
+    """Return how alike the median face's most alike other face is: a correlation, once aligned.
 
     Args:
-        candidates: Pairs, from `face_codes.find_candidates`.
-        score: Of each.
-        n: Number of faces; a face in no pair has nothing alike.
+        faces: Thumbnails of different contents, uint8 (N, 48, 48), at least 2.
+        space: From `face_codes.fit_codes`.
+        seed: Of the faces that are asked.
     """
-    nearest = np.zeros(n, np.float32)
-    for end in ("first", "second"):
-        np.maximum.at(nearest, candidates[end], score)
-    crowd = np.arctanh(min(float(np.median(nearest)), MOST)) if n else 0.0
-    return float(np.clip(np.tanh(crowd + LIFT), LEAST, MOST).round(4))
+    asked = np.sort(np.random.default_rng(seed).permutation(len(faces))[:ASKED])
+    nearest = find_nearest(faces, space, rows=asked, most=NEIGHBOURS)
+    score = score_candidates(faces, nearest.ravel()).reshape(nearest.shape)
+    return float(np.median(score.max(axis=1)))
+
+
+def choose_limit(crowd: float) -> float:
+    """Return the score from which a pair is one picture, in a set whose median face reaches `crowd` with another."""
+    return float(np.clip(np.tanh(LIFT * np.arctanh(np.clip(crowd, 0, MOST))), LEAST, MOST).round(4))
 
 
 def group_pairs(pairs: pd.DataFrame, contents: np.ndarray) -> np.ndarray:
