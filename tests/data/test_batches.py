@@ -121,6 +121,14 @@ def test_a_memory_map_gives_the_batches_that_a_resident_tensor_gives() -> None:
         assert torch.equal(a, b)
 
 
+def test_a_part_of_a_mapped_file_is_asked_for_where_it_lies(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (90, 40, 40)).astype(np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    part = np.load(tmp_path / "images.npy", mmap_mode="r")[30:80]
+    for (a, _), (b, _) in zip(training(images=part), training(images=torch.from_numpy(images[30:80])), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_without_blocks_the_order_is_the_one_permutation_it_always_was() -> None:
     assert epoch_order(12, seed=3, epoch=1).tolist() == [5, 11, 1, 10, 7, 3, 2, 9, 0, 4, 8, 6]
     for epoch in range(3):
@@ -178,13 +186,13 @@ def test_shards_give_the_batches_of_an_array_in_the_same_blocks_and_decode_each_
     read_shards = sharded(tmp_path, images, block=10, memory=8 * 10 * 64)
     decoded: list[int] = []
     decode = ShardedImages._decode
-    monkeypatch.setattr(ShardedImages, "_decode", lambda self, number: decoded.append(number) or decode(self, number))
+    monkeypatch.setattr(ShardedImages, "_decode", lambda self, number, faces: decoded.append(number) or decode(self, number, faces))
     shared = {"batch_size": 8, "prepare": prepare, "normalise": same, "seed": 3, "changes": Augmentation(flip=True), "window": 4}
     rows = np.flatnonzero(np.arange(200) % 5 < 4)
     plain = [FaceBatches(some, targets, rows, block=10, **shared) for some in (images, torch.from_numpy(images))]  # type: ignore[arg-type]
     for epoch in range(2):
+        np.asarray(read_shards)  # lets go of what is kept
         decoded.clear()
-        read_shards._kept.clear()
         loaders = (FaceBatches(read_shards, targets, rows, **shared), *plain)  # type: ignore[arg-type]
         for loader in loaders:
             loader.set_epoch(epoch)

@@ -7,6 +7,7 @@ Images are written before their lines, so after a kill the two are cut back to w
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -75,18 +76,16 @@ def prepare_pictures(
     """
     work.mkdir(parents=True, exist_ok=True)
     path = work / RECORDS
-    records = _resume(path, writer)
+    done = _resume(path, writer)
     with path.open("a") as lines:
-        for start in range(len(records), len(pictures), AT_ONCE):
+        for start in range(done, len(pictures), AT_ONCE):
             stop = min(start + AT_ONCE, len(pictures))
             new = [_prepare_one(row, pictures, names, step, writer, skip_unreadable=skip_unreadable) for row in range(start, stop)]
             writer.flush()
             lines.writelines(json.dumps(record) + "\n" for record in new)
             lines.flush()
-            records += new
             report_progress(done=stop, total=len(pictures), note=f"{writer.count:,} faces")
-    table = pd.DataFrame.from_records(records)
-    return table.drop(columns="shape", errors="ignore")
+    return _table(path)
 
 
 def append_images(images: Iterable[np.ndarray], writer: ImageWriter) -> Iterator[str]:
@@ -123,15 +122,39 @@ def _size(shape: tuple[int, ...]) -> str:
     return f"{shape[1]} x {shape[0]}, {'grey' if len(shape) == 2 else 'colour'}"
 
 
-def _resume(path: Path, writer: ImageWriter) -> list[dict[str, Any]]:
-    """Cut records and images back to what both hold."""
-    whole = [line for line in path.read_bytes().split(b"\n")[:-1]] if path.is_file() else []
-    records = [json.loads(line) for line in whole]
-    kept = [number for number, record in enumerate(records) if record["content_hash"]]
-    shape = tuple(records[kept[0]]["shape"]) if kept else None
-    safe = writer.resume(len(kept), shape)
-    records = records[: kept[safe]] if safe < len(kept) else records
-    if path.is_file():
-        with path.open("r+b") as file:
-            file.truncate(sum(len(line) + 1 for line in whole[: len(records)]))
-    return records
+def _records(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield each whole record and where it ends in the file; a kill may have cut the last."""
+    end = 0
+    with path.open("rb") as lines:
+        for line in lines:
+            if line.endswith(b"\n"):
+                end += len(line)
+                yield json.loads(line), end
+
+
+def _resume(path: Path, writer: ImageWriter) -> int:
+    """Cut records and images back to what both hold and return how many records are left."""
+    path.touch()
+    shapes = (tuple(record["shape"]) for record, _ in _records(path) if record["content_hash"])
+    shape, faces = next(shapes, None), sum(bool(record["content_hash"]) for record, _ in _records(path))
+    safe = writer.resume(faces, shape)
+    number = end = seen = 0
+    for record, after in _records(path):
+        seen += bool(record["content_hash"])
+        if seen > safe:
+            break
+        number, end = number + 1, after
+    os.truncate(path, end)
+    return number
+
+
+def _table(path: Path) -> pd.DataFrame:
+    """Return the records as a table, column by column: a dict for each of 300,000 would take a third of a gigabyte."""
+    columns: dict[str, list[Any]] = {}
+    for row, (record, _) in enumerate(_records(path)):
+        for name, value in record.items():
+            column = columns.setdefault(name, [])
+            column += [np.nan] * (row - len(column))
+            column.append(value)
+    rows = max(map(len, columns.values()), default=0)
+    return pd.DataFrame({name: values + [np.nan] * (rows - len(values)) for name, values in columns.items() if name != "shape"})
