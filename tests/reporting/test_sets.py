@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ferlab.data.audit import audit_set, find_twins
 from ferlab.data.faces import add_content_hashes
 from ferlab.data.splits import assign_splits, crossings
 from ferlab.data.store import Store
@@ -68,38 +67,44 @@ def test_the_imbalance_sentence_by_hand():
     assert "25.0 % on val, 75.0 % on test, and a balanced accuracy of 50.0 %" in said
 
 
-def planted():
-    images = np.random.default_rng(0).integers(0, 256, (8, 4, 4), dtype=np.uint8)
-    images[5] = images[0]  # train angry = test fear
-    images[6] = images[1]  # train disgust = test disgust
-    split, twin_of = ["train"] * 4 + ["val"] + ["test"] * 3, [""] * 5 + ["x/0", "x/1", ""]
-    return store_of(["Training"] * 5 + ["PublicTest"] * 3, [0, 1, 2, 3, 4, 2, 1, 6], images=images, split=split, twin_of=twin_of)
+def test_crossings_are_counted_and_laid_at_the_right_door():
+    hashes = [f"{number:064d}" for number in (0, 1, 2, 3, 4, 0, 1, 7)]
+    split = ["train"] * 4 + ["val"] + ["test"] * 3
+    faces = store_of(["Training"] * 5 + ["PublicTest"] * 3, [0, 1, 2, 3, 4, 2, 1, 6], split=split).faces.assign(content_hash=hashes)
+    assert "(2 faces of test have one in train)" in sets.crossings_sentence(crossings(faces))
+    assert "the dataset's own division" in sets.crossings_sentence(crossings(faces))
+    asked = sets.crossings_sentence(crossings(faces.assign(usage="all"), rule="random_frames"))
+    assert "a split at random over frames was asked for" in asked
+    other = store_of(["Training"] * 30 + ["PublicTest"] * 20, np.arange(50) % 7)
+    assert sets.crossings_sentence(crossings(other.faces)) == "**No subject, sequence or picture is in two splits.**"
 
 
-def test_sentences_about_twins_by_hand():
-    store = planted()
-    audit, twins = audit_set(store), find_twins(store.faces)
-    said = sets.twins_sentence(audit, test_faces=3)
-    assert said.startswith("**4 faces are byte-identical to at least one other, in 2 groups; the largest has 2.**")
-    assert "2 of the 3 test faces (66.7 %)" in said
-    assert "keep 1." in said
-    assert "In 1 of 2 groups (50.0 %)" in sets.conflicts_sentence(audit)
-    assert sets.label_pairs(store.faces, twins, EXPRESSIONS).to_numpy().tolist() == [["angry and fear", 1]]
-    assert "2 copies were planted among these faces; the audit found 2 of them, and 0 faces that are no copy" in sets.planted_sentence(
-        store.faces, twins
-    )
-    assert "(2 faces of test have one in train)" in sets.crossings_sentence(crossings(store.faces))
-    assert sets.twins_table(audit["cross_split"], audit["within_split"]).loc["train", "test"] == 2
+def test_what_is_left_out_is_counted_by_source_and_reason():
+    reasons = ["no label", "excluded: blurred (EK)", "excluded: a hand (EK)", "no label", "unreadable: x.png is cut"]
+    left_out = pd.DataFrame({"face_id": list("abcde"), "source": list("xxxyx"), "source_path": "", "usage": "", "reason": reasons})
+    assert sets.left_out_sentence(left_out, kept=15).startswith("**5 of the 20 pictures that were read (25.0 %) are not in the set.**")
+    assert sets.left_out_table(left_out).to_numpy().tolist() == [
+        ["x", "excluded", 2, "b"],
+        ["x", "no label", 1, "a"],
+        ["x", "unreadable", 1, "e"],
+        ["y", "no label", 1, "d"],
+    ]
+    assert "Every one of the 15 pictures" in sets.left_out_sentence(left_out[:0], kept=15)
+    assert len(sets.left_out_table(left_out[:0])) == 0
 
 
-def test_sentences_where_there_are_no_twins():
-    store = store_of(["Training"] * 30 + ["PublicTest"] * 20, np.arange(50) % 7)
-    audit = audit_set(store)
-    assert sets.twins_sentence(audit, test_faces=20).startswith("**No two faces")
-    assert sets.conflicts_sentence(audit) == "Without twins, no picture has two labels."
-    assert len(sets.label_pairs(store.faces, find_twins(store.faces), EXPRESSIONS)) == 0
-    assert sets.crossings_sentence(crossings(store.faces)) == "**No subject, sequence or picture is in two splits.**"
-    assert sets.twins_table(audit["cross_usage"], audit["within_usage"]).to_numpy().sum() == 0
+def test_copies_and_blends_are_counted_apart():
+    store = store_of(["Training"] * 70 + ["PublicTest"] * 21, np.arange(91) % 7, derived_from="", derivation="")
+    store.faces.loc[[0, 1, 2], "derived_from"] = "x/9"
+    store.faces.loc[[0, 1, 2], "derivation"] = ["mirrored", "smote", "mirrored"]
+    assert "3 faces were made from faces of train and added to it (2 mirrored, 1 smote)" in sets.derived_sentence(store.faces)
+    summary = sets.set_summary(store)
+    assert (summary["faces"], summary["derived_faces"]) == (88, 3)
+    assert sum(summary["usages"].values()) == 88
+
+
+def test_the_datasets_of_a_set_are_named_once_each():
+    assert sets.dataset_names({"a": {"dataset": "fer2013"}, "b": {"dataset": "ckplus"}, "c": {"dataset": "fer2013"}}) == "fer2013 + ckplus"
 
 
 def test_votes_and_truth_are_said_to_be_there_or_not():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from typing import Any
 
 import pandas as pd
@@ -163,19 +162,6 @@ def derived_sentence(faces: pd.DataFrame) -> str:
     return f"**{added:,} faces were made from faces of train and added to it ({counts}).** They are in no count and no other split."
 
 
-def label_sources_sentence(faces: pd.DataFrame) -> str:
-    """Say how two labels of a face differ where a dataset has two: JAFFE's poser and its raters."""
-    if "poser_target" not in faces or "rating_target" not in faces:
-        return "Each face has one label."
-    both = faces[(faces["poser_target"] >= 0) & (faces["rating_target"] >= 0)]
-    differ = both["poser_target"] != both["rating_target"]
-    neutral = both["poser_target"] == EXPRESSIONS.index("neutral")
-    return (
-        f"**The poser's expression and the highest rating differ on {differ.sum():,} of {len(both):,} faces;** {(differ & neutral).sum():,} of "
-        "them are neutral poses, for which the ratings have no name. cs231a trained on the ratings."
-    )
-
-
 def drawn(faces: pd.DataFrame) -> bool:
     """Whether all faces are control faces, so that the truth about them is known."""
     return set(faces["source"]) == {"control"}
@@ -190,66 +176,6 @@ def truth_sentence(faces: pd.DataFrame) -> str:
     return (
         f"These faces were drawn from action units. Their intensity runs from {moved.min():.1f} to {moved.max():.1f} of 5 (neutral: 0), "
         f"{covered:.0f} % are partly covered, and for every face the regions that its action units move are known."
-    )
-
-
-def twins_table(counts: Mapping[str, Mapping[str, Mapping[str, int]]], within: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
-    """Return the audit's byte twins as a square: rows, where the twin is; columns, whose faces are counted."""
-    names = list(within)
-    cells = {second: {first: (within[first] if first == second else counts[first][second])["byte_twins"] for first in names} for second in names}
-    return pd.DataFrame(cells).rename_axis("twin in", axis="index").rename_axis("faces of", axis="columns")
-
-
-def twins_sentence(audit: Mapping[str, Any], *, test_faces: int) -> str:
-    """Say how many faces have twins, and how many of the test faces a metric on clean faces leaves out."""
-    if audit["groups"] == 0:
-        return "**No two faces of this set are byte-identical.** Nothing a net was fitted to or selected on comes back in the test split."
-    leaked = test_faces - audit["test_clean"]
-    return (
-        f"**{audit['faces_in_groups']:,} faces are byte-identical to at least one other, in {audit['groups']:,} groups; the largest has "
-        f"{audit['largest_group']}.** {leaked:,} of the {test_faces:,} test faces ({100 * leaked / test_faces:.1f} %) have a twin in train or val; "
-        f"metrics on `test_clean` leave them out and keep {audit['test_clean']:,}."
-    )
-
-
-def label_pairs(faces: pd.DataFrame, twins: pd.DataFrame, expressions: Sequence[str]) -> pd.DataFrame:
-    """Return how many groups of identical faces bear both of two labels, commonest first: `labels`, `groups`."""
-    sets = faces["target"][twins["label_conflict"]].groupby(twins["group"]).unique()
-    pairs = [f"{expressions[a]} and {expressions[b]}" for targets in sets for a, b in combinations(sorted(targets), 2)]
-    counts = pd.Series(pairs, dtype="str").value_counts()
-    return counts.rename("groups").rename_axis("labels").reset_index().sort_values(["groups", "labels"], ascending=[False, True], ignore_index=True)
-
-
-def planted_sentence(faces: pd.DataFrame, twins: pd.DataFrame) -> str:
-    """Say whether the audit found the twins that were planted, where some were."""
-    if "twin_of" not in faces:
-        return "In photographs nobody planted twins: that the audit finds them all is checked on control faces, where it is known."
-    planted = (faces["twin_of"] != "").to_numpy()
-    found = planted & (twins["group_size"] > 1).to_numpy()
-    known = set(faces.loc[planted, "face_id"]) | set(faces.loc[planted, "twin_of"])
-    more = int(((twins["group_size"] > 1) & ~faces["face_id"].isin(known)).sum())
-    return (
-        f"**{planted.sum():,} copies were planted among these faces; the audit found {found.sum():,} of them, and {more:,} faces that are no copy.**"
-    )
-
-
-def odd_sentence(audit: Mapping[str, Any]) -> str:
-    """Say how many faces are blank or mirrored copies."""
-    return (
-        f"{audit['blank_faces']:,} faces are blank: every pixel alike. {audit['mirrored_twins']:,} faces are the exact mirror image of another face."
-    )
-
-
-def conflicts_sentence(audit: Mapping[str, Any]) -> str:
-    """Say how often the same picture has two labels."""
-    if audit["groups"] == 0:
-        return "Without twins, no picture has two labels."
-    if audit["label_conflicts"] == 0:
-        return f"**All {audit['groups']:,} groups of identical faces bear one label each.**"
-    share = 100 * audit["label_conflicts"] / audit["groups"]
-    return (
-        f"In {audit['label_conflicts']:,} of {audit['groups']:,} groups ({share:.1f} %) the same picture bears different labels, "
-        f"{audit['faces_in_label_conflicts']:,} faces in all. No classifier can be right on all of them."
     )
 
 
