@@ -19,7 +19,6 @@ from ferlab.data.store import read_left_out
 from ferlab.expressions import ALL_EXPRESSIONS, EXPRESSIONS
 from ferlab.params import Prepare
 
-
 pytestmark = pytest.mark.slow
 
 
