@@ -55,6 +55,18 @@ def test_the_box_counts_the_pictures_that_cross_and_warns(audit):
     assert "The official &lt;split&gt;." in box
 
 
+def test_the_box_tells_of_people_on_both_sides(store, pairs):
+    crossed = pd.DataFrame(
+        [["subject", "train", "test", 7, "asked for"], ["subject", "test", "train", 9, "asked for"]],
+        columns=["key", "first", "second", "faces", "rule"],
+    )
+    alone = Store(images=store.images[2:7], faces=store.faces.iloc[2:7].reset_index(drop=True), expressions=EXPRESSIONS)
+    box = told.crossings_box(audit_set(alone, pairs.iloc[:0]), "At random.", test_faces=0, crossed=crossed)
+    assert "admonition warning" in box
+    assert "7 faces of test share their subject with train (split: asked for)." in box
+    assert "9 faces" not in box
+
+
 def test_the_box_says_so_where_nothing_crosses(store, pairs):
     alone = Store(images=store.images[2:7], faces=store.faces.iloc[2:7].reset_index(drop=True), expressions=EXPRESSIONS)
     box = told.crossings_box(audit_set(alone, pairs.iloc[:0]), "By subject.", test_faces=0)

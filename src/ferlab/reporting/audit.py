@@ -18,27 +18,37 @@ KINDS: dict[str, str] = {"byte_twins": "byte-identical", "mirrored_twins": "mirr
 SUSPECT = 0.40  # accuracy of the nearest neighbour in pixels, on seven expressions, above which frames or copies have leaked
 
 
-def crossings_box(audit: Mapping[str, Any], rule: str, *, test_faces: int) -> str:
+def crossings_box(audit: Mapping[str, Any], rule: str, *, test_faces: int, crossed: pd.DataFrame | None = None) -> str:
     """Return the box at the top of the page, as HTML: what crosses between splits and usages, and what of it bears on a reported accuracy.
 
     Args:
         audit: From `audit_set`.
         rule: The split's rule, from `split_rule`.
         test_faces: How many faces the test split has.
+        crossed: From `crossings`: people and sequences in two splits are told too.
     """
     leaked = test_faces - audit["test_clean_of_near"]
     if leaked:
         title = f"{leaked:,} of {test_faces:,} test faces ({100 * leaked / test_faces:.1f} %) show a picture that is also in train or val"
-        told = ["An accuracy on all test faces rewards remembering them. Metrics on `test_clean` leave out the byte-identical ones."]
+        told = ["An accuracy on all test faces rewards remembering them. Metrics on test_clean leave out the byte-identical ones."]
     else:
         title = "No test face shows a picture that is also in train or val"
         told = ["Neither byte-identical nor mirrored nor near."]
-    crossed = [(a, "test", others["test"]) for a, others in audit["cross_split"].items() if "test" in others]
-    crossed += [(a, b, counts) for a, others in audit["cross_usage"].items() for b, counts in others.items()]
-    told += [_crossing(a, b, counts) for a, b, counts in crossed if any(counts.values())]
-    kind = "warning" if leaked else "note"
+    people = _shared(crossed)
+    twins = [(a, "test", others["test"]) for a, others in audit["cross_split"].items() if "test" in others]
+    twins += [(a, b, counts) for a, others in audit["cross_usage"].items() for b, counts in others.items()]
+    told += [*people, *(_crossing(a, b, counts) for a, b, counts in twins if any(counts.values()))]
+    kind = "warning" if leaked or people else "note"
     lines = "".join(f"<p>{html.escape(line)}</p>" for line in dict.fromkeys([*told, rule]))
     return f'<div class="admonition {kind}"><p class="admonition-title">{html.escape(title)}</p>{lines}</div>'
+
+
+def _shared(crossed: pd.DataFrame | None) -> list[str]:
+    """Say which test faces share their subject or sequence with a face that fits or selects."""
+    if crossed is None:
+        return []
+    into = crossed[(crossed["second"] == "test") & crossed["key"].isin(["subject", "sequence"])]
+    return [f"{row['faces']:,} faces of test share their {row['key']} with {row['first']} (split: {row['rule']})." for _, row in into.iterrows()]
 
 
 def _crossing(a: str, b: str, counts: Mapping[str, int]) -> str:
