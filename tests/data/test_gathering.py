@@ -139,7 +139,7 @@ def test_pictures_put_aside_by_hand_are_listed_with_who_and_why(tmp_path, source
         ("face_id,why\na/001,blurred\n", "has the columns face_id, why; expected face_id, why, who"),
         ("face_id,why,who\na/001,,EK\n", "data row 1: an empty cell"),
         ("face_id,why,who\na/001,x,EK\na/001,y,EK\n", "data row 2: 'a/001' comes twice"),
-        ("face_id,why,who\na/0O1,x,EK\n", "data row 1: no face of the set is called 'a/0O1'; did you mean 'a/001'"),
+        ("face_id,why,who\na/0O1,x,EK\n", "data row 1: no face of the set is called 'a/0O1' .did you mean 'a/001'"),
     ],
 )
 def test_a_wrong_list_of_exclusions_is_refused(tmp_path, sources, text, said):
@@ -149,6 +149,14 @@ def test_a_wrong_list_of_exclusions_is_refused(tmp_path, sources, text, said):
     with pytest.raises(InputError, match=said) as error:
         gather(tmp_path, {"a": {"dataset": "a"}}, exclusions="poor.csv")
     assert "\n" not in str(error.value)
+
+
+def test_an_unknown_face_in_a_large_set_does_not_list_them_all(tmp_path, sources):
+    sources["a"] = faces_of("a", 700)
+    (tmp_path / "poor.csv").write_text("face_id,why,who\nsomething else,x,EK\n")
+    with pytest.raises(InputError, match="no face of the set is called 'something else'") as error:
+        gather(tmp_path, {"a": {"dataset": "a"}}, exclusions="poor.csv")
+    assert len(str(error.value)) < 300
 
 
 def test_a_set_without_faces_says_why(tmp_path, sources):

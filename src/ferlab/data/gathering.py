@@ -5,6 +5,7 @@ Nothing is dropped in silence: a picture that a set will not hold goes to a tabl
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,7 +119,7 @@ def _map_labels(faces: pd.DataFrame, reasons: pd.Series, labels: Mapping[str, st
     for old, new in labels.items():
         for word in (old, new):
             if word is not None and word not in ALL_EXPRESSIONS:
-                raise InputError(f"sources.{source}.labels: {word!r} is no expression; {nearest(word, ALL_EXPRESSIONS)}.")
+                raise InputError(f"sources.{source}.labels: {word!r} is no expression; {nearest(word, ALL_EXPRESSIONS)}")
         here = (faces["target"] == ALL_EXPRESSIONS.index(old)).to_numpy()
         targets[here] = -1 if new is None else ALL_EXPRESSIONS.index(new)
         if new is None:
@@ -130,7 +131,7 @@ def _map_usages(faces: pd.DataFrame, reasons: pd.Series, usages: Mapping[str, st
     present, reasons = set(faces["usage"]), reasons.copy()
     for usage, new in usages.items():
         if usage not in present:
-            raise InputError(f"sources.{source}.usages: no face has the usage {usage!r}; {nearest(usage, sorted(present))}.")
+            raise InputError(f"sources.{source}.usages: no face has the usage {usage!r}; {nearest(usage, sorted(present))}")
         if new is None:
             reasons[((faces["usage"] == usage) & (reasons == "")).to_numpy()] = f"usage {usage} left out by the usage map"
     renamed = {usage: new for usage, new in usages.items() if new is not None}
@@ -191,9 +192,15 @@ def _exclude(gathered: Gathered, path: Path) -> Gathered:
     if missing.any():
         row = int(missing.to_numpy().argmax())
         name = table["face_id"].iloc[row]
-        raise InputError(f"{path}, data row {row + 1}: no face of the set is called {name!r}; {nearest(name, known)}. Mend or remove the row.")
+        raise InputError(f"{path}, data row {row + 1}: no face of the set is called {name!r}{near_face(name, known)}. Mend or remove the row.")
     reasons = known.map(dict(zip(table["face_id"], "excluded: " + table["why"] + " (" + table["who"] + ")", strict=True)))
     return _set_aside(gathered, reasons.fillna("").astype("str"))
+
+
+def near_face(name: str, known: pd.Series) -> str:
+    """Return " (did you mean ...?)" for the face_id nearest to a mistyped one, or "": a set has too many to list."""
+    match = difflib.get_close_matches(name, known.tolist(), n=1, cutoff=0.8)
+    return f" (did you mean {match[0]!r}?)" if match else ""
 
 
 def read_exclusions(path: Path) -> pd.DataFrame:

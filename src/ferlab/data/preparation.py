@@ -22,7 +22,7 @@ from ferlab.data import appearance
 from ferlab.data.alignment import align_by_eyes, align_by_landmarks, find_eyes
 from ferlab.data.building import NotAFace
 from ferlab.data.detection import Detector, FoundFace, crop_box, find_box, open_detector
-from ferlab.params import nearest
+from ferlab.data.gathering import near_face
 from ferlab.paths import InputError
 
 Box = tuple[int, int, int, int]
@@ -201,7 +201,7 @@ def read_boxes(path: Path, *, known: pd.Series) -> dict[str, Box]:
     for number, (name, *texts) in enumerate(table.itertuples(index=False), start=1):
         place = f"{path}, data row {number}"
         if name not in ids or name in boxes:
-            wrong = "comes twice" if name in boxes else f"is no face of the set; {nearest(name, known)}"
+            wrong = "comes twice" if name in boxes else f"is no face of the set{near_face(name, known)}"
             raise InputError(f"{place}: {name!r} {wrong}. Mend the row.")
         if not all(text.lstrip("-").isdigit() for text in texts) or int(texts[2]) < 1 or int(texts[3]) < 1:
             raise InputError(f"{place}: the box is {', '.join(texts)}; expected four whole numbers, width and height at least 1. Mend the row.")

@@ -79,7 +79,7 @@ def find_reader(dataset: str) -> Reader:
         InputError: If no reader has that name; the nearest is named.
     """
     if dataset not in READERS:
-        raise InputError(f"No dataset is called {dataset!r} (prepare.<set>.dataset); {nearest(dataset, sorted(READERS))}.")
+        raise InputError(f"No dataset is called {dataset!r} (prepare.<set>.dataset); {nearest(dataset, sorted(READERS))}")
     module, function = READERS[dataset].split(":")
     return getattr(import_module(module), function)
 
@@ -91,4 +91,4 @@ def _check_options(read: Reader, *, dataset: str, options: Mapping[str, Any]) ->
     names = [parameter.name for parameter in parameters]
     for option in options:
         if option not in names:
-            raise InputError(f"The dataset {dataset!r} has no option {option!r} (prepare.<set>.options); {nearest(option, names)}.")
+            raise InputError(f"The dataset {dataset!r} has no option {option!r} (prepare.<set>.options); {nearest(option, names)}")
