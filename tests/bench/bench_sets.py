@@ -7,8 +7,8 @@ children's) is sampled every 20 ms, for mapped pages of a store belong to the pa
 their pages dropped (posix_fadvise DONTNEED). What a disk or a host keeps beneath is not, and it keeps small sets longer: so one pass
 over 50,000 faces of one array is set against five over 10,000 each, which read the same bytes. 10 GB are written in all, below
 `folder` (default: a temporary one), and removed.
-Limits: 2 GB; 50,000 faces take at most 1.2 times the memory of 10,000 and are read at least 0.8 times as fast; reading pictures costs
-at most 1.3 times decoding them.
+Limits: 2 GB; 50,000 faces take at most 0.1 GB more than 10,000 (their table, under 1 kB a face; their pixels are 6 GB more) and are
+read at least 0.8 times as fast; reading pictures costs at most 1.3 times decoding them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES, SMALL, LARGE, MOST = 2_000, 10_000, 50_000, 300_000
 GIGABYTES = 10  # written in all
 BLOCK, WINDOW = 100, 16  # faces per shard of 80 x 80 RGB, shards shuffled together
-FLAT, RSS, RATE, READER = 1.2, 2.0, 0.8, 1.3
+MORE, RSS, RATE, READER = 0.1, 2.0, 0.8, 1.3
 
 
 class Repeated:
@@ -150,7 +150,7 @@ def run(case: str, work: Path, *numbers: object) -> dict[str, float]:
             most = max(most, anonymous(process.pid))
             time.sleep(0.02)
         if process.returncode:
-            sys.exit(f"{' '.join(command)} failed")
+            sys.exit(f"{' '.join(command)} failed ({process.returncode})")
         said.seek(0)
         return {**json.loads(said.read().splitlines()[-1]), "gb": most * 1024 / 1e9}
 
@@ -192,6 +192,7 @@ def cold_rates(small: list[tuple[Path, int]], large: Path, memory: int) -> dict[
                 drop_pages(work)
                 seconds += count / run("pass", work, start, count, memory)["rate"]
             rates[count].append(count * len(sets) / seconds)
+            print(f"  cold pass over {count:,}: {rates[count][-1]:.0f} faces a second", flush=True)
     return {count: statistics.median(found) for count, found in rates.items()}
 
 
@@ -244,8 +245,8 @@ def bench_plain(folder: Path) -> list[bool]:
     print(f"train without a net, 224 RGB: {trains[0]['gb']:.2f} GB at {SMALL:,}, {trains[1]['gb']:.2f} GB at {LARGE:,}")
     shutil.rmtree(work)
     return [
-        check("prepare, memory at 50,000 over 10,000", large["gb"] / small["gb"], f"<={FLAT}"),
-        check("train, memory at 50,000 over 10,000", trains[1]["gb"] / trains[0]["gb"], f"<={FLAT}"),
+        check("prepare, GB at 50,000 more than at 10,000", large["gb"] - small["gb"], f"<={MORE}"),
+        check("train, GB at 50,000 more than at 10,000", trains[1]["gb"] - trains[0]["gb"], f"<={MORE}"),
         check("most GB at 224 RGB", max(found["gb"] for found in (small, large, *trains)), f"<={RSS}"),
         check("cold rate at 50,000 over 10,000, one array", rates[LARGE] / rates[SMALL], f">={RATE}"),
     ]
@@ -274,8 +275,8 @@ def bench_shards(folder: Path) -> list[bool]:
     print(f"pass, shards: {passes[0]['gb']:.2f} GB at {SMALL:,}, {passes[1]['gb']:.2f} GB at {LARGE:,}")
     print(f"train without a net, shards, a window of 512 MiB: {trained['gb']:.2f} GB")
     return [
-        check("prepare shards, memory at 50,000 over 10,000", large["gb"] / small["gb"], f"<={FLAT}"),
-        check("pass over shards, memory at 50,000 over 10,000", passes[1]["gb"] / passes[0]["gb"], f"<={FLAT}"),
+        check("prepare shards, GB at 50,000 more than at 10,000", large["gb"] - small["gb"], f"<={MORE}"),
+        check("pass over shards, GB at 50,000 more than at 10,000", passes[1]["gb"] - passes[0]["gb"], f"<={MORE}"),
         check("most GB with shards", max(found["gb"] for found in (small, large, *passes, trained)), f"<={RSS}"),
         check("cold rate at 50,000 over 10,000, shards", rates[LARGE] / rates[SMALL], f">={RATE}"),
     ]
