@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ferlab.data.faces import VOTES, check_faces
+from ferlab.data.faces import VOTES
 from ferlab.data.pictures import Pictures
 from ferlab.data.readers import read_source
 from ferlab.data.splits import deal_groups
@@ -209,14 +209,7 @@ def read_exclusions(path: Path) -> pd.DataFrame:
     Raises:
         InputError: If the file is missing or no csv, a column lacks, a cell is empty, or a face comes twice.
     """
-    if not path.is_file():
-        raise InputError(f"{path} is missing; expected a csv with the columns {', '.join(EXCLUSION_COLUMNS)}. Make it, or clear `exclusions`.")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as csv ({str(error).splitlines()[0]}). Mend it.") from None
-    if list(table.columns) != list(EXCLUSION_COLUMNS):
-        raise InputError(f"{path} has the columns {', '.join(map(str, table.columns))}; expected {', '.join(EXCLUSION_COLUMNS)}. Mend the header.")
+    table = read_listed(path, EXCLUSION_COLUMNS, key="exclusions")
     empty = (table == "").any(axis=1)
     if empty.any():
         raise InputError(f"{path}, data row {int(empty.argmax()) + 1}: an empty cell; expected a face_id, why it is excluded, and who said so.")
@@ -226,9 +219,26 @@ def read_exclusions(path: Path) -> pd.DataFrame:
     return table
 
 
-def checked(faces: pd.DataFrame, content_hashes: Sequence[str]) -> pd.DataFrame:
-    """Return a gathered table with the hashes of its prepared faces, checked as a face table."""
-    return check_faces(faces.assign(content_hash=pd.Series(content_hashes, index=faces.index, dtype="str")))
+def read_listed(path: Path, columns: Sequence[str], *, key: str) -> pd.DataFrame:
+    """Read a csv that somebody wrote by hand about a set's faces, all cells as text.
+
+    Args:
+        path: The file.
+        columns: The columns it must have, in order.
+        key: The key of params.yaml that names it, for the error where it is missing.
+
+    Raises:
+        InputError: If the file is missing or no csv, or has other columns.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is missing; expected a csv with the columns {', '.join(columns)}. Make it, or clear `{key}`.")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as csv ({str(error).splitlines()[0]}). Mend it.") from None
+    if list(table.columns) != list(columns):
+        raise InputError(f"{path} has the columns {', '.join(map(str, table.columns))}; expected {', '.join(columns)}. Mend the header.")
+    return table
 
 
 def _no_rows() -> pd.DataFrame:

@@ -22,7 +22,7 @@ from ferlab.data import appearance
 from ferlab.data.alignment import align_by_eyes, align_by_landmarks, find_eyes
 from ferlab.data.building import NotAFace
 from ferlab.data.detection import Detector, FoundFace, crop_box, find_box, open_detector
-from ferlab.data.gathering import near_face
+from ferlab.data.gathering import near_face, read_listed
 from ferlab.paths import InputError
 
 Box = tuple[int, int, int, int]
@@ -188,14 +188,7 @@ def read_boxes(path: Path, *, known: pd.Series) -> dict[str, Box]:
     Raises:
         InputError: If the file is missing or no csv, a column lacks, a number is none, or a face is unknown or comes twice.
     """
-    if not path.is_file():
-        raise InputError(f"{path} is missing; expected a csv with the columns {', '.join(BOX_COLUMNS)}. Make it, or clear `face.boxes`.")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as csv ({str(error).splitlines()[0]}). Mend it.") from None
-    if list(table.columns) != list(BOX_COLUMNS):
-        raise InputError(f"{path} has the columns {', '.join(map(str, table.columns))}; expected {', '.join(BOX_COLUMNS)}. Mend the header.")
+    table = read_listed(path, BOX_COLUMNS, key="face.boxes")
     boxes: dict[str, Box] = {}
     ids = set(known)
     for number, (name, *texts) in enumerate(table.itertuples(index=False), start=1):
