@@ -4,15 +4,19 @@ import inspect
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
 
+from ferlab import models
+from ferlab.fingerprint import import_closure
 from ferlab.models import MODELS, count_parameters, create_model, model_card
 from ferlab.paths import InputError
 
 CARD = {
-    "build", "family", "paper", "title", "depth", "parameters", "stated", "input_size", "channels", "num_classes", "target_layer", "options", "notes"
+    "build", "family", "paper", "title", "depth", "parameters", "stated", "input_size", "sizes", "channels", "num_classes", "target_layer", "options",
+    "published", "pretrained", "notes",
 }  # fmt: skip
 
 
@@ -56,8 +60,30 @@ def test_unknown_names_and_options_name_their_nearest_neighbour() -> None:
         create_model("five_layr")
     with pytest.raises(InputError, match="unknown option 'pol'; did you mean 'pool'"):
         create_model("five_layer", pol="2x2")
-    with pytest.raises(InputError, match="at least 2 classes"):
-        create_model("five_layer", 1)
+    with pytest.raises(InputError, match="at least 1 class"):
+        create_model("five_layer", 0)
+
+
+def test_sizes_a_paper_does_not_allow_are_refused_in_words() -> None:
+    with pytest.raises(InputError, match="'five_layer' takes faces of 48 pixels a side, got size 64"):
+        create_model("five_layer", size=64)
+    with pytest.raises(InputError, match="8 or more pixels a side, got size 4"):
+        create_model("resemotenet_cnn", size=4)
+    assert create_model("resemotenet_cnn", size=64).eval()(torch.rand(1, 1, 64, 64)).shape == (1, 7)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 64, 64), (2, 3, 48, 48), (1, 48, 48), (2, 1, 48, 40)])
+def test_faces_of_another_shape_are_refused_before_a_layer_stumbles(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"expects faces float32 \(N, 1, H, W\) with H and W of 48, got"):
+        create_model("five_layer")(torch.rand(shape))
+
+
+@pytest.mark.parametrize("family", sorted({card["family"] for card in MODELS.values()}))
+def test_a_familys_file_imports_no_other(family: str) -> None:
+    """A run depends on its family's file alone (dvc.yaml), so nothing of the net may lie elsewhere."""
+    path = Path(models.__file__).with_name(f"{family}.py")
+    imported = {p.name for p in import_closure(path)} - {"__init__.py"}
+    assert imported <= {f"{family}.py", "paths.py", "create.py", "params.py", "inputs.py", "weights.py"}
 
 
 def test_family_of_a_run_must_be_the_cards() -> None:

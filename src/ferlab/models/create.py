@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -11,6 +13,8 @@ from ferlab.models.registry import MODELS
 from ferlab.params import nearest
 from ferlab.paths import InputError
 
+FOR_ALL = ("channels", "size")  # options of every net
+
 
 def create_model(name: str, num_classes: int | None = None, in_channels: int | None = None, **options: Any) -> nn.Module:
     """Build a net with fresh weights, drawn from torch's global generator.
@@ -18,26 +22,49 @@ def create_model(name: str, num_classes: int | None = None, in_channels: int | N
     Args:
         name: A key of MODELS.
         num_classes: K, the width of the last layer; None means the paper's own.
-        in_channels: C of the input; None means the paper's own.
-        **options: The net's own options, see its card.
+        in_channels: C of the input; None means the option `channels`, or the paper's own.
+        **options: The net's own options, see its card; and for any net `channels`, and `size`, H and W of its input, where the card
+            allows others than the paper's.
 
     Returns:
-        A module from float32 (N, C, H, W) to logits (N, K), in training mode; H and W are the card's input_size.
+        A module from float32 (N, C, H, W) to logits (N, K), in training mode. Given another C, H or W it raises a ValueError that
+        says what was expected.
 
     Raises:
-        InputError: An unknown name or option, with its nearest neighbour, or a value the builder refuses.
+        InputError: An unknown name or option, with its nearest neighbour, a size that the card does not allow, or a value the
+            builder refuses.
     """
     card = model_card(name)
     for option in options:
-        if option not in card["options"]:
-            raise InputError(f"model {name!r}: unknown option {option!r}; {nearest(option, card['options'])}")
+        if option not in card["options"] and option not in FOR_ALL:
+            raise InputError(f"model {name!r}: unknown option {option!r}; {nearest(option, [*FOR_ALL, *card['options']])}")
+    own_channels, size = input_shape(name, options)
+    own = {option: value for option, value in options.items() if option in card["options"]}
     module_name, builder = card["build"].split(":")
     build = getattr(importlib.import_module(f"ferlab.models.{module_name}"), builder)
     classes = card["num_classes"] if num_classes is None else num_classes
-    channels = card["channels"] if in_channels is None else in_channels
-    if classes < 2 or channels < 1:
-        raise InputError(f"model {name!r}: expected at least 2 classes and 1 channel, got {classes} and {channels}")
-    return build(classes, channels, **options)
+    channels = own_channels if in_channels is None else in_channels
+    if classes < 1 or channels < 1:
+        raise InputError(f"model {name!r}: expected at least 1 class and 1 channel, got {classes} and {channels}")
+    module = build(classes, channels, **own)
+    fixed = str(size) if "size" in card["options"] else card["sizes"]
+    module.register_forward_pre_hook(partial(_check_faces, name=name, channels=channels, sizes=fixed))
+    return module
+
+
+def input_shape(name: str, options: Mapping[str, Any]) -> tuple[int, int]:
+    """Return C and the side of a net's input: its options `channels` and `size`, else the paper's own.
+
+    Raises:
+        InputError: A size that the card does not allow, or no channels.
+    """
+    card = model_card(name)
+    channels, size = options.get("channels", card["channels"]), options.get("size", card["input_size"])
+    if not isinstance(size, int) or not _allowed(size, card["sizes"]):
+        raise InputError(f"model {name!r} takes faces of {_in_words(card['sizes'])} pixels a side, got size {size!r}")
+    if channels not in (1, 3):
+        raise InputError(f"model {name!r} takes grey faces (1 channel) or colour (3), got channels {channels!r}")
+    return channels, size
 
 
 def model_card(name: str, *, family: str | None = None) -> dict[str, Any]:
@@ -61,3 +88,20 @@ def model_card(name: str, *, family: str | None = None) -> dict[str, Any]:
 def count_parameters(module: nn.Module) -> int:
     """Return the number of trainable parameters."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def _allowed(size: int, sizes: str) -> bool:
+    """Return whether a card's `sizes` ("48", "48 64", "40-") hold this one."""
+    return size >= int(sizes[:-1]) if sizes.endswith("-") else str(size) in sizes.split()
+
+
+def _in_words(sizes: str) -> str:
+    return f"{sizes[:-1]} or more" if sizes.endswith("-") else " or ".join(sizes.split())
+
+
+def _check_faces(_: nn.Module, inputs: tuple[Any, ...], *, name: str, channels: int, sizes: str) -> None:
+    """Refuse faces of another shape before a layer does it in words of its own."""
+    shape = tuple(inputs[0].shape)
+    if len(shape) != 4 or shape[1] != channels or shape[2] != shape[3] or not _allowed(int(shape[2]), sizes):
+        wanted = f"float32 (N, {channels}, H, W) with H and W of {_in_words(sizes)}"
+        raise ValueError(f"model {name!r} expects faces {wanted}, got {shape}")

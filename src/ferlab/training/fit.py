@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from ferlab.data.store import Store
-from ferlab.models.create import model_card
+from ferlab.models.create import input_shape
 from ferlab.models.weights import save_model
 from ferlab.params import Train
 from ferlab.paths import report_progress
@@ -68,7 +68,7 @@ class FitResult:
 
     def save(self, path: Path) -> None:
         """Write the weights file; see `ferlab.models.save_model`."""
-        card = model_card(self.name)
+        channels, size = input_shape(self.name, self.options)
         save_model(
             path,
             self.module,
@@ -77,8 +77,8 @@ class FitResult:
             expressions=self.expressions,
             mean=self.mean,
             std=self.std,
-            size=card["input_size"],
-            channels=card["channels"],
+            size=size,
+            channels=channels,
             fitted_on=self.fitted_on,
         )
 

@@ -20,7 +20,7 @@ from torch import nn
 from ferlab.data.augmentation import Augmentation
 from ferlab.data.batches import FaceData, class_weights
 from ferlab.data.store import Store
-from ferlab.models.create import create_model, model_card
+from ferlab.models.create import create_model, input_shape
 from ferlab.models.inputs import prepare_images, standardise
 from ferlab.params import Train
 from ferlab.training.module import Classifier, Recipe, higher_is_better, is_finished
@@ -129,11 +129,12 @@ def device() -> str:
 
 
 def _phase(task: Task, *, fitted: tuple[str, ...], epochs: int, patience: int, factors: tuple[float, ...] | None) -> Phase:
-    card, settings, expressions = model_card(task.model), task.settings, task.store.expressions
+    settings, expressions = task.settings, task.store.expressions
+    channels, size = input_shape(task.model, task.options)
     data = FaceData(
         task.store,
         batch_size=settings.batch_size,
-        prepare=bind(prepare_images, size=card["input_size"], channels=card["channels"]),
+        prepare=bind(prepare_images, size=size, channels=channels),
         standardise=standardise,
         changes=augmentation_of(settings),
         seed=task.seed,
@@ -143,7 +144,7 @@ def _phase(task: Task, *, fitted: tuple[str, ...], epochs: int, patience: int, f
     values = {key: value for key, value in settings.model_dump().items() if key in Recipe.__dataclass_fields__}
     recipe = Recipe(**{**values, "run": task.run, "seed": task.seed, "patience": patience, "factors": factors})
     torch.manual_seed(task.seed)
-    net = create_model(task.model, len(expressions), card["channels"], **task.options)
+    net = create_model(task.model, len(expressions), channels, **task.options)
     weights = class_weights(data.targets, expressions) if settings.class_weights else None
     module = Classifier(net, recipe, num_classes=len(expressions), class_weights=weights)
     return Phase(module=module, data=data, recipe=recipe, epochs=epochs, fitted=fitted)
