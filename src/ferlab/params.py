@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -103,9 +103,11 @@ class Train(Section):
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = True
     weight_decay: float = Field(ge=0)
+    decay: Literal["all", "weights"] = "all"  # weights: not biases, nor the scales and shifts of normalisation
     schedule: Literal["constant", "one_cycle", "cosine", "plateau"]
     warmup: float = Field(0.2, ge=0, lt=1)  # share of the steps that the learning rate rises
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    ferplus_weight: float = Field(0.0, ge=0, le=1)  # share of the target that FER+'s votes have, where a face has them
     class_weights: bool = False
     precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
     channels_last: bool = True
@@ -114,10 +116,30 @@ class Train(Section):
     rotation: float = Field(0.0, ge=0, le=180)  # degrees, either way
     zoom: float = Field(0.0, ge=0, lt=1)  # share of the size, either way
     shift: float = Field(0.0, ge=0, lt=1)  # share of the size, either way
+    brightness: float = Field(0.0, ge=0, lt=1)  # share of the full scale, either way
+    contrast: float = Field(0.0, ge=0, lt=1)  # factor 1 +- this
+    erasing: float = Field(0.0, ge=0, le=1)  # probability of a rectangle filled with the face's mean
+    mixup: float = Field(0.0, ge=0)  # alpha of the Beta distribution; 0: none
+    cutmix: float = Field(0.0, ge=0)  # likewise; with both, half of the batches each
+    mixing_ends: float = Field(1.0, gt=0, le=1)  # share of the epochs after which faces are mixed no more
+    averaging: Literal["none", "ema", "swa"] = "none"  # which weights are watched on val and kept
+    ema_decay: float = Field(0.999, gt=0, lt=1)  # by step
+    swa_start: float = Field(0.75, ge=0, lt=1)  # share of the epochs before the mean begins
     patience: int = Field(0, ge=0)  # epochs without a better monitored value before stopping; 0: never
     monitor: Literal["val/accuracy", "val/loss"] = "val/accuracy"
     gradient_clip: float = Field(0.0, ge=0)  # norm; 0: none
+    select: Literal["val", "test", "none"] = "val"  # which faces choose the epoch; test: to show what that mistake is worth; none: train and val are
+    # fitted for all epochs and the last is kept
+    compile: bool = False  # torch.compile: pays on a GPU
     refit: bool = False  # choose the epoch on val, then train afresh on train and val for that many
+
+    @model_validator(mode="after")
+    def _selection_is_possible(self) -> Train:
+        if self.select != "val" and self.refit:
+            raise ValueError(f"refit needs select: val, got select: {self.select}")
+        if self.select == "none" and (self.patience or self.schedule == "plateau"):
+            raise ValueError("select: none watches no faces, so patience must be 0 and schedule another than plateau")
+        return self
 
 
 class Run(Section):

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from ferlab.data.ferplus import BALLOT
 from ferlab.data.store import Store
 from ferlab.models import load_model
+from ferlab.models.cs230 import five_layer
 from ferlab.params import Train
 from ferlab.paths import InputError
 from ferlab.training import phases
@@ -200,3 +202,80 @@ def test_a_set_that_lacks_an_expression_can_be_fitted_without_weights_only(toy_s
     assert np.isfinite(run_fit(lacking, settings(epochs=1), tmp_path / "p").val["balanced_accuracy"])
     with pytest.raises(InputError, match="shows 'happy'"):
         run_fit(lacking, settings(epochs=1, class_weights=True), tmp_path / "q")
+
+
+@pytest.mark.parametrize("averaging", ["ema", "swa"])
+def test_the_averaged_net_is_what_val_judges_and_what_is_kept(toy_store: Make, settings: Make, tmp_path: Path, averaging: str) -> None:
+    store = toy_store()
+    chosen = settings(epochs=4, averaging=averaging, ema_decay=0.8, swa_start=0.5, monitor="val/loss", rotation=0.0, shift=0.0)
+    result = run_fit(store, chosen, tmp_path / "p")
+    result.save(tmp_path / "w.safetensors")
+    loaded = load_model(tmp_path / "w.safetensors")
+    val = (store.faces["split"] == "val").to_numpy()
+    with torch.no_grad():
+        logits = loaded.module(loaded.normalise(store.images[val]))
+    target = torch.from_numpy(store.faces["target"].to_numpy()[val].copy())
+    assert torch.nn.functional.cross_entropy(logits, target).item() == pytest.approx(result.val["loss"], rel=1e-3)
+    best = torch.load(tmp_path / "p" / "select" / "best.ckpt", weights_only=True)["state_dict"]
+    assert torch.equal(best["averaged.module.fc1.weight"], loaded.module.fc1.weight)
+    assert averaging == "swa" or not torch.equal(best["net.fc1.weight"], loaded.module.fc1.weight)
+
+
+def test_swa_is_the_mean_of_the_last_epochs_weights(toy_store: Make, settings: Make, tmp_path: Path) -> None:
+    # A constant rate, so that a shorter plan walks the same way: its last weights are those of the longer plan after as many epochs.
+    ends = []
+    for epochs in (1, 2, 3):
+        run_fit(toy_store(), settings(epochs=epochs, schedule="constant"), tmp_path / f"{epochs}")
+        state = torch.load(tmp_path / f"{epochs}" / "select" / "last.ckpt", weights_only=True)["state_dict"]
+        ends.append(state["net.fc1.weight"])
+    run_fit(toy_store(), settings(epochs=3, schedule="constant", averaging="swa", swa_start=1 / 3), tmp_path / "swa")
+    state = torch.load(tmp_path / "swa" / "select" / "last.ckpt", weights_only=True)["state_dict"]
+    assert torch.allclose(state["averaged.module.fc1.weight"], (ends[1] + ends[2]) / 2, atol=1e-7)
+
+
+def test_mixing_averaging_and_soft_targets_go_on_after_a_stop_as_if_nothing_had_happened(
+    toy_store: Make, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = settings(epochs=4, mixup=0.3, cutmix=1.0, mixing_ends=0.75, averaging="ema", ema_decay=0.9, erasing=0.5, contrast=0.2, decay="weights")
+    whole = run_fit(toy_store(), chosen, tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        stop_at(patched, epoch=2, batch=1)
+        with pytest.raises(Stopped):
+            run_fit(toy_store(), chosen, tmp_path / "broken")
+    resumed = run_fit(toy_store(), chosen, tmp_path / "broken")
+    assert bytes_of(resumed, tmp_path / "o1") == bytes_of(whole, tmp_path / "o2")
+
+
+def test_without_selection_train_and_val_are_fitted_to_the_last_epoch(toy_store: Make, settings: Make, tmp_path: Path) -> None:
+    result = run_fit(toy_store(), settings(epochs=2, select="none"), tmp_path / "p")
+    assert (result.fitted_on, result.fitted_faces, result.best_epoch, result.val) == (("train", "val"), 96, 2, {})
+    assert result.history["phase"].tolist() == ["whole", "whole"]
+    assert result.history["val_loss"].isna().all()
+
+
+def test_selection_on_test_watches_test_and_fits_train_alone(toy_store: Make, settings: Make, tmp_path: Path) -> None:
+    store = toy_store()
+    other = Store(images=store.images.copy(), faces=store.faces.copy(), expressions=store.expressions)
+    other.images[(other.faces["split"] == "test").to_numpy()] = 77
+    one, two = (run_fit(s, settings(epochs=2, select="test"), tmp_path / n) for s, n in ((store, "a"), (other, "b")))
+    assert one.fitted_on == two.fitted_on == ("train",)
+    assert one.train == two.train
+    assert one.val["loss"] != two.val["loss"]
+
+
+def test_votes_move_the_weights_and_need_a_set_that_has_them(toy_store: Make, settings: Make, tmp_path: Path) -> None:
+    store = toy_store()
+    with pytest.raises(InputError, match="votes"):
+        run_fit(store, settings(epochs=1, ferplus_weight=0.5), tmp_path / "p")
+    for name in BALLOT:
+        store.faces[f"votes_{name}"] = 0
+    store.faces["votes_angry"] = 10
+    voted, plain = (run_fit(store, settings(epochs=1, ferplus_weight=weight), tmp_path / f"{weight}") for weight in (0.9, 0.0))
+    assert voted.module.logits.bias[0] > plain.module.logits.bias[0]
+
+
+def test_weights_alone_decay_where_asked(toy_store: Make, settings: Make, tmp_path: Path) -> None:
+    heavy = {"epochs": 2, "optimizer": "adamw", "lr": 1e-3, "weight_decay": 200.0, "schedule": "constant"}
+    spared, shrunk = (run_fit(toy_store(), settings(decay=decay, **heavy), tmp_path / decay).module for decay in ("weights", "all"))
+    assert spared.bn1.weight.mean() > 0.9 > shrunk.bn1.weight.mean()
+    assert spared.fc1.weight.abs().mean() < 0.6 * five_layer().fc1.weight.abs().mean()

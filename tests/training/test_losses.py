@@ -30,3 +30,10 @@ def test_a_batch_of_one_class_is_not_weighted_back_to_one() -> None:
     weights = torch.tensor([3.0, 1.0, 1.0])
     target = torch.tensor([0, 0])
     assert torch.allclose(cross_entropy(LOGITS, target, class_weights=weights), 3 * cross_entropy(LOGITS, target))
+
+
+def test_shares_that_are_one_hot_give_the_loss_of_their_class() -> None:
+    logits, target, weights = torch.randn(8, 4), torch.tensor([0, 1, 2, 3] * 2), torch.tensor([0.5, 1.0, 2.0, 4.0])
+    shares = torch.nn.functional.one_hot(target, 4).float()
+    for options in ({}, {"class_weights": weights}, {"label_smoothing": 0.2, "class_weights": weights}):
+        assert cross_entropy(logits, shares, **options).item() == pytest.approx(cross_entropy(logits, target, **options).item(), rel=1e-6)

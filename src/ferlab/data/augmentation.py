@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 # What the generators of one epoch are for; a number each, so that they differ.
-PURPOSES = {"order": 0, "augmentation": 1, "dropout": 2}
+PURPOSES = {"order": 0, "augmentation": 1, "dropout": 2, "mixing": 3}
 # One column of draws each, always drawn, so that switching one on leaves the others as they were.
 COLUMNS = ("flip", "rotation", "zoom_x", "zoom_y", "shift_x", "shift_y", "brightness", "contrast", "erase", "area", "aspect", "centre_x", "centre_y")
 ERASED_AREA = (0.02, 0.25)  # share of the face, as DAN's public training code has it
@@ -58,7 +58,7 @@ def epoch_seed(seed: int, epoch: int, purpose: str) -> int:
     Args:
         seed: The run's seed, 0 or more.
         epoch: From 0.
-        purpose: "order", "augmentation" or "dropout".
+        purpose: "order", "augmentation", "dropout" or "mixing".
     """
     return int(np.random.SeedSequence([seed, epoch, PURPOSES[purpose]]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 

@@ -72,6 +72,7 @@ class FaceBatches:
         normalise: Prepare,
         seed: int | None = None,
         changes: Augmentation | None = None,
+        shares: Tensor | None = None,
         block: int | None = None,
         window: int | None = None,
     ) -> None:
@@ -86,12 +87,13 @@ class FaceBatches:
             normalise: From there to what the net takes.
             seed: None for store order and no augmentation.
             changes: How far faces are changed; None for not at all.
+            shares: float32 (M, K), shares of the expressions, likewise on the device; None where a face has its target alone.
             block: Faces that lie together, for the order; None for those of a shard, or where there are none for one permutation.
             window: Blocks that are shuffled together; None for as many as fit into `WINDOW` bytes.
         """
         self.images, self.targets, self.rows = images, targets, torch.from_numpy(np.ascontiguousarray(rows, dtype=np.int64))
         self.batch_size, self.prepare, self.normalise = batch_size, prepare, normalise
-        self.seed, self.changes = seed, changes
+        self.seed, self.changes, self.shares = seed, changes, shares
         self.block = block or getattr(images, "block", None)
         self.window = window or max(1, WINDOW * len(images) // ((self.block or 1) * images.nbytes))
         self.epoch = 0
@@ -105,8 +107,8 @@ class FaceBatches:
         whole, rest = divmod(len(self.rows), self.batch_size)
         return whole + (rest > (self.seed is not None))
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images float32 (n, C, S, S) and targets int64 (n,)."""
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        """Yield images float32 (n, C, S, S), targets int64 (n,) and, where there are shares, float32 (n, K)."""
         order, draws = torch.arange(len(self.rows)), None
         device = self.targets.device
         if self.seed is not None:
@@ -119,7 +121,8 @@ class FaceBatches:
             images = self.prepare(faces)
             if draws is not None and self.changes is not None:
                 images = augment(images, draws[part], self.changes)
-            yield self.normalise(images), self.targets[rows[part]]
+            shares = () if self.shares is None else (self.shares[rows[part]],)
+            yield self.normalise(images), self.targets[rows[part]], *shares
 
     def _gather(self, batches: list[Tensor]) -> Iterator[Tensor]:
         """Yield the stored faces of each batch; from disk they are read one batch ahead, while the net works on the one before."""
@@ -135,7 +138,7 @@ class FaceBatches:
 
 
 class FaceData(pl.LightningDataModule):
-    """A store's faces as Lightning wants them: shuffled, augmented batches of the fitted splits, plain ones of val.
+    """A store's faces as Lightning wants them: shuffled, augmented batches of the fitted splits, plain ones of the split that is watched.
 
     Attributes:
         mean: Per channel, of the fitted faces as the net sees them, on the scale [0, 1].
@@ -153,6 +156,8 @@ class FaceData(pl.LightningDataModule):
         changes: Augmentation,
         seed: int,
         fitted: Sequence[str] = ("train",),
+        held: str = "val",
+        shares: np.ndarray | None = None,
         device: str = "cpu",
         block: int | None = None,
         window: int | None = None,
@@ -168,6 +173,8 @@ class FaceData(pl.LightningDataModule):
             changes: How far training faces are changed.
             seed: The run's seed.
             fitted: The splits that are trained on.
+            held: The split that is watched.
+            shares: float32 (M, K), targets as shares of the expressions, for training; None for the table's targets.
             device: Where batches are made.
             block: See `FaceBatches`; a plain set with the block and window of its shards gives the same batches as they do.
             window: Likewise.
@@ -178,7 +185,7 @@ class FaceData(pl.LightningDataModule):
         """
         super().__init__()
         rows = split_rows(store, *fitted)
-        held = split_rows(store, "val")
+        watched = split_rows(store, held)
         targets = store.faces["target"].to_numpy(dtype=np.int64, copy=True)
         self.targets = targets[rows]
         stored = np.array(store.images) if store.images.nbytes <= resident else store.images
@@ -190,16 +197,17 @@ class FaceData(pl.LightningDataModule):
 
         shared = {"batch_size": batch_size, "prepare": prepare, "normalise": normalise}
         on_device = torch.from_numpy(targets).to(device)
+        soft = None if shares is None else torch.from_numpy(shares).to(device)
         order = {"block": block or getattr(store.images, "block", None), "window": window}
-        self.train_batches = FaceBatches(images, on_device, rows, seed=seed, changes=changes, **order, **shared)
-        self.val_batches = FaceBatches(images, on_device, held, **shared)
+        self.train_batches = FaceBatches(images, on_device, rows, seed=seed, changes=changes, shares=soft, **order, **shared)
+        self.val_batches = FaceBatches(images, on_device, watched, **shared)
 
     def train_dataloader(self) -> FaceBatches:
         """Return the fitted splits' batches; call `set_epoch` on them at the start of each epoch."""
         return self.train_batches
 
     def val_dataloader(self) -> FaceBatches:
-        """Return val's batches, in store order."""
+        """Return the watched split's batches, in store order."""
         return self.val_batches
 
 

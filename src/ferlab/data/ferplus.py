@@ -121,6 +121,25 @@ def soft_targets(faces: pd.DataFrame, *, mode: str = "crossentropy", expressions
     return pd.DataFrame(shares, columns=[SOFT + name for name in expressions], index=faces.index)
 
 
+def mixed_targets(faces: pd.DataFrame, *, weight: float, expressions: tuple[str, ...]) -> np.ndarray:
+    """Return targets between the label and FER+'s votes.
+
+    Args:
+        faces: Face table with `target` and columns `votes_<name>`; N rows.
+        weight: Of the votes, 0 to 1; a face that FER+ drops keeps its label alone.
+        expressions: The classes, as `target` counts them.
+
+    Returns:
+        (N, K) float32, rows summing to 1.
+
+    Raises:
+        InputError: If the votes are missing.
+    """
+    labels = np.eye(len(expressions))[faces["target"].to_numpy()]
+    votes = soft_targets(faces, expressions=expressions).to_numpy()
+    return ((1 - weight) * labels + weight * np.where(np.isnan(votes), labels, votes)).astype(np.float32)
+
+
 def label_votes(faces: pd.DataFrame, *, mode: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Label faces by their votes.
 

@@ -85,9 +85,10 @@ def plot_learning_curves(history: pd.DataFrame, *, best_epoch: int) -> Figure:
     """
     figure = Figure(figsize=(10.5, 3.2), layout="constrained")
     losses, accuracies, rates = figure.subplots(1, 3)
-    select, refit = (history[history["phase"] == phase] for phase in ("select", "refit"))
+    select, refit = history[history["phase"] != "refit"], history[history["phase"] == "refit"]
+    watched = ("train", "val") if select["val_loss"].notna().any() else ("train",)
     for panel, quantity in ((losses, "loss"), (accuracies, "accuracy")):
-        for split in ("train", "val"):
+        for split in watched:
             panel.plot(select["epoch"], select[f"{split}_{quantity}"], color=SPLIT_COLOURS[split], marker=_marker(select), markersize=3, label=split)
         if len(refit):
             panel.plot(refit["epoch"], refit[f"train_{quantity}"], color=SPLIT_COLOURS["train"], linestyle="--", label="train and val, afresh")
@@ -98,7 +99,8 @@ def plot_learning_curves(history: pd.DataFrame, *, best_epoch: int) -> Figure:
     accuracies.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     rates.set_ylim(bottom=0)
     row = select[select["epoch"] == best_epoch].iloc[0]
-    accuracies.plot([best_epoch], [row["val_accuracy"]], "o", color=SPLIT_COLOURS["val"], markersize=8, markerfacecolor="none", markeredgewidth=1.8)
+    ring = {"markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1.8}
+    accuracies.plot([best_epoch], [row[f"{watched[-1]}_accuracy"]], "o", color=SPLIT_COLOURS[watched[-1]], **ring)
     handles, labels = accuracies.get_legend_handles_labels()
     chosen = losses.axvline(best_epoch, color=CHOSEN, linewidth=1, linestyle=":")
     figure.legend([*handles, chosen], [*labels, "chosen epoch"], loc="outside lower center", ncols=len(handles) + 1)
@@ -113,7 +115,13 @@ def curves_sentence(history: pd.DataFrame, *, best_epoch: int, monitor: str) -> 
         best_epoch: From 1.
         monitor: "val/accuracy" or "val/loss", by which the epoch was chosen.
     """
-    select = history[history["phase"] == "select"]
+    select = history[history["phase"] != "refit"]
+    if select["val_loss"].isna().all():
+        first, end = (100 * select["train_accuracy"].iloc[at] for at in (0, -1))
+        return (
+            f"Train accuracy (augmented, with dropout) went from {first:.1f} % to {end:.1f} % over {len(select)} epochs. "
+            "No faces were held out: their number was settled beforehand, and the last epoch is kept."
+        )
     row, last = select[select["epoch"] == best_epoch].iloc[0], select.iloc[-1]
     gap = 100 * (row["train_accuracy"] - row["val_accuracy"])
     relation = f"{abs(gap):.1f} points {'below' if gap > 0 else 'above'} train's {100 * row['train_accuracy']:.1f} %"
@@ -127,6 +135,9 @@ def curves_sentence(history: pd.DataFrame, *, best_epoch: int, monitor: str) -> 
 def refit_sentence(history: pd.DataFrame, *, fitted_faces: int) -> str:
     """Say whether the kept net was fitted again on train and val."""
     refit = history[history["phase"] == "refit"]
+    if (history["phase"] == "whole").all():
+        seen = "It has seen val, so val says nothing about it."
+        return f"The kept net is the last epoch's, fitted on the {fitted_faces:,} faces of train and val. {seen}"
     if refit.empty:
         return f"The kept net is the one of that epoch, fitted on the {fitted_faces:,} faces of train."
     return (

@@ -45,10 +45,12 @@ class FitResult:
         std: Likewise.
         fitted_on: The splits it was fitted on.
         fitted_faces: How many faces that are.
-        history: One row per epoch and phase ("select", then "refit"), columns as in COLUMNS; no val in "refit".
+        history: One row per epoch and phase, columns as in COLUMNS: "select", and then "refit", without val; or "whole", likewise, where
+            no faces are watched.
         best_epoch: The chosen epoch, from 1.
         epochs_run: Epochs of the phase "select".
-        val: accuracy, balanced_accuracy and loss of the chosen epoch, by the net that had not seen val.
+        val: accuracy, balanced_accuracy and loss of the chosen epoch, by the net that had not seen val; of test where that was watched,
+            empty where nothing was.
         train: accuracy and loss of the phase that gave the weights, at the chosen epoch: over augmented faces, with dropout.
     """
 
@@ -107,8 +109,8 @@ def fit(store: Store, *, run: str, model: str, options: dict[str, Any], seed: in
         phase = select_phase(task)
         _keep_or_clear(partial, plan=_plan(task, phase))
         batches = len(phase.data.train_batches) * settings.epochs
-        history = train_phase(phase, partial / "select", settings, before=0, total=batches * (1 + settings.refit))
-        chosen = best_epoch(history, settings.monitor)
+        history = train_phase(phase, partial / phase.name, settings, before=0, total=batches * (1 + settings.refit))
+        chosen = len(history) if settings.select == "none" else best_epoch(history, settings.monitor)
         again: list[dict[str, float]] = []
         if settings.refit:
             phase = refit_phase(task, epochs=chosen, factors=tuple(row["factor"] for row in history))
@@ -128,13 +130,14 @@ def fit(store: Store, *, run: str, model: str, options: dict[str, Any], seed: in
         history=_table(history, again),
         best_epoch=chosen,
         epochs_run=len(history),
-        val={key: held[f"val_{key}"] for key in ("accuracy", "balanced_accuracy", "loss")},
+        val={key: held[f"val_{key}"] for key in ("accuracy", "balanced_accuracy", "loss") if f"val_{key}" in held},
         train={key: fitted[f"train_{key}"] for key in ("accuracy", "loss")},
     )
 
 
 def _table(history: list[dict[str, float]], again: list[dict[str, float]]) -> pd.DataFrame:
-    rows = [{"phase": "select", **row} for row in history] + [{"phase": "refit", **row} for row in again]
+    first = "select" if "val_loss" in history[0] else "whole"
+    rows = [{"phase": first, **row} for row in history] + [{"phase": "refit", **row} for row in again]
     return pd.DataFrame(rows).reindex(columns=COLUMNS)
 
 

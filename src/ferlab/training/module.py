@@ -13,11 +13,13 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchmetrics.classification import MulticlassAccuracy
 
 from ferlab.data.augmentation import epoch_seed
 from ferlab.paths import InputError
 from ferlab.training.losses import cross_entropy
+from ferlab.training.mixing import draw_mixing, mix
 from ferlab.training.schedules import plateau_factor, step_rate
 
 
@@ -39,10 +41,18 @@ class Recipe:
     momentum: float
     nesterov: bool
     weight_decay: float
+    decay: str
     schedule: str
     warmup: float
     label_smoothing: float
+    mixup: float
+    cutmix: float
+    mixing_ends: float
+    averaging: str
+    ema_decay: float
+    swa_start: float
     channels_last: bool
+    compile: bool
     monitor: str
     patience: int
     factors: tuple[float, ...] | None = None
@@ -53,6 +63,7 @@ class Classifier(pl.LightningModule):
 
     Attributes:
         net: The net itself.
+        averaged: The mean of its weights over steps or epochs, where asked for.
         history: One dict per finished epoch, floats unrounded: epoch (from 1), train_loss, train_accuracy, val_*, lr (of its last
             step), factor.
     """
@@ -68,18 +79,27 @@ class Classifier(pl.LightningModule):
         """
         super().__init__()
         self.net = net.to(memory_format=torch.channels_last) if recipe.channels_last else net
-        self.recipe = recipe
+        self.recipe, self.classes = recipe, num_classes
+        self.averaged = _averaged(self.net, recipe)
+        self._compiled = (torch.compile(self.net),) if recipe.compile else ()  # a tuple: as a module its weights would be listed twice
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.history: list[dict[str, float]] = []
         self.accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.balanced_accuracy = MulticlassAccuracy(num_classes, average="macro")
         self.train_sums = self.val_sums = torch.zeros(3)  # loss, correct, faces
 
+    @property
+    def kept(self) -> nn.Module:
+        """The net that val judges and that is handed on: the averaged one, where there is one."""
+        return self.net if self.averaged is None else self.averaged.module
+
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (N, K)."""
+        """Return logits (N, K): in training of the net itself, else of the one that is kept."""
         if self.recipe.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        return self.net(images)
+        if not self.training:
+            return self.kept(images)
+        return self._compiled[0](images) if self._compiled else self.net(images)
 
     def on_train_epoch_start(self) -> None:
         """Set every generator of this epoch from (seed, epoch)."""
@@ -92,13 +112,24 @@ class Classifier(pl.LightningModule):
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self._rate(batch_idx)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        images, target = batch
+        images, target, *shares = batch
+        images, wanted = self._mixed(images, shares[0] if shares else target, batch_idx)
         logits = self(images)
-        loss = cross_entropy(logits, target, class_weights=self.class_weights, label_smoothing=self.recipe.label_smoothing)
+        loss = cross_entropy(logits, wanted, class_weights=self.class_weights, label_smoothing=self.recipe.label_smoothing)
         self.train_sums += _sums(loss.detach(), logits, target)
         return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: tuple[Tensor, ...], batch_idx: int) -> None:
+        """Take the step into the average: EMA each step, SWA the last of an epoch, before val is scored."""
+        recipe = self.recipe
+        if self.averaged is None or (recipe.averaging == "swa" and batch_idx + 1 < self.trainer.num_training_batches):
+            return
+        if recipe.averaging == "swa" and self.current_epoch < recipe.swa_start * recipe.epochs:
+            self.averaged.module.load_state_dict(self.net.state_dict())  # until the mean begins it is the net
+        else:
+            self.averaged.update_parameters(self.net)
 
     def on_validation_epoch_start(self) -> None:
         """Begin the sums afresh."""
@@ -149,7 +180,7 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimizer; its learning rate is set at each step."""
-        recipe, weights = self.recipe, self.net.parameters()
+        recipe, weights = self.recipe, _groups(self.net, self.recipe.decay)
         if recipe.optimizer == "sgd":
             nesterov = recipe.nesterov and recipe.momentum > 0
             return torch.optim.SGD(weights, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, weight_decay=recipe.weight_decay)
@@ -163,6 +194,16 @@ class Classifier(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the history out of the checkpoint."""
         self.history = [dict(row) for row in checkpoint["history"]]
+
+    def _mixed(self, images: Tensor, wanted: Tensor, batch_idx: int) -> tuple[Tensor, Tensor]:
+        """Return faces and targets of a batch, mixed where the recipe says so."""
+        recipe = self.recipe
+        if not (recipe.mixup or recipe.cutmix) or self.current_epoch >= recipe.mixing_ends * recipe.epochs:
+            return images, wanted
+        where = {"seed": recipe.seed, "epoch": self.current_epoch, "batch": batch_idx}
+        mixing = draw_mixing(len(images), images.shape[-1], mixup=recipe.mixup, cutmix=recipe.cutmix, **where)
+        shares = wanted if wanted.is_floating_point() else nn.functional.one_hot(wanted, self.classes).float()
+        return mix(images, shares, mixing)
 
     def _rate(self, batch_idx: int) -> float:
         recipe, batches = self.recipe, self.trainer.num_training_batches
@@ -193,6 +234,22 @@ def best_epoch(history: list[dict[str, float]], monitor: str) -> int:
 def is_finished(history: list[dict[str, float]], recipe: Recipe) -> bool:
     """Return whether patience has run out: so many epochs in a row without a better monitored value."""
     return bool(recipe.patience and history) and len(history) - best_epoch(history, recipe.monitor) >= recipe.patience
+
+
+def _averaged(net: nn.Module, recipe: Recipe) -> AveragedModel | None:
+    if recipe.averaging == "none":
+        return None
+    rule = get_ema_multi_avg_fn(recipe.ema_decay) if recipe.averaging == "ema" else None
+    return AveragedModel(net, multi_avg_fn=rule, use_buffers=True).requires_grad_(False)
+
+
+def _groups(net: nn.Module, decay: str) -> list[dict[str, Any]]:
+    """Return the trainable weights, those that decay apart from those that do not (biases, and what normalisation scales and shifts by)."""
+    weights = [p for p in net.parameters() if p.requires_grad]
+    if decay == "all":
+        return [{"params": weights}]
+    small = [p for p in weights if p.ndim < 2]
+    return [{"params": [p for p in weights if p.ndim >= 2]}, {"params": small, "weight_decay": 0.0}]
 
 
 def _sums(loss: Tensor, logits: Tensor, target: Tensor) -> Tensor:

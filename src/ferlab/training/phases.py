@@ -12,6 +12,7 @@ from functools import partial as bind
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -19,6 +20,7 @@ from torch import nn
 
 from ferlab.data.augmentation import Augmentation
 from ferlab.data.batches import FaceData, class_weights
+from ferlab.data.ferplus import mixed_targets
 from ferlab.data.store import Store
 from ferlab.models.create import create_model, input_shape
 from ferlab.models.inputs import prepare_images, standardise
@@ -58,7 +60,9 @@ class Phase:
 
 
 def select_phase(task: Task) -> Phase:
-    """Return the phase that fits train and watches val."""
+    """Return the phase that fits train and watches val, or what the settings watch instead; where they watch nothing, val is fitted too."""
+    if task.settings.select == "none":
+        return _phase(task, fitted=("train", "val"), epochs=task.settings.epochs, patience=0, factors=None)
     return _phase(task, fitted=("train",), epochs=task.settings.epochs, patience=task.settings.patience, factors=None)
 
 
@@ -115,12 +119,12 @@ def kept_net(phase: Phase, folder: Path) -> nn.Module:
     """Return the net with the weights the phase is run for, in eval mode on the CPU: val's best, or where nothing is held out the last."""
     checkpoint = torch.load(folder / (BEST if phase.name == "select" else LAST), map_location="cpu", weights_only=True)
     phase.module.load_state_dict(checkpoint["state_dict"])
-    return phase.module.net.cpu().to(memory_format=torch.contiguous_format).eval()
+    return phase.module.kept.cpu().to(memory_format=torch.contiguous_format).eval()
 
 
 def augmentation_of(settings: Train) -> Augmentation:
     """Return how far training faces are changed."""
-    return Augmentation(flip=settings.flip, rotation=settings.rotation, zoom=settings.zoom, shift=settings.shift)
+    return Augmentation(**{key: getattr(settings, key) for key in Augmentation.__dataclass_fields__})
 
 
 def device() -> str:
@@ -139,6 +143,8 @@ def _phase(task: Task, *, fitted: tuple[str, ...], epochs: int, patience: int, f
         changes=augmentation_of(settings),
         seed=task.seed,
         fitted=fitted,
+        held="test" if settings.select == "test" else "val",
+        shares=_shares(task.store, settings.ferplus_weight),
         device=device(),
     )
     values = {key: value for key, value in settings.model_dump().items() if key in Recipe.__dataclass_fields__}
@@ -148,6 +154,11 @@ def _phase(task: Task, *, fitted: tuple[str, ...], epochs: int, patience: int, f
     weights = class_weights(data.targets, expressions) if settings.class_weights else None
     module = Classifier(net, recipe, num_classes=len(expressions), class_weights=weights)
     return Phase(module=module, data=data, recipe=recipe, epochs=epochs, fitted=fitted)
+
+
+def _shares(store: Store, weight: float) -> np.ndarray | None:
+    """Return targets between labels and FER+'s votes, or None where the votes have no weight."""
+    return mixed_targets(store.faces, weight=weight, expressions=store.expressions) if weight else None
 
 
 def _run(trainer: pl.Trainer, phase: Phase, checkpoint: Path | None) -> None:
