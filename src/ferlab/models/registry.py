@@ -26,9 +26,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ferlab.models.cards import cs230, resemotenet
+from ferlab.models.cards import compact, cs230, resemotenet
 
 MODELS: dict[str, dict[str, Any]] = {
+    **compact.CARDS,
     **cs230.CARDS,
     **resemotenet.CARDS,
 }
