@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
 
@@ -10,7 +12,9 @@ import onnx
 import pytest
 import torch
 
-from ferlab.deployment import Predictor
+from ferlab.data.detection import Detections
+from ferlab.deployment import Predictor, ReadFace
+from ferlab.deployment import predictor as module
 from ferlab.paths import InputError
 
 FACES = np.random.default_rng(0).integers(0, 256, (300, 16, 16)).astype(np.uint8)
@@ -68,6 +72,75 @@ def test_an_onnx_file_of_others_is_refused(tiny_onnx, tmp_path) -> None:
         Predictor.load(tmp_path / "other.onnx")
 
 
-def test_predicting_needs_no_torch() -> None:
-    code = "import sys; import ferlab.deployment; sys.exit('torch' in sys.modules)"
+def test_a_face_and_its_mirror_image_are_averaged(tiny_onnx) -> None:
+    predictor = Predictor.load(tiny_onnx)
+    both = (predictor.predict_faces(FACES[:5]) + predictor.predict_faces(FACES[:5, :, ::-1])) / 2
+    np.testing.assert_allclose(predictor.predict_faces(FACES[:5], flip=True), both, atol=1e-6)
+    np.testing.assert_allclose(predictor.predict_faces(FACES[:5, :, ::-1], flip=True), both, atol=1e-6)
+
+
+def test_each_box_of_a_picture_is_read_as_its_crop_is(tiny_onnx) -> None:
+    predictor = Predictor.load(tiny_onnx)
+    picture = np.random.default_rng(1).integers(0, 256, (60, 90, 3)).astype(np.uint8)
+    boxes = np.array([[5, 10, 30, 30], [50, 20, 36, 36]])
+    read = predictor.predict_image(picture, detector=lambda image: Detections(boxes, None, "as stated"), flip=False)
+    assert [face.box for face in read] == [(5, 10, 30, 30), (50, 20, 36, 36)]
+    np.testing.assert_array_equal(read[1].probs, predictor.predict_faces(picture[None, 20:56, 50:86])[0])
+
+
+def test_a_whole_picture_is_one_face_and_nothing_is_searched(tiny_onnx) -> None:
+    predictor = Predictor.load(tiny_onnx)
+    picture = np.random.default_rng(1).integers(0, 256, (60, 90)).astype(np.uint8)
+    (read,) = predictor.predict_image(picture, whole=True, detector=lambda image: pytest.fail("searched"))
+    assert read.box == (0, 0, 90, 60)
+    np.testing.assert_array_equal(read.probs, predictor.predict_faces(picture[None], flip=True)[0])
+
+
+def test_a_picture_without_a_face_gives_an_empty_list(tiny_onnx) -> None:
+    assert Predictor.load(tiny_onnx).predict_image(np.full((100, 100), 90, np.uint8)) == []
+
+
+def test_the_likeliest_come_first_and_ties_in_the_order_of_expressions() -> None:
+    face = ReadFace(box=(0, 0, 1, 1), probs=np.array([0.1, 0.3, 0.3, 0.3], np.float32), expressions=("angry", "happy", "sad", "fear"))
+    assert face.top3 == ("happy", "sad", "fear")
+    assert face.likeliest(1) == ("happy",)
+
+
+@pytest.fixture
+def shipped(tiny_onnx, tmp_path, monkeypatch):
+    """Return a folder of weights that ships the tiny net."""
+    content = tiny_onnx.read_bytes()
+    (tmp_path / "model.onnx").write_bytes(content)
+    (tmp_path / "card.json").write_text(json.dumps({"sha256": hashlib.sha256(content).hexdigest(), "name": "tiny"}))
+    monkeypatch.setattr(module, "SHIPPED", tmp_path / "model.onnx")
+    return tmp_path
+
+
+def test_the_net_that_ships_opens_without_a_path(shipped) -> None:
+    assert Predictor.load().expressions == ("angry", "happy", "neutral")
+    assert module.shipped_card()["name"] == "tiny"
+
+
+def test_a_shipped_net_that_was_changed_is_refused(shipped) -> None:
+    with open(shipped / "model.onnx", "ab") as file:
+        file.write(b"more")
+    with pytest.raises(InputError, match=r"model\.onnx: changed or cut: its sha256 is .* get the folder again") as error:
+        Predictor.load()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", "{}"])
+def test_a_shipped_net_without_its_card_is_refused(shipped, text) -> None:
+    (shipped / "card.json").unlink()
+    if text is not None:
+        (shipped / "card.json").write_text(text)
+    with pytest.raises(InputError, match=r"card\.json: missing or broken"):
+        Predictor.load()
+
+
+def test_reading_a_picture_needs_no_torch(tiny_onnx) -> None:
+    code = (
+        "import sys, numpy as np; from ferlab.deployment import Predictor;"
+        f"Predictor.load({str(tiny_onnx)!r}).predict_image(np.zeros((64, 64), np.uint8), whole=True); sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0

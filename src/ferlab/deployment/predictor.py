@@ -1,18 +1,49 @@
-"""Expressions from cropped faces with an ONNX file and nothing else: no torch, no dataset, no params."""
+"""Expressions from pictures or cropped faces with an ONNX file and nothing else: no torch, no dataset, no params."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 
+from ferlab.data.detection import Detector
+from ferlab.deployment.face_search import Box, crop_face, find_faces, read_picture
 from ferlab.deployment.inputs import prepare_faces
 from ferlab.paths import InputError
 
 SHIPPED = Path(__file__).parent / "weights" / "model.onnx"
+CARD = "card.json"  # beside the net that ships: what it is, how good, and its checksum
 BATCH = 256  # faces a call of the runtime: bounds memory, not results
+AGAIN = "get the folder again (git checkout -- src/ferlab/deployment/weights, or install ferlab again)"
+
+
+@dataclass(frozen=True)
+class ReadFace:
+    """One face of a picture and what the net says of it.
+
+    Attributes:
+        box: x, y, width, height in pixels of the upright picture; it may leave the picture.
+        probs: float32 (K,), in the order of `expressions`.
+        expressions: The K names.
+    """
+
+    box: Box
+    probs: np.ndarray
+    expressions: tuple[str, ...]
+
+    @property
+    def top3(self) -> tuple[str, ...]:
+        """The three likeliest expressions, the likeliest first."""
+        return self.likeliest(3)
+
+    def likeliest(self, count: int) -> tuple[str, ...]:
+        """Return the `count` likeliest expressions, the likeliest first; ties in the order of `expressions`."""
+        return tuple(self.expressions[place] for place in np.argsort(-self.probs, kind="stable")[:count])
 
 
 def open_session(path: Path, *, threads: int = 1) -> onnxruntime.InferenceSession:
@@ -51,14 +82,14 @@ class Predictor:
         """Open a net written by `ferlab.deployment.export.export_onnx`.
 
         Args:
-            path: The ONNX file; None means the net that ships with ferlab.
-            threads: CPU threads.
+    XX: CPU threads.
 
         Raises:
-            InputError: If the file is missing, broken, or not one of ours; if None is given and no net ships.
+            InputError: If the file is missing, broken, or not one of ours; if None is given and no net ships, or it is not the one its card
+                was written for.
         """
-        if path is None and not SHIPPED.is_file():
-            raise InputError("no net ships with this version of ferlab; give a path, e.g. Predictor.load('models/<run>/model.onnx')")
+        if path is None:
+            shipped_card()
         path = SHIPPED if path is None else Path(path)
         session = open_session(path, threads=threads)
         try:
@@ -67,11 +98,12 @@ class Predictor:
         except (KeyError, json.JSONDecodeError):
             raise InputError(f"{path}: no ferlab card in its metadata; expected a file written by the deploy stage") from None
 
-    def predict_faces(self, faces: np.ndarray) -> np.ndarray:
+    def predict_faces(self, faces: np.ndarray, *, flip: bool = False) -> np.ndarray:
         """Return the probability of each expression.
 
         Args:
             faces: uint8 cropped faces (N, H, W), or (N, H, W, 3) in RGB; any H and W, N may be 0.
+            flip: Average each face with its mirror image: somewhat better, twice the time.
 
         Returns:
             float32 (N, K), rows sum to 1, columns in the order of `expressions`.
@@ -80,5 +112,53 @@ class Predictor:
             InputError: If the shape or dtype is another.
         """
         prepared = prepare_faces(faces, size=self.size, channels=self.channels)
-        answers = [self.session.run(None, {"faces": prepared[start : start + BATCH]})[0] for start in range(0, len(prepared), BATCH)]
+        probs = self._run(prepared)
+        return (probs + self._run(prepared[..., ::-1])) / 2 if flip else probs
+
+    def predict_image(
+        self, image: str | Path | np.ndarray, *, whole: bool = False, flip: bool = True, detector: Detector | None = None
+    ) -> list[ReadFace]:
+        """Find the faces of a picture and read each; how they are found and cut out is stated in `ferlab.deployment.face_search`.
+
+        Args:
+            image: A path, or uint8 (H, W) or (H, W, 3) in RGB.
+            whole: Whether the picture is a face already: nothing is searched for.
+            flip: Average each face with its mirror image.
+            detector: From `ferlab.data.detection.open_detector`; None is Haar with cs231a's parameters.
+
+        Returns:
+            The faces from left to right; an empty list if none is found.
+
+        Raises:
+            InputError: If the file is missing or no picture, or the pixels have another shape or dtype.
+        """
+        picture = read_picture(image)
+        boxes = [(0, 0, picture.shape[1], picture.shape[0])] if whole else find_faces(picture, detector)
+        crops = [picture if whole else crop_face(picture, box) for box in boxes]
+        rows = [self.predict_faces(crop[None], flip=flip)[0] for crop in crops]
+        return [ReadFace(box=box, probs=row, expressions=self.expressions) for box, row in zip(boxes, rows, strict=True)]
+
+    def _run(self, prepared: np.ndarray) -> np.ndarray:
+        batches = (np.ascontiguousarray(prepared[start : start + BATCH]) for start in range(0, len(prepared), BATCH))
+        answers = [self.session.run(None, {"faces": batch})[0] for batch in batches]
         return np.concatenate(answers) if answers else np.zeros((0, len(self.expressions)), dtype=np.float32)
+
+
+def shipped_card() -> dict[str, Any]:
+    """Return the card of the net that ships: what it was fitted on, how good it is, what it cost, its limits.
+
+    Raises:
+        InputError: If no net ships, its card is missing or broken, or the net is not the file that the card was written for.
+    """
+    if not SHIPPED.is_file():
+        raise InputError("no net ships with this version of ferlab; name one, e.g. models/<run>/model.onnx (--model, or Predictor.load's path)")
+    path = SHIPPED.with_name(CARD)
+    try:
+        card = json.loads(path.read_text())
+        expected = card["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{path}: missing or broken, so the net beside it cannot be checked; {AGAIN}") from None
+    found = hashlib.sha256(SHIPPED.read_bytes()).hexdigest()
+    if found != expected:
+        raise InputError(f"{SHIPPED}: changed or cut: its sha256 is {found[:12]}..., its card says {str(expected)[:12]}...; {AGAIN}")
+    return card
