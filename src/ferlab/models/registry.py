@@ -26,10 +26,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ferlab.models.cards import compact, cs230, resemotenet
+from ferlab.models.cards import compact, cs230, cs230_transfer, resemotenet
 
 MODELS: dict[str, dict[str, Any]] = {
     **compact.CARDS,
     **cs230.CARDS,
+    **cs230_transfer.CARDS,
     **resemotenet.CARDS,
 }

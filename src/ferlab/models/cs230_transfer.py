@@ -1,0 +1,227 @@
+"""cs230's three transfer nets: a backbone that was trained to tell people apart, and a new head of 4096, 1024 and the classes.
+
+| net | paper: depth, parameters, accuracy | here: trainable |
+|---|---|---|
+| cs230_vgg16 | 16, 138M, 70.2 % | 94,418,759 |
+| cs230_resnet50 | 50, 25M, 73.2 % | 36,103,239 |
+| cs230_senet50 | 50, 27M, 72.5 % | 38,634,231 |
+
+The paper's counts are those of the ImageNet nets with 1,000 classes; the heads of its notebooks make the ones above. Layers are
+those of keras-vggface, which the notebooks call, without its classifiers: the stride of a bottleneck sits in its first 1x1
+convolution and the first pool is not padded (`variant="caffe"`); torchvision's ResNet-50 has it in the 3x3 convolution and pads,
+under the same names (`variant="torchvision"`), so weights of one are wrong in the other although they fit. Names are torchvision's
+for the residual nets and VGG-Face's for VGG16; a gate is `se.down`, `se.up`.
+
+`freeze="paper"` is what the notebooks freeze. Keras lists ResNet-50's 175 layers as input, stem (1-4), then 12 for a block with a
+projection and 10 for one without; `for i in range(170)` with batch normalisation left out therefore holds *every* convolution of
+the backbone and trains its 26,560 scales and 26,560 shifts: the five layers that "the rest of the network" is are the last batch
+normalisation, an addition, a ReLU and two pools. SENet-50 has 23 and 17 layers to a block: of its first 201 the last convolution
+is `layer3.4.conv1`, and what follows trains. VGG16's 19 are all of it. `freeze="all_but_head"` is the paper's negative result, in
+which batch normalisation is held too: frozen, it is a fixed function, on the running statistics. (The notebook's list of batch
+normalisations lacks index 50, `layer2.1.bn1`, which it therefore freezes by mistake; here it trains like the others.)
+
+First weights, where no pretrained ones are loaded: He (2015) in the backbone, Keras's Glorot in the head.
+
+References:
+    Khanzada, Bai & Celepcikay (2020), Facial Expression Recognition with Deep Learning, arXiv 2004.11823, and its notebooks
+    models/tf-{ResNet50,SeNet50,VGG16}.ipynb at github.com/amilkh/cs230-fer.
+    Cao, Shen, Xie, Parkhi & Zisserman (2018), VGGFace2; Parkhi, Vedaldi & Zisserman (2015), Deep face recognition.
+    He, Zhang, Ren & Sun (2016), Deep residual learning; Hu, Shen & Sun (2018), Squeeze-and-excitation networks.
+    Layer order: github.com/rcmalli/keras-vggface, keras_vggface/models.py.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+
+from ferlab.paths import InputError
+
+FREEZE = ("none", "paper", "all_but_head")
+VARIANTS = ("caffe", "torchvision")
+VGG_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels, convolutions
+RESIDUAL_STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))  # width, blocks; a block puts out four times its width
+RESNET50_FROZEN = ("conv1", "layer1", "layer2", "layer3", "layer4")  # convolutions among Keras's first 170 layers
+SENET50_FROZEN = ("conv1", "layer1", "layer2", "layer3.0", "layer3.1", "layer3.2", "layer3.3", "layer3.4.conv1")  # its first 201
+
+
+class TransferNet(nn.Sequential):
+    """A backbone and its head. In training mode a batch normalisation whose weights are frozen stays in eval mode."""
+
+    def train(self, mode: bool = True) -> TransferNet:
+        """Set the mode of all layers but the frozen normalisations."""
+        super().train(mode)
+        for layer in self.modules():
+            if isinstance(layer, nn.BatchNorm2d) and not layer.weight.requires_grad:
+                layer.eval()
+        return self
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions, a gate where asked, and the shortcut: (N, inputs, H, W) to (N, 4 width, H', W')."""
+
+    def __init__(self, inputs: int, width: int, *, stride: int, stride_in: str, norm_eps: float, gated: bool) -> None:
+        super().__init__()
+        outputs = 4 * width
+        first, second = (stride, 1) if stride_in == "conv1" else (1, stride)
+        self.conv1 = nn.Conv2d(inputs, width, 1, stride=first, bias=False)
+        self.bn1, self.relu1 = _norm(width, norm_eps), nn.ReLU()
+        self.conv2 = nn.Conv2d(width, width, 3, stride=second, padding=1, bias=False)
+        self.bn2, self.relu2 = _norm(width, norm_eps), nn.ReLU()
+        self.downsample = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), _norm(outputs, norm_eps))
+        self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
+        self.bn3 = _norm(outputs, norm_eps)
+        self.se = _gate(outputs) if gated else None
+        self.relu3 = nn.ReLU()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the block's output."""
+        out = self.relu1(self.bn1(self.conv1(inputs)))
+        out = self.bn3(self.conv3(self.relu2(self.bn2(self.conv2(out)))))
+        if self.se is not None:
+            out = out * self.se(out)
+        return self.relu3(out + self.downsample(inputs))
+
+
+def cs230_vgg16(num_classes: int = 7, in_channels: int = 3, *, size: int = 197, dropout: float = 0.5, freeze: str = "none") -> nn.Module:
+    """Build VGG16's thirteen convolutions, then FC 4096, FC 1024 and the classes, with dropout before the two hidden layers.
+
+    Args:
+        num_classes: K, the width of the last layer.
+        in_channels: C of the input, float32 (N, C, size, size).
+        size: H and W of the input; the first hidden layer hangs on it (6x6x512 at 197).
+        dropout: Rate before each hidden layer.
+        freeze: "none", or "paper" or "all_but_head", which for this net are the same: every convolution.
+
+    Raises:
+        InputError: If `freeze` is something else.
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    inputs = in_channels
+    for block, (channels, count) in enumerate(VGG_BLOCKS, start=1):
+        for n in range(1, count + 1):
+            layers |= {f"conv{block}_{n}": nn.Conv2d(inputs, channels, 3, padding=1), f"relu{block}_{n}": nn.ReLU()}
+            inputs = channels
+        layers[f"pool{block}"] = nn.MaxPool2d(2)
+    head = _head(512 * (size // 32) ** 2, num_classes, dropout=dropout, last_dropout=0.0)
+    return _frozen(_first_weights(TransferNet(layers | head)), freeze, paper=("conv",))
+
+
+def cs230_resnet50(
+    num_classes: int = 7, in_channels: int = 3, *, dropout: float = 0.5, freeze: str = "none", variant: str = "caffe"
+) -> nn.Module:
+    """Build ResNet-50 to its average pool, then FC 4096, FC 1024 and the classes, each behind dropout.
+
+    Args:
+        num_classes: K, the width of the last layer.
+        in_channels: C of the input, float32 (N, C, H, W), H and W of 197 or more.
+        dropout: Rate before each layer of the head.
+        freeze: "none"; "paper": every convolution of the backbone; "all_but_head": its normalisations too.
+        variant: "caffe", as VGGFace2's weights want it, or "torchvision".
+
+    Raises:
+        InputError: If `freeze` or `variant` is something else.
+    """
+    # keras-vggface leaves Keras's epsilon here; VGGFace2's Caffe model and torchvision have 1e-5
+    backbone = _residual(in_channels, variant=variant, norm_eps=1e-3 if variant == "caffe" else 1e-5, gated=False)
+    head = _head(2048, num_classes, dropout=dropout, last_dropout=dropout)
+    return _frozen(_first_weights(TransferNet(backbone | head)), freeze, paper=RESNET50_FROZEN)
+
+
+def cs230_senet50(num_classes: int = 7, in_channels: int = 3, *, dropout: float = 0.5, freeze: str = "none") -> nn.Module:
+    """Build SE-ResNet-50 to its average pool, then FC 4096, FC 1024 and the classes, each behind dropout.
+
+    Args:
+        num_classes: K, the width of the last layer.
+        in_channels: C of the input, float32 (N, C, H, W), H and W of 197 or more.
+        dropout: Rate before each layer of the head.
+        freeze: "none"; "paper": the convolutions up to `layer3.4.conv1`; "all_but_head": the whole backbone.
+
+    Raises:
+        InputError: If `freeze` is something else.
+    """
+    backbone = _residual(in_channels, variant="caffe", norm_eps=1e-4, gated=True)
+    head = _head(2048, num_classes, dropout=dropout, last_dropout=dropout)
+    return _frozen(_first_weights(TransferNet(backbone | head)), freeze, paper=SENET50_FROZEN)
+
+
+def _residual(in_channels: int, *, variant: str, norm_eps: float, gated: bool) -> OrderedDict[str, nn.Module]:
+    """Return the layers up to the average pool, (N, 2048, 1, 1)."""
+    if variant not in VARIANTS:
+        raise InputError(f"variant: expected one of {', '.join(VARIANTS)}, got {variant!r}")
+    caffe = variant == "caffe"
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        conv1=nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False),  # (N, 64, 99, 99) at 197
+        bn1=_norm(64, norm_eps),
+        relu=nn.ReLU(),
+        maxpool=nn.MaxPool2d(3, stride=2, ceil_mode=True) if caffe else nn.MaxPool2d(3, stride=2, padding=1),  # 49, or 50
+    )
+    inputs = 64
+    for stage, (width, count) in enumerate(RESIDUAL_STAGES, start=1):
+        blocks = nn.Sequential()
+        for n in range(count):
+            stride = 2 if n == 0 and stage > 1 else 1
+            where = "conv1" if caffe else "conv2"
+            blocks.append(Bottleneck(inputs, width, stride=stride, stride_in=where, norm_eps=norm_eps, gated=gated))
+            inputs = 4 * width
+        layers[f"layer{stage}"] = blocks
+    layers["avgpool"] = nn.AdaptiveAvgPool2d(1)  # at 197 the 7x7 that is left
+    return layers
+
+
+def _head(features: int, num_classes: int, *, dropout: float, last_dropout: float) -> OrderedDict[str, nn.Module]:
+    return OrderedDict(
+        flatten=nn.Flatten(),
+        dropout6=nn.Dropout(dropout),
+        fc6=nn.Linear(features, 4096),
+        relu6=nn.ReLU(),
+        dropout7=nn.Dropout(dropout),
+        fc7=nn.Linear(4096, 1024),
+        relu7=nn.ReLU(),
+        dropout8=nn.Dropout(last_dropout),
+        logits=nn.Linear(1024, num_classes),
+    )
+
+
+def _gate(channels: int) -> nn.Module:
+    """Return squeeze and excitation with a reduction of 16: (N, C, H, W) to weights (N, C, 1, 1)."""
+    return nn.Sequential(
+        OrderedDict(
+            average=nn.AdaptiveAvgPool2d(1),
+            down=nn.Conv2d(channels, channels // 16, 1),
+            relu=nn.ReLU(),
+            up=nn.Conv2d(channels // 16, channels, 1),
+            sigmoid=nn.Sigmoid(),
+        )
+    )
+
+
+def _norm(channels: int, eps: float) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=eps, momentum=0.01)  # Keras counts momentum the other way: its .99 is .01 here
+
+
+def _first_weights(net: TransferNet) -> TransferNet:
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    return net
+
+
+def _frozen(net: TransferNet, freeze: str, *, paper: tuple[str, ...]) -> TransferNet:
+    """Hold what `freeze` names. `paper` is the beginnings of the names of the layers that the paper's notebook holds."""
+    if freeze not in FREEZE:
+        raise InputError(f"freeze: expected one of {', '.join(FREEZE)}, got {freeze!r}")
+    head = ("fc6", "fc7", "logits")
+    for name, layer in net.named_modules():
+        held = {"none": False, "paper": isinstance(layer, nn.Conv2d) and name.startswith(paper), "all_but_head": not name.startswith(head)}
+        if held[freeze]:
+            for parameter in layer.parameters(recurse=False):
+                parameter.requires_grad_(False)
+    return net.train()
