@@ -157,7 +157,8 @@ class Run(Section):
 class Evaluate(Section):
     """How predictions are made and how sure the numbers are."""
 
-    flip: bool = True  # average the probabilities of a face and its mirror image
+    view: Literal["single", "flip", "ten_crop", "seven", "vote"] = "flip"  # how a face is looked at; see ferlab.evaluation.views
+    crop: float = Field(0.92, ge=0.5, lt=1)  # ten_crop: side of a crop, as a share of the face's
     bootstrap: int = Field(2000, ge=100)
     batch_size: int = Field(512, ge=1)
 
@@ -184,6 +185,7 @@ class Compare(Section):
     """The soft-vote ensemble; an empty list means all runs of a set."""
 
     ensemble: list[str] = []
+    weights: Literal["equal", "fitted"] = "equal"  # fitted: on val alone, shown beside equal ones
 
 
 class Deploy(Section):

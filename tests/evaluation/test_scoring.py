@@ -10,6 +10,7 @@ from torch import nn
 
 from ferlab.evaluation.predictions import probs_of
 from ferlab.evaluation.scoring import predict_probs, predict_views, score_faces
+from ferlab.evaluation.views import PASSES
 from ferlab.paths import InputError
 
 
@@ -46,7 +47,7 @@ def test_probabilities_are_the_softmax_of_the_logits():
 
 def test_flip_averages_a_face_and_its_mirror_image():
     # This net swaps its answer for a mirror image, so the average cannot decide.
-    np.testing.assert_allclose(predict_probs(TinyModel(LeftRight()), faces(), flip=True), 0.5, atol=1e-6)
+    np.testing.assert_allclose(predict_probs(TinyModel(LeftRight()), faces(), view="flip"), 0.5, atol=1e-6)
     views = predict_views(TinyModel(LeftRight()), faces())
     np.testing.assert_array_equal(views["single"], predict_probs(TinyModel(LeftRight()), faces()))
 
@@ -100,3 +101,71 @@ def test_a_net_of_other_expressions_and_a_set_without_test_faces_are_told():
         score_faces(TinyModel(LeftRight()), faces(2), table(["val", "test"]), expressions=("right", "left"))
     with pytest.raises(InputError, match="No face of the set"):
         score_faces(TinyModel(LeftRight()), faces(2), table(["train", "train"]), expressions=("left", "right"))
+
+
+class Counting(nn.Module):
+    """LeftRight that notes the shape of every batch it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[tuple[int, ...]] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.shapes.append(tuple(images.shape))
+        return LeftRight()(images)
+
+
+@dataclass(frozen=True)
+class NamedModel(TinyModel):
+    name: str = "five_layer"
+
+
+@pytest.mark.parametrize("view", PASSES)
+def test_a_view_costs_the_passes_it_names(view):
+    net = Counting()
+    scored = predict_views(NamedModel(net), faces(), view=view, crop=0.7)
+    assert list(scored) == list(dict.fromkeys(["single", view]))
+    assert len(net.shapes) == PASSES[view] + (view == "ten_crop")
+    np.testing.assert_array_equal(scored["single"], predict_probs(TinyModel(LeftRight()), faces()))
+    np.testing.assert_allclose(scored[view].sum(axis=1), 1, atol=1e-6)
+
+
+def test_crops_are_brought_back_to_the_side_of_a_net_that_takes_no_other():
+    fixed, free = Counting(), Counting()
+    images = np.random.default_rng(0).integers(0, 256, (3, 48, 48), dtype=np.uint8)
+    predict_views(NamedModel(fixed), images, view="ten_crop")
+    predict_views(NamedModel(free, name="resemotenet_cnn"), images, view="ten_crop")
+    assert set(fixed.shapes) == {(3, 1, 48, 48)}
+    assert free.shapes == [(3, 1, 48, 48), *[(3, 1, 44, 44)] * 10]
+
+
+@pytest.mark.parametrize("view", ["seven", "vote"])
+def test_a_changed_face_does_not_depend_on_its_batch(view):
+    whole = predict_probs(TinyModel(LeftRight()), faces(), view=view)
+    np.testing.assert_allclose(predict_probs(TinyModel(LeftRight()), faces(), view=view, batch_size=2), whole, atol=1e-6)
+
+
+def test_images_are_read_batch_by_batch_and_only_those_scored():
+    class Guarded:
+        """A set's images that notes which rows are asked for at once."""
+
+        dtype, ndim, shape, asked = np.dtype(np.uint8), 3, (6, 6, 6), []
+
+        def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+            self.asked.append(np.asarray(rows).tolist())
+            return faces(6)[rows]
+
+    images = Guarded()
+    score_faces(TinyModel(LeftRight()), images, table(["test", "train", "val", "train", "test", "val"]), expressions=("left", "right"), batch_size=3)
+    assert images.asked == [[0, 2, 4], [5]]
+
+
+def test_the_pred_of_a_vote_is_the_most_named_class():
+    scored = score_faces(TinyModel(LeftRight()), faces(40), table(["test"] * 40), expressions=("left", "right"), view="vote")
+    predictions = scored.table("vote")
+    np.testing.assert_array_equal(predictions["pred"], scored.views["vote"].argmax(axis=1))
+
+
+def test_an_unknown_view_is_told():
+    with pytest.raises(InputError, match="no view is called 'flipped'; did you mean 'flip'"):
+        predict_probs(TinyModel(LeftRight()), faces(), view="flipped")

@@ -3,7 +3,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from ferlab.evaluation.views import PASSES
 from ferlab.reporting.sentences import (
+    VIEWS,
     accuracy_sentence,
     best_and_worst_sentence,
     calibration_sentence,
@@ -16,6 +18,7 @@ from ferlab.reporting.sentences import (
     refitted_sentence,
     runs_sentence,
     seeds_sentence,
+    sequences_text,
     source_name,
     subjects_sentence,
     twins_sentence,
@@ -73,10 +76,33 @@ def test_twins_are_told_with_both_groups_and_a_verdict():
     assert "nothing to compare" in twins_sentence({"n_twins": 0, "n_clean": 80, "difference": None})
 
 
-def test_the_reported_view_is_named():
-    views = {"single_view": {"test": BOUNDED}, "flip_view": {"test": BOUNDED | {"accuracy": 0.61}}}
-    assert "Reported is the averaged view" in views_sentence(views | {"flip": True})
-    assert "Reported is the single view" in views_sentence(views | {"flip": False})
+def test_the_reported_view_stands_beside_the_single_one_with_its_cost():
+    views = {"single_view": {"test": BOUNDED}, "flip_view": {"test": BOUNDED | {"accuracy": 0.61}}, "ties": None}
+    told = views_sentence(views | {"view": "flip", "passes": 2})
+    assert told.startswith("One view: 60.0 [55.0, 65.0] % on test, one pass")
+    assert "mirror image: 61.0 [55.0, 65.0] %, 2 passes. Reported is the latter." in told
+    assert "no other was asked" in views_sentence(views | {"view": "single", "passes": 1})
+
+
+def test_a_vote_tells_its_ties_and_that_its_probabilities_are_none():
+    views = {"single_view": {"test": BOUNDED}, "vote_view": {"test": BOUNDED}, "view": "vote", "passes": 4, "ties": 12}
+    assert "The vote was tied on 12 test faces." in views_sentence(views)
+    assert "shares of votes" in views_sentence(views)
+
+
+def test_every_view_has_a_name():
+    assert set(VIEWS) | {"single"} == set(PASSES)
+
+
+def test_sequences_are_told_only_where_there_are_some():
+    assert sequences_text(None) == []
+    bounded = {f"{kind}accuracy{end}": value for kind in ("", "frame_", "smoothed_") for end, value in (("", 0.6), ("_ci_low", 0.5), ("_ci_high", 0.7))}
+    counts = {"sequences": 30, "frames": 240, "mixed": 0, "flicker": 0.25, "smoothed_flicker": 0.05, "alpha": 0.3}
+    (told,) = sequences_text(bounded | counts)
+    assert "240 frames of 30 sequences" in told
+    assert "changes in 25.0 % of cases" in told
+    assert "several expressions" not in told
+    assert "2 sequences hold frames of several expressions" in sequences_text(bounded | counts | {"mixed": 2})[0]
 
 
 def test_few_subjects_are_warned_of():

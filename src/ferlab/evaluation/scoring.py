@@ -1,4 +1,4 @@
-"""Score faces with a net: uint8 faces in, probabilities out, one view or the average of a face and its mirror image."""
+"""Score faces with a net: uint8 faces in, probabilities out, by one view of a face or the answers to several (see `views`)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor, nn
 
+from ferlab.data.shards import ImageRows, ShardedImages
+from ferlab.evaluation import views
 from ferlab.evaluation.predictions import predictions_table
 from ferlab.models import LoadedModel
+from ferlab.params import nearest
 from ferlab.paths import InputError, report_progress
+
+CROP = 0.92  # share of the side: 44 of 48 pixels
 
 
 @dataclass(frozen=True)
 class ScoredFaces:
-    """Faces and what a net says of them. `views`: "single" and "flip" (mean with the mirror image), each (N, K) float32."""
+    """Faces and what a net says of them. `views`: "single" and the chosen view, each (N, K) float32."""
 
     faces: pd.DataFrame
     views: dict[str, np.ndarray]
@@ -33,21 +39,25 @@ class ScoredFaces:
 
 def score_faces(
     model: LoadedModel,
-    images: np.ndarray,
+    images: np.ndarray | ShardedImages,
     faces: pd.DataFrame,
     *,
     expressions: Sequence[str],
+    view: str = "flip",
+    crop: float = CROP,
     splits: Sequence[str] = ("val", "test"),
     batch_size: int = 512,
     device: str = "auto",
 ) -> ScoredFaces:
-    """Score the faces of some splits, in store order; train is not scored.
+    """Score the faces of some splits, in store order; train is not scored. A batch is read when its turn comes.
 
     Args:
         model: A loaded net.
         images: All images of the set, uint8, one per row of `faces`.
         faces: The set's face table.
         expressions: The set's names, as `target` counts them.
+        view: A key of `views.PASSES`; the single view is scored beside it.
+        crop: See `predict_views`.
         splits: Which faces.
         batch_size: Faces at once.
         device: "cpu", "cuda", ... or "auto": the first GPU if there is one.
@@ -60,75 +70,87 @@ def score_faces(
     rows = np.flatnonzero(faces["split"].isin(splits))
     if not len(rows):
         raise InputError(f"No face of the set is in {' or '.join(splits)}; check how prepare splits it")
-    views = predict_views(model, images[rows], batch_size=batch_size, device=device)
-    return ScoredFaces(faces=faces.iloc[rows].reset_index(drop=True), views=views, expressions=tuple(expressions))
+    scored = predict_views(model, ImageRows(images, rows), view=view, crop=crop, batch_size=batch_size, device=device)
+    return ScoredFaces(faces=faces.iloc[rows].reset_index(drop=True), views=scored, expressions=tuple(expressions))
 
 
 def predict_probs(
     model: LoadedModel,
-    images: np.ndarray,
+    images: np.ndarray | ImageRows,
     *,
-    flip: bool = False,
+    view: str = "single",
     batch_size: int = 512,
     precision: Literal["32-true", "bf16-mixed"] = "32-true",
     device: str = "auto",
 ) -> np.ndarray:
-    """Return the probabilities of each face.
-
-    Args:
-        model: A loaded net; its module is put on `device`, in eval mode.
-        images: uint8, (N, H, W) or (N, H, W, 3); may be memory-mapped, batches are read one by one.
-        flip: Average the probabilities of a face and its mirror image.
-        batch_size: Faces at once.
-        precision: "bf16-mixed" is faster where the hardware has it and moves probabilities by about 1e-2; the default is exact.
-        device: "cpu", "cuda", ... or "auto": the first GPU if there is one.
-
-    Returns:
-        (N, K) float32, rows summing to 1, in the order of `model.expressions`.
-
-    Raises:
-        InputError: See `predict_views`.
-    """
-    views = predict_views(model, images, batch_size=batch_size, precision=precision, device=device, mirrored=flip)
-    return views["flip" if flip else "single"]
+    """Return the probabilities of each face by one view, (N, K) float32; arguments and errors as for `predict_views`."""
+    return predict_views(model, images, view=view, batch_size=batch_size, precision=precision, device=device)[view]
 
 
 @torch.inference_mode()
 def predict_views(
     model: LoadedModel,
-    images: np.ndarray,
+    images: np.ndarray | ImageRows,
     *,
+    view: str = "flip",
+    crop: float = CROP,
+    seed: int = 0,
     batch_size: int = 512,
     precision: Literal["32-true", "bf16-mixed"] = "32-true",
     device: str = "auto",
-    mirrored: bool = True,
 ) -> dict[str, np.ndarray]:
-    """Return the probabilities of each face as it is and averaged with its mirror image; arguments as for `predict_probs`.
+    """Return the probabilities of each face as it is and by another view; one batch of faces is in memory at a time.
+
+    Args:
+        model: A loaded net; its module is put on `device`, in eval mode.
+        images: uint8, (N, H, W) or (N, H, W, 3); may be memory-mapped or `ImageRows`, batches are read one by one.
+        view: A key of `views.PASSES`.
+        crop: For "ten_crop": side of a crop, as a share of the side of the faces that the net takes. A net that takes faces of that side
+            is given the crop as it is, any other the crop brought back to its own side (bilinear).
+        seed: For "seven": of the random changes; face n of the images is changed alike whatever the batch size.
+        batch_size: Faces at once.
+        precision: "bf16-mixed" is faster where the hardware has it and moves probabilities by about 1e-2; the default is exact.
+        device: "cpu", "cuda", ... or "auto": the first GPU if there is one.
 
     Returns:
-        "single": (N, K) float32; with `mirrored` also "flip", the mean of both views.
+        "single" and `view`: (N, K) float32, rows summing to 1, in the order of `model.expressions`.
 
     Raises:
-        InputError: Images that are not uint8 faces, or a net whose output is not finite (it names the first such face).
+        InputError: Images that are not uint8 faces, an unknown view, or a net whose output is not finite (it names the first such face).
     """
     if images.dtype != np.uint8 or images.ndim not in (3, 4):
         raise InputError(f"Expected uint8 faces (N, H, W) or (N, H, W, 3), got {images.dtype} of shape {images.shape}")
+    if view not in views.PASSES:
+        raise InputError(f"no view is called {view!r}; {nearest(view, views.PASSES)}")
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     module = model.module.to(device).eval()
-    single, mirror = [], []
+    draws = views.draw_views(view, len(images), seed=seed)
+    single, answers = [], []
     for start in range(0, len(images), batch_size):
-        batch = model.normalise(np.asarray(images[start : start + batch_size])).to(device)  # (B, C, H, W)
-        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16-mixed"):
-            logits = module(batch)
-            flipped = module(batch.flip(-1)) if mirrored else None
-        single.append(logits.float().softmax(dim=1).cpu().numpy())
-        if flipped is not None:
-            mirror.append(flipped.float().softmax(dim=1).cpu().numpy())
+        part = slice(start, start + batch_size)
+        batch = model.normalise(np.asarray(images[part])).to(device)  # (B, C, H, W)
+        shown = views.looks(batch, view, draws=[each[part] for each in draws], **_cropping(model, batch, crop if view == "ten_crop" else 0.0))
+        probs = np.stack([_probs(module, look, precision=precision) for look in shown])  # (V, B, K)
+        single.append(probs[0])
+        answers.append(views.answer(probs, view))
         report_progress(done=min(start + batch_size, len(images)), total=len(images), note="faces scored")
-    views = {"single": _stack(single, len(model.expressions))}
-    if mirrored:
-        views["flip"] = (views["single"] + _stack(mirror, len(model.expressions))) / 2
-    return views
+    k = len(model.expressions)
+    return {"single": _stack(single, k), view: _stack(answers, k)}
+
+
+def _probs(module: nn.Module, faces: Tensor, *, precision: str) -> np.ndarray:
+    """Return the probabilities of one look at a batch, float32 (B, K); only the net itself runs in lower precision."""
+    with torch.autocast(faces.device.type, dtype=torch.bfloat16, enabled=precision == "bf16-mixed"):
+        logits = module(faces)
+    return np.asarray(logits.float().softmax(dim=1).cpu().numpy())
+
+
+def _cropping(model: LoadedModel, batch: Tensor, share: float) -> dict[str, int | bool]:
+    """Return the side of a crop in pixels, and whether it must be brought back to the side of the faces."""
+    if not share:
+        return {}
+    side = round(share * batch.shape[-1])
+    return {"crop": side, "resize": not views.takes_side(model.name, side)}
 
 
 def _stack(batches: list[np.ndarray], k: int) -> np.ndarray:

@@ -9,6 +9,12 @@ import pandas as pd
 
 from ferlab.reporting.tables import cell, number, p_value
 
+VIEWS = {
+    "flip": "the mean over a face and its mirror image",
+    "ten_crop": "the mean over ten crops",
+    "seven": "the mean over a face and seven changed at random",
+    "vote": "a vote among the face, its mirror image and the face turned either way",
+}
 
 def accuracy_sentence(run: str, scores: Mapping[str, Any], *, source: str, split: str = "test") -> str:
     """Say a run's accuracy, on how many faces of what.
@@ -126,10 +132,40 @@ def twins_sentence(twins: Mapping[str, Any]) -> str:
 
 
 def views_sentence(scores: Mapping[str, Any]) -> str:
-    """Say what averaging a face with its mirror image changes, on test."""
-    single, flipped = (cell(scores[view]["test"], "accuracy") for view in ("single_view", "flip_view"))
-    reported = "averaged" if scores["flip"] else "single"
-    return f"One view: {single} % on test; a face averaged with its mirror image: {flipped} %. Reported is the {reported} view."
+    """Say what the chosen view gives over the single one on test, what it costs, and for a vote how often it was tied.
+
+    Args:
+        scores: `single_view` and `<view>_view`, each with `test`; `view`, `passes` of the net per face, and `ties` among test faces (None where
+            nothing is voted).
+    """
+    single = f"One view: {cell(scores['single_view']['test'], 'accuracy')} % on test, one pass of the net per face"
+    if scores["view"] == "single":
+        return f"{single}. It is the view reported; no other was asked."
+    chosen = cell(scores[f"{scores['view']}_view"]["test"], "accuracy")
+    told = f"{single}; {VIEWS[scores['view']]}: {chosen} %, {scores['passes']} passes. Reported is the latter."
+    if scores["ties"] is None:
+        return told
+    return f"{told} The vote was tied on {scores['ties']} test faces. Its probabilities are shares of votes: NLL and ECE say little of them."
+
+
+def sequences_text(sequences: Mapping[str, Any] | None) -> list[str]:
+    """Say what averaging the frames of a sequence gives, and how much the named expression flickers; nothing where faces are no frames.
+
+    Args:
+        sequences: From `score_sequences`.
+    """
+    if sequences is None:
+        return []
+    flicker = {key: number(sequences[key], percent=True) for key in ("flicker", "smoothed_flicker")}
+    mixed = f" {sequences['mixed']} sequences hold frames of several expressions and count as their last frame." if sequences["mixed"] else ""
+    return [
+        f"**The test faces are {sequences['frames']:,} frames of {sequences['sequences']:,} sequences.** Frame by frame "
+        f"{cell(sequences, 'frame_accuracy')} % are named right; the mean over all frames of a sequence names {cell(sequences, 'accuracy')} % of the "
+        f"sequences right.{mixed} From one frame to the next the name changes in {flicker['flicker']} % of cases; an average that follows the frames "
+        f"(weight of the newest {sequences['alpha']}) changes it in {flicker['smoothed_flicker']} % and names "
+        f"{cell(sequences, 'smoothed_accuracy')} % of frames right. Frames of one sequence resemble each other: of the intervals, that over "
+        f"sequences is the honest one."
+    ]
 
 
 def subjects_sentence(scores: Mapping[str, Any], subjects: Mapping[str, Any] | None) -> str:

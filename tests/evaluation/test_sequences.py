@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ferlab.control.source import read
+from ferlab.evaluation.predictions import predictions_table, probs_of
+from ferlab.evaluation.sequences import average_frames, flicker_rate, score_sequences, smooth_frames
+from ferlab.paths import InputError
+
+NAMES = ("sad", "happy")
+
+
+def rows(*happy: float, targets: list[int] | None = None) -> pd.DataFrame:
+    """Predictions of so many faces, by the probability of happy."""
+    probs = np.stack([1 - np.array(happy), np.array(happy)], axis=1)
+    ids = [f"f{i}" for i in range(len(happy))]
+    return predictions_table(ids, ["test"] * len(ids), np.array(targets or [1] * len(ids)), probs=probs, expressions=NAMES)
+
+
+def faces(sequences: list[str | None], frames: list[int] | None = None) -> pd.DataFrame:
+    return pd.DataFrame({"face_id": [f"f{i}" for i in range(len(sequences))], "sequence": sequences, "frame": frames or range(len(sequences))})
+
+
+def test_a_sequence_is_named_by_the_mean_probabilities_of_its_frames():
+    # Two of three frames say sad, but barely: the mean says happy.
+    table = average_frames(rows(0.45, 0.45, 0.9, 0.2), faces(["b", "b", "b", "a"]))
+    assert table["face_id"].tolist() == ["b", "a"]
+    np.testing.assert_allclose(probs_of(table)[:, 1], [0.6, 0.2], atol=1e-6)
+    assert table["pred"].tolist() == [1, 0]
+    assert table["frames"].tolist() == [3, 1]
+
+
+def test_still_faces_among_sequences_are_left_out_and_the_apex_names_the_sequence():
+    table = average_frames(rows(0.9, 0.9, 0.1, targets=[0, 1, 0]), faces(["a", "a", None]))
+    assert table[["face_id", "target", "frames"]].values.tolist() == [["a", 1, 2]]
+
+
+def test_frames_are_ordered_by_their_number_not_by_their_row():
+    shuffled = faces(["a", "a", "a"], frames=[2, 0, 1])
+    assert average_frames(rows(0.9, 0.9, 0.9, targets=[0, 1, 1]), shuffled)["target"].tolist() == [0]
+    assert smooth_frames(rows(0.1, 0.5, 0.7), shuffled)["face_id"].tolist() == ["f1", "f2", "f0"]
+
+
+def test_an_exponential_average_starts_with_the_first_frame_of_each_sequence():
+    smoothed = smooth_frames(rows(1.0, 0.0, 0.0, 0.0), faces(["a", "a", "a", "b"]), alpha=0.25)
+    np.testing.assert_allclose(probs_of(smoothed)[:, 1], [1, 0.75, 0.5625, 0], atol=1e-6)
+    assert smoothed["pred"].tolist() == [1, 1, 1, 0]
+
+
+def test_a_moving_average_looks_at_the_frames_before_and_at_none_of_another_sequence():
+    smoothed = smooth_frames(rows(1.0, 0.0, 0.5, 0.0, 1.0), faces(["a", "a", "a", "b", "b"]), window=2)
+    np.testing.assert_allclose(probs_of(smoothed)[:, 1], [1, 0.5, 0.25, 0, 0.5], atol=1e-6)
+
+
+def test_no_later_frame_changes_an_answer():
+    before = smooth_frames(rows(0.9, 0.2, 0.4), faces(["a"] * 3))
+    after = smooth_frames(rows(0.9, 0.2, 0.99), faces(["a"] * 3))
+    np.testing.assert_array_equal(probs_of(before)[:2], probs_of(after)[:2])
+    with pytest.raises(InputError, match="alpha 0"):
+        smooth_frames(rows(0.9), faces(["a"]), alpha=0)
+
+
+def test_flicker_counts_changes_within_sequences_only():
+    preds, names = np.array([0, 1, 1, 0, 0, 1]), np.array(list("aaabbb"))
+    assert flicker_rate(preds, names) == 2 / 4
+    assert np.isnan(flicker_rate(np.array([0, 1]), np.array(["a", "b"])))
+
+
+def test_scores_of_sequences_by_hand():
+    scores = score_sequences(rows(0.9, 0.4, 0.9, 0.1, 0.1, targets=[1, 1, 1, 0, 1]), faces(["a", "a", "a", "b", "b"]))
+    assert (scores["sequences"], scores["frames"], scores["mixed"]) == (2, 5, 1)
+    assert (scores["accuracy"], scores["frame_accuracy"]) == (0.5, 0.6)
+    # 0.9, 0.75, 0.795: the dip is bridged.
+    assert (scores["flicker"], scores["smoothed_flicker"]) == (2 / 3, 0)
+    assert scores["accuracy_ci_low"] < 0.1 < 0.9 < scores["accuracy_ci_high"]
+
+
+def test_a_set_without_sequences_has_no_such_scores():
+    assert score_sequences(rows(0.9), faces([None])) is None
+    assert score_sequences(rows(0.9), faces([None]).drop(columns="sequence")) is None
+    with pytest.raises(InputError, match="no face has a sequence"):
+        average_frames(rows(0.9), faces([None]))
+
+
+def test_a_sequence_over_two_splits_is_told():
+    mixed = rows(0.9, 0.9).assign(split=["val", "test"])
+    with pytest.raises(InputError, match="sequence a has frames in several splits"):
+        average_frames(mixed, faces(["a", "a"]))
+
+
+def test_frames_of_control_faces_are_averaged_by_their_sequence():
+    _, table = read(faces=24, subjects=6, frames=4, size=48)
+    happy = np.linspace(0.1, 0.9, len(table))
+    predictions = predictions_table(
+        table["face_id"], ["test"] * len(table), table["target"].to_numpy() % 2, probs=np.stack([1 - happy, happy], axis=1), expressions=NAMES
+    )
+    scores = score_sequences(predictions, table)
+    assert (scores["sequences"], scores["frames"], scores["mixed"]) == (6, 24, 0)
