@@ -26,11 +26,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ferlab.models.cards import compact, cs230, cs230_transfer, resemotenet
+from ferlab.models.cards import compact, cs230, cs230_transfer, cs231a, fers, fersys, resemotenet
 
 MODELS: dict[str, dict[str, Any]] = {
     **compact.CARDS,
     **cs230.CARDS,
     **cs230_transfer.CARDS,
+    **cs231a.CARDS,
+    **fers.CARDS,
+    **fersys.CARDS,
     **resemotenet.CARDS,
 }

@@ -1,0 +1,173 @@
+"""Caffe's nets of cs231a: LeNet, CaffeNet and AlexNet on grey faces of 250x250, from random weights.
+
+| net | depth | here: trainable, 7 classes, 250 px | at Caffe's own size |
+|---|---|---|---|
+| lenet_caffe | 4 | 87,054,577 | 429,577 at 28 px (431,080 with the ten digits) |
+| caffenet, alexnet_caffe | 8 | 70,505,159 | 56,873,671 at 227 px |
+
+The paper says LeNet and AlexNet; in its repository "lenet" holds CaffeNet and "alexnet" AlexNet, which differ in the order of pool and
+normalisation and in the first biases. The text has pretrained weights, the code starts afresh, and the first hidden layer, which sees
+7x7 maps of a 250-pixel face instead of 6x6, could take none. So all three start from Caffe's own fillers.
+
+Caffe and torch agree on what matters here:
+    Local response normalisation: x / (k + alpha / n * sum of n squares)^beta with zeros past the first and last channel; both divide
+        alpha by n and have k = 1.
+    Pools: Caffe rounds the side up, as ceil_mode does. The two differ only where a last window would start outside the map, which
+        takes padding or a stride above the kernel; there is neither here.
+    Dropout scales by 1 / (1 - rate) while training.
+Caffe's "xavier" is uniform on +-sqrt(3 / fan_in), not Glorot's.
+
+Outputs are logits; the softmax is left to the loss.
+
+References:
+    The cs231a paper, its section 3.2.3; its code at github.com/barisakis/cs231a_eai.
+    Jia et al. (2014), Caffe, arXiv 1408.5093; models/bvlc_reference_caffenet, models/bvlc_alexnet and
+    examples/mnist/lenet_train_test.prototxt of github.com/BVLC/caffe.
+    Krizhevsky, Sutskever & Hinton (2012), ImageNet classification with deep convolutional neural networks.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+
+WEIGHT_STD = 0.01  # of Caffe's gaussian filler
+HIDDEN_STD = 0.005  # of the two hidden layers' weights
+ZERO_BIASES = ("conv1", "conv3", "fc8")  # the others start at 1 (CaffeNet) or .1 (AlexNet)
+
+
+class GreyLevels(nn.Module):
+    """Multiply standardised faces by a constant, back to grey levels about their mean."""
+
+    def __init__(self, spread: float) -> None:
+        super().__init__()
+        self.spread = spread
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return (N, C, H, W) in grey levels."""
+        return images * self.spread
+
+    def extra_repr(self) -> str:
+        """Show the constant in the printed net."""
+        return f"spread={self.spread}"
+
+
+def lenet_caffe(num_classes: int = 7, in_channels: int = 1, *, size: int = 250, ceil_mode: bool = False) -> nn.Module:
+    """Build conv 5x5x20, pool, conv 5x5x50, pool, FC 500 with the net's only ReLU, and the classes.
+
+    Args:
+        num_classes: K, the width of the last layer.
+        in_channels: C of the input, float32 (N, C, size, size).
+        size: H and W of the faces.
+        ceil_mode: Round the pools' sides up, as Caffe does: at 250 px 60x60 instead of 59x59 maps and 90,029,577 parameters. The count
+            known for this net, 87,054,577, rounds down. At 28 px the two are one.
+    """
+    maps = _lenet_side(size, ceil_mode=ceil_mode)
+    module = nn.Sequential(
+        OrderedDict(
+            conv1=nn.Conv2d(in_channels, 20, 5),
+            pool1=nn.MaxPool2d(2, ceil_mode=ceil_mode),
+            conv2=nn.Conv2d(20, 50, 5),
+            pool2=nn.MaxPool2d(2, ceil_mode=ceil_mode),
+            flatten=nn.Flatten(),
+            ip1=nn.Linear(50 * maps**2, 500),
+            relu1=nn.ReLU(),
+            logits=nn.Linear(500, num_classes),
+        )
+    )
+    for layer in module:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="linear")  # +-sqrt(3 / fan_in)
+            nn.init.zeros_(layer.bias)
+    return module
+
+
+def caffenet(num_classes: int = 7, in_channels: int = 1, *, size: int = 250, dropout: float = 0.5, grey_std: float = 64.0) -> nn.Module:
+    """Build CaffeNet: a pool before each local response normalisation, first biases of 1.
+
+    Args:
+        num_classes: K, the width of the last layer.
+        in_channels: C of the input, float32 (N, C, size, size).
+        size: H and W of the faces.
+        dropout: Rate after each hidden layer.
+        grey_std: What the faces are multiplied by before the first layer. Caffe's gaussian weights are made for grey levels of 0 to 255
+            less the mean; standardised faces times their standard deviation are those again. 1.0 leaves the faces as they are.
+    """
+    layers = _alexnet(num_classes, in_channels, size=size, dropout=dropout, grey_std=grey_std, pool_first=True)
+    return _gaussian_weights(layers, bias=1.0)
+
+
+def alexnet_caffe(num_classes: int = 7, in_channels: int = 1, *, size: int = 250, dropout: float = 0.5, grey_std: float = 64.0) -> nn.Module:
+    """Build AlexNet as Caffe has it: local response normalisation before each pool, first biases of .1.
+
+    Args:
+        num_classes: K, the width of the last layer.
+        in_channels: C of the input, float32 (N, C, size, size).
+        size: H and W of the faces.
+        dropout: Rate after each hidden layer.
+        grey_std: What the faces are multiplied by before the first layer, see `caffenet`.
+    """
+    layers = _alexnet(num_classes, in_channels, size=size, dropout=dropout, grey_std=grey_std, pool_first=False)
+    return _gaussian_weights(layers, bias=0.1)
+
+
+def _alexnet(num_classes: int, in_channels: int, *, size: int, dropout: float, grey_std: float, pool_first: bool) -> OrderedDict[str, nn.Module]:
+    """Name the layers as Caffe does; sizes behind them are those of a 250-pixel face."""
+    maps = _alexnet_side(size)
+    layers: OrderedDict[str, nn.Module] = OrderedDict(grey=GreyLevels(grey_std))
+    layers |= OrderedDict(conv1=nn.Conv2d(in_channels, 96, 11, stride=4), relu1=nn.ReLU())  # (N, 96, 60, 60)
+    layers |= _pool_and_norm(1, pool_first=pool_first)  # (N, 96, 30, 30)
+    layers |= OrderedDict(conv2=nn.Conv2d(96, 256, 5, padding=2, groups=2), relu2=nn.ReLU())
+    layers |= _pool_and_norm(2, pool_first=pool_first)  # (N, 256, 15, 15)
+    return layers | OrderedDict(
+        conv3=nn.Conv2d(256, 384, 3, padding=1),
+        relu3=nn.ReLU(),
+        conv4=nn.Conv2d(384, 384, 3, padding=1, groups=2),
+        relu4=nn.ReLU(),
+        conv5=nn.Conv2d(384, 256, 3, padding=1, groups=2),
+        relu5=nn.ReLU(),
+        pool5=_pool(),  # (N, 256, 7, 7)
+        flatten=nn.Flatten(),
+        fc6=nn.Linear(256 * maps**2, 4096),
+        relu6=nn.ReLU(),
+        drop6=nn.Dropout(dropout),
+        fc7=nn.Linear(4096, 4096),
+        relu7=nn.ReLU(),
+        drop7=nn.Dropout(dropout),
+        fc8=nn.Linear(4096, num_classes),
+    )
+
+
+def _pool_and_norm(n: int, *, pool_first: bool) -> OrderedDict[str, nn.Module]:
+    """Order the n-th pool and local response normalisation."""
+    pool, norm = (f"pool{n}", _pool()), (f"norm{n}", nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75))
+    return OrderedDict([pool, norm] if pool_first else [norm, pool])
+
+
+def _pool() -> nn.MaxPool2d:
+    return nn.MaxPool2d(3, stride=2, ceil_mode=True)
+
+
+def _gaussian_weights(layers: OrderedDict[str, nn.Module], *, bias: float) -> nn.Module:
+    """Draw weights from Caffe's gaussian filler and set the first biases of the layers that do not start at zero."""
+    for name, layer in layers.items():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.normal_(layer.weight, std=HIDDEN_STD if name in ("fc6", "fc7") else WEIGHT_STD)
+            nn.init.constant_(layer.bias, 0.0 if name in ZERO_BIASES else bias)
+    return nn.Sequential(layers)
+
+
+def _lenet_side(size: int, *, ceil_mode: bool) -> int:
+    """Return H and W of LeNet's last maps."""
+    for _ in range(2):
+        size = (size - 4 + ceil_mode) // 2  # a 5x5 convolution, then a 2x2 pool
+    return size
+
+
+def _alexnet_side(size: int) -> int:
+    """Return H and W of AlexNet's last maps: 7 of 250, 6 of 227."""
+    side = (size - 11) // 4 + 1
+    for _ in range(3):
+        side = -(-(side - 3) // 2) + 1  # the convolutions between the pools keep the side
+    return side

@@ -1,0 +1,60 @@
+"""The AlexNet variant of FERS: five blocks with kernels shrinking from 9x9 to 3x3, from random weights on 224x224 colour faces.
+
+| net | paper: depth, parameters, accuracy | here: trainable (with running statistics) |
+|---|---|---|
+| fers_alexnet | 8, not stated, 55.09 % on AffectNet | 3,458,440 (3,459,176) |
+
+Convolutions are 'valid': only then does the fifth block leave 128x4x4, the 2048 that the paper flattens ('same' padding leaves
+6272). Sides: 224, 216, 108, 102, 51, 47, 23, 21, 10, 8, 4. 600 million multiply-adds a face.
+
+The paper's net is a TensorFlow model, so weights and batch normalisation follow Keras: Glorot uniform weights, zero biases, epsilon
+1e-3, momentum .99. Outputs are logits; the softmax is left to the loss.
+
+References:
+    The FERS paper, its section III B and table I.
+    Krizhevsky, Sutskever & Hinton (2012), ImageNet classification with deep convolutional neural networks: AlexNet.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import nn
+
+BLOCKS = ((9, 16), (7, 32), (5, 64), (3, 128), (3, 128))  # kernel, channels of table I
+FLAT = 128 * 4 * 4  # of a 224x224 face
+
+
+def fers_alexnet(num_classes: int = 8, in_channels: int = 3) -> nn.Module:
+    """Build five blocks of convolution, ReLU, 2x2 pool and batch normalisation, two hidden layers of 1024, and the classes.
+
+    Args:
+        num_classes: K, the width of the last layer.
+        in_channels: C of the input, float32 (N, C, 224, 224).
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    inputs = in_channels
+    for n, (kernel, channels) in enumerate(BLOCKS, start=1):
+        layers[f"conv{n}"] = nn.Conv2d(inputs, channels, kernel)
+        layers[f"relu{n}"] = nn.ReLU()
+        layers[f"pool{n}"] = nn.MaxPool2d(2)
+        layers[f"bn{n}"] = nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)  # Keras counts momentum the other way: its .99 is .01 here
+        inputs = channels
+    layers |= OrderedDict(
+        flatten=nn.Flatten(),  # (N, 2048)
+        fc1=nn.Linear(FLAT, 1024),
+        relu6=nn.ReLU(),
+        fc2=nn.Linear(1024, 1024),
+        relu7=nn.ReLU(),
+        logits=nn.Linear(1024, num_classes),
+    )
+    return _keras_weights(nn.Sequential(layers))
+
+
+def _keras_weights(module: nn.Module) -> nn.Module:
+    """Set Glorot uniform weights and zero biases, Keras's defaults (Glorot & Bengio, 2010)."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    return module
