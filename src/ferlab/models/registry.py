@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ferlab.models.cards import compact, cs230, cs230_transfer, cs231a, fers, fersys, resemotenet
+from ferlab.models.cards import compact, cs230, cs230_transfer, cs231a, fers, fersys, references, resemotenet
 
 MODELS: dict[str, dict[str, Any]] = {
     **compact.CARDS,
@@ -35,5 +35,6 @@ MODELS: dict[str, dict[str, Any]] = {
     **cs231a.CARDS,
     **fers.CARDS,
     **fersys.CARDS,
+    **references.CARDS,
     **resemotenet.CARDS,
 }
