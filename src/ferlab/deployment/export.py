@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ferlab.deployment.inputs import prepare_faces
+from ferlab.deployment.storage import halve_weights
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -57,16 +58,19 @@ class Deployed(nn.Module):
         return torch.softmax(self.module((faces - self.mean) / self.std), dim=1)
 
 
-def export_onnx(model: LoadedModel, path: Path) -> int:
+def export_onnx(model: LoadedModel, path: Path, *, weights: str = "float32") -> int:
     """Write a net as one ONNX file with a free batch axis. The same net gives the same bytes, wherever the checkout lies.
 
     Args:
         model: A trained net, as `ferlab.models.load_model` returns it.
         path: The file to write; it appears whole or not at all.
+        weights: How they are stored: "float32", or "float16" for half the size, see `ferlab.deployment.storage`.
 
     Returns:
         The file's size in bytes.
     """
+    if weights not in ("float32", "float16"):
+        raise ValueError(f"Expected weights in {{'float32', 'float16'}}, got {weights!r}")
     deployed = Deployed(model.module, mean=model.mean, std=model.std).eval()
     example = torch.zeros(2, model.channels, model.size, model.size)
     with _quiet():
@@ -85,6 +89,8 @@ def export_onnx(model: LoadedModel, path: Path) -> int:
     card = {"channels": model.channels, "expressions": list(model.expressions), "mean": list(model.mean), "name": model.name}
     card |= {"size": model.size, "std": list(model.std)}
     onnx.helper.set_model_props(proto, {KEY: json.dumps(card, sort_keys=True)})
+    if weights == "float16":
+        proto = halve_weights(proto)
     onnx.checker.check_model(proto)
     content = proto.SerializeToString(deterministic=True)
     partial = path.with_name(f".{path.name}.new")
