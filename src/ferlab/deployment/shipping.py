@@ -1,0 +1,155 @@
+"""The net that ships inside the package: a trained run turned into four files, whole or not at all.
+
+    model.onnx     the net, at most 6 MB
+    card.json      what it is, what it was fitted on, how good it is, what it cost, its limits, and the checksum of model.onnx
+    study.yaml     params.yaml as it was: `cp` it over params.yaml and `dvc repro` trains the net again
+    history.csv    the log of its training, a row for each epoch
+
+`ferlab ship RUN` calls this; `Predictor.load()` opens the result. Torch is needed here, and not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ferlab.data.store import Store, open_store
+from ferlab.deployment.export import Parity, export_onnx, parity
+from ferlab.deployment.predictor import open_session
+from ferlab.models import LoadedModel, count_parameters, load_model, model_card
+from ferlab.params import Params, declared, load_params
+from ferlab.paths import OUTPUTS, InputError, write_json
+
+FOLDER = Path("src", "ferlab", "deployment", "weights")  # below a clone
+MOST_BYTES = 6_000_000
+COMPARED = 2000  # faces on which the file is compared with the net it came from
+LARGEST_CHANGE = 0.02  # of a probability
+LICENCE = "The weights: MIT, as ferlab. The faces they were fitted on are not part of it; their own terms hold for them."
+LIMITS = (
+    "Reads an expression that a face shows, as its dataset's annotators named it; not what a person feels. Fitted on cropped, mostly frontal faces"
+    " of the dataset above, whose mix of ages, skin tones and cameras it inherits; looser or tighter crops, strong poses and occlusion are read"
+    " worse. For research; not for decisions about people."
+)
+
+
+def ship(root: Path, run: str, *, cost: str, note: str = "", weights: str = "float16") -> Path:
+    """Write the files of a trained and evaluated run to the package of a clone, in place of the net that shipped before.
+
+    Args:
+        root: The clone.
+        run: A run of its params.yaml, trained and evaluated.
+        cost: What the training took, in words.
+        note: What else a user should know; goes on the card.
+        weights: How they are stored, "float16" or "float32"; computed is in float32 either way.
+
+    Returns:
+        The folder of the four files.
+
+    Raises:
+        InputError: If this is no clone, the run is unknown, not trained or evaluated, of another study than params.yaml's, the file is larger
+            than 6 MB, or answers otherwise than the net. What shipped before then stays.
+    """
+    folder = root / FOLDER
+    if not folder.parent.is_dir():
+        raise InputError(f"{folder.parent.relative_to(root)}: not found below {root}; shipping works in a clone of ferlab")
+    params = load_params(root / "params.yaml")
+    declared(params, "train", run)  # names the nearest run
+    trained, evaluated = (_metrics(root, stage, run) for stage in ("train", "evaluate"))
+    model = load_model(_existing(root, "train", "weights", run))
+    _check_run(params, run, model=model, trained=trained, evaluated=evaluated)
+    history = _existing(root, "train", "history", run)
+    store = open_store(_existing(root, "prepare", "store", params.runs[run].data))
+    beside = folder.with_name(".weights.new")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    try:
+        found = _write_net(model, beside / "model.onnx", store=store, weights=weights)
+        card = _card(params, run, model=model, store=store, evaluated=evaluated)
+        card |= {"history": {key: trained.get(key) for key in ("best_epoch", "epochs_run", "provenance")}, "training_cost": cost, "note": note}
+        write_json(beside / "card.json", {**card, **_file_card(beside / "model.onnx", weights=weights, found=found)})
+        shutil.copyfile(history, beside / "history.csv")
+        shutil.copyfile(root / "params.yaml", beside / "study.yaml")
+        _move_into_place(beside, folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return folder
+
+
+def _check_run(params: Params, run: str, *, model: LoadedModel, trained: dict[str, Any], evaluated: dict[str, Any]) -> None:
+    study = trained.get("provenance", {}).get("study", params.study)
+    if study != params.study:
+        raise InputError(f"run {run} was trained in study {study}, params.yaml holds {params.study}; `ferlab study {study}` first")
+    wanted, built = (params.runs[run].model, params.runs[run].options), (model.name, model.options)
+    if wanted != built:
+        raise InputError(f"run {run}: its weights are of {built[0]} {built[1]}, params.yaml says {wanted[0]} {wanted[1]}; `dvc repro` trains again")
+    if sorted(evaluated["fitted_on"]) != sorted(model.fitted_on):
+        raise InputError(f"run {run}: evaluated before its last training; `dvc repro` evaluates it again")
+
+
+def _write_net(model: LoadedModel, path: Path, *, store: Store, weights: str) -> Parity:
+    size = export_onnx(model, path, weights=weights)
+    if size > MOST_BYTES:
+        raise InputError(f"the net takes {size / 1e6:.1f} MB with {weights} weights; expected at most {MOST_BYTES / 1e6:.0f} MB. Ship a smaller one.")
+    rows = np.flatnonzero((store.faces["split"] == "val").to_numpy())[:COMPARED]
+    found = parity(model, open_session(path), np.asarray(store.images[rows]))
+    if found.max_abs_diff > LARGEST_CHANGE:
+        raise InputError(f"with {weights} weights a probability moves by {found.max_abs_diff:.3f}, more than {LARGEST_CHANGE}; try --weights float32")
+    return found
+
+
+def _card(params: Params, run: str, *, model: LoadedModel, store: Store, evaluated: dict[str, Any]) -> dict[str, Any]:
+    fitted = store.faces[store.faces["split"].isin(model.fitted_on)]
+    scores = {key.removesuffix("_view"): score["test"] for key, score in evaluated.items() if key.endswith("_view")}
+    known = model_card(model.name)
+    return {
+        "run": run,
+        "name": model.name,
+        "title": known["title"],
+        "options": model.options,
+        "parameters": count_parameters(model.module),
+        "expressions": list(model.expressions),
+        "size": model.size,
+        "channels": model.channels,
+        "study": params.study,
+        "seed": params.runs[run].seed,
+        "fitted_on": {"dataset": evaluated["dataset"], "usages": sorted(set(fitted["usage"])), "splits": list(model.fitted_on), "faces": len(fitted)},
+        "test": {
+            "usage": evaluated["usage"]["test"],
+            "n": evaluated["n"]["test"],
+            **{view: {key: score[key] for key in ("accuracy", "accuracy_ci_low", "accuracy_ci_high")} for view, score in scores.items()},
+        },
+        "licence": LICENCE,
+        "limits": LIMITS,
+    }
+
+
+def _file_card(path: Path, *, weights: str, found: Parity) -> dict[str, Any]:
+    content = path.read_bytes()
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "weights": weights, "beside_the_trained_net": found.metrics()}
+
+
+def _move_into_place(ready: Path, folder: Path) -> None:
+    """Replace a folder, which cannot be done in one step: aside, in, away."""
+    aside = folder.with_name(".weights.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if folder.exists():
+        os.rename(folder, aside)
+    os.rename(ready, folder)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _metrics(root: Path, stage: str, run: str) -> dict[str, Any]:
+    return json.loads(_existing(root, stage, "metrics", run).read_text())
+
+
+def _existing(root: Path, stage: str, what: str, name: str) -> Path:
+    place = OUTPUTS[stage][what].format(name=name)
+    if not (root / place).exists():
+        raise InputError(f"{place}: not found; `dvc repro` makes it in stage {stage}")
+    return root / place

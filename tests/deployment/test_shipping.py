@@ -1,0 +1,121 @@
+"""A run becomes the net that ships: four files, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ferlab.cli import write_study
+from ferlab.deployment import Predictor, predictor, shipping
+from ferlab.deployment.shipping import FOLDER, ship
+from ferlab.expressions import EXPRESSIONS
+from ferlab.models import create_model, save_model
+from ferlab.paths import InputError, write_json
+
+ROOT = Path(__file__).parents[2]
+FACES = 12
+SCORE = {"accuracy": 0.5, "accuracy_ci_low": 0.25, "accuracy_ci_high": 0.75, "nll": 1.0}
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch) -> Path:
+    """Return a clone whose run five_layer is trained and evaluated: fresh weights, twelve faces, invented scores."""
+    shutil.copytree(ROOT / "conf" / "study", tmp_path / "conf" / "study")
+    write_study(tmp_path, "quick")
+    (tmp_path / "src" / "ferlab" / "deployment").mkdir(parents=True)
+    for folder in ("models/five_layer", "reports/metrics/train", "reports/metrics/evaluate"):
+        (tmp_path / folder).mkdir(parents=True)
+    torch.manual_seed(0)
+    path = tmp_path / "models" / "five_layer" / "weights.safetensors"
+    save_model(path, create_model("five_layer"), name="five_layer", options={}, expressions=EXPRESSIONS, mean=[0.5], std=[0.25], size=48, channels=1)
+    (path.parent / "history.csv").write_text("epoch,phase\n1,select\n")
+    write_json(tmp_path / "reports/metrics/train/five_layer.json", {"best_epoch": 1, "epochs_run": 1, "provenance": {"study": "quick", "code": "c"}})
+    scores = {"dataset": "control", "usage": {"test": "PublicTest"}, "fitted_on": ["train"], "n": {"test": 4}, "single_view": {"test": SCORE}}
+    write_json(tmp_path / "reports/metrics/evaluate/five_layer.json", {**scores, "flip_view": {"test": {**SCORE, "accuracy": 0.75}}})
+    images = np.random.default_rng(0).integers(0, 256, (FACES, 48, 48)).astype(np.uint8)
+    faces = pd.DataFrame({"split": ["train"] * 5 + ["val"] * 3 + ["test"] * 4, "usage": ["Training"] * 8 + ["PublicTest"] * 4})
+    kept = shipping.Store(images=images, faces=faces, expressions=EXPRESSIONS)
+    (tmp_path / "data" / "prepared" / "control").mkdir(parents=True)
+    monkeypatch.setattr(shipping, "open_store", lambda path: kept)
+    monkeypatch.setattr(predictor, "SHIPPED", tmp_path / FOLDER / "model.onnx")
+    return tmp_path
+
+
+def test_what_ships_opens_and_its_card_says_what_it_is(clone) -> None:
+    folder = ship(clone, "five_layer", cost="60 CPU seconds", note="A trial.")
+    assert sorted(path.name for path in folder.iterdir()) == ["card.json", "history.csv", "model.onnx", "study.yaml"]
+    assert Predictor.load().expressions == EXPRESSIONS
+    card = predictor.shipped_card()
+    content = (folder / "model.onnx").read_bytes()
+    assert (card["sha256"], card["bytes"]) == (hashlib.sha256(content).hexdigest(), len(content))
+    assert (card["parameters"], card["seed"], card["study"]) == (2436263, 0, "quick")
+    assert (card["training_cost"], card["note"]) == ("60 CPU seconds", "A trial.")
+    assert card["fitted_on"] == {"dataset": "control", "faces": 5, "splits": ["train"], "usages": ["Training"]}
+    assert (card["test"]["usage"], card["test"]["n"]) == ("PublicTest", 4)
+    assert (card["test"]["single"]["accuracy"], card["test"]["flip"]["accuracy"]) == (0.5, 0.75)
+    assert card["beside_the_trained_net"]["faces"] == 3
+    assert (folder / "study.yaml").read_text() == (clone / "params.yaml").read_text()
+    assert (folder / "history.csv").read_text() == "epoch,phase\n1,select\n"
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["weights"]
+
+
+def refuse(clone: Path, said: str, run: str = "five_layer") -> None:
+    folder = clone / FOLDER
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(b"last good")
+    with pytest.raises(InputError, match=said) as error:
+        ship(clone, run, cost="nothing")
+    assert "\n" not in str(error.value)
+    assert [(path.name, path.read_bytes()) for path in folder.iterdir()] == [("model.onnx", b"last good")]
+    assert [path.name for path in folder.parent.iterdir()] == ["weights"]
+
+
+def test_an_unknown_run_is_refused(clone) -> None:
+    refuse(clone, "did you mean 'five_layer'", run="five_layr")
+
+
+@pytest.mark.parametrize(
+    "gone", ["models/five_layer/weights.safetensors", "models/five_layer/history.csv", "reports/metrics/evaluate/five_layer.json"]
+)
+def test_a_run_that_lacks_a_file_is_refused(clone, gone) -> None:
+    (clone / gone).unlink()
+    refuse(clone, f"{gone}: not found; `dvc repro` makes it")
+
+
+def test_a_run_of_another_study_is_refused(clone) -> None:
+    write_json(clone / "reports/metrics/train/five_layer.json", {"provenance": {"study": "cs230"}})
+    refuse(clone, "was trained in study cs230, params.yaml holds quick")
+
+
+def test_weights_of_another_net_are_refused(clone) -> None:
+    path = clone / "models" / "five_layer" / "weights.safetensors"
+    save_model(path, create_model("baseline"), name="baseline", options={}, expressions=EXPRESSIONS, mean=[0.5], std=[0.25], size=48, channels=1)
+    refuse(clone, r"its weights are of baseline \{\}, params.yaml says five_layer")
+
+
+def test_scores_of_another_training_are_refused(clone) -> None:
+    path = clone / "reports/metrics/evaluate/five_layer.json"
+    write_json(path, {**json.loads(path.read_text()), "fitted_on": ["train", "val"]})
+    refuse(clone, "evaluated before its last training")
+
+
+def test_a_net_that_is_too_large_is_refused(clone, monkeypatch) -> None:
+    monkeypatch.setattr(shipping, "MOST_BYTES", 4_000_000)
+    refuse(clone, r"takes 4\.9 MB with float16 weights; expected at most 4 MB")
+
+
+def test_a_file_that_answers_otherwise_is_refused(clone, monkeypatch) -> None:
+    monkeypatch.setattr(shipping, "LARGEST_CHANGE", -1.0)
+    refuse(clone, "try --weights float32")
+
+
+def test_shipping_needs_a_clone(tmp_path) -> None:
+    with pytest.raises(InputError, match="shipping works in a clone"):
+        ship(tmp_path, "five_layer", cost="nothing")
