@@ -1,13 +1,18 @@
-"""`ferlab study`: comments kept, edits never lost, a bad study leaves params.yaml as it was."""
+"""`ferlab study` keeps comments and edits, a bad study leaves params.yaml as it was; `ferlab predict` works from any folder, without torch."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from ferlab.cli import studies, study_text, write_study
+from ferlab.cli import main, studies, study_text, write_study
 from ferlab.params import load_params
 from ferlab.paths import InputError
 
@@ -57,3 +62,55 @@ def test_an_unknown_or_broken_study_changes_nothing(clone):
     with pytest.raises(InputError, match="did you mean 'cs230'"):
         write_study(clone, "cs23")
     assert (clone / "params.yaml").read_text() == before
+
+
+@pytest.fixture
+def square_net(tmp_path: Path) -> Path:
+    """Write a net of one linear layer by hand: happy where a face is bright, sad where it is dark."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    weight = helper.make_tensor("weight", TensorProto.FLOAT, [1, 2], [40.0, -40.0])
+    bias = helper.make_tensor("bias", TensorProto.FLOAT, [2], [-20.0, 20.0])
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["faces"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "weight", "bias"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"]),
+    ]
+    faces = helper.make_tensor_value_info("faces", TensorProto.FLOAT, ["N", 1, 8, 8])
+    probabilities = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 2])
+    graph = helper.make_graph(nodes, "square", [faces], [probabilities], [weight, bias])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    helper.set_model_props(model, {"ferlab": '{"channels": 1, "expressions": ["happy", "sad"], "size": 8}'})
+    onnx.save(model, tmp_path / "square.onnx")
+    return tmp_path / "square.onnx"
+
+
+def test_predict_works_outside_a_clone_and_without_torch(square_net, tmp_path):
+    for name, grey in (("bright", 220), ("dark", 30)):
+        Image.fromarray(np.full((20, 20), grey, np.uint8)).save(tmp_path / f"{name}.png")
+    code = "import sys; from ferlab.cli import main; rc = main(sys.argv[1:]); sys.exit(9 if 'torch' in sys.modules else rc)"
+    options = ["--whole", "--top", "1", "--model", square_net.name, "--csv", "faces.csv"]
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", code, "predict", "bright.png", "dark.png", *options],
+        cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.splitlines() == ["bright.png: face at 0, 0, 20 x 20: happy 100.0 %", "dark.png: face at 0, 0, 20 x 20: sad 100.0 %"]
+    assert len((tmp_path / "faces.csv").read_text().splitlines()) == 3
+
+
+def test_a_picture_without_a_face_is_no_failure(square_net, tmp_path, capsys):
+    Image.fromarray(np.full((80, 80), 90, np.uint8)).save(tmp_path / "wall.png")
+    assert main(["predict", str(tmp_path / "wall.png"), "--model", str(square_net)]) == 0
+    assert "no face found" in capsys.readouterr().out
+
+
+def test_a_bad_picture_is_one_line_and_a_failure(square_net, tmp_path, capsys):
+    (tmp_path / "cut.jpg").write_bytes(b"")
+    assert main(["predict", str(tmp_path / "cut.jpg"), "--model", str(square_net)]) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    assert "cut.jpg is no image" in told.err

@@ -1,7 +1,11 @@
 """The `ferlab` command: what a researcher types beside `dvc`.
 
-    ferlab study            the studies at hand
-    ferlab study cs230      write params.yaml for that study
+    ferlab study                       the studies at hand
+    ferlab study cs230                 write params.yaml for that study
+    ferlab predict photo.jpg           the expression of each face, from any folder
+    ferlab ship compact --cost TEXT    put a trained run's net into the package
+
+Studies and shipping belong to a clone; predicting needs none, and no torch.
 """
 
 from __future__ import annotations
@@ -23,19 +27,58 @@ BASE = "quick"  # the complete study; every other one is an overlay on it
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit status. Bad input is told in one line."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        return chosen.run(chosen)
+    except (InputError, OSError) as error:
+        print(f"ferlab: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ferlab", description="Research on facial expression recognition.")
     commands = parser.add_subparsers(dest="command", required=True)
     study = commands.add_parser("study", help="write params.yaml for a study of conf/study/")
     study.add_argument("name", nargs="?", help="leave it out to see what there is")
-    chosen = parser.parse_args(arguments)
-    try:
-        if chosen.name is None:
-            print("\n".join(studies(ROOT)))
-        else:
-            write_study(ROOT, chosen.name)
-    except (InputError, OSError) as error:
-        print(f"ferlab: {error}", file=sys.stderr)
-        return 1
+    study.set_defaults(run=_study)
+    predict = commands.add_parser("predict", help="print the expression of each face in some pictures")
+    predict.add_argument("pictures", nargs="+", metavar="PICTURE", help="PNG, JPEG, TIFF, BMP, PGM, WebP")
+    predict.add_argument("--model", metavar="ONNX", help="another net than the one that ships, e.g. models/RUN/model.onnx")
+    predict.add_argument("--top", type=int, default=3, metavar="N", help="expressions on a line, the likeliest first (3)")
+    predict.add_argument("--csv", metavar="FILE", help="write a row for each face as well, with all probabilities")
+    predict.add_argument("--whole", action="store_true", help="each picture is a face already: search for none")
+    predict.set_defaults(run=_predict)
+    ship = commands.add_parser("ship", help="put the net of a trained and evaluated run into the package")
+    ship.add_argument("name", metavar="RUN", help="a run of params.yaml")
+    ship.add_argument("--cost", required=True, metavar="TEXT", help="what training took, e.g. '6,000 CPU seconds on 2 cores'")
+    ship.add_argument("--note", default="", metavar="TEXT", help="what else a user of the net should know")
+    ship.add_argument("--weights", choices=("float16", "float32"), default="float16", help="how weights are stored; computed is in float32 (float16)")
+    ship.set_defaults(run=_ship)
+    return parser
+
+
+def _study(chosen: argparse.Namespace) -> int:
+    if chosen.name is None:
+        print("\n".join(studies(ROOT)))
+    else:
+        write_study(ROOT, chosen.name)
+    return 0
+
+
+def _predict(chosen: argparse.Namespace) -> int:
+    from ferlab.deployment.listing import predict_pictures
+
+    unread = predict_pictures(chosen.pictures, model=chosen.model, top=chosen.top, table=chosen.csv, whole=chosen.whole)
+    for line in unread:
+        print(f"ferlab: {' '.join(line.split())}", file=sys.stderr)
+    return 1 if unread else 0
+
+
+def _ship(chosen: argparse.Namespace) -> int:
+    from ferlab.deployment.shipping import ship
+
+    folder = ship(ROOT, chosen.name, cost=chosen.cost, note=chosen.note, weights=chosen.weights)
+    print(f"{chosen.name} now ships: {folder.relative_to(ROOT)}; next: git add and commit that folder")
     return 0
 
 
