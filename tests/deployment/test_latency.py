@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ferlab.deployment import latency
-from ferlab.deployment.latency import measure_latency, summarise_latency
+from ferlab.deployment.latency import measure_latency, measure_side_by_side, summarise_latency
 
 
 def test_each_call_gets_one_face_and_warm_up_is_not_timed(monkeypatch) -> None:
@@ -17,6 +17,20 @@ def test_each_call_gets_one_face_and_warm_up_is_not_timed(monkeypatch) -> None:
     assert [face.shape for face in seen] == [(1, 1)] * 6
     assert [int(face[0, 0]) for face in seen] == [1, 2, 0, 1, 2, 0]
     np.testing.assert_allclose(times, 5.0)
+
+
+def test_ways_are_timed_in_turns_and_as_often(monkeypatch) -> None:
+    clock = iter(np.arange(0, 100, 0.005))
+    monkeypatch.setattr(latency.time, "perf_counter", lambda: float(next(clock)))
+    called = []
+    ways = {"a": lambda face: called.append("a"), "b": lambda face: called.append("b")}
+    times = measure_side_by_side(ways, np.zeros((2, 1)), repeats=5, rounds=2, warm_up=1)
+    assert "".join(called) in ("aaabbbaaaabbbb", "aaaabbbbaaabbb")
+    assert {name: len(part) for name, part in times.items()} == {"a": 5, "b": 5}
+
+
+def test_fewer_repeats_than_rounds_are_kept() -> None:
+    assert len(measure_side_by_side({"a": lambda face: None}, np.zeros((2, 1)), repeats=3)["a"]) == 3
 
 
 def test_summary_by_hand() -> None:

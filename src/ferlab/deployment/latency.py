@@ -9,7 +9,7 @@ References:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,28 @@ def measure_latency(predict: Callable[[np.ndarray], Any], faces: np.ndarray, *, 
         if call >= 0:
             times[call] = time.perf_counter() - start
     return 1000 * times
+
+
+def measure_side_by_side(
+    predicts: Mapping[str, Callable[[np.ndarray], Any]], faces: np.ndarray, *, repeats: int, rounds: int = 10, warm_up: int = 10
+) -> dict[str, np.ndarray]:
+    """Time several ways to read a face, in turns, so that what else the machine does falls on all of them.
+
+    Args:
+        predicts: Name -> a callable as `measure_latency` takes it.
+        faces: Likewise.
+        repeats: Calls of each that are timed, dealt to the rounds.
+        rounds: Turns; a way is called several times in a row, as in use, so that the others' data has left the caches.
+        warm_up: Calls before the clock starts, of each and in each round.
+
+    Returns:
+        Name -> float64 (repeats,) milliseconds.
+    """
+    times: dict[str, list[np.ndarray]] = {name: [] for name in predicts}
+    for calls in np.diff(np.linspace(0, repeats, min(rounds, repeats) + 1).round().astype(int)):
+        for name, predict in predicts.items():
+            times[name].append(measure_latency(predict, faces, repeats=int(calls), warm_up=warm_up))
+    return {name: np.concatenate(parts) for name, parts in times.items()}
 
 
 def summarise_latency(milliseconds: np.ndarray, *, budget_ms: float) -> dict[str, float | int | bool]:
