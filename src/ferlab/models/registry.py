@@ -26,9 +26,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ferlab.models.cards import compact, cs230, cs230_transfer, cs231a, fers, fersys, references, resemotenet
+from ferlab.models.cards import attention, compact, cs230, cs230_transfer, cs231a, fers, fersys, references, resemotenet
 
 MODELS: dict[str, dict[str, Any]] = {
+    **attention.CARDS,
     **compact.CARDS,
     **cs230.CARDS,
     **cs230_transfer.CARDS,
