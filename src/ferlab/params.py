@@ -104,6 +104,9 @@ class Train(Section):
     nesterov: bool = True
     weight_decay: float = Field(ge=0)
     decay: Literal["all", "weights"] = "all"  # weights: not biases, nor the scales and shifts of normalisation
+    loss: Literal["cross_entropy", "l2_svm", "multi_label"] = "cross_entropy"
+    regress: list[Literal["valence", "arousal", "intensity"]] = []  # values that the net says beside the expression
+    regress_weight: float = Field(1.0, gt=0)  # of 1 - CCC, their loss, beside the expressions'
     schedule: Literal["constant", "one_cycle", "cosine", "plateau"]
     warmup: float = Field(0.2, ge=0, lt=1)  # share of the steps that the learning rate rises
     label_smoothing: float = Field(0.0, ge=0, lt=1)

@@ -279,3 +279,21 @@ def test_weights_alone_decay_where_asked(toy_store: Make, settings: Make, tmp_pa
     spared, shrunk = (run_fit(toy_store(), settings(decay=decay, **heavy), tmp_path / decay).module for decay in ("weights", "all"))
     assert spared.bn1.weight.mean() > 0.9 > shrunk.bn1.weight.mean()
     assert spared.fc1.weight.abs().mean() < 0.6 * five_layer().fc1.weight.abs().mean()
+
+
+@pytest.mark.parametrize("loss", ["l2_svm", "multi_label"])
+def test_other_losses_learn_the_expressions_too(toy_store: Make, settings: Make, tmp_path: Path, loss: str) -> None:
+    chosen = settings(epochs=8, optimizer="adamw", lr=0.001, schedule="constant", rotation=0.0, shift=0.0, loss=loss)
+    assert run_fit(toy_store(), chosen, tmp_path / "p").history["train_accuracy"].iloc[-1] > 0.9
+
+
+def test_a_net_says_values_beside_the_expression(toy_store: Make, settings: Make, tmp_path: Path) -> None:
+    store = toy_store()
+    with pytest.raises(InputError, match="no 'intensity'"):
+        run_fit(store, settings(regress=["intensity"]), tmp_path / "q")
+    store.faces["intensity"] = np.where(np.arange(120) % 5 == 0, np.nan, 2.0 * store.faces["target"])  # the bar's place, where it is known
+    chosen = settings(epochs=12, lr=0.01, schedule="constant", rotation=0.0, shift=0.0, regress=["intensity"], mixup=0.2)
+    result = run_fit(store, chosen, tmp_path / "p")
+    assert result.module.logits.out_features == 4
+    assert result.val["intensity_ccc"] > 0.5
+    assert result.val["accuracy"] > 0.6

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 from torch.nn import functional as F
+from torchmetrics.functional import concordance_corrcoef
 
-from ferlab.training.losses import cross_entropy
+from ferlab.training.losses import concordance_loss, cross_entropy, l2_svm, multi_label
 
 LOGITS = torch.log(torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]))
 TARGET = torch.tensor([0, 1])
@@ -37,3 +38,52 @@ def test_shares_that_are_one_hot_give_the_loss_of_their_class() -> None:
     shares = torch.nn.functional.one_hot(target, 4).float()
     for options in ({}, {"class_weights": weights}, {"label_smoothing": 0.2, "class_weights": weights}):
         assert cross_entropy(logits, shares, **options).item() == pytest.approx(cross_entropy(logits, target, **options).item(), rel=1e-6)
+
+
+def test_squared_hinges_by_hand() -> None:
+    margins = torch.tensor([[2.0, -0.5, -3.0], [0.5, 0.0, 0.0]])
+    # First face, class 0: 0 at 1 or more, (1 - 0.5)^2 for the second, 0 for the third. Second face, class 1: 1.5^2 + 1 + 1.
+    assert l2_svm(margins, torch.tensor([0, 1])).item() == pytest.approx((0.25 + 2.25 + 1 + 1) / 2)
+    shares = torch.tensor([[0.5, 0.5, 0.0]])
+    assert l2_svm(margins[1:], shares).item() == pytest.approx((0.25 + 2.25) / 2 + (1 + 1) / 2 + 1)
+
+
+def test_squared_hinge_is_scikit_learns() -> None:
+    from sklearn.svm import LinearSVC
+
+    generator = torch.Generator().manual_seed(0)
+    faces, target = torch.randn(60, 5, generator=generator), torch.arange(60) % 3
+    machine = LinearSVC(loss="squared_hinge", C=1e4, tol=1e-6, max_iter=100_000, intercept_scaling=1.0).fit(faces.numpy(), target.numpy())
+    found = torch.from_numpy(machine.decision_function(faces.numpy()))
+    weights, bias = torch.zeros(3, 5, requires_grad=True), torch.zeros(3, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights, bias], max_iter=500, tolerance_grad=1e-9, tolerance_change=1e-12, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = l2_svm(faces @ weights.T + bias, target)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert torch.allclose((faces @ weights.T + bias).detach(), found.float(), atol=2e-3)
+
+
+def test_yes_or_no_of_each_expression_by_hand() -> None:
+    logits = torch.logit(torch.tensor([[0.9, 0.2, 0.6]]))
+    by_hand = -(math.log(0.9) + math.log(0.8) + math.log(0.6))
+    assert multi_label(logits, torch.tensor([[1.0, 0.0, 1.0]])).item() == pytest.approx(by_hand, rel=1e-5)
+    assert multi_label(logits, torch.tensor([0])).item() == pytest.approx(-(math.log(0.9) + math.log(0.8) + math.log(0.4)), rel=1e-5)
+
+
+def test_concordance_is_torchmetrics_own_and_leaves_unknown_values_out() -> None:
+    generator = torch.Generator().manual_seed(1)
+    said, known = torch.randn(50, 2, generator=generator), torch.randn(50, 2, generator=generator)
+    known = 0.7 * said + 0.3 * known + torch.tensor([0.5, -0.2])
+    # torchmetrics divides the variances by n - 1, Lin by n: equal once n is written in.
+    by_metric = concordance_corrcoef(said, known)
+    assert (1 - concordance_loss(said, known)).item() == pytest.approx(by_metric.mean().item(), abs=2e-3)
+    holes = known.clone()
+    holes[:25, 0] = float("nan")
+    expected = (concordance_loss(said[25:, :1], known[25:, :1]) + concordance_loss(said[:, 1:], known[:, 1:])) / 2
+    assert concordance_loss(said, holes).item() == pytest.approx(expected.item())
+    assert concordance_loss(said, torch.full_like(known, float("nan"))).item() == 0

@@ -87,7 +87,8 @@ class FaceBatches:
             normalise: From there to what the net takes.
             seed: None for store order and no augmentation.
             changes: How far faces are changed; None for not at all.
-            shares: float32 (M, K), shares of the expressions, likewise on the device; None where a face has its target alone.
+            shares: float32 (M, K + R), shares of the expressions and then values, likewise on the device; None where a face has its
+                target alone.
             block: Faces that lie together, for the order; None for those of a shard, or where there are none for one permutation.
             window: Blocks that are shuffled together; None for as many as fit into `WINDOW` bytes.
         """
@@ -108,7 +109,7 @@ class FaceBatches:
         return whole + (rest > (self.seed is not None))
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        """Yield images float32 (n, C, S, S), targets int64 (n,) and, where there are shares, float32 (n, K)."""
+        """Yield images float32 (n, C, S, S), targets int64 (n,) and, where there are shares, those (n, K + R)."""
         order, draws = torch.arange(len(self.rows)), None
         device = self.targets.device
         if self.seed is not None:
@@ -174,7 +175,7 @@ class FaceData(pl.LightningDataModule):
             seed: The run's seed.
             fitted: The splits that are trained on.
             held: The split that is watched.
-            shares: float32 (M, K), targets as shares of the expressions, for training; None for the table's targets.
+            shares: float32 (M, K + R), targets as shares of the expressions, and then values; None for the table's targets.
             device: Where batches are made.
             block: See `FaceBatches`; a plain set with the block and window of its shards gives the same batches as they do.
             window: Likewise.
@@ -200,7 +201,7 @@ class FaceData(pl.LightningDataModule):
         soft = None if shares is None else torch.from_numpy(shares).to(device)
         order = {"block": block or getattr(store.images, "block", None), "window": window}
         self.train_batches = FaceBatches(images, on_device, rows, seed=seed, changes=changes, shares=soft, **order, **shared)
-        self.val_batches = FaceBatches(images, on_device, watched, **shared)
+        self.val_batches = FaceBatches(images, on_device, watched, shares=soft, **shared)
 
     def train_dataloader(self) -> FaceBatches:
         """Return the fitted splits' batches; call `set_epoch` on them at the start of each epoch."""

@@ -49,8 +49,8 @@ class FitResult:
             no faces are watched.
         best_epoch: The chosen epoch, from 1.
         epochs_run: Epochs of the phase "select".
-        val: accuracy, balanced_accuracy and loss of the chosen epoch, by the net that had not seen val; of test where that was watched,
-            empty where nothing was.
+        val: accuracy, balanced_accuracy and loss of the chosen epoch, and <value>_ccc of each value the net says, by the net that had
+            not seen val; of test where that was watched, empty where nothing was.
         train: accuracy and loss of the phase that gave the weights, at the chosen epoch: over augmented faces, with dropout.
     """
 
@@ -130,7 +130,7 @@ def fit(store: Store, *, run: str, model: str, options: dict[str, Any], seed: in
         history=_table(history, again),
         best_epoch=chosen,
         epochs_run=len(history),
-        val={key: held[f"val_{key}"] for key in ("accuracy", "balanced_accuracy", "loss") if f"val_{key}" in held},
+        val={key.removeprefix("val_"): value for key, value in held.items() if key.startswith("val_")},
         train={key: fitted[f"train_{key}"] for key in ("accuracy", "loss")},
     )
 

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.regression import ConcordanceCorrCoef
 
 from ferlab.data.augmentation import epoch_seed
 from ferlab.paths import InputError
-from ferlab.training.losses import cross_entropy
+from ferlab.training.losses import concordance_loss, expression_loss
 from ferlab.training.mixing import draw_mixing, mix
 from ferlab.training.schedules import plateau_factor, step_rate
 
@@ -44,6 +45,9 @@ class Recipe:
     decay: str
     schedule: str
     warmup: float
+    loss: str
+    regress: list[str]
+    regress_weight: float
     label_smoothing: float
     mixup: float
     cutmix: float
@@ -72,7 +76,7 @@ class Classifier(pl.LightningModule):
         """Hold the net.
 
         Args:
-            net: From float32 (N, C, H, W) to logits (N, K).
+            net: From float32 (N, C, H, W) to logits (N, K), and R values beside them where the recipe asks for them: (N, K + R).
             recipe: How it is fitted.
             num_classes: K.
             class_weights: float32 (K,), for the training loss only; None for ones.
@@ -86,6 +90,7 @@ class Classifier(pl.LightningModule):
         self.history: list[dict[str, float]] = []
         self.accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.balanced_accuracy = MulticlassAccuracy(num_classes, average="macro")
+        self.concordance = nn.ModuleDict({name: ConcordanceCorrCoef() for name in recipe.regress})
         self.train_sums = self.val_sums = torch.zeros(3)  # loss, correct, faces
 
     @property
@@ -116,9 +121,12 @@ class Classifier(pl.LightningModule):
         """Return the loss of a batch."""
         images, target, *shares = batch
         images, wanted = self._mixed(images, shares[0] if shares else target, batch_idx)
-        logits = self(images)
-        loss = cross_entropy(logits, wanted, class_weights=self.class_weights, label_smoothing=self.recipe.label_smoothing)
-        self.train_sums += _sums(loss.detach(), logits, target)
+        outputs = self(images)
+        options = {"class_weights": self.class_weights, "label_smoothing": self.recipe.label_smoothing}
+        loss = expression_loss(self.recipe.loss, outputs[:, : self.classes], self._expressions(wanted), **options)
+        if self.recipe.regress:
+            loss = loss + self.recipe.regress_weight * concordance_loss(outputs[:, self.classes :], wanted[:, self.classes :])
+        self.train_sums += _sums(loss.detach(), outputs[:, : self.classes], target)
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: tuple[Tensor, ...], batch_idx: int) -> None:
@@ -135,20 +143,25 @@ class Classifier(pl.LightningModule):
         """Begin the sums afresh."""
         self.val_sums = torch.zeros(3, device=self.device, dtype=torch.float64)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Add a batch to val's sums. The loss is the plain cross entropy, so that runs with and without smoothing compare."""
-        images, target = batch
-        logits = self(images)
-        self.val_sums += _sums(cross_entropy(logits, target), logits, target)
+    def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
+        """Add a batch to val's sums. The loss is the plain one of the targets, so that runs with and without smoothing or votes compare."""
+        images, target, *wanted = batch
+        outputs = self(images)
+        logits = outputs[:, : self.classes]
+        self.val_sums += _sums(expression_loss(self.recipe.loss, logits, target), logits, target)
         self.accuracy.update(logits, target)
         self.balanced_accuracy.update(logits, target)
+        for place, name in enumerate(self.recipe.regress):
+            known = wanted[0][:, self.classes + place].isfinite()
+            self.concordance[name].update(outputs[known, self.classes + place].float(), wanted[0][known, self.classes + place])
 
     def on_validation_epoch_end(self) -> None:
         """Log val's numbers."""
         loss, accuracy, balanced = self.val_sums[0] / self.val_sums[2], self.accuracy.compute(), self.balanced_accuracy.compute()
         self.log_dict({"val/loss": loss.float(), "val/accuracy": accuracy, "val/balanced_accuracy": balanced})
-        self.accuracy.reset()
-        self.balanced_accuracy.reset()
+        self.log_dict({f"val/{name}_ccc": metric.compute() for name, metric in self.concordance.items()})
+        for metric in (self.accuracy, self.balanced_accuracy, *self.concordance.values()):
+            metric.reset()
 
     def on_train_epoch_end(self) -> None:
         """Write the epoch into the history and decide whether to go on. The checkpoint of the epoch is written after this.
@@ -194,6 +207,10 @@ class Classifier(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the history out of the checkpoint."""
         self.history = [dict(row) for row in checkpoint["history"]]
+
+    def _expressions(self, wanted: Tensor) -> Tensor:
+        """Return targets (N,) as they are, and of shares and values (N, K + R) the shares."""
+        return wanted[:, : self.classes] if wanted.is_floating_point() else wanted
 
     def _mixed(self, images: Tensor, wanted: Tensor, batch_idx: int) -> tuple[Tensor, Tensor]:
         """Return faces and targets of a batch, mixed where the recipe says so."""

@@ -12,7 +12,6 @@ from functools import partial as bind
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -20,15 +19,16 @@ from torch import nn
 
 from ferlab.data.augmentation import Augmentation
 from ferlab.data.batches import FaceData, class_weights
-from ferlab.data.ferplus import mixed_targets
 from ferlab.data.store import Store
 from ferlab.models.create import create_model, input_shape
 from ferlab.models.inputs import prepare_images, standardise
 from ferlab.params import Train
 from ferlab.training.module import Classifier, Recipe, higher_is_better, is_finished
 from ferlab.training.progress import Progress
+from ferlab.training.targets import wanted_targets
 
 LAST, BEST = "last.ckpt", "best.ckpt"
+WANTED = ("loss", "ferplus_weight", "regress")  # settings that say what a face is trained towards
 
 
 @dataclass(frozen=True)
@@ -144,21 +144,16 @@ def _phase(task: Task, *, fitted: tuple[str, ...], epochs: int, patience: int, f
         seed=task.seed,
         fitted=fitted,
         held="test" if settings.select == "test" else "val",
-        shares=_shares(task.store, settings.ferplus_weight),
+        shares=wanted_targets(task.store.faces, expressions=expressions, **{key: getattr(settings, key) for key in WANTED}),
         device=device(),
     )
     values = {key: value for key, value in settings.model_dump().items() if key in Recipe.__dataclass_fields__}
     recipe = Recipe(**{**values, "run": task.run, "seed": task.seed, "patience": patience, "factors": factors})
     torch.manual_seed(task.seed)
-    net = create_model(task.model, len(expressions), channels, **task.options)
+    net = create_model(task.model, len(expressions) + len(settings.regress), channels, **task.options)
     weights = class_weights(data.targets, expressions) if settings.class_weights else None
     module = Classifier(net, recipe, num_classes=len(expressions), class_weights=weights)
     return Phase(module=module, data=data, recipe=recipe, epochs=epochs, fitted=fitted)
-
-
-def _shares(store: Store, weight: float) -> np.ndarray | None:
-    """Return targets between labels and FER+'s votes, or None where the votes have no weight."""
-    return mixed_targets(store.faces, weight=weight, expressions=store.expressions) if weight else None
 
 
 def _run(trainer: pl.Trainer, phase: Phase, checkpoint: Path | None) -> None:

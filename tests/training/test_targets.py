@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ferlab.data.ferplus import BALLOT
+from ferlab.expressions import EXPRESSIONS
+from ferlab.paths import InputError
+from ferlab.training.targets import scaled_values, unscaled_values, wanted_targets
+
+
+def faces() -> pd.DataFrame:
+    """Three faces: all for happy; half sad, a third neutral; nobody sure."""
+    votes = pd.DataFrame(0, index=range(3), columns=[f"votes_{name}" for name in BALLOT])
+    votes.loc[0, "votes_happy"] = 10
+    votes.loc[1, ["votes_sad", "votes_neutral"]] = [6, 4]
+    votes.loc[2, "votes_unknown"] = 10
+    return votes.assign(target=[EXPRESSIONS.index(name) for name in ("happy", "angry", "fear")], intensity=[5.0, 0.0, np.nan])
+
+
+def wanted(**options: object) -> np.ndarray | None:
+    return wanted_targets(faces(), **{"expressions": EXPRESSIONS, "loss": "cross_entropy", "ferplus_weight": 0.0, "regress": [], **options})  # type: ignore[arg-type]
+
+
+def test_votes_are_mixed_with_the_label_by_their_weight() -> None:
+    shares = pd.DataFrame(wanted(ferplus_weight=0.5), columns=EXPRESSIONS)
+    assert shares.loc[1, ["angry", "sad", "neutral"]].tolist() == pytest.approx([0.5, 0.3, 0.2])
+    assert shares.loc[2, "fear"] == 1  # FER+ drops the face, its label stands
+    assert shares.sum(axis=1).tolist() == pytest.approx([1, 1, 1])
+
+
+def test_of_several_labels_each_is_right_or_not() -> None:
+    right = pd.DataFrame(wanted(ferplus_weight=1.0, loss="multi_label"), columns=EXPRESSIONS)
+    assert right.loc[1, ["angry", "sad", "neutral"]].tolist() == [0, 1, 1]
+
+
+def test_values_follow_the_shares_on_a_scale_of_one() -> None:
+    table = wanted(regress=["intensity"])
+    assert table is not None
+    assert table[:, :7].tolist() == np.eye(7)[faces()["target"]].tolist()
+    assert table[:2, 7].tolist() == [1, -1]
+    assert np.isnan(table[2, 7])
+    assert unscaled_values(table[:, 7:], ["intensity"])[:2, 0].tolist() == [5, 0]
+
+
+def test_what_a_set_lacks_is_said() -> None:
+    assert wanted() is None
+    with pytest.raises(InputError, match="no 'arousal'"):
+        scaled_values(faces(), ["arousal"])
