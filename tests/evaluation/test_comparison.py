@@ -10,10 +10,9 @@ from ferlab.evaluation.comparison import (
     compare_pairs,
     detectable_difference,
     paired_difference_bounds,
-    soft_vote,
     spread_over_seeds,
 )
-from ferlab.evaluation.predictions import predictions_table, probs_of
+from ferlab.evaluation.predictions import predictions_table
 from ferlab.paths import InputError
 
 NAMES = ("angry", "happy", "sad")
@@ -79,28 +78,6 @@ def test_one_run_makes_no_pair():
 def test_runs_on_other_faces_are_not_compared():
     with pytest.raises(InputError, match="not scored on the same test faces"):
         compare_pairs({"a": table(1), "b": table(2, prefix="g")})
-    with pytest.raises(InputError, match="runs of one set only"):
-        soft_vote({"a": table(1), "b": table(2, n=40)})
-
-
-def test_a_soft_vote_averages_probabilities():
-    one, two = table(1), table(2)
-    voted = soft_vote({"one": one, "two": two})
-    np.testing.assert_allclose(probs_of(voted), (probs_of(one) + probs_of(two)) / 2, rtol=1e-6)
-    np.testing.assert_array_equal(voted["pred"], probs_of(voted).argmax(axis=1))
-    weighted = soft_vote({"one": one, "two": two}, {"one": 3, "two": 1})
-    np.testing.assert_allclose(probs_of(weighted), (3 * probs_of(one) + probs_of(two)) / 4, rtol=1e-5)
-
-
-def test_a_vote_of_one_run_with_itself_is_that_run():
-    pd.testing.assert_frame_equal(soft_vote({"a": table(1), "b": table(1)}), table(1))
-
-
-def test_weights_are_positive_and_complete():
-    with pytest.raises(InputError, match="one positive weight per member"):
-        soft_vote({"a": table(1), "b": table(2)}, {"a": 1})
-    with pytest.raises(InputError, match="one positive weight per member"):
-        soft_vote({"a": table(1), "b": table(2)}, {"a": 1, "b": 0})
 
 
 def test_spread_is_over_the_seeds_of_a_group_within_a_set():

@@ -9,6 +9,7 @@ import pytest
 
 from ferlab.evaluation import runs as runs_module
 from ferlab.evaluation.comparison import spread_over_seeds
+from ferlab.evaluation.ensembles import ENSEMBLE, FITTED, vote_per_set
 from ferlab.evaluation.predictions import predictions_table
 from ferlab.evaluation.runs import (
     compare_ensembles,
@@ -22,7 +23,6 @@ from ferlab.evaluation.runs import (
     score_ensembles,
     summarise_comparison,
     table_of_runs,
-    vote_per_set,
 )
 from ferlab.paths import InputError
 
@@ -64,10 +64,20 @@ def test_an_ensemble_is_scored_and_set_against_each_member():
     ensembles = vote_per_set(PREDICTIONS, members)
     scores = score_ensembles(ensembles, resamples=100)
     assert set(scores) == {"x"}
-    assert scores["x"]["test"]["accuracy_ci_low"] <= scores["x"]["test"]["accuracy"]
-    assert scores["x"]["test"]["n"] == 40
+    of_test = scores["x"][ENSEMBLE]["test"]
+    assert of_test["accuracy_ci_low"] <= of_test["accuracy"]
+    assert of_test["n"] == 40
     pairs = compare_ensembles(ensembles, PREDICTIONS, members)
     assert pairs[["run_a", "run_b"]].values.tolist() == [["ensemble", "a0"], ["ensemble", "a1"]]
+
+
+def test_fitted_weights_are_set_against_members_and_equal_weights_in_one_family_of_tests():
+    members = {"x": ["a0", "a1"]}
+    ensembles = vote_per_set(PREDICTIONS, members, {"x": {"a0": 0.8, "a1": 0.2}})
+    pairs = compare_ensembles(ensembles, PREDICTIONS, members)
+    assert pairs[pairs["run_a"] == FITTED]["run_b"].tolist() == ["a0", "a1", ENSEMBLE]
+    assert len(pairs) == 5
+    assert pairs["p_holm"].min() == pytest.approx(min(1, 5 * pairs["p_exact"].min()))
 
 
 def test_the_table_of_runs_keeps_their_order_and_marks_what_is_missing():
@@ -87,9 +97,9 @@ METRICS = {"a0": described("fer2013", "PublicTest"), "a1": described("fer2013", 
 
 
 def test_ours_carry_set_and_split_and_an_ensemble_those_of_its_members():
-    ours = ours_beside_published(table_of_runs(RUNS, METRICS), METRICS, {"x": {"test": METRICS["a0"]["test"]}})
-    assert ours["label"].tolist() == ["a0", "a1", "b", "ensemble of x"]
-    assert ours["split"].tolist() == ["PublicTest", "PublicTest", "test", "PublicTest"]
+    ours = ours_beside_published(table_of_runs(RUNS, METRICS), METRICS, {"x": dict.fromkeys((ENSEMBLE, FITTED), METRICS["a0"])})
+    assert ours["label"].tolist() == ["a0", "a1", "b", "ensemble of x", "fitted ensemble of x"]
+    assert ours["split"].tolist() == ["PublicTest", "PublicTest", "test", "PublicTest", "PublicTest"]
     assert datasets_of(RUNS, METRICS) == {"x": "fer2013", "y": "control"}
 
 
@@ -102,13 +112,15 @@ def test_expressions_come_in_the_order_of_the_set_not_of_the_alphabet():
 def test_the_metrics_file_nests_by_set_and_run_and_holds_no_lists():
     rows = table_of_runs(RUNS, METRICS)
     sets = runs_by_set(RUNS)
-    ensembles = vote_per_set(PREDICTIONS, sets)
+    weights = {"x": {"a0": 0.8, "a1": 0.2}}
+    ensembles = vote_per_set(PREDICTIONS, sets, weights)
     summary = summarise_comparison(
         rows,
         spread_over_seeds(rows, ["test.accuracy"]),
         compare_within_sets(PREDICTIONS, sets),
         votes=score_ensembles(ensembles, resamples=100),
         vote_pairs=compare_ensembles(ensembles, PREDICTIONS, sets),
+        weights=weights,
     )
     assert summary["runs"]["a0"]["test"]["accuracy"] == 0.5
     assert "test_clean" not in summary["runs"]["a0"]
@@ -116,6 +128,9 @@ def test_the_metrics_file_nests_by_set_and_run_and_holds_no_lists():
     assert summary["groups"]["x"]["a"]["test_accuracy_mean"] == 0.5
     assert set(summary["pairs"]) == {"a0"}
     assert set(summary["ensemble_pairs"]["x"]) == {"a0", "a1"}
+    assert set(summary["ensembles"]["x"]) == {"val", "test"}
+    assert summary["fitted_ensembles"]["x"]["weights"] == weights["x"]
+    assert set(summary["fitted_ensemble_pairs"]["x"]) == {"a0", "a1", "ensemble"}
 
 
 def test_a_run_that_was_not_evaluated_is_told(tmp_path, monkeypatch):
@@ -125,7 +140,7 @@ def test_a_run_that_was_not_evaluated_is_told(tmp_path, monkeypatch):
 
 
 def test_comparing_runs_needs_no_torch():
-    rooms = ", ".join(f"ferlab.evaluation.{name}" for name in ("runs", "published", "ledger", "clean_test", "calibration"))
+    rooms = ", ".join(f"ferlab.evaluation.{name}" for name in ("runs", "ensembles", "sequences", "published", "ledger", "clean_test", "calibration"))
     code = f"import sys, {rooms}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

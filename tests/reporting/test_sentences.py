@@ -3,6 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from ferlab.evaluation.ensembles import ENSEMBLE, FITTED
 from ferlab.evaluation.views import PASSES
 from ferlab.reporting.sentences import (
     VIEWS,
@@ -96,7 +97,7 @@ def test_every_view_has_a_name():
 
 def test_sequences_are_told_only_where_there_are_some():
     assert sequences_text(None) == []
-    bounded = {f"{kind}accuracy{end}": value for kind in ("", "frame_", "smoothed_") for end, value in (("", 0.6), ("_ci_low", 0.5), ("_ci_high", 0.7))}
+    bounded = {f"{kind}{key}": value for kind in ("", "frame_", "smoothed_") for key, value in BOUNDED.items()}
     counts = {"sequences": 30, "frames": 240, "mixed": 0, "flicker": 0.25, "smoothed_flicker": 0.05, "alpha": 0.3}
     (told,) = sequences_text(bounded | counts)
     assert "240 frames of 30 sequences" in told
@@ -132,11 +133,22 @@ def test_one_seed_tells_nothing_of_spread():
 
 
 def test_votes_and_runs_are_told_per_set():
-    told = ensembles_sentence({"x": {"test": BOUNDED}}, pairs())
-    assert "On x the vote of 2 runs reaches 60.0 [55.0, 65.0] % on test, -5.0 to 1.0 points from its members; it beats 0" in told
+    told = ensembles_sentence({"x": {"ensemble": {"test": BOUNDED}}}, pairs().assign(run_a="ensemble"))
+    assert "On x the ensemble of 2 runs reaches 60.0 [55.0, 65.0] % on test, -5.0 to 1.0 points from its members; it beats 0" in told
+    assert "Fitted" not in told
     assert "nothing to vote" in ensembles_sentence({}, pairs().iloc[:0])
     rows = pd.DataFrame([{"run": "a", "set": "x", **{f"test.{key}": value for key, value in BOUNDED.items()}}])
     assert "on x (control faces): a, 60.0 [55.0, 65.0] %" in runs_sentence(rows, {"x": "control"})
+
+
+def test_fitted_weights_are_told_against_equal_ones():
+    rows = pd.concat([pairs().assign(run_a=kind) for kind in (ENSEMBLE, FITTED)], ignore_index=True)
+    against_equal = {"set": "x", "run_a": FITTED, "run_b": ENSEMBLE, "difference": 0.003, "ci_low": -0.004, "ci_high": 0.01, "p_holm": 0.5}
+    rows = pd.concat([rows, pd.DataFrame([against_equal])], ignore_index=True)
+    votes = {"x": {kind: {"test": BOUNDED} for kind in (ENSEMBLE, FITTED)}}
+    told = ensembles_sentence(votes, rows)
+    assert "On x the fitted ensemble of 2 runs reaches 60.0" in told
+    assert "Fitted weights against equal ones: 0.3 points [-0.4, 1.0], Holm p = .500" in told
 
 
 def test_runs_that_were_fitted_on_val_are_named():

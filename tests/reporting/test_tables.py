@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 
 from ferlab.evaluation.comparison import compare_pairs, spread_over_seeds
+from ferlab.evaluation.ensembles import ENSEMBLE, FITTED
 from ferlab.evaluation.published import read_published
 from ferlab.reporting.tables import (
     cell,
+    ensembles_table,
     groups_table,
     machine_table,
     markdown_page,
@@ -78,6 +80,14 @@ def test_no_pairs_make_an_empty_table_with_its_columns():
     table = pairs_table(compare_pairs({}).assign(set=pd.Series(dtype=str)))
     assert table.empty
     assert "Holm p" in table
+
+
+def test_ensembles_stand_side_by_side_with_their_weights():
+    votes = {"x": {kind: {"val": scores(), "test": scores()} for kind in (ENSEMBLE, FITTED)}}
+    table = ensembles_table(votes, {"x": ["a", "b"]}, {"x": {"a": 0.625, "b": 0.0}})
+    assert table["members"].tolist() == ["a, b", "a .625, b .000"]
+    assert table["accuracy, test, %"].tolist() == ["62.1 [60.5, 63.7]"] * 2
+    assert ensembles_table({}, {}).empty
 
 
 def test_published_rows_keep_split_and_n():

@@ -1,4 +1,4 @@
-"""Which run is better, and is that more than luck: paired tests, spread over seeds, soft-vote ensembles. From predictions tables, without torch.
+"""Which run is better, and is that more than luck: paired tests, spread over seeds. From predictions tables, without torch.
 
 Runs of one set are scored on the same faces, so pairs are compared face by face (McNemar): what counts are the faces that one names right and
 the other wrong. Many pairs are tested at once, so p values are corrected (Holm). A test of two runs speaks of these two nets; what a
@@ -23,7 +23,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from ferlab.evaluation.intervals import LEVEL
-from ferlab.evaluation.predictions import expressions_of, faces_in, predictions_table, probs_of
+from ferlab.evaluation.predictions import expressions_of, faces_in
 from ferlab.paths import InputError
 
 PAIR_COLUMNS = ("run_a", "run_b", "n", "only_a", "only_b", "difference", "ci_low", "ci_high", "p_exact", "p_mid", "p_holm", "detectable")
@@ -120,29 +120,6 @@ def correctness(tables: Mapping[str, pd.DataFrame], split: str) -> pd.DataFrame:
         if not same or expressions_of(table) != expressions_of(rows[first]):
             raise InputError(f"runs {first} and {name} were not scored on the same {split} faces and expressions; compare runs of one set only")
     return pd.DataFrame({name: (table["pred"] == table["target"]).to_numpy() for name, table in rows.items()})
-
-
-def soft_vote(tables: Mapping[str, pd.DataFrame], weights: Mapping[str, float] | None = None) -> pd.DataFrame:
-    """Return the predictions table of an ensemble: the weighted mean of its members' probabilities.
-
-    Args:
-        tables: Predictions per member, all of one set.
-        weights: Per member, positive; None for equal ones. Choose them on val, never on test.
-
-    Raises:
-        InputError: If the members were not scored on the same faces, or a weight is missing or not positive.
-    """
-    shares = dict.fromkeys(tables, 1.0) if weights is None else dict(weights)
-    if set(shares) != set(tables) or min(shares.values(), default=0) <= 0:
-        raise InputError(f"expected one positive weight per member ({', '.join(tables)}), got {shares}")
-    first = next(iter(tables.values()))
-    for split in first["split"].unique():
-        correctness(tables, split)
-    total = sum(shares.values())
-    probs = sum(shares[name] / total * probs_of(table).astype(np.float64) for name, table in tables.items())
-    return predictions_table(
-        first["face_id"], first["split"], first["target"].to_numpy(), probs=np.asarray(probs), expressions=expressions_of(first)
-    )
 
 
 def spread_over_seeds(runs: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""All runs at once: their predictions and metrics read together, one table of runs, one ensemble and one family of tests per set."""
+"""All runs at once: their predictions and metrics read together, one table of runs, ensembles and one family of tests per set."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from ferlab.evaluation.comparison import compare_pairs, soft_vote
+from ferlab.evaluation.comparison import compare_pairs
+from ferlab.evaluation.ensembles import ENSEMBLE, FITTED
 from ferlab.evaluation.intervals import RESAMPLES, metric_intervals
 from ferlab.evaluation.predictions import expressions_of, faces_in, probs_of, read_predictions
 from ferlab.evaluation.weighted_metrics import named_per_class, point_metrics, weighted_metrics
 from ferlab.paths import InputError, artefact
 
-ENSEMBLE = "ensemble"
+Scores = dict[str, dict[str, dict[str, Any]]]  # set -> ensemble -> split -> metrics
 
 
 def read_runs(names: Iterable[str]) -> tuple[dict[str, pd.DataFrame], dict[str, dict[str, Any]]]:
@@ -75,13 +76,13 @@ def families_of(runs: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 def ours_beside_published(
-    runs: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], ensembles: Mapping[str, Mapping[str, Any]]
+    runs: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], votes: Mapping[str, Mapping[str, Mapping[str, Any]]]
 ) -> pd.DataFrame:
     """Return our test accuracies in the shape of published rows: `label, dataset, split, value, low, high`; ensembles last."""
     rows = [(name, metrics[name], metrics[name]["test"]) for name in runs["run"]]
-    for set_name, scores in ensembles.items():
+    for set_name, kinds in votes.items():
         member = runs.loc[runs["set"] == set_name, "run"].iloc[0]
-        rows.append((f"{ENSEMBLE} of {set_name}", metrics[member], scores["test"]))
+        rows += [(f"{kind} of {set_name}", metrics[member], scores["test"]) for kind, scores in kinds.items()]
     return pd.DataFrame(
         [
             {
@@ -98,15 +99,33 @@ def ours_beside_published(
 
 
 def summarise_comparison(
-    runs: pd.DataFrame, spread: pd.DataFrame, pairs: pd.DataFrame, *, votes: Mapping[str, Mapping[str, Any]], vote_pairs: pd.DataFrame
+    runs: pd.DataFrame,
+    spread: pd.DataFrame,
+    pairs: pd.DataFrame,
+    *,
+    votes: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    vote_pairs: pd.DataFrame,
+    weights: Mapping[str, Mapping[str, float]] | None = None,
 ) -> dict[str, Any]:
-    """Return what `reports/metrics/compare.json` says: `runs`, `groups`, `pairs`, and per set its `ensembles` with `ensemble_pairs`."""
-    return {
+    """Return what `reports/metrics/compare.json` says: `runs`, `groups`, `pairs`, and per set its `ensembles` with `ensemble_pairs`.
+
+    Where weights were fitted, also `fitted_ensembles` (with `weights`) and `fitted_ensemble_pairs`.
+    """
+    by_kind = {kind: {name: kinds[kind] for name, kinds in votes.items() if kind in kinds} for kind in (ENSEMBLE, FITTED)}
+    tests = {name: pairs_by_name(rows) for name, rows in vote_pairs.groupby("set", sort=False)}
+    summary = {
         "runs": summarise_runs(runs),
         "groups": summarise_groups(spread),
         "pairs": pairs_by_name(pairs),
-        "ensembles": {name: dict(scores) for name, scores in votes.items()},
-        "ensemble_pairs": {name: pairs_by_name(rows).get(ENSEMBLE, {}) for name, rows in vote_pairs.groupby("set", sort=False)},
+        "ensembles": by_kind[ENSEMBLE],
+        "ensemble_pairs": {name: rows.get(ENSEMBLE, {}) for name, rows in tests.items()},
+    }
+    if not weights:
+        return summary
+    return {
+        **summary,
+        "fitted_ensembles": {name: {**scores, "weights": dict(weights[name])} for name, scores in by_kind[FITTED].items()},
+        "fitted_ensemble_pairs": {name: rows.get(FITTED, {}) for name, rows in tests.items()},
     }
 
 
@@ -141,16 +160,14 @@ def runs_by_set(runs: Mapping[str, Mapping[str, Any]], chosen: Sequence[str] = (
     return sets
 
 
-def vote_per_set(predictions: Mapping[str, pd.DataFrame], members: Mapping[str, Sequence[str]]) -> dict[str, pd.DataFrame]:
-    """Return the soft-vote ensemble (equal weights) of each set that has two members or more."""
-    return {name: soft_vote({run: predictions[run] for run in runs}) for name, runs in members.items() if len(runs) > 1}
-
-
-def score_ensembles(ensembles: Mapping[str, pd.DataFrame], *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """Return per set the metrics of its ensemble on val and test, with 95 % bounds; keys as evaluate's."""
+def score_ensembles(ensembles: Mapping[str, Mapping[str, pd.DataFrame]], *, resamples: int = RESAMPLES, seed: int = 0) -> Scores:
+    """Return per set and ensemble the metrics on val and test, with 95 % bounds; keys as evaluate's."""
     return {
-        name: {split: _score(faces_in(table, split), resamples=resamples, seed=seed) for split in ("val", "test")}
-        for name, table in ensembles.items()
+        name: {
+            kind: {split: _score(faces_in(table, split), resamples=resamples, seed=seed) for split in ("val", "test")}
+            for kind, table in kinds.items()
+        }
+        for name, kinds in ensembles.items()
     }
 
 
@@ -163,13 +180,20 @@ def compare_within_sets(
 
 
 def compare_ensembles(
-    ensembles: Mapping[str, pd.DataFrame], predictions: Mapping[str, pd.DataFrame], members: Mapping[str, Sequence[str]], *, split: str = "test"
+    ensembles: Mapping[str, Mapping[str, pd.DataFrame]],
+    predictions: Mapping[str, pd.DataFrame],
+    members: Mapping[str, Sequence[str]],
+    *,
+    split: str = "test",
 ) -> pd.DataFrame:
-    """Return the paired tests of each set's ensemble against each of its members; Holm over the members."""
+    """Return the paired tests of each set's ensembles against each member, and of fitted against equal weights; Holm over those of a set."""
     tables = []
-    for name, table in ensembles.items():
-        all_tables = {ENSEMBLE: table} | {run: predictions[run] for run in members[name]}
-        tables.append(compare_pairs(all_tables, split, pairs=[(ENSEMBLE, run) for run in members[name]]).assign(set=name))
+    for name, kinds in ensembles.items():
+        wanted = [(kind, run) for kind in kinds for run in members[name]]
+        if FITTED in kinds:
+            wanted.append((FITTED, ENSEMBLE))
+        all_tables = {**kinds, **{run: predictions[run] for run in members[name]}}
+        tables.append(compare_pairs(all_tables, split, pairs=wanted).assign(set=name))
     return _set_first(tables)
 
 

@@ -206,8 +206,8 @@ def hardest_sentence(per_class: Mapping[str, Mapping[str, Mapping[str, Any]]]) -
     return f"Lowest F1 on test per run: {told}."
 
 
-def ensembles_sentence(votes: Mapping[str, Mapping[str, Any]], pairs: pd.DataFrame) -> str:
-    """Say what the soft vote of each set gives over its members.
+def ensembles_sentence(votes: Mapping[str, Mapping[str, Mapping[str, Any]]], pairs: pd.DataFrame) -> str:
+    """Say what the soft votes of each set give over its members, and fitted weights over equal ones.
 
     Args:
         votes: From `score_ensembles`.
@@ -216,15 +216,29 @@ def ensembles_sentence(votes: Mapping[str, Mapping[str, Any]], pairs: pd.DataFra
     if not votes:
         return "No set has two runs: nothing to vote."
     told = []
-    for name, scores in votes.items():
-        against = pairs[pairs["set"] == name]
-        gains = " to ".join(dict.fromkeys(number(gain, percent=True) for gain in (against["difference"].min(), against["difference"].max())))
-        beaten = int(((against["p_holm"] < 0.05) & (against["difference"] > 0)).sum())
-        told.append(
-            f"On {name} the vote of {len(against)} runs reaches {cell(scores['test'], 'accuracy')} % on test, {gains} points from its members; "
-            f"it beats {beaten} of them at the 5 % level after Holm's correction."
-        )
+    for name, kinds in votes.items():
+        of_set = pairs[pairs["set"] == name]
+        told += [_vote_sentence(name, kind, scores, pairs=of_set[of_set["run_a"] == kind]) for kind, scores in kinds.items()]
     return " ".join(told)
+
+
+def _vote_sentence(name: str, kind: str, scores: Mapping[str, Any], *, pairs: pd.DataFrame) -> str:
+    equal = pairs[pairs["run_b"] == "ensemble"]  # the one that fitted weights are set against
+    against = pairs.drop(index=equal.index)
+    gains = " to ".join(dict.fromkeys(number(gain, percent=True) for gain in (against["difference"].min(), against["difference"].max())))
+    beaten = int(((against["p_holm"] < 0.05) & (against["difference"] > 0)).sum())
+    told = (
+        f"On {name} the {kind} of {len(against)} runs reaches {cell(scores['test'], 'accuracy')} % on test, {gains} points from its members; "
+        f"it beats {beaten} of them at the 5 % level after Holm's correction."
+    )
+    if equal.empty:
+        return told
+    row = equal.iloc[0]
+    return (
+        f"{told} Fitted weights against equal ones: {number(row['difference'], percent=True)} points "
+        f"[{number(row['ci_low'], percent=True)}, {number(row['ci_high'], percent=True)}], Holm p {_equals(row['p_holm'])}; its numbers on val are "
+        f"those the weights were fitted on."
+    )
 
 
 def pairs_sentence(pairs: pd.DataFrame) -> str:

@@ -139,23 +139,39 @@ def pairs_table(pairs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).set_index("pair")
 
 
-def ensembles_table(ensembles: Mapping[str, Mapping[str, Any]], members: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """Return one row per set: the members of its soft vote, and its accuracy and macro F1 on val and test.
+def ensembles_table(
+    votes: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    members: Mapping[str, Sequence[str]],
+    weights: Mapping[str, Mapping[str, float]] | None = None,
+) -> pd.DataFrame:
+    """Return one row per set and ensemble: its members with their weights, and its accuracy and macro F1 on val and test.
 
     Args:
-        ensembles: From `ferlab.evaluation.runs.score_ensembles`.
+        votes: From `ferlab.evaluation.runs.score_ensembles`.
         members: Set -> the runs that vote.
+        weights: Set -> run -> its fitted weight.
     """
     rows = [
         {
             "set": name,
-            "members": ", ".join(members[name]),
+            "ensemble": kind,
+            "members": ", ".join(members[name]) if kind == "ensemble" else named_weights((weights or {})[name]),
             **{f"{label}, {split}, %": cell(scores[split], key) for split in ("val", "test") for key, label in ENSEMBLE_KEYS.items()},
         }
-        for name, scores in ensembles.items()
+        for name, kinds in votes.items()
+        for kind, scores in kinds.items()
     ]
     columns = [f"{label}, {split}, %" for split in ("val", "test") for label in ENSEMBLE_KEYS.values()]
-    return pd.DataFrame(rows, columns=["set", "members", *columns]).set_index("set")
+    return pd.DataFrame(rows, columns=["set", "ensemble", "members", *columns]).set_index("set")
+
+
+def named_weights(weights: Mapping[str, float]) -> str:
+    """Return the members of an ensemble with their weights.
+
+    >>> named_weights({"a": 0.625, "b": 0.375})
+    'a .625, b .375'
+    """
+    return ", ".join(f"{name} {f'{weight:.3f}'.removeprefix('0')}" for name, weight in weights.items())
 
 
 def published_table(published: pd.DataFrame) -> pd.DataFrame:
