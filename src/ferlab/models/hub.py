@@ -1,0 +1,121 @@
+"""Where pretrained weights come from: a path, a file on the Hugging Face hub, or any other address.
+
+A download lands beside its place, goes on where it broke off if the file over there is still the same, is checked, and is renamed;
+so what lies in its place is whole. Nothing here opens what it has fetched.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import http.client
+import os
+import re
+import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from ferlab.paths import ROOT, InputError
+
+FOLDER = "data/raw/pretrained"  # below ROOT
+HUB = "https://huggingface.co"  # or HF_ENDPOINT, as its own tools have it
+HUB_ID = re.compile(r"hf:(?P<owner>[\w.-]+)/(?P<name>[\w.-]+)(?:@(?P<revision>[\w.-]+))?/(?P<file>[\w.\-/]+)")
+TIMEOUT = 30  # seconds without a byte
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+
+
+class Unavailable(InputError):
+    """Weights that cannot be had: no address is known, no connection, no such file over there."""
+
+
+def fetch(source: str, *, folder: Path | None = None, sha256: str | None = None) -> Path:
+    """Return the local file of a source, fetched unless it is there.
+
+    Args:
+        source: A path (relative ones below ROOT), "hf:owner/name/file" or "hf:owner/name@revision/file", or an http address.
+        folder: Where downloads are kept; None for `data/raw/pretrained`.
+        sha256: What the file's must be; None where it is not known.
+
+    Raises:
+        Unavailable: If it cannot be had.
+        InputError: A path without a file, a name that is no hub id, another checksum, or a disk that fills.
+    """
+    kept = folder or ROOT / FOLDER
+    if source.startswith("hf:"):
+        url, path = _on_hub(source, kept)
+    elif source.startswith(("http://", "https://")):
+        url, path = source, kept / urlsplit(source).netloc.replace(":", "_") / PurePosixPath(urlsplit(source).path).name
+    else:
+        url, path = "", ROOT / Path(source).expanduser()
+        if not path.is_file():
+            raise InputError(f"{source}: no such file; give the path of the weights, or hf:owner/name/file")
+    if path.is_file():
+        _check(path, sha256, todo="remove it to fetch it again" if url else "get the file again, or mend the checksum")
+    else:
+        _download(url, path, sha256)
+    return path
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _on_hub(source: str, folder: Path) -> tuple[str, Path]:
+    found = HUB_ID.fullmatch(source)
+    if found is None or ".." in PurePosixPath(found["file"]).parts:
+        raise InputError(f"{source}: not a file on the hub; expected hf:owner/name/file or hf:owner/name@revision/file")
+    owner, name, file, revision = found["owner"], found["name"], found["file"].lstrip("/"), found["revision"] or "main"
+    return f"{os.environ.get('HF_ENDPOINT', HUB)}/{owner}/{name}/resolve/{revision}/{file}", folder / "hf" / owner / name / revision / file
+
+
+def _check(path: Path, sha256: str | None, *, todo: str) -> None:
+    if sha256 and (found := file_sha256(path)) != sha256.lower():
+        raise InputError(f"{path}: sha256 is {found}, expected {sha256}; {todo}")
+
+
+def _download(url: str, path: Path, sha256: str | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part, tag = path.with_name(path.name + ".part"), path.with_name(path.name + ".etag")
+    try:
+        expected = _receive(url, part, tag)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416:  # what is here is no beginning of what is there
+            part.unlink(missing_ok=True)
+        raise Unavailable(f"{url}: answered {error.code} {error.reason}; fetch it by hand and put it at {path}") from None
+    except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, OSError) and error.errno in DISK:
+            raise InputError(f"{path}: {error.strerror} while fetching it; make room and run again: it goes on from there") from None
+        raise Unavailable(f"{url}: no answer ({getattr(error, 'reason', error)}); fetch it by hand and put it at {path}") from None
+    size = part.stat().st_size
+    if expected is not None and size != expected:
+        raise Unavailable(f"{url}: broke off after {size} of {expected} bytes; run again: it goes on from there")
+    tag.unlink(missing_ok=True)
+    try:
+        _check(part, sha256, todo="what was fetched is removed; ask where the checksum comes from")
+    except InputError:
+        part.unlink()
+        raise
+    part.replace(path)
+
+
+def _receive(url: str, part: Path, tag: Path) -> int | None:
+    """Append to `part` what it lacks, or write it afresh. Returns how many bytes it should then have, None where nobody says."""
+    request, have = urllib.request.Request(url, headers={"User-Agent": "ferlab"}), 0
+    if part.is_file() and tag.is_file():
+        have = part.stat().st_size
+        request.add_header("Range", f"bytes={have}-")
+        request.add_header("If-Range", tag.read_text())
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+        goes_on = answer.status == 206
+        tag.unlink(missing_ok=True)
+        with part.open("ab" if goes_on else "wb") as file:
+            if (etag := answer.headers.get("ETag")) and not etag.startswith("W/"):
+                tag.write_text(etag)
+            shutil.copyfileobj(answer, file, 2**20)
+        length = answer.headers.get("Content-Length")
+    return None if length is None else int(length) + have * goes_on
