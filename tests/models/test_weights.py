@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 from ferlab.expressions import EXPRESSIONS
-from ferlab.models import create_model, load_model, save_model
+from ferlab.models import create_model, load_model, save_model, weights
 from ferlab.paths import InputError
 
 
@@ -91,3 +94,113 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     with torch.no_grad():
         module.conv2.weight[0, 0, 0, 0] = torch.nan
     assert "'conv2.weight' holds NaN" in one_line(saved(tmp_path / "nan.safetensors", module=module))
+
+
+def test_faces_of_another_number_of_channels_are_refused(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    colour = create_model("five_layer", None, 3, pool="3x3same")
+    assert "'conv1.weight' has shape (32, 3, 5, 5), the net and its classes need (32, 1, 5, 5)" in one_line(
+        saved(tmp_path / "w.safetensors", module=colour)
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"mean": [0.5, 0.5]}, "`mean` of its card is [0.5, 0.5], expected 1 numbers"),
+        ({"std": [0.0]}, "`std` of its card is [0.0], expected 1 numbers"),
+        ({"mean": [float("nan")]}, "`mean` of its card is [nan]"),
+        ({"expressions": "happy"}, "`expressions` of its card is 'happy', expected a list"),
+        ({"size": "48"}, "`size` of its card is '48', expected a int"),
+    ],
+)
+def test_a_card_with_a_wrong_value_is_refused_by_name(changes: dict[str, object], named: str, tmp_path: Path) -> None:
+    card = json.loads(weights_metadata(saved(tmp_path / "w.safetensors")))
+    (tmp_path / "w.safetensors").write_bytes(save({"a": torch.zeros(1)}, metadata={"ferlab": json.dumps(card | changes)}))
+    assert named in one_line(tmp_path / "w.safetensors")
+
+
+def weights_metadata(path: Path) -> str:
+    data = path.read_bytes()
+    return json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]["ferlab"]
+
+
+def test_a_card_that_is_no_card_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_bytes(save({"a": torch.zeros(1)}, metadata={"ferlab": "3"}))
+    assert "no card but int" in one_line(tmp_path / "w.safetensors")
+
+
+class RunsCode:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("torch_made", [True, False])
+def test_a_pickle_is_never_opened(torch_made: bool, tmp_path: Path) -> None:
+    path, made = tmp_path / "w.safetensors", tmp_path / "made"
+    if torch_made:
+        torch.save({"a": torch.zeros(1), "note": RunsCode(made)}, path)
+    else:
+        path.write_bytes(pickle.dumps(RunsCode(made)))
+    assert "expected one written by ferlab.models.save_model" in one_line(path)
+    assert not made.exists()
+    pickle.loads(pickle.dumps(RunsCode(made)))
+    assert made.exists()  # so it would have
+
+
+def refused(path: Path, **changes: object) -> str:
+    with pytest.raises(InputError) as raised:
+        saved(path, seed=1, **changes)
+    message = str(raised.value)
+    assert message.startswith(f"{path}: not saved: ")
+    assert "\n" not in message
+    return message
+
+
+def test_a_disk_that_fills_leaves_the_last_good_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path / "w.safetensors")
+    good = path.read_bytes()
+
+    def half(to: Path, content: bytes) -> int:
+        with to.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    assert "No space left on device (9.7 MB); the file from before is kept; see to that and save again" in refused(path)
+    assert "nothing is left there" in refused(tmp_path / "new.safetensors")
+    assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
+    assert path.read_bytes() == good
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_device_without_room_leaves_the_last_good_file(tmp_path: Path) -> None:
+    path = saved(tmp_path / "w.safetensors")
+    good = path.read_bytes()
+    (tmp_path / "w.safetensors.part").symlink_to("/dev/full")
+    assert "No space left on device" in refused(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
+    assert path.read_bytes() == good
+
+
+def test_a_save_cut_short_before_its_rename_leaves_the_last_good_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path / "w.safetensors")
+    good = path.read_bytes()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(weights.os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            saved(path, seed=1)
+    assert path.read_bytes() == good
+    assert saved(path, seed=1).read_bytes() != good  # what lay beside is written over
+    assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    assert "No such file or directory" in refused(tmp_path / "none" / "w.safetensors")

@@ -6,7 +6,10 @@ equal bytes.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +26,9 @@ from ferlab.models.inputs import prepare_images, standardise
 from ferlab.paths import InputError
 
 KEY = "ferlab"  # the one metadata key
-FIELDS = ("channels", "expressions", "fitted_on", "mean", "name", "options", "size", "std")
+FIELDS: dict[str, type] = {
+    "channels": int, "expressions": list, "fitted_on": list, "mean": list, "name": str, "options": dict, "size": int, "std": list,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ def save_model(
     channels: int,
     fitted_on: Sequence[str] = ("train",),
 ) -> None:
-    """Write weights and metadata. Equal nets give equal bytes.
+    """Write weights and metadata, whole or not at all. Equal nets give equal bytes.
 
     Args:
         path: The file to write, usually `weights.safetensors`.
@@ -72,6 +77,9 @@ def save_model(
         size: Side of the faces it takes.
         channels: Channels it takes.
         fitted_on: The splits whose faces it was fitted on.
+
+    Raises:
+        InputError: A disk that is full or cannot be written; a file from before stays as it was.
     """
     card = {
         "channels": channels,
@@ -84,7 +92,7 @@ def save_model(
         "std": [float(value) for value in std],
     }
     tensors = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
-    path.write_bytes(save(tensors, metadata={KEY: json.dumps(card, sort_keys=True)}))
+    _write_whole(path, save(tensors, metadata={KEY: json.dumps(card, sort_keys=True)}))
 
 
 def load_model(path: Path) -> LoadedModel:
@@ -94,7 +102,7 @@ def load_model(path: Path) -> LoadedModel:
         InputError: A file that is missing, truncated, of another program, of an unknown net, that does not fit the net it names,
             or holds a NaN.
     """
-    tensors, card = _read(Path(path))
+    tensors, card = read_weights(Path(path))
     known = _registered(path, card)
     try:
         with torch.random.fork_rng(devices=[]):  # fresh weights are drawn and thrown away: the caller's generator stays as it was
@@ -125,33 +133,66 @@ def _registered(path: Path, card: dict[str, Any]) -> dict[str, Any]:
         raise InputError(f"{path}: {error}") from None
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the card of a file written by `save_model`, without building the net.
+
+    Raises:
+        InputError: A file that is missing, truncated or of another program, or whose card is not whole.
+    """
     if not path.is_file():
         raise InputError(f"{path}: no weights there; train the run first")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-    except SafetensorError as error:
-        raise InputError(f"{path}: not a whole safetensors file ({error}); train the run again") from None
+    except (SafetensorError, OSError) as error:
+        what = "not a whole safetensors file"
+        raise InputError(f"{path}: {what} ({error}); expected one written by ferlab.models.save_model; train the run again") from None
     try:
         card = json.loads(metadata[KEY])
     except (KeyError, json.JSONDecodeError):
         raise InputError(f"{path}: no ferlab card in its metadata; expected a file written by ferlab.models.save_model") from None
+    _check_card(path, card)
+    return tensors, card
+
+
+def _check_card(path: Path, card: Any) -> None:
+    if not isinstance(card, dict):
+        raise InputError(f"{path}: its card is no card but {type(card).__name__}; train the run again")
     if missing := [field for field in FIELDS if field not in card]:
         raise InputError(f"{path}: its card lacks {', '.join(missing)}; train the run again")
-    return tensors, card
+    for field, kind in FIELDS.items():
+        if not isinstance(card[field], kind):
+            raise InputError(f"{path}: `{field}` of its card is {card[field]!r}, expected a {kind.__name__}; train the run again")
+    for field in ("mean", "std"):
+        numbers = [value for value in card[field] if isinstance(value, float) and math.isfinite(value)]
+        if len(numbers) != card["channels"] or len(numbers) != len(card[field]) or (field == "std" and min(numbers) <= 0):
+            raise InputError(f"{path}: `{field}` of its card is {card[field]}, expected {card['channels']} numbers; train the run again")
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write beside and rename, so that whatever happens a whole file is there: this one, or the one from before."""
+    beside = path.with_name(f"{path.name}.part")
+    try:
+        beside.write_bytes(content)
+        os.replace(beside, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        left = "the file from before is kept" if path.is_file() else "nothing is left there"
+        raise InputError(f"{path}: not saved: {error.strerror} ({len(content) / 1e6:.1f} MB); {left}; see to that and save again") from None
 
 
 def _check_fit(path: Path, expected: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
     """Name the first tensor that is missing, left over, of another shape or not finite."""
+    another = "the file is of another net or another version of it; train the run again"
     for key in sorted(expected.keys() | tensors.keys()):
         if key not in tensors:
-            raise InputError(f"{path}: tensor {key!r} of the net is missing; the file is of another net or another version of it")
+            raise InputError(f"{path}: tensor {key!r} of the net is missing; {another}")
         if key not in expected:
-            raise InputError(f"{path}: tensor {key!r} is not one of the net's; the file is of another net or another version of it")
+            raise InputError(f"{path}: tensor {key!r} is not one of the net's; {another}")
         if tensors[key].shape != expected[key].shape:
             found, needed = tuple(tensors[key].shape), tuple(expected[key].shape)
-            raise InputError(f"{path}: tensor {key!r} has shape {found}, the net and its classes need {needed}")
+            raise InputError(f"{path}: tensor {key!r} has shape {found}, the net and its classes need {needed}; train the run again")
         if not torch.isfinite(tensors[key]).all():
             raise InputError(f"{path}: tensor {key!r} holds NaN or infinity; train the run again")
