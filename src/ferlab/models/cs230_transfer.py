@@ -47,7 +47,13 @@ SENET50_FROZEN = ("conv1", "layer1", "layer2", "layer3.0", "layer3.1", "layer3.2
 
 
 class TransferNet(nn.Sequential):
-    """A backbone and its head. In training mode a batch normalisation whose weights are frozen stays in eval mode."""
+    """A backbone and its head. In training mode a batch normalisation whose weights are frozen stays in eval mode.
+
+    Attributes:
+        variant: Whose weights its layers can use, "caffe" or "torchvision"; "" where there is no difference.
+    """
+
+    variant = ""
 
     def train(self, mode: bool = True) -> TransferNet:
         """Set the mode of all layers but the frozen normalisations."""
@@ -128,7 +134,9 @@ def cs230_resnet50(
     # keras-vggface leaves Keras's epsilon here; VGGFace2's Caffe model and torchvision have 1e-5
     backbone = _residual(in_channels, variant=variant, norm_eps=1e-3 if variant == "caffe" else 1e-5, gated=False)
     head = _head(2048, num_classes, dropout=dropout, last_dropout=dropout)
-    return _frozen(_first_weights(TransferNet(backbone | head)), freeze, paper=RESNET50_FROZEN)
+    net = TransferNet(backbone | head)
+    net.variant = variant
+    return _frozen(_first_weights(net), freeze, paper=RESNET50_FROZEN)
 
 
 def cs230_senet50(num_classes: int = 7, in_channels: int = 3, *, dropout: float = 0.5, freeze: str = "none") -> nn.Module:
@@ -145,7 +153,9 @@ def cs230_senet50(num_classes: int = 7, in_channels: int = 3, *, dropout: float 
     """
     backbone = _residual(in_channels, variant="caffe", norm_eps=1e-4, gated=True)
     head = _head(2048, num_classes, dropout=dropout, last_dropout=dropout)
-    return _frozen(_first_weights(TransferNet(backbone | head)), freeze, paper=SENET50_FROZEN)
+    net = TransferNet(backbone | head)
+    net.variant = "caffe"
+    return _frozen(_first_weights(net), freeze, paper=SENET50_FROZEN)
 
 
 def _residual(in_channels: int, *, variant: str, norm_eps: float, gated: bool) -> OrderedDict[str, nn.Module]:
