@@ -26,10 +26,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ferlab.models.cards import attention, compact, cs230, cs230_transfer, cs231a, fers, fersys, references, resemotenet
+from ferlab.models.cards import attention, classical, compact, cs230, cs230_transfer, cs231a, fers, fersys, references, resemotenet
 
 MODELS: dict[str, dict[str, Any]] = {
     **attention.CARDS,
+    **classical.CARDS,
     **compact.CARDS,
     **cs230.CARDS,
     **cs230_transfer.CARDS,

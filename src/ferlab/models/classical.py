@@ -1,0 +1,189 @@
+"""What came before the nets: histograms of gradients or of local binary patterns, and one linear layer on them.
+
+| net | features | here: trainable |
+|---|---|---|
+| hog_svm | 25 blocks of 36 at 48 pixels: 900 | 6,307 |
+| lbp_svm | 36 cells of 59 at 48 pixels: 2,124 | 14,875 |
+
+The features are fixed; the linear layer is all that is trained. With the squared hinge loss (Tang, 2013, arXiv 1306.0239) and weight decay it is a
+linear L2-SVM, one class against the rest. There is no convolution to look at, so Grad-CAM has nothing to say of these nets.
+
+References:
+    Dalal & Triggs (2005), Histograms of Oriented Gradients for Human Detection: 9 unsigned orientations, cells of 8x8, blocks of 2x2 cells one
+    cell apart, L2-Hys. The details are those of OpenCV's HOGDescriptor, without its gamma correction.
+    Ojala, Pietikäinen & Mäenpää (2002), Multiresolution Gray-Scale and Rotation Invariant Texture Classification with Local Binary Patterns:
+    uniform patterns. Shan, Gong & McOwan (2009), Facial expression recognition based on Local Binary Patterns: 59 labels on a grid, and an SVM.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ferlab.paths import InputError
+
+CELL = 8  # pixels
+ORIENTATIONS = 9
+BLOCK_VALUES = 4 * ORIENTATIONS
+CLIP = 0.2  # of L2-Hys
+PATTERNS = 59  # 58 uniform ones and one for all others
+NEIGHBOURS = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))  # rows down, columns right: once around
+
+
+def hog_svm(num_classes: int = 7, in_channels: int = 1, *, size: int = 48, grey_levels: float = 64.0) -> nn.Module:
+    """Build histograms of oriented gradients and a linear layer.
+
+    Args:
+        num_classes: K, the width of the last layer.
+        in_channels: C of the input, float32 (N, C, size, size); of several channels the one with the largest gradient counts.
+        size: H and W of the input, a multiple of 8; the linear layer hangs on it.
+        grey_levels: How many of 255 grey levels one unit of the input is: 255 times the faces' standard deviation. Only where a block is
+            all but flat does it matter, as gradients of less than some levels are kept small there.
+
+    Raises:
+        InputError: If `size` is no multiple of 8.
+    """
+    cells = _cells("hog_svm", size)
+    features = GradientHistograms(grey_levels=grey_levels)
+    return nn.Sequential(OrderedDict(features=features, logits=nn.Linear((cells - 1) ** 2 * BLOCK_VALUES, num_classes)))
+
+
+def lbp_svm(num_classes: int = 7, in_channels: int = 1, *, size: int = 48) -> nn.Module:
+    """Build histograms of uniform local binary patterns on a grid of 8x8 cells and a linear layer.
+
+    Args:
+        num_classes: K, the width of the last layer.
+        in_channels: C of the input, float32 (N, C, size, size); each channel has histograms of its own.
+        size: H and W of the input, a multiple of 8; the linear layer hangs on it.
+
+    Raises:
+        InputError: If `size` is no multiple of 8.
+    """
+    cells = _cells("lbp_svm", size)
+    return nn.Sequential(OrderedDict(features=PatternHistograms(), logits=nn.Linear(in_channels * cells**2 * PATTERNS, num_classes)))
+
+
+class GradientHistograms(nn.Module):
+    """Histograms of oriented gradients, float32 (N, C, H, W) to (N, (H / 8 - 1) (W / 8 - 1) 36), in the order of OpenCV's HOGDescriptor."""
+
+    weights: Tensor
+
+    def __init__(self, *, grey_levels: float) -> None:
+        super().__init__()
+        self.grey_levels = grey_levels
+        self.register_buffer("weights", _cell_weights(), persistent=False)  # (2, 16)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Return the blocks' histograms, each of length 1 or less."""
+        votes = _orientation_votes(*_gradients(faces * self.grey_levels))
+        cells = _sum_cells(votes, self.weights)  # (N, 9, H, w, 2): by columns
+        cells = _sum_cells(cells.permute(0, 1, 3, 4, 2), self.weights)  # (N, 9, w, 2, h, 2)
+        return _l2_hys(cells.permute(0, 2, 4, 3, 5, 1).flatten(3)).flatten(1)  # columns before rows, as OpenCV goes
+
+
+class PatternHistograms(nn.Module):
+    """Shares of the 59 uniform local binary patterns in each cell, float32 (N, C, H, W) to (N, C 59 (H / 8) (W / 8))."""
+
+    labels: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("labels", uniform_labels(), persistent=False)  # (256,)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Return the histograms; those of a cell sum to 1."""
+        labels = self.labels[local_binary_patterns(faces)]  # (N, C, H, W)
+        present = labels.unsqueeze(2) == torch.arange(PATTERNS, device=faces.device).view(1, 1, -1, 1, 1)
+        return F.avg_pool2d(present.to(faces.dtype).flatten(1, 2), CELL).flatten(1)
+
+
+def local_binary_patterns(faces: Tensor) -> Tensor:
+    """Return the pattern of each pixel (N, C, H, W), int64 in 0 to 255: one bit for each neighbour that is not darker than the pixel.
+
+    The neighbours are the eight pixels around, without interpolation, so that any growing map of the grey values leaves the patterns; past
+    the edge stands the edge's own pixel.
+    """
+    height, width = faces.shape[2:]
+    padded = F.pad(faces, (1, 1, 1, 1), mode="replicate")
+    patterns = torch.zeros_like(faces, dtype=torch.int64)
+    for bit, (down, right) in enumerate(NEIGHBOURS):
+        neighbour = padded[:, :, 1 + down : 1 + down + height, 1 + right : 1 + right + width]
+        patterns = patterns + (neighbour >= faces).to(torch.int64) * 2**bit
+    return patterns
+
+
+def uniform_labels() -> Tensor:
+    """Return the label of each of 256 patterns, int64: 0 to 57 for those that change at most twice on their way around, 58 for the others."""
+    labels, next_label = [], 0
+    for pattern in range(256):
+        turned = pattern >> 1 | (pattern & 1) << 7
+        uniform = (pattern ^ turned).bit_count() <= 2
+        labels.append(next_label if uniform else PATTERNS - 1)
+        next_label += uniform
+    return torch.tensor(labels)
+
+
+def _gradients(faces: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the differences of the neighbours right and left, below and above (N, 1, H, W), mirrored at the edges."""
+    padded = F.pad(faces, (1, 1, 1, 1), mode="reflect")
+    across, down = padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2], padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]
+    strongest = (across.square() + down.square()).argmax(dim=1, keepdim=True)
+    return across.gather(1, strongest), down.gather(1, strongest)
+
+
+def _orientation_votes(across: Tensor, down: Tensor) -> Tensor:
+    """Share the length of each gradient between the two orientations next to it, (N, 1, H, W) to (N, 9, H, W).
+
+    Orientation k stands at (k + 1/2) 20 degrees, without sign: a gradient and its opposite are one.
+    """
+    place = _angle(across, down) * (ORIENTATIONS / torch.pi) - 0.5
+    centres = torch.arange(ORIENTATIONS, dtype=place.dtype, device=place.device).view(1, -1, 1, 1)
+    away = torch.remainder(place - centres, ORIENTATIONS)  # on a circle of 9
+    return (across.square() + down.square()).sqrt() * (1 - torch.minimum(away, ORIENTATIONS - away)).clamp(min=0)
+
+
+def _angle(across: Tensor, down: Tensor) -> Tensor:
+    """Return the angle of each gradient in radians, by the polynomial that OpenCV takes for the arc tangent; it is off by .01 degrees at most."""
+    wide, high = across.abs(), down.abs()
+    ratio = torch.minimum(wide, high) / torch.maximum(wide, high).clamp(min=torch.finfo(wide.dtype).tiny)
+    square = ratio * ratio
+    angle = ratio * (0.9997878412794807 + square * (-0.3258083974640975 + square * (0.1555786518463281 - square * 0.04432655554792128)))
+    angle = torch.where(wide >= high, angle, torch.pi / 2 - angle)
+    angle = torch.where(across < 0, torch.pi - angle, angle)
+    return torch.where(down < 0, -angle, angle)
+
+
+def _l2_hys(blocks: Tensor) -> Tensor:
+    """Bring each block's values to length 1, cut them at .2, and bring them to length 1 again; the small terms are OpenCV's."""
+    blocks = blocks / (blocks.square().sum(-1, keepdim=True).sqrt() + 0.1 * BLOCK_VALUES)
+    blocks = blocks.clamp(max=CLIP)
+    return blocks / (blocks.square().sum(-1, keepdim=True).sqrt() + 1e-3)
+
+
+def _sum_cells(votes: Tensor, weights: Tensor) -> Tensor:
+    """Sum along the last axis into the two cells of each block of 16 pixels, blocks 8 apart: (..., W) to (..., W / 8 - 1, 2).
+
+    Keep: a product and a sum, not a convolution, which autocast would round to half precision in training and not in use.
+    """
+    return (votes.unfold(-1, 2 * CELL, CELL).unsqueeze(-2) * weights).sum(-1)
+
+
+def _cell_weights() -> Tensor:
+    """Return what a pixel of a block counts in each of its two cells, along one axis, (2, 16); a block's weights are the products.
+
+    A Gaussian about the block's centre, a quarter of the block wide, times the nearness to the cell's centre, which falls linearly to the
+    next one's.
+    """
+    pixels = torch.arange(2 * CELL, dtype=torch.float64)
+    gauss = torch.exp(-((pixels - CELL) ** 2) / (2 * (2 * CELL / 4) ** 2))  # Keep: OpenCV's centre lies half a pixel to the right and below
+    centres = torch.tensor([0.5, 1.5], dtype=torch.float64).view(2, 1) * CELL
+    return (gauss * (1 - (pixels + 0.5 - centres).abs() / CELL).clamp(min=0)).float()
+
+
+def _cells(name: str, size: int) -> int:
+    if size % CELL:
+        raise InputError(f"{name}: size: expected a multiple of {CELL}, its cells' side, got {size}")
+    return size // CELL
