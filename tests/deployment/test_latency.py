@@ -29,6 +29,11 @@ def test_ways_are_timed_in_turns_and_as_often(monkeypatch) -> None:
     assert {name: len(part) for name, part in times.items()} == {"a": 5, "b": 5}
 
 
+def test_another_clock_is_read(monkeypatch) -> None:
+    monkeypatch.setattr(latency.time, "perf_counter", lambda: pytest.fail("the wall's clock was read"))
+    np.testing.assert_allclose(measure_latency(lambda face: None, np.zeros((1, 1)), repeats=2, clock=iter(np.arange(0, 1, 0.01)).__next__), 10)
+
+
 def test_fewer_repeats_than_rounds_are_kept() -> None:
     assert len(measure_side_by_side({"a": lambda face: None}, np.zeros((2, 1)), repeats=3)["a"]) == 3
 

@@ -6,6 +6,7 @@ import hashlib
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from ferlab.deployment.predictor import Predictor
@@ -33,8 +34,19 @@ def test_every_weight_is_an_integer_with_a_scale_for_each_channel(tiny, int8) ->
     weights = [values for values in tensors.values() if values.ndim > 1 and values.size > 3]
     assert {values.dtype for values in weights} == {np.dtype(np.int8)}
     assert len(weights) == 2
+    assert max(np.abs(values.astype(int)).max() for values in weights) <= 64, "7 bits, or a processor without VNNI cuts sums"
     scales = [values.size for name, values in tensors.items() if name.endswith("scale")]
     assert tiny.module[0].out_channels in scales
+
+
+def test_the_runtime_computes_it_on_integers(int8, tmp_path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "as_run.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(str(int8), options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "as_run.onnx").graph.node]
+    assert "QLinearConv" in kinds
+    assert not {"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul"} & set(kinds)
 
 
 def test_the_card_travels_with_it(tiny, int8) -> None:

@@ -1,8 +1,11 @@
 """An int8 variant of an exported net: weights by channel, activations by tensor, scales from faces it was fitted on.
 
 Static quantisation in the QDQ form (Jacob et al. 2018): convolutions, products and what lies between them are computed on 8-bit integers,
-normalisation and softmax stay in float32. Both weights and activations are signed: on processors without VNNI, unsigned activations saturate.
-A fourth of the bytes; whether it is faster hangs on the processor and on the net, and a small net is not (see the deploy page).
+normalisation and softmax stay in float32. Activations are unsigned and weights signed: with signed activations the runtime leaves six of the
+compact net's ten convolutions in float32 on x86 processors. Weights keep to 7 bits, so that sums of two products fit 16 and a processor without
+VNNI answers as others do; on 900 control faces 98.9 and 99.4 % of two five-layer nets' labels stay (8 bits: 99.1 and 99.2). The file has a fourth
+of the bytes. Whether it is faster hangs on the processor and the net: with VNNI one face takes the compact net .42 ms in place of 1.5, and the
+five-layer net .5 in place of .3.
 
 References:
     Jacob et al. (2018), Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, arXiv:1712.05877.
@@ -66,7 +69,7 @@ def quantise(source: Path, path: Path, faces: np.ndarray) -> int:
         quant_pre_process(str(source), str(folded), skip_symbolic_shape=True)
         quantize_static(
             str(folded), str(integer), reader, quant_format=QuantFormat.QDQ, per_channel=True, op_types_to_quantize=list(OPERATIONS),
-            activation_type=QuantType.QInt8, weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.MinMax,
+            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, reduce_range=True, calibrate_method=CalibrationMethod.MinMax,
         )  # fmt: skip
         proto = onnx.load(integer)
     card = {prop.key: prop.value for prop in onnx.load(source, load_external_data=False).metadata_props}
