@@ -196,6 +196,8 @@ class Deploy(Section):
 
     repeats: int = Field(200, ge=10)
     budget_ms: float = Field(100.0, gt=0)
+    compared: int = Field(2000, ge=10)  # val faces, at most, on which the exported files are compared with the net
+    calibration: int = Field(256, ge=8)  # fitted faces, at most, from which the int8 file takes the ranges of its activations
 
 
 class ControlFaces(Section):
