@@ -153,6 +153,7 @@ class Run(Section):
     data: str
     seed: int = Field(ge=0)
     group: str
+    factors: dict[str, str] = {}  # where the run stands in a paper's table, factor -> level
     options: dict[str, Any] = {}
     train: Train
 
