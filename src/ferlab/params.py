@@ -294,6 +294,21 @@ def _check_names(params: Params, source: str) -> None:
     for name in params.compare.ensemble:
         if name not in params.runs:
             raise InputError(f"{source}: compare.ensemble: no run is called {name!r}; {nearest(name, params.runs)}")
+    _check_weights(params, source)
+
+
+def _check_weights(params: Params, source: str) -> None:
+    """Say before hours of training that weights cannot be fitted on faces that the runs will have learnt."""
+    if params.compare.weights == "equal":
+        return
+    voting = {name: run for name, run in params.runs.items() if not params.compare.ensemble or name in params.compare.ensemble}
+    sets = [run.data for run in voting.values()]
+    seen = [name for name, run in voting.items() if sets.count(run.data) > 1 and (run.train.refit or run.train.select == "none")]
+    if seen:
+        raise InputError(
+            f"{source}: compare.weights: fitted: {', '.join(seen)} will have learnt the faces of val; expected refit: false and another select "
+            "than none for them, or compare.weights: equal"
+        )
 
 
 def declared(params: Params, stage: str, name: str = "") -> dict[str, Any]:

@@ -87,7 +87,8 @@ def _page(params: Params, sets: dict[str, Any], runs: dict[str, dict[str, Any]],
     return (
         f"# Study {params.study}\n\nWritten by `python -m ferlab.reporting.publish` from the finished pipeline; `ferlab study {params.study}` and "
         f"`dvc repro` make it again.\n\n## Splits\n\n{rules}\n\n`test_clean` is test without the faces that have a byte-identical twin among those "
-        f"fitted or selected on. The reported accuracy averages a face and its mirror image where `evaluate.flip` is on; `one view` does not.\n\n"
+        f"fitted or selected on. The reported accuracy is that of `evaluate.view` (flip: the mean over a face and its mirror "
+        f"image); `one view` is the face alone.\n\n"
         f"## Results\n\n{summary_table(params, runs)}\n\nRuns compared, and published rows: [results.md](results.md). All numbers: [summary.json]"
         f"(summary.json).\n\n## Figures\n\n{shown}\n\n## Provenance\n\n{made}\n"
     )
