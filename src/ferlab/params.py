@@ -134,6 +134,10 @@ class Train(Section):
     select: Literal["val", "test", "none"] = "val"  # which faces choose the epoch; test: to show what that mistake is worth; none: train and val are
     # fitted for all epochs and the last is kept
     compile: bool = False  # torch.compile: pays on a GPU
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where PyTorch has one
+    devices: int = Field(1, ge=1)  # of each machine, one process each, which share every batch; see ferlab.training.distributed
+    num_nodes: int = Field(1, ge=1)  # machines
+    sync_batchnorm: bool = False  # batch normalisation over the whole batch, not over each process's share; cuda alone
     refit: bool = False  # choose the epoch on val, then train afresh on train and val for that many
 
     @model_validator(mode="after")

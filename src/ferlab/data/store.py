@@ -36,11 +36,13 @@ class Store:
         images: Memory-mapped or sharded uint8, (N, H, W) or (N, H, W, 3); read only.
         faces: Face table of N rows with `split`.
         expressions: Names that `target` counts, in order.
+        folder: Where it was opened; None if it was made in memory.
     """
 
     images: np.ndarray | ShardedImages
     faces: pd.DataFrame
     expressions: tuple[str, ...]
+    folder: Path | None = None
 
     def counts(self) -> pd.DataFrame:
         """Return faces per split (rows, in order of use) and expression (columns, in order of `target`)."""
@@ -181,7 +183,7 @@ def open_store(folder: Path) -> Store:
         raise InputError(f"{folder / FACES} does not name its expressions; expected a table written by write_store. Run the stage prepare again.")
     faces = table.replace_schema_metadata(None).to_pandas()
     _check_images(images, len(faces))
-    return Store(images=images, faces=check_faces(faces), expressions=tuple(json.loads(stated)["expressions"]))
+    return Store(images=images, faces=check_faces(faces), expressions=tuple(json.loads(stated)["expressions"]), folder=folder)
 
 
 def _check_table(faces: pd.DataFrame, expressions: Sequence[str]) -> None:
