@@ -25,6 +25,15 @@ def test_attention_cnn_counts_as_by_hand() -> None:
     assert count_parameters(attention_cnn()) == localisation + features + head == 66_877
 
 
+def test_behind_the_transformer_it_is_the_reimplementations_net() -> None:
+    torch.manual_seed(0)
+    module, faces = attention_cnn().eval(), torch.randn(3, 1, 48, 48)
+    torch.nn.init.uniform_(module.bn4.bias, -1, 1)
+    first = F.relu(F.max_pool2d(module.conv2(F.relu(module.conv1(module.transformer(faces)))), 2))
+    second = F.relu(F.max_pool2d(module.bn4(module.conv4(F.relu(module.conv3(first)))), 2))  # there the pools come before the ReLU
+    assert torch.equal(module(faces), module.logits(F.relu(module.fc1(second.flatten(1)))))
+
+
 def test_a_fresh_transformer_passes_the_face_on() -> None:
     faces = torch.randn(2, 3, 48, 48)
     assert torch.allclose(SpatialTransformer(3)(faces), faces, atol=1e-5)

@@ -89,9 +89,10 @@ class SpatialTransformer(nn.Module):
     def grid(self, faces: Tensor) -> Tensor:
         """Return where each pixel is read, (N, H, W, 2) as x and y; -1 and 1 are the edges of the face.
 
-        Written out and not left to `affine_grid`: it stays in float32 under autocast, where half precision would shift pixels.
+        Written out and not left to `affine_grid`, which under autocast would give the places themselves in half precision, up to a tenth of
+        a pixel off; so only the six numbers are.
         """
-        affine = self.localisation(faces).to(faces.dtype).view(-1, 2, 1, 1, 3)
+        affine = self.localisation(faces).view(-1, 2, 1, 1, 3)
         height, width = faces.shape[2:]
         y = ((torch.arange(height, device=faces.device) * 2 + 1) / height - 1).to(faces.dtype).view(1, 1, height, 1)
         x = ((torch.arange(width, device=faces.device) * 2 + 1) / width - 1).to(faces.dtype).view(1, 1, 1, width)
