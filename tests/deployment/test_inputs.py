@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ferlab.deployment.inputs import prepare_faces
+from ferlab.deployment.inputs import prepare_faces, spread_rows
 from ferlab.models.inputs import prepare_images
 from ferlab.paths import InputError
 
@@ -55,3 +55,10 @@ def test_other_input_is_refused_in_one_line(faces, said) -> None:
     with pytest.raises(InputError, match=said) as error:
         prepare_faces(faces, size=16, channels=1)
     assert "\n" not in str(error.value)
+
+
+def test_rows_are_spread_over_a_split_and_all_taken_where_they_are_few() -> None:
+    split = np.array(["val", "train"] * 50)
+    assert spread_rows(split, "train", 4).tolist() == [1, 33, 67, 99]
+    assert spread_rows(split, "val", 50).tolist() == list(range(0, 100, 2))
+    assert spread_rows(split, "test", 5).tolist() == []

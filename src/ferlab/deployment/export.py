@@ -45,17 +45,17 @@ class Parity(NamedTuple):
 
 
 class Deployed(nn.Module):
-    """A net with its normalisation before it and a softmax behind it."""
+    """A net with its normalisation before it and its probabilities behind it; values that it says beside the expression are left out."""
 
-    def __init__(self, module: nn.Module, *, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(self, model: LoadedModel) -> None:
         super().__init__()
-        self.module = module
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+        self.module, self.probs = model.module, model.probs
+        self.register_buffer("mean", torch.tensor(model.mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(model.std).view(1, -1, 1, 1))
 
     def forward(self, faces: Tensor) -> Tensor:
         """Return probabilities (N, K) of faces (N, C, H, W) in [0, 1]."""
-        return torch.softmax(self.module((faces - self.mean) / self.std), dim=1)
+        return self.probs(self.module((faces - self.mean) / self.std))
 
 
 def export_onnx(model: LoadedModel, path: Path, *, weights: str = "float32") -> int:
@@ -71,7 +71,7 @@ def export_onnx(model: LoadedModel, path: Path, *, weights: str = "float32") -> 
     """
     if weights not in ("float32", "float16"):
         raise ValueError(f"Expected weights in {{'float32', 'float16'}}, got {weights!r}")
-    deployed = Deployed(model.module, mean=model.mean, std=model.std).eval()
+    deployed = Deployed(model).eval()
     example = torch.zeros(2, model.channels, model.size, model.size)
     with _quiet():
         program = torch.onnx.export(
@@ -108,7 +108,7 @@ def parity(model: LoadedModel, session: onnxruntime.InferenceSession, faces: np.
         session: The export, opened.
         faces: uint8 (N, H, W) or (N, H, W, 3), N at least 1.
     """
-    expected = torch.softmax(model.module(model.normalise(faces)), dim=1).numpy()
+    expected = model.probs(model.module(model.normalise(faces))).numpy()
     (answered,) = session.run(["probabilities"], {"faces": prepare_faces(faces, size=model.size, channels=model.channels)})
     return Parity(
         faces=len(faces),

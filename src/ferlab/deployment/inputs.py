@@ -41,6 +41,21 @@ def prepare_faces(faces: np.ndarray, *, size: int, channels: int) -> np.ndarray:
     return np.ascontiguousarray(np.broadcast_to(planes, (len(planes), channels, size, size)), dtype=np.float32)
 
 
+def spread_rows(split: np.ndarray, name: str, most: int) -> np.ndarray:
+    """Return the rows of a split, at most `most`, evenly spread over their order: a set may be sorted by class or person.
+
+    Args:
+        split: (N,) of each face.
+        name: The split wanted.
+        most: Rows, at most.
+
+    >>> spread_rows(np.array(["val", "train", "val", "val", "val", "val"]), "val", 3).tolist()
+    [0, 3, 5]
+    """
+    rows = np.flatnonzero(split == name)
+    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).round().astype(int)]
+
+
 def _check(faces: np.ndarray) -> None:
     wanted = "expected uint8 faces (N, H, W) or (N, H, W, 3) in RGB"
     if not isinstance(faces, np.ndarray):

@@ -21,6 +21,7 @@ import numpy as np
 
 from ferlab.data.store import Store, open_store
 from ferlab.deployment.export import Parity, export_onnx, parity
+from ferlab.deployment.inputs import spread_rows
 from ferlab.deployment.predictor import open_session
 from ferlab.models import LoadedModel, count_parameters, load_model, model_card
 from ferlab.params import Params, declared, load_params
@@ -96,7 +97,7 @@ def _write_net(model: LoadedModel, path: Path, *, store: Store, weights: str) ->
     size = export_onnx(model, path, weights=weights)
     if size > MOST_BYTES:
         raise InputError(f"the net takes {size / 1e6:.1f} MB with {weights} weights; expected at most {MOST_BYTES / 1e6:.0f} MB. Ship a smaller one.")
-    rows = np.flatnonzero((store.faces["split"] == "val").to_numpy())[:COMPARED]
+    rows = spread_rows(store.faces["split"].to_numpy(), "val", COMPARED)
     found = parity(model, open_session(path), np.asarray(store.images[rows]))
     if found.max_abs_diff > LARGEST_CHANGE:
         raise InputError(f"with {weights} weights a probability moves by {found.max_abs_diff:.3f}, more than {LARGEST_CHANGE}; try --weights float32")

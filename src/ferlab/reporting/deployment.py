@@ -8,31 +8,37 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
+from ferlab.deployment.predictor import ReadFace
 from ferlab.reporting.style import COLOURS
 
+WAYS = ("#0072B2", "#009E73", "#CC79A7")  # Okabe & Ito (2008): apart for every kind of colour vision
 
-def plot_latency(milliseconds: np.ndarray, *, budget_ms: float) -> Figure:
-    """Draw the share of calls that took at most so long, with p50, p95 and the budget marked; the time axis is logarithmic.
+
+def plot_latency(milliseconds: Mapping[str, np.ndarray], *, budget_ms: float) -> Figure:
+    """Draw the share of calls that took at most so long, with medians, 95 % marks and the budget; the time axis is logarithmic.
 
     Args:
-        milliseconds: (repeats,) from `measure_latency`.
+        milliseconds: Up to three ways to read a face, name -> (repeats,) from `measure_side_by_side`.
         budget_ms: Marked as a line.
     """
     figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
-    ordered = np.sort(milliseconds)
-    axes.step(ordered, np.arange(1, len(ordered) + 1) / len(ordered), where="post", color="#0072B2", linewidth=2)
-    for share, name in ((0.5, "median"), (0.95, "95 %")):
-        value = float(np.percentile(milliseconds, 100 * share))
-        axes.plot(value, share, "o", color="#0072B2")
-        axes.annotate(f"{name}: {value:.2g} ms", (value, share), xytext=(8, -12), textcoords="offset points")
+    for (name, times), colour in zip(milliseconds.items(), WAYS, strict=False):
+        ordered = np.sort(times)
+        p50, p95 = np.percentile(times, [50, 95])
+        label = f"{name}: median {p50:.2g} ms, 95 % within {p95:.2g} ms"
+        axes.step(ordered, np.arange(1, len(ordered) + 1) / len(ordered), where="post", color=colour, linewidth=2, label=label)
+        axes.plot([p50, p95], [0.5, 0.95], "o", color=colour)
     axes.axvline(budget_ms, color="#D55E00", linestyle="--", linewidth=1.5)
     axes.annotate(f"budget: {budget_ms:g} ms", (budget_ms, 0.05), xytext=(-6, 0), textcoords="offset points", ha="right", color="#D55E00")
     axes.set(
         xscale="log", ylim=(0, 1.04), xlabel="milliseconds for one face (logarithmic)", ylabel="share of calls", title="One face on one CPU thread"
     )
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_xlim(ordered[0] / 1.6, max(budget_ms, ordered[-1]) * 1.6)
+    every = np.concatenate(list(milliseconds.values()))
+    axes.set_xlim(every.min() / 1.6, max(budget_ms, every.max()) * 1.6)
+    axes.legend(loc="center right")
     return figure
 
 
@@ -62,6 +68,31 @@ def plot_answers(faces: np.ndarray, probs: np.ndarray, *, expressions: Sequence[
     return {"figure": figure, "alt": f"{len(faces)} faces above bars of their probabilities; from left to right: {', '.join(told)}."}
 
 
+def plot_picture(picture: np.ndarray, faces: Sequence[ReadFace]) -> dict[str, Any]:
+    """Draw a picture with a box around each face and its likeliest expression beside it.
+
+    Args:
+        picture: uint8 (H, W) or (H, W, 3).
+        faces: From `Predictor.predict_image`.
+
+    Returns:
+        `figure` and `alt`, as `ferlab.reporting.style.show` takes them.
+    """
+    high, wide = picture.shape[:2]
+    figure, axes = plt.subplots(figsize=(6, max(1.5, 6 * high / wide)), layout="constrained")
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
+    axes.set_axis_off()
+    told = []
+    for face in faces:
+        x, y, width, height = face.box
+        (name,) = face.likeliest(1)
+        told.append(f"{name} ({100 * face.probs.max():.0f} %)")
+        axes.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=COLOURS[name], linewidth=2))
+        axes.annotate(told[-1], (x, max(y, 0)), xytext=(2, 3), textcoords="offset points", color="white", backgroundcolor="black", fontsize=9)
+    found = f"{len(faces)} {'face' if len(faces) == 1 else 'faces'}; from left to right: {', '.join(told)}" if faces else "no face found"
+    return {"figure": figure, "alt": f"The picture with {found}."}
+
+
 def describe_file(size: int, module: Any) -> str:
     """Say how large the file is and how many parameters it carries.
 
@@ -81,6 +112,33 @@ def describe_latency(summary: Mapping[str, Any], *, plain: bool = False) -> str:
         f" {verdict} the budget of {summary['budget_ms']:g} ms for one face on one CPU thread."
     )
     return sentence.replace("**", "") if plain else sentence
+
+
+def describe_int8(size: int, *, source_size: int, compared: Mapping[str, Any], label_agreement: float) -> str:
+    """Say what an int8 file saves and what it costs.
+
+    Args:
+        size: Bytes of the int8 file.
+        source_size: Bytes of the float32 file.
+        compared: The int8 file's right answers against the float32 file's, from `ferlab.evaluation.comparison.compare_correctness`.
+        label_agreement: Share of faces that both give the same label.
+    """
+    points, low, high = (100 * compared[key] for key in ("difference", "ci_low", "ci_high"))
+    verdict = "more than chance gives" if compared["p_exact"] < 0.05 else "no more than chance gives"
+    return (
+        f"The int8 file takes **{size / 1e6:.2f} MB**, {100 * size / source_size:.0f} % of the float32 file. On {compared['n']} faces its accuracy"
+        f" differs by **{points:+.2f} points** [{low:+.2f}, {high:+.2f}], {verdict} (McNemar, p = {compared['p_exact']:.2g});"
+        f" {100 * label_agreement:.1f} % of the labels are the same."
+    )
+
+
+def describe_ratio(summaries: Mapping[str, Mapping[str, Any]]) -> str:
+    """Say how long the int8 file takes beside the float32 file, from `summarise_latency` of both."""
+    ratio = summaries["int8"]["p50_ms"] / summaries["float32"]["p50_ms"]
+    share = f"**{ratio:.2g} times** as long as the float32 file by the median"
+    if ratio > 1:
+        return f"The int8 file takes {share}: turning numbers into integers and back costs more than it saves in a net like this on this processor."
+    return f"The int8 file takes {share}."
 
 
 def describe_parity(*, faces: int, max_abs_diff: float, label_agreement: float, tolerance: float) -> str:
