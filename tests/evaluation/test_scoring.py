@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from torch import nn
 from ferlab.evaluation.predictions import probs_of
 from ferlab.evaluation.scoring import predict_probs, predict_views, score_faces
 from ferlab.evaluation.views import PASSES
+from ferlab.models import LoadedModel
 from ferlab.paths import InputError
 
 
@@ -23,9 +25,16 @@ class LeftRight(nn.Module):
 
 
 @dataclass(frozen=True)
-class TinyModel:
-    module: nn.Module
+class TinyModel(LoadedModel):
+    name: str = "tiny"
+    options: dict[str, Any] = field(default_factory=dict)
     expressions: tuple[str, ...] = ("left", "right")
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    size: int = 6
+    channels: int = 1
+    target_layer: str = ""
+    fitted_on: tuple[str, ...] = ("train",)
 
     def normalise(self, images: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(np.array(images), dtype=torch.float32)[:, None] / 255
@@ -124,7 +133,7 @@ class NamedModel(TinyModel):
 def test_a_view_costs_the_passes_it_names(view):
     net = Counting()
     scored = predict_views(NamedModel(net), faces(), view=view, crop=0.7)
-    assert list(scored) == list(dict.fromkeys(["single", view]))
+    assert list(scored) == [*dict.fromkeys(["single", view]), "values"]
     assert len(net.shapes) == PASSES[view] + (view == "ten_crop")
     np.testing.assert_array_equal(scored["single"], predict_probs(TinyModel(LeftRight()), faces()))
     np.testing.assert_allclose(scored[view].sum(axis=1), 1, atol=1e-6)
@@ -169,3 +178,26 @@ def test_the_pred_of_a_vote_is_the_most_named_class():
 def test_an_unknown_view_is_told():
     with pytest.raises(InputError, match="no view is called 'flipped'; did you mean 'flip'"):
         predict_probs(TinyModel(LeftRight()), faces(), view="flipped")
+
+
+class LeftAndHow(nn.Module):
+    """Outputs for left, for right, and how bright the face is, from -1 (black) to 1 (white)."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.cat([LeftRight()(images), 2 * images.mean(dim=(1, 2, 3))[:, None] - 1], dim=1)
+
+
+def test_values_stand_beside_the_expressions_on_their_own_scale():
+    images = faces()
+    model = TinyModel(LeftAndHow(), values={"intensity": (0.0, 5.0)})
+    table = pd.DataFrame({"face_id": [f"f{n}" for n in range(7)], "split": "test", "target": 0})
+    scored = score_faces(model, images, table, expressions=("left", "right"))
+    said = scored.table("flip")
+    np.testing.assert_allclose(said["value_intensity"], 5 * images.mean(axis=(1, 2)) / 255, rtol=1e-5)
+    np.testing.assert_allclose(scored.views["single"], predict_probs(TinyModel(LeftRight()), images), atol=1e-6)
+
+
+def test_expressions_asked_for_one_by_one_share_what_they_say():
+    each = 1 / (1 + np.exp(-LeftRight()(torch.as_tensor(faces(), dtype=torch.float32)[:, None] / 255).numpy()))
+    probs = predict_probs(TinyModel(LeftRight(), output="sigmoid"), faces())
+    np.testing.assert_allclose(probs, each / each.sum(axis=1, keepdims=True), atol=1e-6)

@@ -22,6 +22,7 @@ from ferlab.reporting.tables import (
     per_class_table,
     published_table,
     runs_table,
+    values_tables,
 )
 
 PUBLISHED = Path(__file__).parents[2] / "conf" / "published"
@@ -109,3 +110,10 @@ def test_the_machine_is_told_without_time_or_path():
     assert table.equals(machine_table())
     assert not any("/" in str(value) for value in table[""])
     assert {"Python", "torch", "cores"} <= set(table.index)
+
+
+def test_values_stand_with_their_bounds_and_what_they_must_beat():
+    score = {"n": 40, "ccc": 0.8, "ccc_ci_low": 0.7, "ccc_ci_high": 0.86, "rmse": 0.5, "rmse_ci_low": 0.4, "rmse_ci_high": 0.61, "mean_rmse": 1.4}
+    (table,) = values_tables({"intensity": score})
+    assert table.loc["intensity"].tolist() == [40, "0.800 [0.700, 0.860]", "0.500 [0.400, 0.610]", "1.400"]
+    assert values_tables(None) == []

@@ -14,27 +14,36 @@ from torch import Tensor, nn
 from ferlab.data.shards import ImageRows, ShardedImages
 from ferlab.evaluation import views
 from ferlab.evaluation.predictions import predictions_table
+from ferlab.evaluation.values import SAID
 from ferlab.models import LoadedModel
 from ferlab.params import nearest
 from ferlab.paths import InputError, report_progress
 
+VALUES = "values"
 CROP = 0.92  # share of the side: 44 of 48 pixels
 
 
 @dataclass(frozen=True)
 class ScoredFaces:
-    """Faces and what a net says of them. `views`: "single" and the chosen view, each (N, K) float32."""
+    """Faces and what a net says of them.
+
+    Attributes:
+        views: "single" and the chosen view, each (N, K) float32.
+        values: float32 columns `value_<name>`, N rows, of values said beside the expression; the means over the looks of the chosen view.
+    """
 
     faces: pd.DataFrame
     views: dict[str, np.ndarray]
     expressions: tuple[str, ...]
+    values: pd.DataFrame
 
     def table(self, view: str) -> pd.DataFrame:
         """Return the predictions table of one view."""
         faces = self.faces
-        return predictions_table(
+        table = predictions_table(
             faces["face_id"], faces["split"], faces["target"].to_numpy(), probs=self.views[view], expressions=self.expressions
         )
+        return table.assign(**self.values)
 
 
 def score_faces(
@@ -71,7 +80,8 @@ def score_faces(
     if not len(rows):
         raise InputError(f"No face of the set is in {' or '.join(splits)}; check how prepare splits it")
     scored = predict_views(model, ImageRows(images, rows), view=view, crop=crop, batch_size=batch_size, device=device)
-    return ScoredFaces(faces=faces.iloc[rows].reset_index(drop=True), views=scored, expressions=tuple(expressions))
+    values = pd.DataFrame(scored.pop(VALUES), columns=[SAID + name for name in model.values])
+    return ScoredFaces(faces=faces.iloc[rows].reset_index(drop=True), views=scored, expressions=tuple(expressions), values=values)
 
 
 def predict_probs(
@@ -113,7 +123,8 @@ def predict_views(
         device: "cpu", "cuda", ... or "auto": the first GPU if there is one.
 
     Returns:
-        "single" and `view`: (N, K) float32, rows summing to 1, in the order of `model.expressions`.
+        "single" and `view`: (N, K) float32, rows summing to 1, in the order of `model.expressions`; and "values": (N, R) float32, the R values
+        that the net says beside the expression, meant over the looks of the view.
 
     Raises:
         InputError: Images that are not uint8 faces, an unknown view, or a net whose output is not finite (it names the first such face).
@@ -125,24 +136,26 @@ def predict_views(
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     module = model.module.to(device).eval()
     draws = views.draw_views(view, len(images), seed=seed)
-    single, answers = [], []
+    single, answers, said = [], [], []
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
         batch = model.normalise(np.asarray(images[part])).to(device)  # (B, C, H, W)
         shown = views.looks(batch, view, draws=[each[part] for each in draws], **_cropping(model, batch, crop if view == "ten_crop" else 0.0))
-        probs = np.stack([_probs(module, look, precision=precision) for look in shown])  # (V, B, K)
+        outputs = [_outputs(module, look, precision=precision) for look in shown]  # V of (B, K + R)
+        probs = np.stack([model.probs(each).cpu().numpy() for each in outputs])  # (V, B, K)
+        said.append(torch.stack([model.said(each) for each in outputs]).mean(dim=0).cpu().numpy())
         single.append(probs[0])
         answers.append(views.answer(probs, view))
         report_progress(done=min(start + batch_size, len(images)), total=len(images), note="faces scored")
     k = len(model.expressions)
-    return {"single": _stack(single, k), view: _stack(answers, k)}
+    return {"single": _stack(single, k), view: _stack(answers, k), VALUES: _stack(said, len(model.values))}
 
 
-def _probs(module: nn.Module, faces: Tensor, *, precision: str) -> np.ndarray:
-    """Return the probabilities of one look at a batch, float32 (B, K); only the net itself runs in lower precision."""
+def _outputs(module: nn.Module, faces: Tensor, *, precision: str) -> Tensor:
+    """Return the net's outputs for one look at a batch, float32 (B, K + R); only the net itself runs in lower precision."""
     with torch.autocast(faces.device.type, dtype=torch.bfloat16, enabled=precision == "bf16-mixed"):
-        logits = module(faces)
-    return np.asarray(logits.float().softmax(dim=1).cpu().numpy())
+        outputs: Tensor = module(faces)
+    return outputs.float()
 
 
 def _cropping(model: LoadedModel, batch: Tensor, share: float) -> dict[str, int | bool]:

@@ -10,8 +10,8 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,14 @@ FIELDS: dict[str, type] = {
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A trained net with what it needs to read a face. `mean` and `std` are per channel, of the faces it was fitted on, on the scale [0, 1]."""
+    """A trained net with what it needs to read a face.
+
+    Attributes:
+        mean: Per channel, of the faces it was fitted on, on the scale [0, 1].
+        std: Likewise.
+        values: Values that it says beside the expression, each with the ends of its span; the net says -1 and 1 for them.
+        output: "softmax" where the expressions exclude each other, "sigmoid" where each was asked for on its own.
+    """
 
     module: nn.Module
     name: str
@@ -45,6 +52,23 @@ class LoadedModel:
     channels: int
     target_layer: str
     fitted_on: tuple[str, ...]
+    values: dict[str, tuple[float, float]] = field(default_factory=dict)
+    output: str = "softmax"
+
+    def probs(self, outputs: Tensor) -> Tensor:
+        """Return probabilities of the expressions, float32 (N, K), rows summing to 1, from the net's outputs (N, K) or (N, K + R)."""
+        logits = outputs[:, : len(self.expressions)].float()
+        if self.output == "softmax":
+            return logits.softmax(dim=1)
+        each = logits.sigmoid()
+        return each / each.sum(dim=1, keepdim=True).clamp(min=1e-12)
+
+    def said(self, outputs: Tensor) -> Tensor:
+        """Return the values that the net says, float32 (N, R), each on its own scale."""
+        if not self.values:
+            return outputs.new_zeros((len(outputs), 0), dtype=torch.float32)
+        low, high = torch.tensor(list(self.values.values()), device=outputs.device).T
+        return outputs[:, len(self.expressions) :].float() * (high - low) / 2 + (low + high) / 2
 
     def normalise(self, images: np.ndarray | Tensor) -> Tensor:
         """Return float32 (N, C, H, W) as the net takes it, from uint8 faces (N, H, W) or (N, H, W, 3)."""
@@ -63,6 +87,8 @@ def save_model(
     size: int,
     channels: int,
     fitted_on: Sequence[str] = ("train",),
+    values: Mapping[str, tuple[float, float]] | None = None,
+    output: str = "softmax",
 ) -> None:
     """Write weights and metadata, whole or not at all. Equal nets give equal bytes.
 
@@ -77,6 +103,8 @@ def save_model(
         size: Side of the faces it takes.
         channels: Channels it takes.
         fitted_on: The splits whose faces it was fitted on.
+        values: See `LoadedModel`; None for a net that says none.
+        output: See `LoadedModel`.
 
     Raises:
         InputError: A disk that is full or cannot be written; a file from before stays as it was.
@@ -91,6 +119,10 @@ def save_model(
         "size": size,
         "std": [float(value) for value in std],
     }
+    if values:
+        card["values"] = {name: list(span) for name, span in values.items()}
+    if output != "softmax":
+        card["output"] = output
     tensors = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
     _write_whole(path, save(tensors, metadata={KEY: json.dumps(card, sort_keys=True)}))
 
@@ -104,9 +136,10 @@ def load_model(path: Path) -> LoadedModel:
     """
     tensors, card = read_weights(Path(path))
     known = _registered(path, card)
+    values = {name: (float(low), float(high)) for name, (low, high) in card.get("values", {}).items()}
     try:
         with torch.random.fork_rng(devices=[]):  # fresh weights are drawn and thrown away: the caller's generator stays as it was
-            module = create_model(card["name"], len(card["expressions"]), card["channels"], **card["options"])
+            module = create_model(card["name"], len(card["expressions"]) + len(values), card["channels"], **card["options"])
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     _check_fit(path, module.state_dict(), tensors)
@@ -122,6 +155,8 @@ def load_model(path: Path) -> LoadedModel:
         channels=card["channels"],
         target_layer=known["target_layer"],
         fitted_on=tuple(card["fitted_on"]),
+        values=values,
+        output=card.get("output", "softmax"),
     )
 
 
@@ -159,15 +194,15 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def _check_card(path: Path, card: Any) -> None:
     if not isinstance(card, dict):
         raise InputError(f"{path}: its card is no card but {type(card).__name__}; train the run again")
-    if missing := [field for field in FIELDS if field not in card]:
+    if missing := [name for name in FIELDS if name not in card]:
         raise InputError(f"{path}: its card lacks {', '.join(missing)}; train the run again")
-    for field, kind in FIELDS.items():
-        if not isinstance(card[field], kind):
-            raise InputError(f"{path}: `{field}` of its card is {card[field]!r}, expected a {kind.__name__}; train the run again")
-    for field in ("mean", "std"):
-        numbers = [value for value in card[field] if isinstance(value, float) and math.isfinite(value)]
-        if len(numbers) != card["channels"] or len(numbers) != len(card[field]) or (field == "std" and min(numbers) <= 0):
-            raise InputError(f"{path}: `{field}` of its card is {card[field]}, expected {card['channels']} numbers; train the run again")
+    for name, kind in FIELDS.items():
+        if not isinstance(card[name], kind):
+            raise InputError(f"{path}: `{name}` of its card is {card[name]!r}, expected a {kind.__name__}; train the run again")
+    for name in ("mean", "std"):
+        numbers = [value for value in card[name] if isinstance(value, float) and math.isfinite(value)]
+        if len(numbers) != card["channels"] or len(numbers) != len(card[name]) or (name == "std" and min(numbers) <= 0):
+            raise InputError(f"{path}: `{name}` of its card is {card[name]}, expected {card['channels']} numbers; train the run again")
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -239,3 +239,19 @@ def _processor() -> str:
     except OSError:
         names = []
     return names[0] if names else platform.processor() or "unknown"
+
+
+def values_tables(scores: Mapping[str, Mapping[str, Any]] | None) -> list[pd.DataFrame]:
+    """Return the table of the values that a net says beside the expression, in a list; an empty one where it says none.
+
+    Args:
+        scores: From `ferlab.evaluation.values.score_values`.
+    """
+    if scores is None:
+        return []
+    bounds = {name: {key: f"{s[key]:.3f} [{s[f'{key}_ci_low']:.3f}, {s[f'{key}_ci_high']:.3f}]" for key in ("ccc", "rmse")} for name, s in scores.items()}
+    rows = {
+        name: {"faces": s["n"], "CCC": bounds[name]["ccc"], "RMSE": bounds[name]["rmse"], "RMSE of the mean": f"{s['mean_rmse']:.3f}"}
+        for name, s in scores.items()
+    }
+    return [pd.DataFrame.from_dict(rows, orient="index").rename_axis("value")]

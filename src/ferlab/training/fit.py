@@ -2,6 +2,9 @@
 
 `fit` may be killed at any moment and called again with the same arguments: it goes on from the last finished epoch, and what it
 returns is the same to the bit.
+
+Where the settings ask for several processes, `fit` starts them on this module's command line, `python -m ferlab.training.fit FOLDER`,
+and they leave their checkpoints where it would; see `ferlab.training.distributed`.
 """
 
 from __future__ import annotations
@@ -20,13 +23,15 @@ import pandas as pd
 import torch
 from torch import nn
 
-from ferlab.data.store import Store
+from ferlab.data.store import Store, open_store
 from ferlab.models.create import input_shape
 from ferlab.models.weights import save_model
 from ferlab.params import Train
-from ferlab.paths import report_progress
+from ferlab.paths import InputError, report_progress
+from ferlab.training.distributed import TASK, as_one_of_several, check_devices, device, launch, own_place, processes
 from ferlab.training.module import best_epoch
-from ferlab.training.phases import Phase, Task, device, kept_net, refit_phase, select_phase, train_phase
+from ferlab.training.phases import Phase, Task, kept_net, refit_phase, select_phase, train_phase
+from ferlab.training.targets import VALUES
 
 COLUMNS = ["epoch", "phase", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr"]
 PLAN = "plan.json"
@@ -52,6 +57,8 @@ class FitResult:
         val: accuracy, balanced_accuracy and loss of the chosen epoch, and <value>_ccc of each value the net says, by the net that had
             not seen val; of test where that was watched, empty where nothing was.
         train: accuracy and loss of the phase that gave the weights, at the chosen epoch: over augmented faces, with dropout.
+        values: What the net says beside the expression, see `ferlab.models.LoadedModel`.
+        output: How its logits become probabilities, likewise.
     """
 
     module: nn.Module
@@ -67,6 +74,8 @@ class FitResult:
     epochs_run: int
     val: dict[str, float]
     train: dict[str, float]
+    values: dict[str, tuple[float, float]]
+    output: str
 
     def save(self, path: Path) -> None:
         """Write the weights file; see `ferlab.models.save_model`."""
@@ -82,6 +91,8 @@ class FitResult:
             size=size,
             channels=channels,
             fitted_on=self.fitted_on,
+            values=self.values,
+            output=self.output,
         )
 
     def save_history(self, path: Path) -> None:
@@ -102,21 +113,20 @@ def fit(store: Store, *, run: str, model: str, options: dict[str, Any], seed: in
         partial: A folder for what is needed to go on after a kill. What lies there from other settings or faces is removed.
 
     Raises:
-        InputError: An unknown model or option, a split or an expression without faces, a loss that is not finite.
+        InputError: An unknown model or option, a split or an expression without faces, a loss that is not finite, devices or machines
+            that are not there.
+        RuntimeError: If one of several processes is killed.
     """
+    check_devices(settings, run=run)
     task = Task(store=store, run=run, model=model, options=dict(options), seed=seed, settings=settings)
     with _deterministic(settings.threads), torch.random.fork_rng():
         phase = select_phase(task)
         _keep_or_clear(partial, plan=_plan(task, phase))
-        batches = len(phase.data.train_batches) * settings.epochs
-        history = train_phase(phase, partial / phase.name, settings, before=0, total=batches * (1 + settings.refit))
-        chosen = len(history) if settings.select == "none" else best_epoch(history, settings.monitor)
-        again: list[dict[str, float]] = []
-        if settings.refit:
-            phase = refit_phase(task, epochs=chosen, factors=tuple(row["factor"] for row in history))
-            total = batches + len(phase.data.train_batches) * chosen
-            again = train_phase(phase, partial / "refit", settings, before=batches, total=total)
+        if processes(settings) > 1:
+            launch(partial, _plain(task), settings)
+        phase, history, again = _run_phases(task, phase, partial)
         module = kept_net(phase, partial / phase.name)
+    chosen = _chosen(history, settings)
     held, fitted = history[chosen - 1], (again or history)[chosen - 1]
     return FitResult(
         module=module,
@@ -132,7 +142,50 @@ def fit(store: Store, *, run: str, model: str, options: dict[str, Any], seed: in
         epochs_run=len(history),
         val={key.removeprefix("val_"): value for key, value in held.items() if key.startswith("val_")},
         train={key: fitted[f"train_{key}"] for key in ("accuracy", "loss")},
+        values={name: VALUES[name] for name in settings.regress},
+        output="sigmoid" if settings.loss == "multi_label" else "softmax",
     )
+
+
+def run_process(partial: Path) -> None:
+    """Run one of several processes of a fit, as `partial` says; they meet in Lightning's Trainer and leave checkpoints there.
+
+    Raises:
+        InputError: If the store on disk is not the set that `fit` was given, and as `fit` does.
+    """
+    asked = json.loads((partial / TASK).read_text())
+    settings = Train.model_validate(asked.pop("settings"))
+    task = Task(store=open_store(Path(asked.pop("store"))), settings=settings, place=own_place(), **asked)
+    with _deterministic(settings.threads):
+        phase = select_phase(task)
+        if json.dumps(_plan(task, phase), sort_keys=True) != (partial / PLAN).read_text():
+            raise InputError(f"run {task.run!r}: the set in {task.store.folder} is not the one given to fit; several processes train on it as it lies there")
+        _run_phases(task, phase, partial)
+
+
+def _run_phases(task: Task, phase: Phase, partial: Path) -> tuple[Phase, list[dict[str, float]], list[dict[str, float]]]:
+    """Run the phase and the one that may follow, from where they are; return the last of them and the histories of both."""
+    settings = task.settings
+    batches = len(phase.data.train_batches) * settings.epochs
+    history = train_phase(phase, partial / phase.name, settings, before=0, total=batches * (1 + settings.refit))
+    if not settings.refit:
+        return phase, history, []
+    chosen = _chosen(history, settings)
+    phase = refit_phase(task, epochs=chosen, factors=tuple(row["factor"] for row in history))
+    total = batches + len(phase.data.train_batches) * chosen
+    return phase, history, train_phase(phase, partial / "refit", settings, before=batches, total=total)
+
+
+def _chosen(history: list[dict[str, float]], settings: Train) -> int:
+    return len(history) if settings.select == "none" else best_epoch(history, settings.monitor)
+
+
+def _plain(task: Task) -> dict[str, Any]:
+    """Return a task as the processes read it."""
+    if task.store.folder is None:
+        raise InputError(f"run {task.run!r}: the set was made in memory; several processes need one from open_store, or train.devices: 1")
+    asked = {"run": task.run, "model": task.model, "options": task.options, "seed": task.seed, "settings": task.settings.model_dump()}
+    return {**asked, "store": str(task.store.folder.resolve())}
 
 
 def _table(history: list[dict[str, float]], again: list[dict[str, float]]) -> pd.DataFrame:
@@ -143,7 +196,7 @@ def _table(history: list[dict[str, float]], again: list[dict[str, float]]) -> pd
 
 def _plan(task: Task, phase: Phase) -> dict[str, Any]:
     """Return what tells one fit from another: everything asked for, and the faces by their counts and statistics."""
-    asked = {"model": task.model, "options": task.options, "seed": task.seed, "settings": task.settings.model_dump(), "device": device()}
+    asked = {"model": task.model, "options": task.options, "seed": task.seed, "settings": task.settings.model_dump(), "device": device(task.settings.accelerator)}
     faces = {"expressions": task.store.expressions, "train": len(phase.data.targets), "val": len(phase.data.val_batches.rows)}
     return {**asked, **faces, "mean": phase.data.mean, "std": phase.data.std}
 
@@ -183,3 +236,7 @@ def _deterministic(threads: int) -> Iterator[None]:
         torch.utils.deterministic.fill_uninitialized_memory = before[2]
         for logger, level in zip(loggers, levels):
             logger.setLevel(level)
+
+
+if __name__ == "__main__":
+    as_one_of_several(run_process)
