@@ -113,3 +113,17 @@ def test_votes_and_truth_are_said_to_be_there_or_not():
     assert "photographs" in sets.truth_sentence(store.faces)
     drawn = store.faces.assign(source="control", intensity=np.linspace(0, 5, 50), occluder=["none", "hand"] * 25)
     assert "50 % are partly covered" in sets.truth_sentence(drawn)
+
+
+def test_drawn_faces_in_a_datasets_layout_are_never_called_photographs():
+    store = store_of(["Training"] * 30 + ["PublicTest"] * 20, np.arange(50) % 7)
+    faces = store.faces.assign(source="control:fer2013")
+    drawn = Store(images=store.images, faces=faces, expressions=EXPRESSIONS)
+    assert sets.set_sentence(drawn).startswith("**50 drawn faces (control faces in the layout of fer2013, no photographs), ")
+    assert "photographs," not in sets.truth_sentence(faces)
+    assert sets.official_table(faces, EXPRESSIONS) is None
+    assert sets.set_summary(drawn)["drawn_faces"] == 50
+    mixed = faces.assign(source=["fer2013"] * 40 + ["control:jaffe"] * 10)
+    assert sets.kind_of(mixed) == "faces (10 drawn in the layout of jaffe, the others photographs)"
+    assert sets.count_drawn(mixed.assign(source="control")) == 50
+    assert sets.count_drawn(mixed.assign(source="fer2013")) == 0

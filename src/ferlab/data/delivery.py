@@ -18,6 +18,7 @@ MOST_BYTES = 1 << 28  # of one file inside a zip: no face is larger
 MOST_TABLE = 1 << 30  # of a csv there: AffectNet's has some 420 MB
 MOST_RATIO = 200  # unpacked bytes for one packed, over a zip of more than MOST_BYTES: photographs do not shrink at all
 IGNORED = ("__MACOSX", "Thumbs.db", "desktop.ini")
+MARKER = "CONTROL_FACES.txt"  # lies in a folder whose faces ferlab drew; `ferlab.control.layouts` writes it
 
 
 class Delivery:
@@ -53,6 +54,7 @@ class Delivery:
             raise InputError(f"{root} is neither a folder nor a .zip; expected a dataset as it was delivered. See data/raw/README.md.")
         self._members = {name: member for name, member in self._members.items() if name not in lying}
         self.names = tuple(sorted((*lying, *self._members)))
+        self._markers = {name for name in self.names if name.rpartition("/")[2] == MARKER}
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a file.
@@ -76,6 +78,10 @@ class Delivery:
         if name in self._members:
             return f"{self._members[name][0].filename}, {shown}"
         return f"{self.root}/{shown}"
+
+    def says_drawn(self, name: str) -> bool:
+        """Return whether a file lies in a folder, or below one, that says its faces were drawn."""
+        return any((folder / MARKER).as_posix() in self._markers for folder in PurePosixPath(name).parents)
 
     def select(self, keep: Callable[[PurePosixPath], bool]) -> list[str]:
         """Return the names whose path passes a test, sorted."""

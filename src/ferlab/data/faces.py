@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 REQUIRED: tuple[str, ...] = ("face_id", "content_hash", "source", "source_path", "usage", "target")
 SOFT = "soft_"  # prefix of the columns that share one label among expressions
+CONTROL = "control"  # source of control faces; "control:ckplus" of those that were drawn as files in the layout of CK+
 VOTES = "votes_"  # prefix of the columns that count raters' votes: votes_happy, votes_unknown, ...
 
 
@@ -106,6 +107,12 @@ def _explain(error: Exception, table: pd.DataFrame) -> str:
         row = int(first["index"])
         return f"Face table, column {column!r}, row {row}: {values.tolist()[row]!r}; expected {expected}."
     return f"Face table, column {column!r}: type {values.dtype}; expected {expected}."
+
+
+def drawn_layouts(faces: pd.DataFrame) -> pd.Series:
+    """Return what each face's files are like, as text (N,): "ckplus" of faces drawn in its layout, "" of all others."""
+    layouts = faces["source"].str.extract(rf"^{CONTROL}:(.+)$", expand=False)
+    return layouts.fillna("").astype("str")
 
 
 def content_hash(image: np.ndarray) -> str:

@@ -60,6 +60,8 @@ def read(raw: Path, *, votes: bool | None = None) -> tuple[np.ndarray, pd.DataFr
     else:
         images, faces = _read_archive(source) if source.name.endswith((".tar.gz", ".tgz")) else _read_file(source)
         rows = np.arange(len(faces))
+    if raw.is_dir() and source.parent != raw and source != raw:  # in its folder `fer2013`
+        faces["source_path"] = "fer2013/" + faces["source_path"]
     beside = source / VOTES_FILE if source.is_dir() else source.parent / VOTES_FILE
     if votes is False or (votes is None and not beside.is_file()):
         return images, faces

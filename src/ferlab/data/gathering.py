@@ -8,13 +8,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ferlab.data.faces import VOTES
+from ferlab.data.delivery import MARKER
+from ferlab.data.faces import CONTROL, VOTES
 from ferlab.data.pictures import Pictures
 from ferlab.data.readers import read_source
 from ferlab.data.splits import deal_groups
@@ -101,7 +102,9 @@ def gather(raw: Path, sources: Mapping[str, Mapping[str, Any]], *, exclusions: s
 
 def _gather_one(raw: Path, name: str, source: Mapping[str, Any], *, seed: int) -> Gathered:
     below = source.get("raw") or ""
-    pictures, faces = read_source(source["dataset"], raw / below if below else raw, source.get("options"))
+    place = raw / below if below else raw
+    pictures, faces = read_source(source["dataset"], place, source.get("options"))
+    faces = _name_drawn(faces, pictures, place)
     if below:
         faces = faces.assign(source_path=[f"{below}/{path}" for path in faces["source_path"]])
     reasons = faces.pop("left_out") if "left_out" in faces else pd.Series("", index=faces.index, dtype="str")
@@ -111,6 +114,22 @@ def _gather_one(raw: Path, name: str, source: Mapping[str, Any], *, seed: int) -
     if source.get("deal"):
         gathered = replace(gathered, faces=_deal_usages(gathered.faces, source["deal"], name, seed=seed))
     return gathered
+
+
+def _name_drawn(faces: pd.DataFrame, pictures: Pictures, place: Path) -> pd.DataFrame:
+    """Call the source of faces that were drawn as a dataset's files `control:<dataset>`, so that no page takes them for photographs."""
+    if (faces["source"] == CONTROL).all():
+        return faces
+    base, delivery = place if place.is_dir() else place.parent, getattr(pictures, "delivery", None)
+
+    def says_drawn(path: str) -> bool:
+        if delivery is not None:
+            return delivery.says_drawn(path)
+        return any((base / folder / MARKER).is_file() for folder in PurePosixPath(path).parents)
+
+    paths = faces["source_path"].str.rpartition("/")[0].where(faces["source_path"].str.contains("/"), "")
+    drawn = paths.map({folder: says_drawn(f"{folder}/file" if folder else "file") for folder in paths.unique()}).astype(bool)
+    return faces.assign(source=(CONTROL + ":" + faces["source"]).where(drawn, faces["source"])) if drawn.any() else faces
 
 
 def _map_labels(faces: pd.DataFrame, reasons: pd.Series, labels: Mapping[str, str | None], source: str) -> tuple[pd.DataFrame, pd.Series]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ferlab.data.faces import VOTES
+from ferlab.data.faces import CONTROL, VOTES, drawn_layouts
 from ferlab.data.sets import originals
 from ferlab.data.splits import crossings, split_rule
 from ferlab.data.store import Store, count_faces
@@ -98,6 +98,7 @@ def set_summary(store: Store, left_out: pd.DataFrame | None = None, *, rule: str
     reasons = pd.Series(dtype="int64") if left_out is None else short_reasons(left_out).value_counts().sort_index()
     return {
         "faces": len(faces),
+        "drawn_faces": count_drawn(faces),
         "derived_faces": len(store.faces) - len(faces),
         "left_out": reasons.to_dict(),
         "height": store.images.shape[1],
@@ -118,7 +119,7 @@ def set_summary(store: Store, left_out: pd.DataFrame | None = None, *, rule: str
 def set_sentence(store: Store) -> str:
     """Say what was read."""
     faces = originals(store.faces)
-    kind = "drawn faces" if drawn(faces) else "photographs of faces"
+    kind = kind_of(faces)
     colour = "grey" if store.images.ndim == 3 else "colour"
     height, width = store.images.shape[1:3]
     size = f"{width} x {height} pixels, {colour}"
@@ -164,11 +165,27 @@ def derived_sentence(faces: pd.DataFrame) -> str:
 
 def drawn(faces: pd.DataFrame) -> bool:
     """Whether all faces are control faces, so that the truth about them is known."""
-    return set(faces["source"]) == {"control"}
+    return set(faces["source"]) == {CONTROL}
+
+
+def count_drawn(faces: pd.DataFrame) -> int:
+    """Return how many faces are control faces, those that stand in for a dataset's among them."""
+    return int(((faces["source"] == CONTROL) | (drawn_layouts(faces) != "")).sum())
+
+
+def kind_of(faces: pd.DataFrame) -> str:
+    """Name what the faces of a set are: photographs, control faces, control faces in the layout of a dataset, or some of each."""
+    layouts, count = drawn_layouts(faces), count_drawn(faces)
+    names = " and ".join(dict.fromkeys(layouts[layouts != ""]))
+    if count == len(faces):
+        return f"drawn faces (control faces in the layout of {names}, no photographs)" if names else "drawn faces"
+    return f"faces ({count:,} drawn in the layout of {names}, the others photographs)" if count else "photographs of faces"
 
 
 def truth_sentence(faces: pd.DataFrame) -> str:
     """Say what is known about the faces beyond their label."""
+    if not drawn(faces) and count_drawn(faces):
+        return f"Here are {kind_of(faces)}. Files in a dataset's layout do not keep which part of a drawn face carries its expression."
     if not drawn(faces):
         return "These are photographs. Which part of a face carries its expression, and how strongly, nobody has marked: there is no truth to draw."
     moved = faces.loc[faces["intensity"] > 0, "intensity"]
