@@ -58,6 +58,15 @@ def test_without_public_test_private_test_still_tests():
     assert split_rule(faces).startswith("PublicTest is absent")
 
 
+def test_both_of_fer2013s_tests_may_be_scored_together():
+    faces = fer2013({"Training": 500, "PublicTest": 90, "PrivateTest": 90})
+    both = assign_splits(faces.assign(usage=faces["usage"].replace({"PublicTest": "test"})), val_fraction=0.2)
+    assert set(both.loc[both["split"] == "test", "usage"]) == {"test", "PrivateTest"}
+    said = split_rule(both)
+    assert said.startswith("No part was left to select: 20 % of Training selects")
+    assert said.endswith("and PrivateTest and test tests.")
+
+
 @settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 1000), fraction=st.sampled_from([0.05, 0.1, 0.25]), twins=st.integers(0, 300))
 def test_our_tenth_is_stratified_and_parts_no_twins(seed, fraction, twins):

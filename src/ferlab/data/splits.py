@@ -159,6 +159,8 @@ def _official_rule(faces: pd.DataFrame, usages: Mapping[str, set[str]]) -> str:
     tests = f"{share} of {_listed(usages['train'] | usages['val'])} selects, {chosen}, and {_listed(usages['test'])} tests"
     if not (usages["test"] | usages["train"]) & set(USAGES):
         return f"The dataset has no part that selects: {tests}."
+    if not usages["test"] <= set(USAGES):  # a set that calls PublicTest `test` wants both scored
+        return f"No part was left to select: {tests}."
     absent = next(usage for usage in reversed(USAGES) if usage not in usages["test"])
     other = "; numbers published for PrivateTest are another measurement" if absent == "PrivateTest" else ""
     return f"{absent} is absent: {tests}{other}."
