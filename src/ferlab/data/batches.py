@@ -4,6 +4,9 @@ Two CPU cores cannot feed a net with per-image transforms, and a GPU less so; a 
 device. A larger one is gathered from its memory map or its shards, one batch ahead. The order of an epoch depends on (seed, epoch)
 alone, so an epoch can be gone on from without those before it. How a face becomes a net's input is the net's affair: it comes in
 as two functions.
+
+Several processes draw the same epoch, and each makes its share of every batch: order and augmentation of a face do not depend on
+how many they are.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import pytorch_lightning as pl
@@ -54,6 +58,34 @@ def epoch_order(n: int, *, seed: int, epoch: int, block: int | None = None, wind
     return np.lexsort((generator.random(n), step))
 
 
+@dataclass(frozen=True)
+class Share:
+    """What one process has of a training batch.
+
+    Attributes:
+        faces: Their places in the epoch's order.
+        weight: On the mean loss of its faces, so that the mean over processes is the mean over the batch.
+        counted: On sums over its faces, so that the sum over processes counts each face of the batch once.
+    """
+
+    faces: slice
+    weight: float = 1.0
+    counted: float = 1.0
+
+
+def share_of(first: int, last: int, *, rank: int, world: int) -> Share:
+    """Return what process `rank` of `world` has of the batch from `first` up to `last`.
+
+    All have as many faces, give or take one. Where some would have fewer than two, which batch normalisation cannot use, every
+    process has the whole batch instead: the step is the same, only no faster.
+    """
+    count = last - first
+    if count < 2 * world:
+        return Share(slice(first, last), counted=1 / world)
+    low, high = (count * edge // world for edge in (rank, rank + 1))
+    return Share(slice(first + low, first + high), weight=(high - low) * world / count)
+
+
 class FaceBatches:
     """The batches of one split, one pass per epoch.
 
@@ -75,6 +107,8 @@ class FaceBatches:
         shares: Tensor | None = None,
         block: int | None = None,
         window: int | None = None,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         """Hold references; nothing is copied.
 
@@ -82,7 +116,7 @@ class FaceBatches:
             images: uint8 (M, H, W) or (M, H, W, 3), the whole set: a tensor on the device, a memory map, or shards.
             targets: int64 (M,), on the device that batches are wanted on.
             rows: int64 (N,), the rows of this split.
-            batch_size: Faces per batch; the last batch is smaller.
+            batch_size: Faces per batch, of all processes together; the last batch is smaller.
             prepare: From stored faces to [0, 1] at the net's size and channels.
             normalise: From there to what the net takes.
             seed: None for store order and no augmentation.
@@ -91,22 +125,30 @@ class FaceBatches:
                 target alone.
             block: Faces that lie together, for the order; None for those of a shard, or where there are none for one permutation.
             window: Blocks that are shuffled together; None for as many as fit into `WINDOW` bytes.
+            rank: Which of the processes this is, from 0.
+            world: How many they are.
         """
         self.images, self.targets, self.rows = images, targets, torch.from_numpy(np.ascontiguousarray(rows, dtype=np.int64))
         self.batch_size, self.prepare, self.normalise = batch_size, prepare, normalise
         self.seed, self.changes, self.shares = seed, changes, shares
         self.block = block or getattr(images, "block", None)
         self.window = window or max(1, WINDOW * len(images) // ((self.block or 1) * images.nbytes))
+        self.rank, self.world = rank, world
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next pass, from 0."""
         self.epoch = epoch
 
+    def share(self, batch: int) -> Share:
+        """Return what this process has of a training batch, numbered from 0."""
+        first = batch * self.batch_size
+        return share_of(first, min(first + self.batch_size, len(self.rows)), rank=self.rank, world=self.world)
+
     def __len__(self) -> int:
         """Return the batches of an epoch. A training batch of one face is left out: batch normalisation cannot use it."""
         whole, rest = divmod(len(self.rows), self.batch_size)
-        return whole + (rest > (self.seed is not None))
+        return whole + (rest > 1) if self.seed is not None else len(self._plain_parts())
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         """Yield images float32 (n, C, S, S), targets int64 (n,) and, where there are shares, those (n, K + R)."""
@@ -117,13 +159,18 @@ class FaceBatches:
             order = torch.from_numpy(epoch_order(len(self.rows), seed=self.seed, epoch=self.epoch, **where))
             draws = draw_epoch(len(self.rows), seed=self.seed, epoch=self.epoch)[order].to(device) if self.changes else None
         rows = self.rows[order].to(device)
-        parts = [slice(batch * self.batch_size, (batch + 1) * self.batch_size) for batch in range(len(self))]
+        parts = self._plain_parts() if self.seed is None else [self.share(batch).faces for batch in range(len(self))]
         for part, faces in zip(parts, self._gather([rows[part] for part in parts])):
             images = self.prepare(faces)
             if draws is not None and self.changes is not None:
                 images = augment(images, draws[part], self.changes)
             shares = () if self.shares is None else (self.shares[rows[part]],)
             yield self.normalise(images), self.targets[rows[part]], *shares
+
+    def _plain_parts(self) -> list[slice]:
+        """Return the places of this process's batches in store order: every so many-th face, or all where some process would have none."""
+        count, step = len(self.rows), self.world if len(self.rows) >= self.world else 1
+        return [slice(first, min(first + self.batch_size, count), step) for first in range(self.rank % step, count, self.batch_size)]
 
     def _gather(self, batches: list[Tensor]) -> Iterator[Tensor]:
         """Yield the stored faces of each batch; from disk they are read one batch ahead, while the net works on the one before."""
@@ -163,12 +210,14 @@ class FaceData(pl.LightningDataModule):
         block: int | None = None,
         window: int | None = None,
         resident: int = RESIDENT,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         """Read the set into memory, unless it is too large, and measure the fitted splits.
 
         Args:
             store: The set.
-            batch_size: Faces per batch.
+            batch_size: Faces per batch, of all processes together.
             prepare: From stored faces to [0, 1] at the net's size and channels.
             standardise: From there to what the net takes, called with `mean=` and `std=`.
             changes: How far training faces are changed.
@@ -180,6 +229,8 @@ class FaceData(pl.LightningDataModule):
             block: See `FaceBatches`; a plain set with the block and window of its shards gives the same batches as they do.
             window: Likewise.
             resident: Bytes of a set that is held in memory.
+            rank: Which of the processes this is, from 0.
+            world: How many they are; each reads the whole set.
 
         Raises:
             InputError: If a split that is needed has no faces, or all their pixels are alike.
@@ -196,7 +247,7 @@ class FaceData(pl.LightningDataModule):
         def normalise(faces: Tensor) -> Tensor:
             return standardise(faces, mean=self.mean, std=self.std)
 
-        shared = {"batch_size": batch_size, "prepare": prepare, "normalise": normalise}
+        shared = {"batch_size": batch_size, "prepare": prepare, "normalise": normalise, "rank": rank, "world": world}
         on_device = torch.from_numpy(targets).to(device)
         soft = None if shares is None else torch.from_numpy(shares).to(device)
         order = {"block": block or getattr(store.images, "block", None), "window": window}

@@ -159,7 +159,8 @@ def run_process(partial: Path) -> None:
     with _deterministic(settings.threads):
         phase = select_phase(task)
         if json.dumps(_plan(task, phase), sort_keys=True) != (partial / PLAN).read_text():
-            raise InputError(f"run {task.run!r}: the set in {task.store.folder} is not the one given to fit; several processes train on it as it lies there")
+            hint = "several processes train on a set as it lies on disk"
+            raise InputError(f"run {task.run!r}: the set in {task.store.folder} is not the one given to fit; {hint}")
         _run_phases(task, phase, partial)
 
 
@@ -196,7 +197,8 @@ def _table(history: list[dict[str, float]], again: list[dict[str, float]]) -> pd
 
 def _plan(task: Task, phase: Phase) -> dict[str, Any]:
     """Return what tells one fit from another: everything asked for, and the faces by their counts and statistics."""
-    asked = {"model": task.model, "options": task.options, "seed": task.seed, "settings": task.settings.model_dump(), "device": device(task.settings.accelerator)}
+    settings, where = task.settings, device(task.settings.accelerator)
+    asked = {"model": task.model, "options": task.options, "seed": task.seed, "settings": settings.model_dump(), "device": where}
     faces = {"expressions": task.store.expressions, "train": len(phase.data.targets), "val": len(phase.data.val_batches.rows)}
     return {**asked, **faces, "mean": phase.data.mean, "std": phase.data.std}
 

@@ -2,6 +2,9 @@
 
 Everything an epoch draws comes from (seed, epoch), set at its start, and everything it decides from the history, which travels in
 the checkpoint: so a run killed in mid-epoch goes on from the last epoch's end as if nothing had happened.
+
+Where several processes share the batches, sums are added up over them, so that each holds the same history. Mixing draws its partners
+within a process's share, with one share and one rectangle for all; a concordance is that of each share.
 """
 
 from __future__ import annotations
@@ -109,7 +112,7 @@ class Classifier(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Set every generator of this epoch from (seed, epoch)."""
         self.trainer.train_dataloader.set_epoch(self.current_epoch)
-        torch.manual_seed(epoch_seed(self.recipe.seed, self.current_epoch, "dropout"))
+        torch.manual_seed(epoch_seed(self.recipe.seed, self.current_epoch, "dropout") + self.global_rank)
         self.train_sums = torch.zeros(3, device=self.device, dtype=torch.float64)
 
     def on_train_batch_start(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
@@ -120,14 +123,15 @@ class Classifier(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         images, target, *shares = batch
+        part = self.trainer.train_dataloader.share(batch_idx)
         images, wanted = self._mixed(images, shares[0] if shares else target, batch_idx)
         outputs = self(images)
         options = {"class_weights": self.class_weights, "label_smoothing": self.recipe.label_smoothing}
         loss = expression_loss(self.recipe.loss, outputs[:, : self.classes], self._expressions(wanted), **options)
         if self.recipe.regress:
             loss = loss + self.recipe.regress_weight * concordance_loss(outputs[:, self.classes :], wanted[:, self.classes :])
-        self.train_sums += _sums(loss.detach(), outputs[:, : self.classes], target)
-        return loss
+        self.train_sums += part.counted * _sums(loss.detach(), outputs[:, : self.classes], target)
+        return part.weight * loss
 
     def on_train_batch_end(self, outputs: Any, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         """Take the step into the average: EMA each step, SWA the last of an epoch, before val is scored."""
@@ -157,7 +161,8 @@ class Classifier(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log val's numbers."""
-        loss, accuracy, balanced = self.val_sums[0] / self.val_sums[2], self.accuracy.compute(), self.balanced_accuracy.compute()
+        sums = self.trainer.strategy.reduce(self.val_sums, reduce_op="sum")
+        loss, accuracy, balanced = sums[0] / sums[2], self.accuracy.compute(), self.balanced_accuracy.compute()
         self.log_dict({"val/loss": loss.float(), "val/accuracy": accuracy, "val/balanced_accuracy": balanced})
         self.log_dict({f"val/{name}_ccc": metric.compute() for name, metric in self.concordance.items()})
         for metric in (self.accuracy, self.balanced_accuracy, *self.concordance.values()):
@@ -169,7 +174,7 @@ class Classifier(pl.LightningModule):
         Raises:
             InputError: If a loss is not finite.
         """
-        loss, correct, faces = self.train_sums.tolist()
+        loss, correct, faces = self.trainer.strategy.reduce(self.train_sums, reduce_op="sum").tolist()
         logged = {key.replace("/", "_"): value.item() for key, value in self.trainer.callback_metrics.items() if key.startswith("val/")}
         row = {"epoch": self.current_epoch + 1, "train_loss": loss / faces, "train_accuracy": correct / faces, **logged}
         row |= {"lr": self._rate(self.trainer.num_training_batches - 1), "factor": self._factor()}

@@ -7,7 +7,7 @@ only). Lightning writes them atomically, so a kill leaves the one before.
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial as bind
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from ferlab.data.store import Store
 from ferlab.models.create import create_model, input_shape
 from ferlab.models.inputs import prepare_images, standardise
 from ferlab.params import Train
+from ferlab.training.distributed import LOG, MeanStatistics, Place, trainer_options
 from ferlab.training.module import Classifier, Recipe, higher_is_better, is_finished
-from ferlab.training.progress import Progress
+from ferlab.training.progress import EpochLog, Progress
 from ferlab.training.targets import wanted_targets
 
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -41,17 +42,19 @@ class Task:
     options: dict[str, Any]
     seed: int
     settings: Train
+    place: Place = field(default_factory=Place)
 
 
 @dataclass(frozen=True)
 class Phase:
-    """The net with its first weights, its faces, its recipe and how many epochs are run of the recipe's plan."""
+    """The net with its first weights, its faces, its recipe, how many epochs are run of the recipe's plan, and by which process."""
 
     module: Classifier
     data: FaceData
     recipe: Recipe
     epochs: int
     fitted: tuple[str, ...]
+    place: Place
 
     @property
     def name(self) -> str:
@@ -90,19 +93,20 @@ def train_phase(phase: Phase, folder: Path, settings: Train, *, before: int, tot
     Returns:
         Its history, see `Classifier.history`.
     """
-    last = folder / LAST
+    last, log = folder / LAST, EpochLog(folder.parent / LOG if phase.place.world > 1 and phase.place.rank == 0 else None, phase=phase.name)
     if last.is_file():
         history = torch.load(last, map_location="cpu", weights_only=True)["history"]
         if len(history) >= phase.epochs or is_finished(history, phase.recipe):
+            log.write(history, epochs=phase.epochs)
             return history
     selecting = phase.name == "select"
+    shared = [MeanStatistics(validating=selecting), log] if phase.place.world > 1 else []
     trainer = pl.Trainer(
-        accelerator="gpu" if device() == "cuda" else "cpu",
-        devices=1,
+        **trainer_options(settings, phase.place),
         precision=settings.precision,
         max_epochs=phase.epochs,
         gradient_clip_val=settings.gradient_clip or None,
-        callbacks=[Progress(before=before, total=total, phase=phase.name), *_checkpoints(folder, settings.monitor if selecting else None)],
+        callbacks=[Progress(before=before, total=total, phase=phase.name), *shared, *_checkpoints(folder, settings.monitor if selecting else None)],
         deterministic=True,
         logger=False,
         enable_progress_bar=False,
@@ -127,11 +131,6 @@ def augmentation_of(settings: Train) -> Augmentation:
     return Augmentation(**{key: getattr(settings, key) for key in Augmentation.__dataclass_fields__})
 
 
-def device() -> str:
-    """Return "cuda" where PyTorch has one, else "cpu"."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def _phase(task: Task, *, fitted: tuple[str, ...], epochs: int, patience: int, factors: tuple[float, ...] | None) -> Phase:
     settings, expressions = task.settings, task.store.expressions
     channels, size = input_shape(task.model, task.options)
@@ -145,7 +144,9 @@ def _phase(task: Task, *, fitted: tuple[str, ...], epochs: int, patience: int, f
         fitted=fitted,
         held="test" if settings.select == "test" else "val",
         shares=wanted_targets(task.store.faces, expressions=expressions, **{key: getattr(settings, key) for key in WANTED}),
-        device=device(),
+        device=task.place.device(settings),
+        rank=task.place.rank,
+        world=task.place.world,
     )
     values = {key: value for key, value in settings.model_dump().items() if key in Recipe.__dataclass_fields__}
     recipe = Recipe(**{**values, "run": task.run, "seed": task.seed, "patience": patience, "factors": factors})
@@ -153,7 +154,7 @@ def _phase(task: Task, *, fitted: tuple[str, ...], epochs: int, patience: int, f
     net = create_model(task.model, len(expressions) + len(settings.regress), channels, **task.options)
     weights = class_weights(data.targets, expressions) if settings.class_weights else None
     module = Classifier(net, recipe, num_classes=len(expressions), class_weights=weights)
-    return Phase(module=module, data=data, recipe=recipe, epochs=epochs, fitted=fitted)
+    return Phase(module=module, data=data, recipe=recipe, epochs=epochs, fitted=fitted, place=task.place)
 
 
 def _run(trainer: pl.Trainer, phase: Phase, checkpoint: Path | None) -> None:

@@ -1,8 +1,12 @@
-"""Tell the runner's progress bar how far training is, within the epoch too. Writes to the progress file only, never to an output."""
+"""Tell how far training is: to the runner's progress bar, within the epoch too; and of several processes, in a log by the epoch.
+
+Where several share the batches, the first of them tells.
+"""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -40,7 +44,39 @@ class Progress(pl.Callback):
         self._report(trainer, pl_module, trainer.num_training_batches, "" if value is None else f", val {value.item():.1%}")
 
     def _report(self, trainer: pl.Trainer, pl_module: Any, batches: int, note: str = "") -> None:
+        if not trainer.is_global_zero:
+            return
         epoch = f"{self.phase} epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
         if not note and pl_module.history and "val_accuracy" in pl_module.history[-1]:
             note = f", val {pl_module.history[-1]['val_accuracy']:.1%}"
         report_progress(done=self.before + trainer.current_epoch * trainer.num_training_batches + batches, total=self.total, note=epoch + note)
+
+
+class EpochLog(pl.Callback):
+    """Writes a line per finished epoch, without times. What was finished before a kill is written again: the log is that of the whole phase."""
+
+    def __init__(self, path: Path | None, *, phase: str) -> None:
+        """Append to `path`; None for no log."""
+        self.path, self.phase, self.written = path, phase, 0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Write the epochs before this one: their rows are whole now."""
+        self.write(pl_module.history, epochs=trainer.max_epochs or 0)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Write the last epoch."""
+        self.write(pl_module.history, epochs=trainer.max_epochs or 0)
+
+    def write(self, history: list[dict[str, float]], *, epochs: int) -> None:
+        """Append the rows that are not yet written."""
+        if self.path is not None:
+            with open(self.path, "a") as log:
+                log.writelines(epoch_line(row, phase=self.phase, epochs=epochs) + "\n" for row in history[self.written :])
+        self.written = len(history)
+
+
+def epoch_line(row: dict[str, float], *, phase: str, epochs: int) -> str:
+    """Return one line such as `select epoch 3 of 14: train loss 1.2345, accuracy 55.0 %; val loss 1.3210, accuracy 51.2 %`."""
+    parts = [split for split in ("train", "val") if f"{split}_loss" in row]
+    said = [f"{split} loss {row[f'{split}_loss']:.4f}, accuracy {row[f'{split}_accuracy']:.1%}".replace("%", " %") for split in parts]
+    return f"{phase} epoch {row['epoch']:.0f} of {epochs}: {'; '.join(said)}"
