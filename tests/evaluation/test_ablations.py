@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ttest_rel
+
+from ferlab.evaluation.ablations import factor_effects, table_by_factors
+from ferlab.evaluation.predictions import predictions_table
+
+
+def table(right: np.ndarray, *, prefix: str = "f") -> pd.DataFrame:
+    """Return predictions on as many val and test faces, right where told."""
+    n, splits = len(right), ["val", "test"]
+    probs = np.where(np.tile(right, 2)[:, None], [0.9, 0.1], [0.1, 0.9])
+    ids = [f"{prefix}{split}{face}" for split in splits for face in range(n)]
+    return predictions_table(ids, np.repeat(splits, n).tolist(), np.zeros(2 * n, int), probs=probs, expressions=("happy", "sad"))
+
+
+def run(seed: int, **factors: str) -> dict[str, Any]:
+    return {"data": "set", "seed": seed, "factors": {key.replace("_", " "): level for key, level in factors.items()}}
+
+
+GENERATOR = np.random.default_rng(0)
+RIGHT = {f"{weights}{seed}": GENERATOR.random(400) < share for weights, share in (("off", 0.6), ("on", 0.72)) for seed in (0, 1)}
+RUNS = {name: run(int(name[-1]), network="five", class_weights=name[:-1]) for name in RIGHT}
+TABLES = {name: table(right) for name, right in RIGHT.items()}
+UNSEEN: dict[str, tuple[str, ...]] = dict.fromkeys([*RIGHT, "vgg0"], ("train",))
+
+
+def test_each_combination_has_the_mean_of_its_seeds() -> None:
+    rows = table_by_factors({**RUNS, "plain": {"data": "set", "seed": 0, "factors": {}}}, TABLES)
+    assert rows[["network", "class weights", "seeds", "n"]].to_numpy().tolist() == [["five", "off", 2, 400], ["five", "on", 2, 400]]
+    assert rows["accuracy"].tolist() == pytest.approx([np.mean([RIGHT[f"{w}0"].mean(), RIGHT[f"{w}1"].mean()]) for w in ("off", "on")])
+    assert (rows["ci_low"] < rows["accuracy"]).all()
+
+
+def test_a_change_is_the_paired_t_test_of_shares_over_common_seeds() -> None:
+    effects = factor_effects(RUNS, TABLES, fitted_on=UNSEEN)
+    assert effects[["factor", "from", "to", "else", "split", "seeds"]].iloc[1].tolist() == ["class weights", "off", "on", "network five", "test", 2]
+    before, after = ((RIGHT[f"{w}0"].astype(float) + RIGHT[f"{w}1"]) / 2 for w in ("off", "on"))
+    expected = ttest_rel(after, before)
+    assert effects["p"].iloc[1] == pytest.approx(expected.pvalue)
+    low, high = expected.confidence_interval()
+    assert effects[["ci_low", "ci_high"]].iloc[1].tolist() == pytest.approx([low, high])
+    assert effects["difference"].iloc[1] == pytest.approx((after - before).mean())
+
+
+def test_two_changes_at_once_are_no_change_of_one_factor() -> None:
+    runs = {**RUNS, "vgg0": run(0, network="vgg", class_weights="on")}
+    effects = factor_effects(runs, {**TABLES, "vgg0": TABLES["on0"]}, fitted_on=UNSEEN, splits=("test",))
+    assert effects[["factor", "from", "to"]].to_numpy().tolist() == [["class weights", "off", "on"], ["network", "five", "vgg"]]
+    assert effects["seeds"].tolist() == [2, 1]
+    assert effects["p_holm"].iloc[0] == pytest.approx(min(1, 2 * effects["p"].iloc[0]))
+    assert effects["p"].iloc[1] == 1  # the same answers: no difference, no doubt
+
+
+def test_a_split_that_was_learnt_tells_nothing() -> None:
+    learnt = {**UNSEEN, "on1": ("train", "val")}
+    assert factor_effects(RUNS, TABLES, fitted_on=learnt)["split"].tolist() == ["test"]
+
+
+def test_sets_that_share_no_faces_are_not_compared() -> None:
+    apart = {name: table(right, prefix=name[:-1]) for name, right in RIGHT.items()}
+    assert factor_effects(RUNS, apart, fitted_on=UNSEEN).empty
+
+
+def test_without_factors_there_is_nothing_to_show() -> None:
+    runs = {name: {**each, "factors": {}} for name, each in RUNS.items()}
+    assert table_by_factors(runs, TABLES).empty
+    assert factor_effects(runs, TABLES, fitted_on=UNSEEN).empty
