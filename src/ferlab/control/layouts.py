@@ -303,7 +303,7 @@ def _fer2013_reshuffled(cast: Cast) -> Files:
 
 
 LAYOUTS: dict[str, Layout] = {
-    "ckplus": Layout(_ckplus, subjects=10, each=1, size=96),
+    "ckplus": Layout(_ckplus, subjects=12, each=1, size=96),
     "jaffe": Layout(_jaffe, subjects=5, each=2, size=128, most=26 * 26),
     "affectnet": Layout(_affectnet, subjects=8, each=2, size=224),
     "affectnet_csv": Layout(_affectnet_csv, subjects=8, each=2, size=160),
