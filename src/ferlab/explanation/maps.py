@@ -26,7 +26,7 @@ def explain_faces(
     """Explain one class per stored face by Grad-CAM and by occlusion with cs230's grey.
 
     Args:
-        model: A loaded net; Grad-CAM looks at its `target_layer`.
+        model: A loaded net; Grad-CAM looks at its `target_layer`, and is left out where it has none.
         images: uint8 (N, H, W) or (N, H, W, 3).
         explained_class: Class to explain per face (N,) int, as a rule the predicted one.
         window: Side of the occluding square in pixels of the stored face.
@@ -34,18 +34,20 @@ def explain_faces(
         batch_size: Perturbed faces per forward pass.
 
     Returns:
-        "grad_cam" and "occlusion", (N, H, W) float32 each, of the stored faces' size; see `attributions` for their units.
+        "grad_cam", unless the net has no target layer, and "occlusion", (N, H, W) float32 each, of the stored faces' size; see
+        `attributions` for their units.
     """
     size = images.shape[1:3]
     sides = {"window": scale_to_input(window, face=size[0], net=model.size), "stride": scale_to_input(stride, face=size[0], net=model.size)}
     baseline = grey_baseline(model.mean, model.std)
-    parts: dict[str, list[np.ndarray]] = {"grad_cam": [], "occlusion": []}
+    layer = model.target_layer
+    parts: dict[str, list[np.ndarray]] = {"occlusion": []} if layer is None else {"grad_cam": [], "occlusion": []}
     for start in range(0, len(images), FACES_AT_ONCE):
         faces = model.normalise(np.asarray(images[start : start + FACES_AT_ONCE]))
         chosen = explained_class[start : start + FACES_AT_ONCE]
-        cams = grad_cam(model.module, faces, explained_class=chosen, layer=model.target_layer)
+        if layer is not None:
+            parts["grad_cam"].append(resize_maps(grad_cam(model.module, faces, explained_class=chosen, layer=layer), size))
         drops = occlusion(model.module, faces, explained_class=chosen, baseline=baseline, batch_size=batch_size, **sides)
-        parts["grad_cam"].append(resize_maps(cams, size))
         parts["occlusion"].append(resize_maps(drops, size))
         report_progress(done=start + len(faces), total=len(images), note="faces explained")
     return {method: np.concatenate(maps) for method, maps in parts.items()}
@@ -77,7 +79,7 @@ def scale_to_input(pixels: int, *, face: int, net: int) -> int:
     return max(1, round(pixels * net / face))
 
 
-def write_attributions(path: Path, *, face_id: Any, target: Any, explained_class: Any, grad_cam: np.ndarray, occlusion: np.ndarray) -> None:
+def write_attributions(path: Path, *, face_id: Any, target: Any, explained_class: Any, **maps: np.ndarray) -> None:
     """Write maps as one npz; the same maps give the same bytes.
 
     Keep: `np.savez` stamps every member with 1980-01-01, not with the time of day; a test holds it to that.
@@ -87,13 +89,11 @@ def write_attributions(path: Path, *, face_id: Any, target: Any, explained_class
         face_id: Keys of the faces (N,) str.
         target: True class per face (N,) int.
         explained_class: Explained class per face (N,) int.
-        grad_cam: Maps (N, H, W), stored as float16.
-        occlusion: Maps (N, H, W), stored as float16.
+        **maps: Per method, "grad_cam" and "occlusion", its maps (N, H, W), stored as float16.
 
     Raises:
         ValueError: If a value does not fit float16.
     """
-    maps = {"grad_cam": grad_cam, "occlusion": occlusion}
     for name, values in maps.items():
         if not np.abs(values).max() <= np.finfo(np.float16).max:  # also true of NaN
             raise ValueError(f"Expected {name} values that are finite in float16, got up to {np.abs(values).max()}")

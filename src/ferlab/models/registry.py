@@ -15,7 +15,7 @@ Keys of a card:
     input_size, channels, num_classes: The paper's own.
     sizes: The input sizes it takes, as "48", "48 64" (these) or "40-" (this and all above); the option `size` chooses among several
         where the layers hang on it.
-    target_layer: Dotted name of the last convolution's activation, for Grad-CAM.
+    target_layer: Dotted name of the last convolution's activation, for Grad-CAM; of an earlier one where the notes say why; None without any.
     options: name -> default.
     published: Score with its split, as text, "" where there is none.
     pretrained: None, or where its published weights are and how they want faces: see `ferlab.models.pretrained`.

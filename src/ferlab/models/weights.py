@@ -50,7 +50,7 @@ class LoadedModel:
     std: tuple[float, ...]
     size: int
     channels: int
-    target_layer: str
+    target_layer: str | None
     fitted_on: tuple[str, ...]
     values: dict[str, tuple[float, float]] = field(default_factory=dict)
     output: str = "softmax"

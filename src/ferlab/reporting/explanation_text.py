@@ -119,10 +119,10 @@ def regions_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return template and truth side by side in percent.
 
     Args:
-        table: From `compare_regions`, with the methods "grad_cam" and "occlusion".
+        table: From `compare_regions`, with the methods "grad_cam" and "occlusion", or occlusion alone.
     """
     shown = {"IoU": [number(value, digits=2) for value in table["iou"]]}
-    for column, name in (("area", "area"), *((method, NAMES[method]) for method in ("grad_cam", "occlusion"))):
+    for column, name in (("area", "area"), *((method, NAMES[method]) for method in _methods(table))):
         for kind in ("template", "true"):
             shown[f"{name}, {kind}, %"] = [number(value, percent=True) for value in table[f"{column}_{kind}"]]
     return pd.DataFrame(shown, index=pd.Index(table["region"], name="region"))
@@ -132,12 +132,17 @@ def regions_sentence(table: pd.DataFrame) -> str:
     """Say how well the template meets the truth, and how far its shares are off."""
     parts = table[table["region"] != REGIONS[-1]]
     overlaps = ", ".join(f"{row.region} {number(row.iou, digits=2)}" for row in parts.itertuples())
-    off = {method: float((table[f"{method}_template"] - table[f"{method}_true"]).abs().max()) for method in ("grad_cam", "occlusion")}
+    off = {method: float((table[f"{method}_template"] - table[f"{method}_true"]).abs().max()) for method in _methods(table)}
     worst = max(off, key=lambda method: off[method])
     return (
         f"Mean IoU of the template with the true regions of control faces: {overlaps}. The share of a region by template and by truth "
         f"differs by at most {number(off[worst], percent=True)} points ({NAMES[worst]})."
     )
+
+
+def _methods(table: pd.DataFrame) -> list[str]:
+    """Return the methods of a table of `compare_regions`: a net without convolutions has no Grad-CAM."""
+    return [method for method in ("grad_cam", "occlusion") if f"{method}_true" in table]
 
 
 def carrying_table(table: pd.DataFrame) -> pd.DataFrame:

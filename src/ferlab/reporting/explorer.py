@@ -105,11 +105,16 @@ def attribute(scored: Scored, row: int, *, method: str, explained_class: int) ->
         row: A row of its predictions.
         method: "grad_cam" or "occlusion", with the window and stride of params.yaml.
         explained_class: The class whose evidence is shown.
+
+    Raises:
+        InputError: Grad-CAM of a net without convolutions.
     """
     from ferlab.explanation import attributions, maps
 
     model, face = scored.model, scored.image(row)
     images = model.normalise(face[None])
+    if method == "grad_cam" and model.target_layer is None:
+        raise InputError(f"{scored.run}: {model.name} has no convolution that Grad-CAM could look at; choose occlusion")
     if method == "grad_cam":
         heat = attributions.grad_cam(model.module, images, explained_class=[explained_class], layer=model.target_layer)
     else:
