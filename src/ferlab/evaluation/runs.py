@@ -75,6 +75,11 @@ def families_of(runs: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(run["family"] for run in runs.values()))
 
 
+def fitted_on(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """Return the splits that each run was fitted on."""
+    return {name: tuple(scores["fitted_on"]) for name, scores in metrics.items()}
+
+
 def ours_beside_published(
     runs: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], votes: Mapping[str, Mapping[str, Mapping[str, Any]]]
 ) -> pd.DataFrame:
@@ -106,8 +111,9 @@ def summarise_comparison(
     votes: Mapping[str, Mapping[str, Mapping[str, Any]]],
     vote_pairs: pd.DataFrame,
     weights: Mapping[str, Mapping[str, float]] | None = None,
+    effects: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
-    """Return what `reports/metrics/compare.json` says: `runs`, `groups`, `pairs`, and per set its `ensembles` with `ensemble_pairs`.
+    """Return what `reports/metrics/compare.json` says: `runs`, `groups`, `pairs`, `changes` and per set its `ensembles` with `ensemble_pairs`.
 
     Where weights were fitted, also `fitted_ensembles` (with `weights`) and `fitted_ensemble_pairs`.
     """
@@ -117,6 +123,7 @@ def summarise_comparison(
         "runs": summarise_runs(runs),
         "groups": summarise_groups(spread),
         "pairs": pairs_by_name(pairs),
+        "changes": [] if effects is None else effects.to_dict("records"),
         "ensembles": by_kind[ENSEMBLE],
         "ensemble_pairs": {name: rows.get(ENSEMBLE, {}) for name, rows in tests.items()},
     }

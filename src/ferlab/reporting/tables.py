@@ -249,9 +249,12 @@ def values_tables(scores: Mapping[str, Mapping[str, Any]] | None) -> list[pd.Dat
     """
     if scores is None:
         return []
-    bounds = {name: {key: f"{s[key]:.3f} [{s[f'{key}_ci_low']:.3f}, {s[f'{key}_ci_high']:.3f}]" for key in ("ccc", "rmse")} for name, s in scores.items()}
     rows = {
-        name: {"faces": s["n"], "CCC": bounds[name]["ccc"], "RMSE": bounds[name]["rmse"], "RMSE of the mean": f"{s['mean_rmse']:.3f}"}
-        for name, s in scores.items()
+        name: {
+            "faces": score["n"],
+            **{key.upper(): f"{score[key]:.3f} [{score[f'{key}_ci_low']:.3f}, {score[f'{key}_ci_high']:.3f}]" for key in ("ccc", "rmse")},
+            "RMSE of the mean": f"{score['mean_rmse']:.3f}",
+        }
+        for name, score in scores.items()
     }
     return [pd.DataFrame.from_dict(rows, orient="index").rename_axis("value")]
