@@ -13,9 +13,9 @@ def names(files: list[Path]) -> set[str]:
 
 def test_the_closure_holds_what_is_imported_through_others(tmp_path):
     source = tmp_path / "cell.py"
-    source.write_text("from ferlab.cli import main\n")
+    source.write_text("from ferlab.fingerprint import digest\n")
     found = names([path for path in import_closure(source) if path != source])
-    assert found == {f"src/ferlab/{name}.py" for name in ("__init__", "cli", "params", "paths")}
+    assert found == {f"src/ferlab/{name}.py" for name in ("__init__", "fingerprint", "paths")}
 
 
 def test_the_registries_are_left_out_and_families_are_taken_in(tmp_path):
