@@ -21,7 +21,7 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -56,14 +56,21 @@ class Cast:
     each: int
     size: int
 
-    def faces(self, expressions: Sequence[str] = EXPRESSIONS, *, uneven: bool = False) -> Iterator[tuple[int, FaceSpec]]:
-        """Yield subject and face, by subject, expression and take; uneven: the commonest three, the rarest one for two of the others."""
+    def faces(self, expressions: Sequence[str] = EXPRESSIONS, *, uneven: bool = False, posed: bool = False) -> Iterator[tuple[int, FaceSpec]]:
+        """Yield subject and face, by subject, expression and take.
+
+        Args:
+            expressions: Those of every subject, in order.
+            uneven: The commonest three times, the rarest once where others are drawn twice.
+            posed: Nothing covers a face, as before a laboratory's camera; a detector misses many that are covered.
+        """
         index = 0
         for subject in range(self.subjects):
             for name in expressions:
                 share = 1 if not uneven or name in RARE else 3 if name == COMMON else 2
                 for _ in range(self.each * share):
-                    yield subject, sample_spec(self.seed, index, subject=subject, expressions=NAMES, expression=name)
+                    spec = sample_spec(self.seed, index, subject=subject, expressions=NAMES, expression=name)
+                    yield subject, replace(spec, occluder="none") if posed else spec
                     index += 1
 
     def part(self, subject: int, shares: Mapping[str, float]) -> str:
@@ -189,7 +196,7 @@ def _array(value: object) -> bytes:
 
 def _ckplus(cast: Cast) -> Files:
     codes, numbers = {name: code for code, name in CKPLUS_CODES.items()}, [0] * cast.subjects
-    for index, (subject, apex) in enumerate(cast.faces([name for name in NAMES if name != "neutral"])):
+    for index, (subject, apex) in enumerate(cast.faces([name for name in NAMES if name != "neutral"], posed=True)):
         numbers[subject] += 1
         sequence = f"S{subject + 1:03d}/{numbers[subject]:03d}"
         stem = f"{sequence}/{sequence.replace('/', '_')}_"
@@ -206,7 +213,7 @@ def _jaffe(cast: Cast) -> Files:
     codes = {name: code for code, name in JAFFE_CODES.items()}
     rows = ["# " + " ".join(JAFFE_RATINGS) + " PIC", "-" * 60]
     takes: dict[tuple[int, str], int] = {}
-    for serial, (subject, spec) in enumerate(cast.faces(), start=1):
+    for serial, (subject, spec) in enumerate(cast.faces(posed=True), start=1):
         take = takes[subject, spec.expression] = takes.get((subject, spec.expression), 0) + 1
         who, posed = f"{chr(65 + subject // 26)}{chr(65 + subject % 26)}", f"{codes[spec.expression]}{take}"
         picture = cv2.resize(draw_image(spec, cast.size), (JAFFE_SIDE, JAFFE_SIDE), interpolation=cv2.INTER_LINEAR)
@@ -260,7 +267,7 @@ def _class_folders(cast: Cast) -> Files:
 def _captured(cast: Cast) -> Files:
     consent, captures = ["person,consent,date,scope"], ["file,person,expression"]
     consent += [f"person{subject + 1:02d},yes,2024-05-31,research; publication" for subject in range(cast.subjects)]
-    for number, (subject, spec) in enumerate(cast.faces()):
+    for number, (subject, spec) in enumerate(cast.faces(posed=True)):
         name = f"person{subject + 1:02d}/{spec.expression}/{number:04d}.png"
         yield name, _encoded(_framed(draw_image(spec, cast.size, colour=True)), "PNG")
         captures.append(f"{name},person{subject + 1:02d},{spec.expression}")
