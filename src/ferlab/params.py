@@ -138,6 +138,10 @@ class Train(Section):
     devices: int = Field(1, ge=1)  # of each machine, one process each, which share every batch; see ferlab.training.distributed
     num_nodes: int = Field(1, ge=1)  # machines
     sync_batchnorm: bool = False  # batch normalisation over the whole batch, not over each process's share; cuda alone
+    pretrained: str = ""  # first weights; published: what the card names; else a path, hf:owner/name/file or an address
+    pretrained_layout: Literal["", "ferlab", "torchvision", "vggface2", "vgg_dag"] = ""  # whose names and colours that file has; "": the card's
+    pretrained_sha256: str = ""  # of that file; "": the card's, or unchecked
+    pretrained_grey: Literal["refuse", "sum"] = "refuse"  # a first layer of three channels in a net of one
     refit: bool = False  # choose the epoch on val, then train afresh on train and val for that many
 
     @model_validator(mode="after")

@@ -53,6 +53,21 @@ def test_a_fit_learns_and_its_numbers_are_those_of_the_saved_net(toy_store: Make
     assert loaded.mean == pytest.approx((store.images[store.faces["split"] == "train"].mean() / 255,))
 
 
+def test_a_fit_goes_on_from_the_weights_of_another_run_with_their_statistics(toy_store: Make, settings: Make, tmp_path: Path) -> None:
+    store, short = toy_store(), {"epochs": 1, "lr": 1e-9, "schedule": "constant"}
+    before = run_fit(store, settings(epochs=2, lr=0.01, schedule="constant"), tmp_path / "a")
+    before.save(tmp_path / "weights.safetensors")
+    brighter = Store(images=store.images // 2 + 60, faces=store.faces, expressions=store.expressions)
+    given = {"pretrained": str(tmp_path / "weights.safetensors"), "pretrained_layout": "ferlab"}
+    after = run_fit(brighter, settings(**short, **given), tmp_path / "b", seed=9)
+    assert after.first.pretrained
+    assert (after.mean, after.std) == (before.mean, before.std)
+    assert torch.allclose(after.module.fc1.weight, before.module.fc1.weight, atol=1e-4)
+    fresh = run_fit(brighter, settings(**short), tmp_path / "b", seed=9)  # the same folder, asked otherwise
+    assert fresh.first.sentence == "The first weights are random."
+    assert not torch.allclose(fresh.module.fc1.weight, before.module.fc1.weight, atol=1e-4)
+
+
 def test_the_test_split_is_never_read(toy_store: Make, settings: Make, tmp_path: Path) -> None:
     store = toy_store()
     other = Store(images=store.images.copy(), faces=store.faces.copy(), expressions=store.expressions)

@@ -189,7 +189,7 @@ class FaceData(pl.LightningDataModule):
     """A store's faces as Lightning wants them: shuffled, augmented batches of the fitted splits, plain ones of the split that is watched.
 
     Attributes:
-        mean: Per channel, of the fitted faces as the net sees them, on the scale [0, 1].
+        mean: Per channel, of the fitted faces as the net sees them, on the scale [0, 1]; or what the net's weights want.
         std: Likewise.
         targets: int64 (N,), of the fitted faces.
     """
@@ -206,6 +206,7 @@ class FaceData(pl.LightningDataModule):
         fitted: Sequence[str] = ("train",),
         held: str = "val",
         shares: np.ndarray | None = None,
+        statistics: tuple[Sequence[float], Sequence[float]] | None = None,
         device: str = "cpu",
         block: int | None = None,
         window: int | None = None,
@@ -225,6 +226,7 @@ class FaceData(pl.LightningDataModule):
             fitted: The splits that are trained on.
             held: The split that is watched.
             shares: float32 (M, K + R), targets as shares of the expressions, and then values; None for the table's targets.
+            statistics: Mean and standard deviation per channel that the net's weights want, on the scale [0, 1]; None to measure them.
             device: Where batches are made.
             block: See `FaceBatches`; a plain set with the block and window of its shards gives the same batches as they do.
             window: Likewise.
@@ -241,7 +243,7 @@ class FaceData(pl.LightningDataModule):
         targets = store.faces["target"].to_numpy(dtype=np.int64, copy=True)
         self.targets = targets[rows]
         stored = np.array(store.images) if store.images.nbytes <= resident else store.images
-        self.mean, self.std = pixel_statistics(stored, rows, prepare=prepare)
+        self.mean, self.std = map(tuple, statistics) if statistics else pixel_statistics(stored, rows, prepare=prepare)
         images: Images = torch.from_numpy(stored).to(device) if store.images.nbytes <= resident else stored
 
         def normalise(faces: Tensor) -> Tensor:

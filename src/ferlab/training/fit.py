@@ -25,6 +25,7 @@ from torch import nn
 
 from ferlab.data.store import Store, open_store
 from ferlab.models.create import input_shape
+from ferlab.models.pretrained import FirstWeights
 from ferlab.models.weights import save_model
 from ferlab.params import Train
 from ferlab.paths import InputError, report_progress
@@ -59,6 +60,7 @@ class FitResult:
         train: accuracy and loss of the phase that gave the weights, at the chosen epoch: over augmented faces, with dropout.
         values: What the net says beside the expression, see `ferlab.models.LoadedModel`.
         output: How its logits become probabilities, likewise.
+        first: Where its first weights came from.
     """
 
     module: nn.Module
@@ -76,6 +78,7 @@ class FitResult:
     train: dict[str, float]
     values: dict[str, tuple[float, float]]
     output: str
+    first: FirstWeights
 
     def save(self, path: Path) -> None:
         """Write the weights file; see `ferlab.models.save_model`."""
@@ -144,6 +147,7 @@ def fit(store: Store, *, run: str, model: str, options: dict[str, Any], seed: in
         train={key: fitted[f"train_{key}"] for key in ("accuracy", "loss")},
         values={name: VALUES[name] for name in settings.regress},
         output="sigmoid" if settings.loss == "multi_label" else "softmax",
+        first=phase.first,
     )
 
 
@@ -200,7 +204,8 @@ def _plan(task: Task, phase: Phase) -> dict[str, Any]:
     settings, where = task.settings, device(task.settings.accelerator)
     asked = {"model": task.model, "options": task.options, "seed": task.seed, "settings": settings.model_dump(), "device": where}
     faces = {"expressions": task.store.expressions, "train": len(phase.data.targets), "val": len(phase.data.val_batches.rows)}
-    return {**asked, **faces, "mean": phase.data.mean, "std": phase.data.std}
+    first = {"first": phase.first.report.sha256 if phase.first.report else "random"}
+    return {**asked, **first, **faces, "mean": phase.data.mean, "std": phase.data.std}
 
 
 def _keep_or_clear(folder: Path, *, plan: dict[str, Any]) -> None:
@@ -230,6 +235,7 @@ def _deterministic(threads: int) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # a resumed run
+            warnings.filterwarnings("ignore", message="It is recommended to use .*sync_dist=True")  # what is logged is alike in all processes
             warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # Lightning 2.6 with PyTorch 2.13
             yield
     finally:

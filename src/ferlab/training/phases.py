@@ -22,6 +22,7 @@ from ferlab.data.batches import FaceData, class_weights
 from ferlab.data.store import Store
 from ferlab.models.create import create_model, input_shape
 from ferlab.models.inputs import prepare_images, standardise
+from ferlab.models.pretrained import FirstWeights, pretrained_or_scratch
 from ferlab.params import Train
 from ferlab.training.distributed import LOG, MeanStatistics, Place, trainer_options
 from ferlab.training.module import Classifier, Recipe, higher_is_better, is_finished
@@ -54,6 +55,7 @@ class Phase:
     recipe: Recipe
     epochs: int
     fitted: tuple[str, ...]
+    first: FirstWeights
     place: Place
 
     @property
@@ -134,6 +136,10 @@ def augmentation_of(settings: Train) -> Augmentation:
 def _phase(task: Task, *, fitted: tuple[str, ...], epochs: int, patience: int, factors: tuple[float, ...] | None) -> Phase:
     settings, expressions = task.settings, task.store.expressions
     channels, size = input_shape(task.model, task.options)
+    torch.manual_seed(task.seed)
+    net = create_model(task.model, len(expressions) + len(settings.regress), channels, **task.options)
+    asked = {key: getattr(settings, f"pretrained_{key}") or None for key in ("sha256", "grey")}
+    first = pretrained_or_scratch(net, task.model, source=settings.pretrained, layout=settings.pretrained_layout, **asked)
     data = FaceData(
         task.store,
         batch_size=settings.batch_size,
@@ -144,17 +150,16 @@ def _phase(task: Task, *, fitted: tuple[str, ...], epochs: int, patience: int, f
         fitted=fitted,
         held="test" if settings.select == "test" else "val",
         shares=wanted_targets(task.store.faces, expressions=expressions, **{key: getattr(settings, key) for key in WANTED}),
+        statistics=(first.mean, first.std) if first.mean and first.std else None,
         device=task.place.device(settings),
         rank=task.place.rank,
         world=task.place.world,
     )
     values = {key: value for key, value in settings.model_dump().items() if key in Recipe.__dataclass_fields__}
     recipe = Recipe(**{**values, "run": task.run, "seed": task.seed, "patience": patience, "factors": factors})
-    torch.manual_seed(task.seed)
-    net = create_model(task.model, len(expressions) + len(settings.regress), channels, **task.options)
     weights = class_weights(data.targets, expressions) if settings.class_weights else None
     module = Classifier(net, recipe, num_classes=len(expressions), class_weights=weights)
-    return Phase(module=module, data=data, recipe=recipe, epochs=epochs, fitted=fitted, place=task.place)
+    return Phase(module=module, data=data, recipe=recipe, epochs=epochs, fitted=fitted, first=first, place=task.place)
 
 
 def _run(trainer: pl.Trainer, phase: Phase, checkpoint: Path | None) -> None:
