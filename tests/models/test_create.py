@@ -98,7 +98,7 @@ def test_a_familys_file_imports_no_other(family: str) -> None:
     """A run depends on its family's file alone (dvc.yaml), so nothing of the net may lie elsewhere."""
     path = Path(models.__file__).with_name(f"{family}.py")
     imported = {p.name for p in import_closure(path)} - {"__init__.py"}
-    assert imported <= {f"{family}.py", "paths.py", "create.py", "params.py", "inputs.py", "weights.py"}
+    assert imported <= {f"{family}.py", "paths.py", "create.py", "sections.py", "inputs.py", "weights.py"}
 
 
 def test_family_of_a_run_must_be_the_cards() -> None:
