@@ -11,7 +11,7 @@ import torch
 from ferlab.control import read
 from ferlab.data import batches
 from ferlab.data.augmentation import Augmentation, epoch_seed
-from ferlab.data.batches import FaceBatches, FaceData, class_weights, epoch_order, pixel_statistics, split_rows
+from ferlab.data.batches import FaceBatches, FaceData, class_weights, epoch_order, pixel_statistics, share_of, split_rows
 from ferlab.data.shards import ShardedImages, ShardFiles
 from ferlab.data.store import Store
 from ferlab.expressions import EXPRESSIONS
@@ -111,6 +111,47 @@ def test_without_a_seed_faces_come_in_store_order_as_they_are() -> None:
 def test_a_training_batch_of_one_face_is_left_out_and_a_scored_one_is_not() -> None:
     assert [len(t) for _, t in training(17)] == [8, 8]
     assert [len(t) for _, t in training(17, seed=None)] == [8, 8, 1]
+
+
+@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("count", [48, 50, 52, 53])
+def test_processes_share_every_batch_of_the_same_epoch(world: int, count: int) -> None:
+    whole = training(count, batch_size=12, changes=Augmentation(flip=True, rotation=20.0))
+    ranks = [training(count, batch_size=12, changes=Augmentation(flip=True, rotation=20.0), rank=rank, world=world) for rank in range(world)]
+    for loader in (whole, *ranks):
+        loader.set_epoch(2)
+    assert {len(loader) for loader in ranks} == {len(whole)}
+    for number, ((images, targets), *parts) in enumerate(zip(whole, *ranks, strict=True)):
+        if len(targets) < 2 * world:  # too few to share
+            assert all(torch.equal(part[0], images) and torch.equal(part[1], targets) for part in parts)
+        else:
+            assert torch.equal(torch.cat([part[0] for part in parts]), images)
+            assert torch.equal(torch.cat([part[1] for part in parts]), targets)
+        shares = [loader.share(number) for loader in ranks]
+        means = torch.stack([share.weight * part[1].double().mean() for share, part in zip(shares, parts)])
+        sums = torch.stack([share.counted * part[1].double().sum() for share, part in zip(shares, parts)])
+        assert means.mean().item() == pytest.approx(targets.double().mean().item(), rel=1e-12)
+        assert sums.sum().item() == pytest.approx(targets.sum().item(), rel=1e-12)
+
+
+def test_shares_differ_by_a_face_and_one_process_has_all() -> None:
+    shares = [share_of(64, 81, rank=rank, world=2) for rank in (0, 1)]
+    assert [share.faces for share in shares] == [slice(64, 72), slice(72, 81)]
+    assert [share.weight for share in shares] == [16 / 17, 18 / 17]
+    alone = share_of(64, 81, rank=0, world=1)
+    assert (alone.faces, alone.weight, alone.counted) == (slice(64, 81), 1.0, 1.0)
+
+
+@pytest.mark.parametrize(("count", "world"), [(50, 2), (49, 3), (12, 3), (3, 3)])
+def test_scored_faces_are_dealt_to_the_processes_each_once(count: int, world: int) -> None:
+    ranks = [training(count, seed=None, batch_size=12, rank=rank, world=world) for rank in range(world)]
+    assert sorted(row for loader in ranks for row in rows_of(loader)) == list(range(count))
+    assert all(len(targets) <= 12 // world for loader in ranks for _, targets in loader)
+    assert [len(list(loader)) for loader in ranks] == [len(loader) for loader in ranks]
+
+
+def test_where_there_are_fewer_scored_faces_than_processes_each_has_all() -> None:
+    assert [rows_of(training(2, seed=None, rank=rank, world=3)) for rank in range(3)] == [[0, 1]] * 3
 
 
 def test_a_memory_map_gives_the_batches_that_a_resident_tensor_gives() -> None:

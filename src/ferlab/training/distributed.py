@@ -110,7 +110,7 @@ def command(folder: Path, settings: Train) -> list[str]:
 
 
 def launch(folder: Path, task: dict[str, Any], settings: Train) -> None:
-    """Start the processes of a fit, print the log of the first as it grows, and wait for their end.
+    """Start the processes of a fit, say how many, print the log of the first as it grows, and wait for their end.
 
     Args:
         folder: The partial folder. What the processes print goes to `processes.txt` there.
@@ -127,6 +127,8 @@ def launch(folder: Path, task: dict[str, Any], settings: Train) -> None:
     line = command(folder, settings)
     if settings.num_nodes > 1 and line[0] != "srun":
         report_progress(done=0, total=1, note=f"waiting for the other machines; start there: {MEETING}={os.environ[MEETING]} {' '.join(line)}")
+    how = "srun" if line[0] == "srun" else "torchrun"
+    print(f"processes: {processes(settings)}, on machines: {settings.num_nodes}, each on its own {device(settings.accelerator)}, by {how}")
     own = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [own, os.environ.get("PYTHONPATH")]))}
     with open(folder / OUTPUT, "w") as output:
