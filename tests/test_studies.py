@@ -103,7 +103,9 @@ def test_cs230s_recipes() -> None:
 
 
 def test_cs230s_table_2_is_whole() -> None:
-    runs = study("cs230_table2").runs
+    runs = dict(study("cs230_table2").runs)
+    held = runs.pop("resnet50_held")
+    assert (held.options, held.train.epochs, held.train.pretrained) == ({"freeze": "all_but_head"}, 20, "published")
     places = {tuple(run.factors.values()) for run in runs.values()}
     nets = ("five_layer", "resnet50", "senet50", "vgg16")
     assert places == {(w, a, n) for w in ("with", "without") for a in ("none", "CK+ and JAFFE") for n in nets}
@@ -112,6 +114,7 @@ def test_cs230s_table_2_is_whole() -> None:
         assert run.data == ("fer2013" if run.factors["auxiliary data"] == "none" else "fer2013_aux")
         assert run.factors["network"] in run.model
         assert (run.train.optimizer, run.train.lr, run.train.batch_size) == ("sgd", 0.01, 128)
+        assert (run.train.pretrained, run.options) == (("", {}) if run.model == "five_layer" else ("published", {"freeze": "paper"}))
         assert run.train.epochs == (122 if run.factors["network"] in ("resnet50", "senet50") else 100)
     assert {run.model: input_shape(run.model, run.options) for run in runs.values() if "cs230_" in run.model} == {
         f"cs230_{net}": (3, 197) for net in nets[1:]
