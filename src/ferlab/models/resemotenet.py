@@ -26,24 +26,32 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-STAGES = ((64, 0.25), (128, 0.35), (256, 0.45))  # channels, dropout
+from ferlab.paths import InputError
+
+STAGES = ((64, 0.25), (128, 0.35), (256, 0.45), (512, 0.45), (512, 0.45))  # channels, dropout; the paper's net has the first three
 
 
-def resemotenet_cnn(num_classes: int = 7, in_channels: int = 1, *, fc_dropout: float = 0.5) -> nn.Module:
-    """Build the three-stage CNN.
+def resemotenet_cnn(num_classes: int = 7, in_channels: int = 1, *, stages: int = 3, fc_dropout: float = 0.5) -> nn.Module:
+    """Build the three-stage CNN, or a deeper one.
 
     Args:
         num_classes: K, the width of the last layer.
-        in_channels: C of the input, float32 (N, C, H, W), H and W of 8 or more.
+        in_channels: C of the input, float32 (N, C, H, W), H and W of 8 or more, and of 2 to the power of `stages`.
+        stages: 3, or 4 or 5 with 512 channels in those: the paper tried deeper ones, which "overfitted", and gives no widths.
         fc_dropout: Rate before the last layer; the paper does not give it.
+
+    Raises:
+        InputError: If `stages` is something else.
     """
+    if stages not in (3, 4, 5):
+        raise InputError(f"stages: expected 3, 4 or 5, got {stages!r}")
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    for n, (channels, dropout) in enumerate(STAGES, start=1):
+    for n, (channels, dropout) in enumerate(STAGES[:stages], start=1):
         layers[f"stage{n}"] = _stage(in_channels if n == 1 else STAGES[n - 2][0], channels, dropout=dropout)
     layers |= OrderedDict(
         average=nn.AdaptiveAvgPool2d(1),  # (N, 256, 1, 1)
         flatten=nn.Flatten(),
-        fc1=nn.Linear(STAGES[-1][0], 128),
+        fc1=nn.Linear(STAGES[stages - 1][0], 128),
         bn=nn.BatchNorm1d(128),
         relu=nn.ReLU(),
         dropout=nn.Dropout(fc_dropout),

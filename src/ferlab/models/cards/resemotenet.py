@@ -18,11 +18,11 @@ CARDS: dict[str, dict[str, Any]] = {
         "channels": 1,
         "num_classes": 7,
         "target_layer": "stage3.relu2",
-        "options": {"fc_dropout": 0.5},
+        "options": {"stages": 3, "fc_dropout": 0.5},
         "published": "62.6 % on PublicTest and PrivateTest together",
         "pretrained": None,
         "notes": "Dropout is given only as '.25 to .45' over the stages (here .25, .35, .45); the rate before the last layer is not "
-        "given (here .5).",
+        "given (here .5). The deeper nets it tried are `stages` 4 and 5 here; Grad-CAM looks at their third stage too.",
     },
     "resemotenet": {
         "build": "resemotenet:resemotenet",
