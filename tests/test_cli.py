@@ -114,3 +114,11 @@ def test_a_bad_picture_is_one_line_and_a_failure(square_net, tmp_path, capsys):
     assert told.out == ""
     assert told.err.count("\n") == 1
     assert "cut.jpg is no image" in told.err
+
+
+def test_faces_are_drawn_as_a_datasets_files_and_never_among_others(tmp_path, capsys):
+    assert main(["draw", "jaffe", str(tmp_path / "jaffe"), "--subjects", "3", "--each", "1"]) == 0
+    assert "23 files of control faces, drawn, no photographs" in capsys.readouterr().out
+    assert (tmp_path / "jaffe" / "CONTROL_FACES.txt").is_file()
+    assert main(["draw", "jaffe", str(tmp_path / "jaffe")]) == 1
+    assert "holds drawn faces already" in capsys.readouterr().err

@@ -4,8 +4,9 @@
     ferlab study cs230                 write params.yaml for that study
     ferlab predict photo.jpg           the expression of each face, from any folder
     ferlab ship compact --cost TEXT    put a trained run's net into the package
+    ferlab draw ckplus                 control faces as CK+'s files, for a study whose data cannot be had
 
-Studies and shipping belong to a clone; predicting needs none, and no torch.
+Studies, shipping and drawing belong to a clone; predicting needs none, and no torch.
 """
 
 from __future__ import annotations
@@ -54,6 +55,13 @@ def _parser() -> argparse.ArgumentParser:
     ship.add_argument("--note", default="", metavar="TEXT", help="what else a user of the net should know")
     ship.add_argument("--weights", choices=("float16", "float32"), default="float16", help="how weights are stored; computed is in float32 (float16)")
     ship.set_defaults(run=_ship)
+    draw = commands.add_parser("draw", help="draw control faces as a dataset's files, to stand in for it")
+    draw.add_argument("layout", help="ckplus, jaffe, affectnet, affectnet_csv, class_folders, captured, fer2013, fer2013_reshuffled or ferplus")
+    draw.add_argument("folder", nargs="?", help="a new or empty one (data/raw/LAYOUT)")
+    draw.add_argument("--subjects", type=int, metavar="N", help="people that are drawn (3 to 30, by layout)")
+    draw.add_argument("--each", type=int, metavar="N", help="pictures of each expression of each of them (1 to 4, by layout)")
+    draw.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, other faces (0)")
+    draw.set_defaults(run=_draw)
     return parser
 
 
@@ -79,6 +87,15 @@ def _ship(chosen: argparse.Namespace) -> int:
 
     folder = ship(ROOT, chosen.name, cost=chosen.cost, note=chosen.note, weights=chosen.weights)
     print(f"{chosen.name} now ships: {folder.relative_to(ROOT)}; next: git add and commit that folder")
+    return 0
+
+
+def _draw(chosen: argparse.Namespace) -> int:
+    from ferlab.control.layouts import draw_layout
+
+    folder = Path(chosen.folder) if chosen.folder else ROOT / "data" / "raw" / chosen.layout.removesuffix("_csv")
+    count = draw_layout(chosen.layout, folder, subjects=chosen.subjects, each=chosen.each, seed=chosen.seed)
+    print(f"{folder}: {count:,} files of control faces, drawn, no photographs; every page of a set that reads them says so")
     return 0
 
 

@@ -231,3 +231,22 @@ def test_overview_marks_a_split_that_the_net_was_fitted_on() -> None:
     for fitted, marked in ((["train"], False), (["train", "val"], True)):
         text = cards.results_table(params, {first: {"val": scores, "test": scores, "test_clean": None, "fitted_on": fitted}}, links={})
         assert ("learnt" in text) is marked
+
+
+def test_faces_that_stand_in_for_a_dataset_have_the_box_of_control_faces() -> None:
+    prepare = make_params("a").prepare["real"]
+    assert BANNER in cards.banner(prepare, {"faces": 840, "drawn_faces": 840})
+    some = cards.banner(prepare, {"faces": 1000, "drawn_faces": 70})
+    assert "Some of these faces are control faces" in some
+    assert "70 of 1,000" in some
+    assert "control faces" not in cards.banner(prepare, {"faces": 1000, "drawn_faces": 0})
+
+
+@pytest.mark.parametrize(
+    ("dataset", "kind"),
+    [("fer2013", "photographs"), ("control:fer2013", "drawn faces"), ("fer2013 and control:jaffe", "photographs and drawn faces")],
+)
+def test_the_overview_says_what_a_runs_faces_are(dataset: str, kind: str) -> None:
+    score = {"accuracy": 0.5, "accuracy_ci_low": 0.4, "accuracy_ci_high": 0.6, "per_class": {"happy": {"support": 9}}}
+    table = cards.results_table(make_params("on_real"), {"on_real": {"test": score, "dataset": dataset}}, links={})
+    assert f"real: {kind}<" in table

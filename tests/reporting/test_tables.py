@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from ferlab.evaluation.comparison import compare_pairs, spread_over_seeds
 from ferlab.evaluation.ensembles import ENSEMBLE, FITTED
 from ferlab.evaluation.published import read_published
 from ferlab.reporting.tables import (
     cell,
+    control_name,
     ensembles_table,
     groups_table,
     machine_table,
@@ -117,3 +119,16 @@ def test_values_stand_with_their_bounds_and_what_they_must_beat():
     (table,) = values_tables({"intensity": score})
     assert table.loc["intensity"].tolist() == [40, "0.800 [0.700, 0.860]", "0.500 [0.400, 0.610]", "1.400"]
     assert values_tables(None) == []
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name"),
+    [
+        ("control", "control faces, drawn"),
+        ("control:ckplus and control:jaffe", "control faces, drawn in the layout of ckplus and jaffe"),
+        ("fer2013 and control:jaffe", None),
+        ("controls", None),
+    ],
+)
+def test_control_faces_are_named_so_whatever_their_files_are_like(dataset, name):
+    assert control_name(dataset) == name

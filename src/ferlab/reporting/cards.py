@@ -12,8 +12,10 @@ from typing import Any
 
 from ferlab.expressions import SPLITS
 from ferlab.params import Params, Prepare
+from ferlab.reporting.tables import control_name
 
 CONTROL_TITLE = "Control faces: drawn, not photographed; numbers say nothing about real faces"
+SOME_CONTROL = "Some of these faces are control faces: drawn, not photographed"
 CONTROL_TEXT = "They are drawn from facial action units, so the truth is known: they check the methods, not the state of the art."
 SPLIT_NAMES = {"val": "val", "test": "test", "test_clean": "test, no twins"}
 HEADLINES = {
@@ -36,15 +38,18 @@ STAGE_WORDS = {
 DASH = "–"
 
 
-def is_control(prepare: Prepare) -> bool:
-    """Whether the faces of a set are drawn."""
-    return {source["dataset"] for source in prepare.all_sources.values()} == {"control"}
+def is_control(prepare: Prepare, metrics: Mapping[str, Any]) -> bool:
+    """Whether all faces of a set are drawn, be it by the reader `control` or as files in a dataset's layout; `metrics` are prepare's."""
+    by_reader = {source["dataset"] for source in prepare.all_sources.values()} == {"control"}
+    return by_reader or 0 < metrics.get("drawn_faces", 0) == metrics.get("faces")
 
 
 def banner(prepare: Prepare, metrics: Mapping[str, Any]) -> str:
     """Return the box that stands on every page of a set and its runs: drawn faces, or a split that is not the official one; else ''."""
-    if is_control(prepare):
+    if is_control(prepare, metrics):
         return admonition(CONTROL_TITLE, CONTROL_TEXT, kind="warning")
+    if metrics.get("drawn_faces"):
+        return admonition(SOME_CONTROL, f"{metrics['drawn_faces']:,} of {metrics['faces']:,}, in the layout of a dataset.", kind="warning")
     if prepare.dataset == "fer2013" and not _has_private_test(metrics):
         return admonition("Not the official test", split_rule(prepare, metrics), kind="warning")
     return ""
@@ -55,7 +60,7 @@ def split_rule(prepare: Prepare, metrics: Mapping[str, Any]) -> str:
     if metrics.get("split_rule"):
         return _sentence(str(metrics["split_rule"]))
     share = f"{100 * prepare.val_fraction:.0f} % selects, {100 * prepare.test_fraction:.0f} % tests"
-    if is_control(prepare):
+    if is_control(prepare, metrics):
         return f"By subject: no subject stands in two splits ({share})."
     if prepare.dataset == "fer2013" and _has_private_test(metrics):
         return "Official: Training fits, PublicTest selects, PrivateTest is scored once."
@@ -84,6 +89,14 @@ def sets_table(params: Params, prepared: Mapping[str, Mapping[str, Any]], *, lin
     return table(["Set", "Dataset", *SPLITS, "How it is split"], rows, right=range(2, 5))
 
 
+def _kind(prepare: Prepare, dataset: str) -> str:
+    """Name what a run's faces are, by its set and what evaluate calls their dataset: "control:ckplus and control:jaffe", "" before it has run."""
+    drawn = {control_name(source) is not None for source in dataset.split(" and ")}
+    if is_control(prepare, {}) or drawn == {True}:
+        return "drawn faces"
+    return "photographs and drawn faces" if True in drawn else "photographs" if dataset else "not scored"
+
+
 def results_table(params: Params, evaluations: Mapping[str, Mapping[str, Any]], *, links: Mapping[str, str]) -> str:
     """Return the headline table: a row per run and split, estimates with their 95 % intervals.
 
@@ -94,8 +107,8 @@ def results_table(params: Params, evaluations: Mapping[str, Mapping[str, Any]], 
     """
     rows = []
     for run, settings in params.runs.items():
-        kind = "drawn faces" if is_control(params.prepare[settings.data]) else "photographs"
         values = evaluations.get(run, {})
+        kind = _kind(params.prepare[settings.data], str(values.get("dataset", "")))
         first = f"{_linked(run, links)} {_aside(f'{settings.data}: {kind}')}"
         for split in [s for s in SPLIT_NAMES if values.get(s)]:
             learnt = _aside("learnt: fitted on it too") if split in values.get("fitted_on", ()) else ""

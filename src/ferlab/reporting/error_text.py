@@ -6,7 +6,7 @@ import pandas as pd
 
 from ferlab.error_analysis.label_issues import count_agreement
 from ferlab.evaluation.intervals import wilson
-from ferlab.reporting.tables import cell, number, p_value
+from ferlab.reporting.tables import cell, control_name, number, p_value
 
 LEVEL = 0.05
 
@@ -15,7 +15,7 @@ def source_of(faces: pd.DataFrame) -> str:
     """Name the faces of a table: dataset and usage; control faces always by that name."""
     names = " and ".join(dict.fromkeys(faces["source"]))
     usage = " and ".join(dict.fromkeys(faces["usage"]))
-    return "control faces, drawn" if names == "control" else f"{names}, {usage}"
+    return control_name(names) or f"{names}, {usage}"
 
 
 def errors_sentence(predictions: pd.DataFrame, *, run: str, split: str, source: str) -> str:

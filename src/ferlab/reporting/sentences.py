@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ferlab.reporting.tables import cell, number, p_value
+from ferlab.reporting.tables import cell, control_name, number, p_value
 
 VIEWS = {
     "flip": "the mean over a face and its mirror image",
@@ -40,8 +40,8 @@ def source_name(described: Mapping[str, Any], split: str = "test") -> str:
         described: The run's metrics (`dataset`, `usage`).
         split: "val", "test" or "test_clean".
     """
-    if described["dataset"] == "control":
-        return "control faces, drawn"
+    if (drawn := control_name(described["dataset"])) is not None:
+        return drawn
     usage = described["usage"][split.removesuffix("_clean")]
     return described["dataset"] if usage == "Training" else f"{described['dataset']}, {usage}"
 
@@ -193,7 +193,7 @@ def runs_sentence(runs: pd.DataFrame, datasets: Mapping[str, str]) -> str:
     for name, rows in runs.groupby("set", sort=False):
         best = rows.loc[rows["test.accuracy"].idxmax()]
         value = cell({key.removeprefix("test."): best[key] for key in best.index if str(key).startswith("test.")}, "accuracy")
-        faces = "control faces" if datasets[str(name)] == "control" else datasets[str(name)]
+        faces = (control_name(datasets[str(name)]) or datasets[str(name)]).replace("control faces, drawn", "control faces")
         told.append(f"Highest test accuracy among {len(rows)} runs on {name} ({faces}): {best['run']}, {value} %.")
     return " ".join(told)
 

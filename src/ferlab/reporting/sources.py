@@ -76,7 +76,7 @@ def overview(params: Params, entries: list[Entry], folder: Path, *, scorings: li
     prepared = {entry.name: entry.metrics for entry in entries if entry.stage == "prepare"}
     evaluated = {entry.name: entry.metrics for entry in entries if entry.stage == "evaluate"}
     done = [entry for entry in entries if entry.notebook is not None]
-    drawn = [name for name, prepare in params.prepare.items() if cards.is_control(prepare)]
+    drawn = [name for name, prepare in params.prepare.items() if cards.is_control(prepare, prepared.get(name, {}))]
     parts = [
         "---\nhtml_theme.sidebar_secondary.remove: true\n---",
         f"# Facial expression recognition: study {params.study}",

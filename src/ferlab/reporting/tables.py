@@ -30,6 +30,15 @@ ENSEMBLE_KEYS = {"accuracy": "accuracy", "macro_f1": "macro F1"}
 SPLIT_NAMES = {"val": "val", "test": "test", "test_clean": "test, clean"}
 
 
+def control_name(dataset: str) -> str | None:
+    """Name control faces by what evaluate calls their dataset, "control" or "control:ckplus and control:jaffe"; None for all others."""
+    sources = dataset.split(" and ")
+    if not all(source == "control" or source.startswith("control:") for source in sources):
+        return None
+    layouts = " and ".join(source.removeprefix("control:") for source in sources if source != "control")
+    return f"control faces, drawn in the layout of {layouts}" if layouts else "control faces, drawn"
+
+
 def number(value: float | None, *, percent: bool = False, digits: int = 1) -> str:
     """Return a number as text, a dash where it is undefined.
 
