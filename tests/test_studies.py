@@ -25,7 +25,7 @@ from ferlab.training.fit import fit
 
 ROOT = Path(__file__).parents[1]
 STUDIES = studies(ROOT)
-PAPERS = [name for name in STUDIES if name not in (BASE, "fer2013")]
+PAPERS = [name for name in STUDIES if name != BASE and not name.startswith("fer2013")]
 
 
 @cache
