@@ -68,7 +68,7 @@ OUTPUTS: dict[str, dict[str, str]] = {
         "metrics": "reports/metrics/analyze_errors/{name}.json",
     },
     "compare": {"table": "reports/tables/results.md", "metrics": "reports/metrics/compare.json"},
-    "deploy": {"onnx": "models/{name}/model.onnx", "metrics": "reports/metrics/deploy/{name}.json"},
+    "deploy": {"onnx": "models/{name}/model.onnx", "int8": "models/{name}/model_int8.onnx", "metrics": "reports/metrics/deploy/{name}.json"},
     "control_faces": {"metrics": "reports/metrics/control_faces.json"},
 }
 

@@ -82,7 +82,8 @@ class Predictor:
         """Open a net written by `ferlab.deployment.export.export_onnx`.
 
         Args:
-    XX: CPU threads.
+            path: The file; None for the net that ships.
+            threads: CPU threads.
 
         Raises:
             InputError: If the file is missing, broken, or not one of ours; if None is given and no net ships, or it is not the one its card
