@@ -157,7 +157,8 @@ class Classifier(pl.LightningModule):
         self.balanced_accuracy.update(logits, target)
         for place, name in enumerate(self.recipe.regress):
             known = wanted[0][:, self.classes + place].isfinite()
-            self.concordance[name].update(outputs[known, self.classes + place].float(), wanted[0][known, self.classes + place])
+            if known.any():  # the metric takes no empty batch
+                self.concordance[name].update(outputs[known, self.classes + place].float(), wanted[0][known, self.classes + place])
 
     def on_validation_epoch_end(self) -> None:
         """Log val's numbers."""
