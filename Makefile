@@ -21,7 +21,7 @@ lab: $(READY)  ## JupyterLab on the notebooks; saving one without an edit leaves
 	JUPYTER_CONFIG_DIR="$(CURDIR)/conf/jupyter" python -m jupyter lab
 
 bench: $(READY)  ## speed and memory as ratios of one run
-	for bench in tests/bench/bench_*.py; do echo "== $$bench"; python "$$bench"; done
+	status=0; for bench in tests/bench/bench_*.py; do echo "== $$bench"; python "$$bench" || status=1; done; exit $$status
 
 clean:  ## remove the environment and what interrupted runs left
 	rm -rf $(VENV) data/.partial data/scratch reports/_failed
