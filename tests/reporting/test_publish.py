@@ -17,9 +17,9 @@ def evaluated(*fitted_on: str) -> dict:
     return {**scores, "fitted_on": list(fitted_on), "single_view": {"test": {"accuracy": 0.6344}}}
 
 
-def rows(*fitted_on: str) -> list[str]:
+def rows(*fitted_on: str, trained: dict = TRAINED) -> list[str]:
     params = load_params()
-    return summary_table(params, {name: {"evaluate": evaluated(*fitted_on), "train": TRAINED} for name in params.runs}).splitlines()[2:]
+    return summary_table(params, {name: {"evaluate": evaluated(*fitted_on), "train": trained} for name in params.runs}).splitlines()[2:]
 
 
 def test_a_row_tells_accuracy_with_interval_n_and_the_single_view():
@@ -34,6 +34,10 @@ def test_val_of_a_refitted_net_is_told_as_it_was_before_the_refit():
     val = next(row for row in rows("train", "val") if "| val" in row)
     assert "before the refit" in val
     assert "64.00% [54.24%, 72.73%]" in val  # Wilson by hand: 64 of 100
+
+
+def test_val_has_no_row_where_nothing_was_selected():
+    assert not [row for row in rows("train", "val", trained={**TRAINED, "val": {}}) if "| val" in row]
 
 
 def test_a_stage_that_has_not_run_is_named_and_leaves_what_was_published(tmp_path, monkeypatch):

@@ -49,18 +49,24 @@ def publish(params: Params, folder: Path) -> None:
 def summary_table(params: Params, runs: dict[str, dict[str, Any]]) -> str:
     """Return a Markdown table: one row per run and split, accuracy with its 95 % interval and n, then macro F1, NLL and ECE.
 
-    A net that was trained afresh on train and val has learnt val's faces: its row there is the selection's, before the refit.
+    A net that was trained afresh on train and val has learnt val's faces: its row there is the selection's, before the refit; where nothing was
+    selected there is none.
     """
     lines = ["| run | split | n | accuracy, 95 % interval | one view | macro F1 | NLL | ECE |", "|---|---|---:|---|---:|---:|---:|---:|"]
     for name in params.runs:
         scores = runs[name]["evaluate"]
         for split in ("val", "test", "test_clean"):
             if split == "val" and "val" in scores["fitted_on"]:
-                lines.append(_row_before_refit(name, runs[name]["train"]))
+                lines += [_row_before_refit(name, runs[name]["train"])] if runs[name]["train"]["val"] else []
             elif scores.get(split):
                 single = (scores.get("single_view") or {}).get(split, {}).get("accuracy")
                 lines.append(_row(name, split, scores[split], n=scores["n"][split], single=single))
     return "\n".join(lines)
+
+
+def _chosen(params: Params, run: str) -> str:
+    select = params.runs[run].train.select
+    return "kept, nothing selected" if select == "none" else f"chosen on {select}"
 
 
 def _row(name: str, split: str, of: dict[str, Any], *, n: int, single: float | None) -> str:
@@ -80,7 +86,7 @@ def _page(params: Params, sets: dict[str, Any], runs: dict[str, dict[str, Any]],
     rules = "\n".join(f"- `{name}`: {metrics.get('split_rule', '')}" for name, metrics in sets.items())
     made = "\n".join(
         f"- `{name}`: params {run['evaluate']['provenance']['params']}, data {run['evaluate']['provenance']['data']}, training code "
-        f"{run['train']['provenance']['code']}; epoch {run['train']['best_epoch']} of {run['train']['epochs_run']} chosen on val"
+        f"{run['train']['provenance']['code']}; epoch {run['train']['best_epoch']} of {run['train']['epochs_run']} {_chosen(params, name)}"
         for name, run in runs.items()
     )
     shown = "\n\n".join(f"![{alt}]({file})" for file, alt in figures)
