@@ -62,6 +62,7 @@ CARDS: dict[str, dict[str, Any]] = {
         "package, measured: 65.45 % on PublicTest",
         "pretrained": None,
         "notes": "Trained on faces scaled to [-1, 1] and grown from 48 to 64 pixels, with an L2 penalty of .01 on the kernels outside of "
-        "shortcuts and class maps, which is the recipe's. The last convolution draws a map for each class: Grad-CAM on it is that map, cut at zero.",
+        "shortcuts and class maps, which is the recipe's. The last convolution draws a map for each class: Grad-CAM on it is that map, cut at zero. "
+        "PyTorch 2.13 crashes on its grouped convolutions on a CPU with channels_last in float32: train in bf16-mixed, or with channels_last off.",
     },
 }
