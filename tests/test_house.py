@@ -92,6 +92,11 @@ def test_dvc_yaml_depends_on_the_code_file_by_file(stage):
     assert listed == code, f"missing {sorted(code - listed)}, too many {sorted(listed - code)}"
 
 
+def test_the_report_depends_on_the_code_that_makes_it():
+    code = {p.relative_to(ROOT).as_posix() for p in import_closure(SOURCE / "reporting" / "site.py")}
+    assert {dep for dep in stages()["report"]["deps"] if dep.startswith("src/")} == code
+
+
 @pytest.mark.parametrize("stage", NOTEBOOKS)
 def test_dvc_yaml_depends_on_what_the_runner_hashes(stage):
     body = stages()[stage].get("do", stages()[stage])
