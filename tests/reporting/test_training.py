@@ -12,6 +12,7 @@ from ferlab.reporting.training import (
     changes_sentence,
     curves_sentence,
     fitted_table,
+    off_sentence,
     plot_learning_curves,
     refit_sentence,
     settings_table,
@@ -96,3 +97,10 @@ def test_weights_in_the_loss_are_those_of_the_training() -> None:
 
 def test_settings_keep_their_order() -> None:
     assert settings_table({"epochs": 3, "lr": 0.1})["value"].to_dict() == {"epochs": "3", "lr": "0.1"}
+
+
+def test_settings_that_are_off_or_hang_on_one_that_is_are_named_below_the_table():
+    settings = {"epochs": 3, "optimizer": "adamw", "momentum": 0.9, "mixup": 0.0, "cutmix": 1.0, "mixing_ends": 0.9, "averaging": "none"}
+    settings |= {"ema_decay": 0.999, "regress": [], "refit": False}
+    assert list(settings_table(settings).index) == ["epochs", "optimizer", "cutmix", "mixing_ends"]
+    assert off_sentence(settings).endswith("off: `momentum`, `mixup`, `averaging`, `ema_decay`, `regress`, `refit`.")

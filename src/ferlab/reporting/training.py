@@ -14,6 +14,19 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from ferlab.reporting.style import SPLIT_COLOURS
 
 CHOSEN = "#000000"
+OFF: tuple[Any, ...] = (0, "", "none", [])  # 0 is False too
+# Settings that say nothing unless another is on, or has this value.
+HANGS_ON: dict[str, dict[str, str | None]] = {
+    "momentum": {"optimizer": "sgd"},
+    "nesterov": {"optimizer": "sgd"},
+    "mixing_ends": {"mixup": None, "cutmix": None},
+    "ema_decay": {"averaging": "ema"},
+    "swa_start": {"averaging": "swa"},
+    "regress_weight": {"regress": None},
+    "pretrained_layout": {"pretrained": None},
+    "pretrained_sha256": {"pretrained": None},
+    "pretrained_grey": {"pretrained": None},
+}
 
 
 def card_table(name: str, card: Mapping[str, Any], *, built: int, classes: int, options: Mapping[str, Any]) -> pd.DataFrame:
@@ -72,8 +85,25 @@ def fitted_table(targets: np.ndarray, expressions: Sequence[str], *, weighted: b
 
 
 def settings_table(settings: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the `train` section of a run, one row per key, in the order of params.yaml's class."""
-    return pd.DataFrame({"value": [str(value) for value in settings.values()]}, index=pd.Index(settings, name="train"))
+    """Return the `train` section of a run, one row per key that is on, in the order of params.yaml's class."""
+    off = settings_off(settings)
+    kept = {key: value for key, value in settings.items() if key not in off}
+    return pd.DataFrame({"value": [str(value) for value in kept.values()]}, index=pd.Index(kept, name="train"))
+
+
+def settings_off(settings: Mapping[str, Any]) -> list[str]:
+    """Return the keys of the `train` section that are off (0, none, empty, false), and those that hang on one that is."""
+    return [key for key, value in settings.items() if value in OFF or not _is_wanted(key, settings)]
+
+
+def off_sentence(settings: Mapping[str, Any]) -> str:
+    """Name the settings that the table leaves out."""
+    return f"Left out are the settings that are off: {', '.join(f'`{key}`' for key in settings_off(settings))}."
+
+
+def _is_wanted(key: str, settings: Mapping[str, Any]) -> bool:
+    wanted = HANGS_ON.get(key)
+    return wanted is None or any(settings.get(other) not in OFF if value is None else settings.get(other) == value for other, value in wanted.items())
 
 
 def plot_learning_curves(history: pd.DataFrame, *, best_epoch: int) -> Figure:
