@@ -188,3 +188,17 @@ def test_one_class_per_face_is_demanded() -> None:
 def test_grey_baseline_is_normalised_per_channel() -> None:
     np.testing.assert_allclose(grey_baseline([0.4, 0.5, 0.6], [0.1, 0.2, 0.5]), [1.0, 0.0, -0.2], atol=1e-6)
     assert grey_baseline(0.25, 0.25).tolist() == [1.0]
+
+
+def test_values_beside_the_expressions_take_no_part_in_the_drop() -> None:
+    class WithValue(LogSum):
+        """A large third output, which is no class."""
+
+        def forward(self, faces: torch.Tensor) -> torch.Tensor:
+            logits = super().forward(faces)
+            return torch.cat([logits, torch.full_like(logits[:, :1], 9.0)], dim=1)
+
+    faces, chosen = ARANGE + 1, np.array([0])
+    plain = occlusion(LogSum(4), faces, explained_class=chosen, baseline=0.0, window=2, stride=2)
+    assert np.allclose(occlusion(WithValue(4), faces, explained_class=chosen, baseline=0.0, window=2, stride=2, num_classes=2), plain)
+    assert not np.allclose(occlusion(WithValue(4), faces, explained_class=chosen, baseline=0.0, window=2, stride=2), plain)

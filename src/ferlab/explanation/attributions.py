@@ -62,6 +62,7 @@ def occlusion(
     window: int = 8,
     stride: int = 4,
     batch_size: int = 1024,
+    num_classes: int | None = None,
 ) -> np.ndarray:
     """Drop of the explained class's softmax probability when a window of the face is covered.
 
@@ -79,6 +80,7 @@ def occlusion(
         window: Side of the square window in pixels; all channels are covered at once.
         stride: Step of the window in pixels, at most `window`; the last window of a row is cut at the border.
         batch_size: Perturbed faces per forward pass.
+        num_classes: K, where the net puts out more than logits: values beside the expressions; None for all of its outputs.
 
     Returns:
         Attributions (N, H, W) float32, -1 to 1: at each pixel the mean drop over the windows that cover it. Negative where
@@ -95,7 +97,7 @@ def occlusion(
     device = _device(module)
     # Keep: in large batches a CPU runs float32 convolutions twice as fast in this layout; a copy leaves the caller's net alone
     forward = copy.deepcopy(module).to(memory_format=torch.channels_last)
-    method = Occlusion(lambda faces: forward(faces).softmax(1))
+    method = Occlusion(lambda faces: forward(faces)[:, :num_classes].softmax(1))
     cover = torch.as_tensor(baseline, dtype=images.dtype, device=device).reshape(1, -1, 1, 1)
     settings = {
         "sliding_window_shapes": (channels, window, window),

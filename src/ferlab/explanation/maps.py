@@ -47,7 +47,9 @@ def explain_faces(
         chosen = explained_class[start : start + FACES_AT_ONCE]
         if layer is not None:
             parts["grad_cam"].append(resize_maps(grad_cam(model.module, faces, explained_class=chosen, layer=layer), size))
-        drops = occlusion(model.module, faces, explained_class=chosen, baseline=baseline, batch_size=batch_size, **sides)
+        drops = occlusion(
+            model.module, faces, explained_class=chosen, baseline=baseline, batch_size=batch_size, num_classes=len(model.expressions), **sides
+        )
         parts["occlusion"].append(resize_maps(drops, size))
         report_progress(done=start + len(faces), total=len(images), note="faces explained")
     return {method: np.concatenate(maps) for method, maps in parts.items()}
