@@ -6,6 +6,7 @@ Inside the runner a notebook writes to a staging folder; outside it, below `data
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -115,6 +116,23 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     """Write `values` as sorted, indented JSON, floats to 6 decimals; a NaN or infinity becomes null. Same values, same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(_plain(values), indent=2, sort_keys=True) + "\n")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write beside and rename, so that whatever happens a whole file is there: this one, or the one from before.
+
+    Raises:
+        InputError: A disk that is full or cannot be written.
+    """
+    beside = path.with_name(f"{path.name}.part")
+    try:
+        beside.write_bytes(content)
+        os.replace(beside, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        left = "the file from before is kept" if path.is_file() else "nothing is left there"
+        raise InputError(f"{path}: not saved: {error.strerror} ({len(content) / 1e6:.1f} MB); {left}; see to that and save again") from None
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save, save_file
 
 from ferlab.expressions import EXPRESSIONS
-from ferlab.models import create_model, load_model, save_model, weights
+from ferlab.models import create_model, load_model, save_model
 from ferlab.paths import InputError
 
 
@@ -194,7 +194,7 @@ def test_a_save_cut_short_before_its_rename_leaves_the_last_good_file(tmp_path: 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(weights.os, "replace", killed)
+        patch.setattr("os.replace", killed)
         with pytest.raises(KeyboardInterrupt):
             saved(path, seed=1)
     assert path.read_bytes() == good

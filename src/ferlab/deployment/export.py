@@ -10,7 +10,6 @@ import contextlib
 import io
 import json
 import logging
-import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
     from ferlab.models import LoadedModel
+from ferlab.paths import write_whole
 
 KEY = "ferlab"  # the one metadata key; several would be written in an order of their own
 OPSET = 20
@@ -93,9 +93,7 @@ def export_onnx(model: LoadedModel, path: Path, *, weights: str = "float32") -> 
         proto = halve_weights(proto)
     onnx.checker.check_model(proto)
     content = proto.SerializeToString(deterministic=True)
-    partial = path.with_name(f".{path.name}.new")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    write_whole(path, content)
     return len(content)
 
 

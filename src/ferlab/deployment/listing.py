@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ferlab.deployment.predictor import Predictor, ReadFace
-from ferlab.paths import InputError
+from ferlab.paths import InputError, write_whole
 
 NONE_FOUND = "no face found; --whole reads the whole picture as one face"
 
@@ -70,9 +69,7 @@ def write_table(path: Path, read: Iterable[tuple[str, Sequence[ReadFace]]], *, e
     for name, faces in read:
         for number, face in enumerate(faces):
             rows.writerow([name, number, *face.box, face.likeliest(1)[0], *(f"{prob:.6f}" for prob in face.probs)])
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text.getvalue(), encoding="utf-8")
-    os.replace(beside, path)
+    write_whole(path, text.getvalue().encode())
 
 
 def _box_text(face: ReadFace) -> str:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from ferlab.deployment.inputs import prepare_faces
 from ferlab.deployment.predictor import Predictor
-from ferlab.paths import InputError
+from ferlab.paths import InputError, write_whole
 
 BATCH = 32  # faces a call while scales are found: bounds memory, not results
 OPERATIONS = ("Conv", "Gemm", "MatMul", "Add", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool")
@@ -76,9 +75,7 @@ def quantise(source: Path, path: Path, faces: np.ndarray) -> int:
     onnx.helper.set_model_props(proto, card)
     onnx.checker.check_model(proto)
     content = proto.SerializeToString(deterministic=True)
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_bytes(content)
-    os.replace(beside, path)
+    write_whole(path, content)
     return len(content)
 
 

@@ -6,10 +6,8 @@ equal bytes.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +21,7 @@ from torch import Tensor, nn
 
 from ferlab.models.create import create_model, model_card
 from ferlab.models.inputs import prepare_images, standardise
-from ferlab.paths import InputError
+from ferlab.paths import InputError, write_whole
 
 KEY = "ferlab"  # the one metadata key
 FIELDS: dict[str, type] = {
@@ -124,7 +122,7 @@ def save_model(
     if output != "softmax":
         card["output"] = output
     tensors = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
-    _write_whole(path, save(tensors, metadata={KEY: json.dumps(card, sort_keys=True)}))
+    write_whole(path, save(tensors, metadata={KEY: json.dumps(card, sort_keys=True)}))
 
 
 def load_model(path: Path) -> LoadedModel:
@@ -203,19 +201,6 @@ def _check_card(path: Path, card: Any) -> None:
         numbers = [value for value in card[name] if isinstance(value, float) and math.isfinite(value)]
         if len(numbers) != card["channels"] or len(numbers) != len(card[name]) or (name == "std" and min(numbers) <= 0):
             raise InputError(f"{path}: `{name}` of its card is {card[name]}, expected {card['channels']} numbers; train the run again")
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write beside and rename, so that whatever happens a whole file is there: this one, or the one from before."""
-    beside = path.with_name(f"{path.name}.part")
-    try:
-        beside.write_bytes(content)
-        os.replace(beside, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        left = "the file from before is kept" if path.is_file() else "nothing is left there"
-        raise InputError(f"{path}: not saved: {error.strerror} ({len(content) / 1e6:.1f} MB); {left}; see to that and save again") from None
 
 
 def _check_fit(path: Path, expected: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
