@@ -121,22 +121,25 @@ def soft_targets(faces: pd.DataFrame, *, mode: str = "crossentropy", expressions
     return pd.DataFrame(shares, columns=[SOFT + name for name in expressions], index=faces.index)
 
 
-def mixed_targets(faces: pd.DataFrame, *, weight: float, expressions: tuple[str, ...]) -> np.ndarray:
+def mixed_targets(faces: pd.DataFrame, *, weight: float, expressions: tuple[str, ...], several: bool = False) -> np.ndarray:
     """Return targets between the label and FER+'s votes.
 
     Args:
         faces: Face table with `target` and columns `votes_<name>`; N rows.
         weight: Of the votes, 0 to 1; a face that FER+ drops keeps its label alone.
         expressions: The classes, as `target` counts them.
+        several: Whether several expressions may be wholly right, those that the mode multi_target takes, and not each by its share.
 
     Returns:
-        (N, K) float32, rows summing to 1.
+        (N, K) float32; rows sum to 1, unless several are right.
 
     Raises:
         InputError: If the votes are missing.
     """
     labels = np.eye(len(expressions))[faces["target"].to_numpy()]
-    votes = soft_targets(faces, expressions=expressions).to_numpy()
+    votes = soft_targets(faces, mode="multi_target" if several else "crossentropy", expressions=expressions).to_numpy()
+    if several:
+        votes = np.where(np.isnan(votes), votes, votes > 0)
     return ((1 - weight) * labels + weight * np.where(np.isnan(votes), labels, votes)).astype(np.float32)
 
 

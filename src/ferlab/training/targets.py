@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ferlab.data.ferplus import mixed_targets, soft_targets
+from ferlab.data.ferplus import mixed_targets
 from ferlab.paths import InputError
 
 # The span of each value in the face table; nets learn them on a scale of about 1, so that one weight in the loss serves all.
@@ -37,15 +37,10 @@ def wanted_targets(
     """
     if not ferplus_weight and not regress:
         return None
-    labels = np.eye(len(expressions), dtype=np.float32)[faces["target"].to_numpy()]
-    if ferplus_weight and loss == "multi_label":
-        votes = soft_targets(faces, mode="multi_target", expressions=expressions).to_numpy()
-        right = np.where(np.isnan(votes), labels, votes > 0)
-        wanted = ((1 - ferplus_weight) * labels + ferplus_weight * right).astype(np.float32)
-    elif ferplus_weight:
-        wanted = mixed_targets(faces, weight=ferplus_weight, expressions=expressions)
+    if ferplus_weight:
+        wanted = mixed_targets(faces, weight=ferplus_weight, expressions=expressions, several=loss == "multi_label")
     else:
-        wanted = labels
+        wanted = np.eye(len(expressions), dtype=np.float32)[faces["target"].to_numpy()]
     return np.concatenate([wanted, scaled_values(faces, regress)], axis=1)
 
 
