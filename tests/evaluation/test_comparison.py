@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import binomtest
+from seeded_runs import table
 
 from ferlab.evaluation.comparison import (
     compare_correctness,
@@ -12,19 +13,7 @@ from ferlab.evaluation.comparison import (
     paired_difference_bounds,
     spread_over_seeds,
 )
-from ferlab.evaluation.predictions import predictions_table
 from ferlab.paths import InputError
-
-NAMES = ("angry", "happy", "sad")
-
-
-def table(seed: int, *, n: int = 60, skill: float = 1.5, prefix: str = "f") -> pd.DataFrame:
-    targets = np.random.default_rng(99).integers(0, 3, n)
-    logits = np.random.default_rng(seed).normal(size=(n, 3))
-    logits[np.arange(n), targets] += skill
-    probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    splits = ["val"] * (n // 2) + ["test"] * (n - n // 2)
-    return predictions_table([f"{prefix}{i}" for i in range(n)], splits, targets, probs=probs, expressions=NAMES)
 
 
 def outcome(both: int, only_a: int, only_b: int, neither: int) -> tuple[np.ndarray, np.ndarray]:

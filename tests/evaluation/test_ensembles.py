@@ -3,23 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from seeded_runs import NAMES, table
 
 from ferlab.evaluation.ensembles import FITTED, fit_weights, least_nll, soft_vote, vote_per_set, weights_per_set
 from ferlab.evaluation.predictions import predictions_table, probs_of
 from ferlab.paths import InputError
 
-NAMES = ("angry", "happy", "sad")
 MEMBERS = {"x": ["a", "b"]}
 FITTED_ON = {"a": {"fitted_on": ["train"]}, "b": {"fitted_on": ["train"]}}
-
-
-def table(seed: int, *, n: int = 60, skill: float = 1.5, prefix: str = "f") -> pd.DataFrame:
-    targets = np.random.default_rng(99).integers(0, 3, n)
-    logits = np.random.default_rng(seed).normal(size=(n, 3))
-    logits[np.arange(n), targets] += skill
-    probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    splits = ["val"] * (n // 2) + ["test"] * (n - n // 2)
-    return predictions_table([f"{prefix}{i}" for i in range(n)], splits, targets, probs=probs, expressions=NAMES)
 
 
 def test_a_soft_vote_averages_probabilities():

@@ -106,6 +106,16 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, *, epoch: int, batch: int, by: type
     monkeypatch.setattr(Classifier, "training_step", stopping)
 
 
+def unbroken_and_resumed(store: Store, chosen: Train, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[FitResult, FitResult]:
+    """Fit twice: in one go, and stopped in the middle of the third epoch and called again."""
+    whole = run_fit(store, chosen, folder / "whole")
+    with monkeypatch.context() as patched:
+        stop_at(patched, epoch=2, batch=1)
+        with pytest.raises(Stopped):
+            run_fit(store, chosen, folder / "broken")
+    return whole, run_fit(store, chosen, folder / "broken")
+
+
 @pytest.mark.parametrize("schedule", ["one_cycle", "plateau"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_stopped_in_mid_epoch_it_goes_on_as_if_nothing_had_happened(
@@ -115,12 +125,7 @@ def test_stopped_in_mid_epoch_it_goes_on_as_if_nothing_had_happened(
     monkeypatch.setattr("ferlab.training.schedules.FLAT_EPOCHS", 1)
     monkeypatch.setattr("ferlab.training.schedules.BETTER_BY", 2.0)
     chosen = settings(epochs=4, schedule=schedule, optimizer=optimizer, lr=0.002, class_weights=True, gradient_clip=1.0)
-    whole = run_fit(toy_store(), chosen, tmp_path / "whole")
-    with monkeypatch.context() as patched:
-        stop_at(patched, epoch=2, batch=1)
-        with pytest.raises(Stopped):
-            run_fit(toy_store(), chosen, tmp_path / "broken")
-    resumed = run_fit(toy_store(), chosen, tmp_path / "broken")
+    whole, resumed = unbroken_and_resumed(toy_store(), chosen, tmp_path, monkeypatch)
     assert bytes_of(resumed, tmp_path / "o1") == bytes_of(whole, tmp_path / "o2")
     assert schedule != "plateau" or whole.history["lr"].tolist() == pytest.approx([0.002, 0.002, 0.001, 0.0005])
 
@@ -252,12 +257,7 @@ def test_mixing_averaging_and_soft_targets_go_on_after_a_stop_as_if_nothing_had_
     toy_store: Make, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = settings(epochs=4, mixup=0.3, cutmix=1.0, mixing_ends=0.75, averaging="ema", ema_decay=0.9, erasing=0.5, contrast=0.2, decay="weights")
-    whole = run_fit(toy_store(), chosen, tmp_path / "whole")
-    with monkeypatch.context() as patched:
-        stop_at(patched, epoch=2, batch=1)
-        with pytest.raises(Stopped):
-            run_fit(toy_store(), chosen, tmp_path / "broken")
-    resumed = run_fit(toy_store(), chosen, tmp_path / "broken")
+    whole, resumed = unbroken_and_resumed(toy_store(), chosen, tmp_path, monkeypatch)
     assert bytes_of(resumed, tmp_path / "o1") == bytes_of(whole, tmp_path / "o2")
 
 
