@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ def raw() -> dict:
     ("section", "key", "value", "message"),
     [
         ("train", "epoch", 3, "runs.five_layer.train.epoch: unknown key; did you mean 'epochs'?"),
+        ("train", "loss", "l2_svm", "label_smoothing is cross_entropy's alone: expected 0.0 with loss: l2_svm"),
         ("train", "lr", "0.1", "runs.five_layer.train.lr: input should be a valid number, got '0.1'"),
         ("train", "epochs", 0, "runs.five_layer.train.epochs: input should be greater than or equal to 1, got 0"),
         ("train", "optimizer", "sgdd", "runs.five_layer.train.optimizer: input should be 'sgd', 'adam' or 'adamw', got 'sgdd'"),
@@ -55,6 +57,21 @@ def test_a_name_that_cannot_be_a_file_name_is_refused(raw):
     raw["runs"]["a/b"] = copy.deepcopy(raw["runs"]["five_layer"])
     with pytest.raises(InputError, match=r"runs\.a/b: a name holds letters"):
         check_params(raw)
+
+
+def test_teachers_are_other_runs_of_the_same_set(raw):
+    raw["runs"]["five_layer"]["train"] = {"teachers": ["five_layer_seed1"]}
+    assert check_params(raw).runs["five_layer"].train.teachers == ["five_layer_seed1"]
+    raw["prepare"]["other"] = raw["prepare"]["control"]
+    for name, data, what in (
+        ("five_layer_seed2", "control", "no run is called 'five_layer_seed2'; did you mean 'five_layer_seed1'?"),
+        ("five_layer", "control", "five_layer: it is the run itself"),
+        ("five_layer_seed1", "other", "it learns set 'other', not 'control'"),
+    ):
+        raw["runs"]["five_layer"]["train"] = {"teachers": [name]}
+        raw["runs"]["five_layer_seed1"]["data"] = data
+        with pytest.raises(InputError, match=re.escape(what)):
+            check_params(raw)
 
 
 def test_a_runs_own_train_is_merged_over_the_defaults(raw):

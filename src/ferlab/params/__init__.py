@@ -100,10 +100,21 @@ def _check_names(params: Params, source: str) -> None:
     for name, run in params.runs.items():
         if run.data not in params.prepare:
             raise InputError(f"{source}: runs.{name}.data: no set is called {run.data!r}; {nearest(run.data, params.prepare)}")
+        _check_teachers(params, name, source)
     for name in params.compare.ensemble:
         if name not in params.runs:
             raise InputError(f"{source}: compare.ensemble: no run is called {name!r}; {nearest(name, params.runs)}")
     _check_weights(params, source)
+
+
+def _check_teachers(params: Params, name: str, source: str) -> None:
+    run = params.runs[name]
+    for teacher in run.train.teachers:
+        if teacher not in params.runs:
+            raise InputError(f"{source}: runs.{name}.train.teachers: no run is called {teacher!r}; {nearest(teacher, params.runs)}")
+        if teacher == name or params.runs[teacher].data != run.data:
+            what = "it is the run itself" if teacher == name else f"it learns set {params.runs[teacher].data!r}, not {run.data!r}"
+            raise InputError(f"{source}: runs.{name}.train.teachers: {teacher}: {what}; name other runs of the same set")
 
 
 def _check_weights(params: Params, source: str) -> None:

@@ -115,6 +115,8 @@ class Train(Section):
     mixup: float = Field(0.0, ge=0)  # alpha of the Beta distribution; 0: none
     cutmix: float = Field(0.0, ge=0)  # likewise; with both, half of the batches each
     mixing_ends: float = Field(1.0, gt=0, le=1)  # share of the epochs after which faces are mixed no more
+    teachers: list[str] = []  # finished runs of the same set, whose word on each face is mixed into its target
+    teacher_weight: float = Field(0.7, gt=0, le=1)  # share of the target that is theirs
     averaging: Literal["none", "ema", "swa"] = "none"  # which weights are watched on val and kept
     ema_decay: float = Field(0.999, gt=0, lt=1)  # by step
     swa_start: float = Field(0.75, ge=0, lt=1)  # share of the epochs before the mean begins
@@ -135,11 +137,15 @@ class Train(Section):
     refit: bool = False  # choose the epoch on val, then train afresh on train and val for that many
 
     @model_validator(mode="after")
-    def _selection_is_possible(self) -> Train:
+    def _settings_go_together(self) -> Train:
         if self.select != "val" and self.refit:
             raise ValueError(f"refit needs select: val, got select: {self.select}")
         if self.select == "none" and (self.patience or self.schedule == "plateau"):
             raise ValueError("select: none watches no faces, so patience must be 0 and schedule another than plateau")
+        if self.label_smoothing and self.loss != "cross_entropy":
+            raise ValueError(f"label_smoothing is cross_entropy's alone: expected 0.0 with loss: {self.loss}")
+        if self.teachers and self.loss == "multi_label":
+            raise ValueError("teachers tell expressions that exclude each other, so loss must be another than multi_label")
         return self
 
 

@@ -20,6 +20,7 @@ HANGS_ON: dict[str, dict[str, str | None]] = {
     "momentum": {"optimizer": "sgd"},
     "nesterov": {"optimizer": "sgd"},
     "mixing_ends": {"mixup": None, "cutmix": None},
+    "teacher_weight": {"teachers": None},
     "ema_decay": {"averaging": "ema"},
     "swa_start": {"averaging": "swa"},
     "regress_weight": {"regress": None},

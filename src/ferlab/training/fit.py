@@ -61,6 +61,7 @@ class FitResult:
         values: What the net says beside the expression, see `ferlab.models.LoadedModel`.
         output: How its logits become probabilities, likewise.
         first: Where its first weights came from.
+        teachers: The runs that taught it, with the sha256 of their weights.
     """
 
     module: nn.Module
@@ -79,6 +80,7 @@ class FitResult:
     values: dict[str, tuple[float, float]]
     output: str
     first: FirstWeights
+    teachers: dict[str, str]
 
     def save(self, path: Path) -> None:
         """Write the weights file; see `ferlab.models.save_model`."""
@@ -148,6 +150,7 @@ def fit(store: Store, *, run: str, model: str, options: dict[str, Any], seed: in
         values={name: VALUES[name] for name in settings.regress},
         output="sigmoid" if settings.loss == "multi_label" else "softmax",
         first=phase.first,
+        teachers=_teachers(phase),
     )
 
 
@@ -204,8 +207,12 @@ def _plan(task: Task, phase: Phase) -> dict[str, Any]:
     settings, where = task.settings, device(task.settings.accelerator)
     asked = {"model": task.model, "options": task.options, "seed": task.seed, "settings": settings.model_dump(), "device": where}
     faces = {"expressions": task.store.expressions, "train": len(phase.data.targets), "val": len(phase.data.val_batches.rows)}
-    first = {"first": phase.first.report.sha256 if phase.first.report else "random"}
+    first = {"first": phase.first.report.sha256 if phase.first.report else "random", "teachers": _teachers(phase)}
     return {**asked, **first, **faces, "mean": phase.data.mean, "std": phase.data.std}
+
+
+def _teachers(phase: Phase) -> dict[str, str]:
+    return phase.module.teachers.sha256 if phase.module.teachers else {}
 
 
 def _keep_or_clear(folder: Path, *, plan: dict[str, Any]) -> None:

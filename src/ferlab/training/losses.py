@@ -84,7 +84,7 @@ LOSSES = {"cross_entropy": cross_entropy, "l2_svm": l2_svm, "multi_label": multi
 
 
 def expression_loss(name: str, logits: Tensor, target: Tensor, **options: Any) -> Tensor:
-    """Return the loss called so. `label_smoothing` is cross entropy's alone: the others take none."""
+    """Return the loss called so. `label_smoothing` is cross entropy's alone: the others take none, and params.yaml asks them for none."""
     kept: Mapping[str, Any] = options if name == "cross_entropy" else {key: value for key, value in options.items() if key != "label_smoothing"}
     return LOSSES[name](logits, target, **kept)
 

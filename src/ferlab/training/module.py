@@ -22,6 +22,7 @@ from torchmetrics.regression import ConcordanceCorrCoef
 
 from ferlab.data.augmentation import epoch_seed
 from ferlab.paths import InputError
+from ferlab.training.distillation import Teachers
 from ferlab.training.losses import concordance_loss, expression_loss
 from ferlab.training.mixing import draw_mixing, mix
 from ferlab.training.schedules import plateau_factor, step_rate
@@ -55,6 +56,7 @@ class Recipe:
     mixup: float
     cutmix: float
     mixing_ends: float
+    teacher_weight: float
     averaging: str
     ema_decay: float
     swa_start: float
@@ -71,11 +73,20 @@ class Classifier(pl.LightningModule):
     Attributes:
         net: The net itself.
         averaged: The mean of its weights over steps or epochs, where asked for.
+        teachers: Nets whose word is mixed into the targets, where asked for.
         history: One dict per finished epoch, floats unrounded: epoch (from 1), train_loss, train_accuracy, val_*, lr (of its last
             step), factor.
     """
 
-    def __init__(self, net: nn.Module, recipe: Recipe, *, num_classes: int, class_weights: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        recipe: Recipe,
+        *,
+        num_classes: int,
+        class_weights: Tensor | None = None,
+        teachers: Teachers | None = None,
+    ) -> None:
         """Hold the net.
 
         Args:
@@ -83,10 +94,11 @@ class Classifier(pl.LightningModule):
             recipe: How it is fitted.
             num_classes: K.
             class_weights: float32 (K,), for the training loss only; None for ones.
+            teachers: On the device that the net will lie on; None for none.
         """
         super().__init__()
         self.net = net.to(memory_format=torch.channels_last) if recipe.channels_last else net
-        self.recipe, self.classes = recipe, num_classes
+        self.recipe, self.classes, self.teachers = recipe, num_classes, teachers
         self.averaged = _averaged(self.net, recipe)
         self._compiled = (torch.compile(self.net),) if recipe.compile else ()  # a tuple: as a module its weights would be listed twice
         self.register_buffer("class_weights", class_weights, persistent=False)
@@ -125,6 +137,7 @@ class Classifier(pl.LightningModule):
         images, target, *shares = batch
         part = self.trainer.train_dataloader.share(batch_idx)
         images, wanted = self._mixed(images, shares[0] if shares else target, batch_idx)
+        wanted = self._taught(images, wanted)
         outputs = self(images)
         options = {"class_weights": self.class_weights, "label_smoothing": self.recipe.label_smoothing}
         loss = expression_loss(self.recipe.loss, outputs[:, : self.classes], self._expressions(wanted), **options)
@@ -225,8 +238,20 @@ class Classifier(pl.LightningModule):
             return images, wanted
         where = {"seed": recipe.seed, "epoch": self.current_epoch, "batch": batch_idx}
         mixing = draw_mixing(len(images), images.shape[-1], mixup=recipe.mixup, cutmix=recipe.cutmix, **where)
-        shares = wanted if wanted.is_floating_point() else nn.functional.one_hot(wanted, self.classes).float()
-        return mix(images, shares, mixing)
+        return mix(images, self._shares(wanted), mixing)
+
+    def _taught(self, images: Tensor, wanted: Tensor) -> Tensor:
+        """Return targets with the teachers' word on these very views mixed in, where the recipe has teachers."""
+        if self.teachers is None:
+            return wanted
+        if self.recipe.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        data, wanted = self.trainer.datamodule, self._shares(wanted)
+        said = self.teachers.probs(images, mean=data.mean, std=data.std)
+        return torch.cat([torch.lerp(wanted[:, : self.classes], said, self.recipe.teacher_weight), wanted[:, self.classes :]], dim=1)
+
+    def _shares(self, wanted: Tensor) -> Tensor:
+        return wanted if wanted.is_floating_point() else nn.functional.one_hot(wanted, self.classes).float()
 
     def _rate(self, batch_idx: int) -> float:
         recipe, batches = self.recipe, self.trainer.num_training_batches

@@ -24,6 +24,7 @@ from ferlab.models.create import create_model, input_shape
 from ferlab.models.inputs import prepare_images, standardise
 from ferlab.models.pretrained import FirstWeights, pretrained_or_scratch
 from ferlab.params import Train
+from ferlab.training.distillation import load_teachers
 from ferlab.training.distributed import LOG, MeanStatistics, Place, trainer_options
 from ferlab.training.module import Classifier, Recipe, higher_is_better, is_finished
 from ferlab.training.progress import EpochLog, Progress
@@ -155,10 +156,12 @@ def _phase(task: Task, *, fitted: tuple[str, ...], epochs: int, patience: int, f
         rank=task.place.rank,
         world=task.place.world,
     )
+    taught = {"expressions": expressions, "shape": (channels, size), "fitted": fitted, "device": task.place.device(settings)}
+    teachers = load_teachers(settings.teachers, run=task.run, **taught) if settings.teachers else None
     values = {key: value for key, value in settings.model_dump().items() if key in Recipe.__dataclass_fields__}
     recipe = Recipe(**{**values, "run": task.run, "seed": task.seed, "patience": patience, "factors": factors})
     weights = class_weights(data.targets, expressions) if settings.class_weights else None
-    module = Classifier(net, recipe, num_classes=len(expressions), class_weights=weights)
+    module = Classifier(net, recipe, num_classes=len(expressions), class_weights=weights, teachers=teachers)
     return Phase(module=module, data=data, recipe=recipe, epochs=epochs, fitted=fitted, first=first, place=task.place)
 
 

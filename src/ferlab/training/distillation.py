@@ -1,0 +1,83 @@
+"""Teachers: trained nets whose word on a training face is mixed into its target, so that a small net learns from larger ones.
+
+A teacher sees each face as the net in training does, changed and mixed alike: what it says of that very view is the target (Beyer et
+al.: a consistent teacher). A face's own label keeps a share. No temperature: nets fitted by smoothed labels or votes are soft enough.
+
+References:
+    Hinton, Vinyals & Dean (2015), Distilling the Knowledge in a Neural Network, arXiv 1503.02531.
+    Beyer, Zhai, Royer, Markeeva, Anil & Kolesnikov (2022), Knowledge distillation: A good teacher is patient and consistent, arXiv 2106.05237.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ferlab.models.weights import LoadedModel, load_model
+from ferlab.paths import InputError, artefact
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """Trained nets on one device, in eval mode.
+
+    Attributes:
+        models: The nets by the name of their run.
+        sha256: Of their weights files, likewise; what they teach hangs on nothing else.
+    """
+
+    models: dict[str, LoadedModel]
+    sha256: dict[str, str]
+
+    @torch.no_grad()
+    def probs(self, images: Tensor, *, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+        """Return the mean of what the teachers say, float32 (N, K), rows summing to 1.
+
+        Args:
+            images: float32 (N, C, S, S), standardised by `mean` and `std`, which each teacher's own take the place of.
+            mean: C means on the scale [0, 1].
+            std: C standard deviations, likewise.
+        """
+        said = []
+        for model in self.models.values():
+            centre, spread, own_centre, own_spread = (images.new_tensor(v).view(1, -1, 1, 1) for v in (mean, std, model.mean, model.std))
+            said.append(model.probs(model.module(images * (spread / own_spread) + (centre - own_centre) / own_spread)))
+        return torch.stack(said).mean(dim=0)
+
+
+def load_teachers(
+    names: Sequence[str], *, run: str, expressions: tuple[str, ...], shape: tuple[int, int], fitted: Sequence[str], device: torch.device
+) -> Teachers:
+    """Load the nets of finished runs.
+
+    Args:
+        names: The runs.
+        run: The run that is taught, for errors.
+        expressions: Its classes.
+        shape: Channels and side of the faces it takes.
+        fitted: The splits it fits. A teacher that has learnt others would tell of the faces that are to judge it.
+        device: Where the teachers are wanted.
+
+    Raises:
+        InputError: A run without weights, or whose net has other classes, takes other faces or has learnt other splits.
+    """
+    models, sums = {}, {}
+    for name in names:
+        path, where = artefact("train", "weights", name), f"run {run!r}: train.teachers: {name}"
+        if not path.is_file():
+            raise InputError(f"{where}: it has no weights yet; train it first: dvc repro train@{name}")
+        model = load_model(path)
+        if model.expressions != expressions:
+            raise InputError(f"{where}: it tells {', '.join(model.expressions)} apart, not {', '.join(expressions)}; choose another run")
+        if (model.channels, model.size) != shape:
+            taken, wanted = (f"{c} channel{'s' * (c > 1)} of {s} px" for c, s in ((model.channels, model.size), shape))
+            raise InputError(f"{where}: it takes {taken}, the taught net {wanted}; choose a run whose net takes the same")
+        if seen := [split for split in model.fitted_on if split not in fitted]:
+            raise InputError(f"{where}: it has learnt {', '.join(seen)}, which judges the taught net; choose one that has not, or select: none")
+        models[name], sums[name] = model, hashlib.sha256(path.read_bytes()).hexdigest()
+        model.module.to(device, memory_format=torch.channels_last).requires_grad_(False)
+    return Teachers(models, sums)

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ferlab.data.store import Store
+from ferlab.paths import InputError, artefact
+from ferlab.training import distillation
+from ferlab.training.distillation import load_teachers
+from ferlab.training.fit import FitResult, fit
+
+Make = Callable[..., Any]
+STEADY = {"lr": 0.01, "schedule": "constant", "rotation": 0.0, "shift": 0.0}
+WANTED = {"run": "small", "expressions": ("angry", "happy", "sad"), "shape": (1, 48), "fitted": ("train", "val"), "device": torch.device("cpu")}
+
+
+@pytest.fixture
+def finished(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A workspace's root of its own; return it."""
+    monkeypatch.setattr("ferlab.paths.ROOT", tmp_path)
+    return tmp_path
+
+
+def run_fit(store: Store, settings: Any, folder: Path, *, run: str) -> FitResult:
+    return fit(store, run=run, model="five_layer", options={}, seed=1, settings=settings, partial=folder / "partial" / run)
+
+
+def teach(store: Store, settings: Any, folder: Path, *, name: str = "teacher") -> FitResult:
+    result, path = run_fit(store, settings, folder, run=name), artefact("train", "weights", name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    result.save(path)
+    return result
+
+
+def relabelled(store: Store) -> Store:
+    """Return the set with each face called what the next class is."""
+    return Store(images=store.images, faces=store.faces.assign(target=(store.faces["target"] + 1) % 3), expressions=store.expressions)
+
+
+def test_a_net_learns_what_its_teacher_says_and_not_what_the_labels_say(toy_store: Make, settings: Make, finished: Path) -> None:
+    store = toy_store()
+    teach(store, settings(epochs=8, select="none", **STEADY), finished)
+    taught = {"epochs": 8, "select": "none", "teachers": ["teacher"], **STEADY}
+    wrong = relabelled(store)
+    result = run_fit(wrong, settings(**taught, teacher_weight=1.0), finished, run="small")
+    rows = (store.faces["split"] == "test").to_numpy()
+    faces = torch.from_numpy(store.images[rows]).unsqueeze(1) / 255
+    with torch.no_grad():
+        said = result.module((faces - result.mean[0]) / result.std[0]).argmax(1).numpy()
+    assert (said == store.faces["target"].to_numpy()[rows]).mean() > 0.9
+    half = run_fit(wrong, settings(**{**taught, "epochs": 1}, teacher_weight=0.5), finished, run="small")
+    whole = run_fit(wrong, settings(**{**taught, "epochs": 1}, teacher_weight=1.0), finished, run="small")
+    assert half.train["accuracy"] != whole.train["accuracy"] or half.train["loss"] != whole.train["loss"]
+
+
+def test_teachers_see_faces_by_their_own_statistics_and_have_equal_say(toy_store: Make, settings: Make, finished: Path) -> None:
+    store, short = toy_store(), settings(epochs=1, select="none", **STEADY)
+    brighter = Store(images=store.images // 2 + 60, faces=store.faces, expressions=store.expressions)
+    nets = {name: teach(faces, short, finished, name=name) for name, faces in (("one", store), ("other", brighter))}
+    faces = torch.rand(5, 1, 48, 48)
+    mean, std = (0.3,), (0.2,)
+    said = load_teachers(["one", "other"], **WANTED).probs((faces - mean[0]) / std[0], mean=mean, std=std)
+    with torch.no_grad():
+        each = [net.module((faces - net.mean[0]) / net.std[0]).softmax(1) for net in nets.values()]
+    assert not torch.allclose(each[0], each[1], atol=1e-3)
+    torch.testing.assert_close(said, (each[0] + each[1]) / 2)
+
+
+def test_a_teacher_is_not_written_into_checkpoints_and_another_one_starts_training_afresh(
+    toy_store: Make, settings: Make, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = toy_store()
+    teach(store, settings(epochs=1, select="none"), finished)
+    chosen = settings(epochs=1, select="none", teachers=["teacher"])
+    first = run_fit(store, chosen, finished, run="small")
+    kept = torch.load(finished / "partial" / "small" / "refit" / "last.ckpt", weights_only=True)["state_dict"]
+    assert {key.removeprefix("net.") for key in kept} == set(first.module.state_dict())
+    said: list[int] = []
+    probs = distillation.Teachers.probs
+    monkeypatch.setattr(distillation.Teachers, "probs", lambda *args, **more: (said.append(1), probs(*args, **more))[1])
+    assert run_fit(store, chosen, finished, run="small").teachers == first.teachers
+    assert not said  # a finished fit is taken as it is
+    teach(store, settings(epochs=2, select="none"), finished)
+    assert run_fit(store, chosen, finished, run="small").teachers != first.teachers
+    assert said
+
+
+def test_a_teacher_must_be_there_be_of_a_kind_and_have_learnt_no_face_that_judges_the_taught(
+    toy_store: Make, settings: Make, finished: Path
+) -> None:
+    with pytest.raises(InputError, match="teacher: it has no weights yet; train it first: dvc repro train@teacher"):
+        load_teachers(["teacher"], **WANTED)
+    teach(toy_store(), settings(epochs=1, select="none"), finished)
+    load_teachers(["teacher"], **WANTED)
+    with pytest.raises(InputError, match="it has learnt val, which judges the taught net"):
+        load_teachers(["teacher"], **{**WANTED, "fitted": ("train",)})
+    with pytest.raises(InputError, match="it takes 1 channel of 48 px, the taught net 3 channels of 48 px"):
+        load_teachers(["teacher"], **{**WANTED, "shape": (3, 48)})
+    with pytest.raises(InputError, match="tells angry, happy, sad apart, not angry, sad"):
+        load_teachers(["teacher"], **{**WANTED, "expressions": ("angry", "sad")})
+    with pytest.raises(ValueError, match="exclude each other"):
+        settings(teachers=["teacher"], loss="multi_label")
+
+
+def test_mixed_faces_are_taught_as_mixed(toy_store: Make, settings: Make, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, seen = toy_store(), []
+    teach(store, settings(epochs=1, select="none"), finished)
+    probs = distillation.Teachers.probs
+    monkeypatch.setattr(distillation.Teachers, "probs", lambda self, images, **more: (seen.append(images.clone()), probs(self, images, **more))[1])
+    plain = {"epochs": 1, "select": "none", "teachers": ["teacher"], "rotation": 0.0, "shift": 0.0, "flip": False}
+    run_fit(store, settings(**plain), finished, run="small")
+    unmixed, seen[:] = seen[0], []
+    run_fit(store, settings(**plain, mixup=1.0), finished, run="small")
+    assert not np.allclose(unmixed, seen[0])
