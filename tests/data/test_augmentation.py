@@ -7,15 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from ferlab.data.augmentation import COLUMNS, Augmentation, affine_of, augment, changed_views, draw_epoch, epoch_seed
+from ferlab.data.augmentation import COLUMNS, CROP_COLUMNS, Augmentation, affine_of, augment, changed_views, draw_epoch, epoch_seed
 
-HALF = torch.full((1, len(COLUMNS)), 0.5)  # the middle of every range: nothing changes, no flip
+NAMES = COLUMNS + CROP_COLUMNS
+HALF = torch.full((1, len(NAMES)), 0.5)  # the middle of every range: nothing changes, no flip
 
 
 def draws_of(**values: float) -> torch.Tensor:
     row = HALF.clone()
     for name, value in values.items():
-        row[0, COLUMNS.index(name)] = value
+        row[0, NAMES.index(name)] = value
     return row
 
 
@@ -37,7 +38,7 @@ def test_every_purpose_has_a_seed_of_its_own() -> None:
 
 
 def test_zeros_change_nothing(face: torch.Tensor) -> None:
-    assert torch.equal(augment(face, torch.rand(1, len(COLUMNS)), Augmentation()), face)
+    assert torch.equal(augment(face, torch.rand(1, len(NAMES)), Augmentation()), face)
     everything = Augmentation(flip=True, rotation=10, zoom=0.1, shift=0.1, brightness=0.2, contrast=0.2)
     assert torch.allclose(augment(face, HALF, everything), face, atol=1e-5)
 
@@ -62,6 +63,23 @@ def test_shift_moves_by_a_share_of_the_side_and_repeats_the_border(face: torch.T
     assert torch.allclose(out[..., 36:], face[..., -1:].expand(1, 1, 48, 12), atol=1e-5)
     down = augment(face, draws_of(shift_y=0.0), Augmentation(shift=0.25))
     assert torch.allclose(down[..., 12:, :], face[..., :36, :], atol=1e-5)
+
+
+@pytest.mark.parametrize(("x", "y", "left", "top"), [(0.0, 0.0, 0, 0), (1.0, 0.0, 8, 0), (0.25, 0.75, 2, 6)])
+def test_a_crop_is_the_square_enlarged(face: torch.Tensor, x: float, y: float, left: int, top: int) -> None:
+    square = face[..., top : top + 40, left : left + 40]
+    wanted = torch.nn.functional.interpolate(square, size=(48, 48), mode="bilinear", align_corners=False)
+    row, changes = draws_of(crop_x=x, crop_y=y), Augmentation(crop=40 / 48)
+    assert torch.allclose(augment(face, row, changes)[..., 1:-1, 1:-1], wanted[..., 1:-1, 1:-1], atol=1e-5)  # its edge sees the pixels beyond
+    row[0, 0] = 0.2
+    mirrored = augment(face, row, Augmentation(flip=True, crop=40 / 48))
+    assert torch.allclose(mirrored[..., 1:-1, 1:-1], wanted.flip(3)[..., 1:-1, 1:-1], atol=1e-5)
+
+
+def test_a_crop_leaves_the_other_draws_as_they_were() -> None:
+    draws = draw_epoch(3, seed=0, epoch=0)
+    alone = torch.rand((3, len(COLUMNS)), generator=torch.Generator().manual_seed(epoch_seed(0, 0, "augmentation")))
+    assert torch.equal(draws[:, : len(COLUMNS)], alone)
 
 
 def test_rotation_by_90_degrees_is_a_transpose_and_flip(face: torch.Tensor) -> None:

@@ -31,8 +31,18 @@ def test_each_stage_halves_the_side_either_way(down: str) -> None:
     assert sides == [(64, 24, 24), (128, 12, 12), (256, 6, 6)]
 
 
+def test_plain_blocks_are_one_convolution_each() -> None:
+    convolutions = 9 * (1 * 32 + 32 * 64 + 64 * 128 + 128 * 256 + 64**2 + 128**2 + 256**2)
+    norms = 2 * (32 + 2 * (64 + 128 + 256))
+    module = compact(block="plain")
+    assert count_parameters(module) == convolutions + norms + 256 * 7 + 7
+    assert not module.stage3.block1.relu.inplace  # Grad-CAM listens there
+
+
 def test_widths_and_blocks_must_agree() -> None:
     with pytest.raises(InputError, match="one number for each of the 3 widths after the first, got 2"):
         compact(blocks=(1, 1))
     with pytest.raises(InputError, match="'stride' or 'pool', got 'avg'"):
         compact(down="avg")
+    with pytest.raises(InputError, match="'residual' or 'plain', got 'dense'"):
+        compact(block="dense")

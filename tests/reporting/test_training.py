@@ -76,6 +76,7 @@ def test_sentences_say_the_histories_numbers() -> None:
 def test_changes_are_said_as_they_are_set() -> None:
     values = {"flip": True, "rotation": 10.0, "zoom": 0.1, "shift": 0.0}
     assert changes_sentence(values) == "Faces are mirrored half of the time, turned by up to 10 degrees, zoomed by up to 10 %, either way."
+    assert changes_sentence({**values, "crop": 0.9}).startswith("A square of 90 % of the side is cut out of each face, anywhere. Faces are mirrored")
     assert changes_sentence({"flip": False, "rotation": 0.0, "zoom": 0.0, "shift": 0.0}) == "Faces are not changed."
 
 

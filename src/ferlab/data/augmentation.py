@@ -1,7 +1,7 @@
 """Augmentation of a batch of faces, on the device they lie on, seeded per (seed, epoch, face).
 
 Every face's draws for an epoch are made at once, in the order of the split, from a generator of (seed, epoch): what happens to a
-face depends neither on the batch it falls in nor on what a killed run had drawn before. Flip, rotation, zoom and shift are one
+face depends neither on the batch it falls in nor on what a killed run had drawn before. Flip, rotation, zoom, shift and crop are one
 affine resampling, pixels outside taken from the border.
 
 References:
@@ -25,6 +25,7 @@ from torch.nn import functional as F
 PURPOSES = {"order": 0, "augmentation": 1, "dropout": 2, "mixing": 3}
 # One column of draws each, always drawn, so that switching one on leaves the others as they were.
 COLUMNS = ("flip", "rotation", "zoom_x", "zoom_y", "shift_x", "shift_y", "brightness", "contrast", "erase", "area", "aspect", "centre_x", "centre_y")
+CROP_COLUMNS = ("crop_x", "crop_y")  # drawn after those, likewise
 ERASED_AREA = (0.02, 0.25)  # share of the face, as DAN's public training code has it
 ERASED_ASPECT = (0.3, 3.3)  # height by width
 
@@ -38,6 +39,7 @@ class Augmentation:
         rotation: Degrees, either way.
         zoom: Share of the size, either way, each axis apart.
         shift: Share of the side, either way, each axis apart.
+        crop: Side of a square cut out anywhere and enlarged to the face's, as a share of the side; 1 for the whole face.
         brightness: Added, share of the full scale, either way.
         contrast: Factor about the face's own mean, 1 +- this.
         erasing: Probability that a rectangle is filled with the face's own mean.
@@ -47,6 +49,7 @@ class Augmentation:
     rotation: float = 0.0
     zoom: float = 0.0
     shift: float = 0.0
+    crop: float = 1.0
     brightness: float = 0.0
     contrast: float = 0.0
     erasing: float = 0.0
@@ -64,9 +67,9 @@ def epoch_seed(seed: int, epoch: int, purpose: str) -> int:
 
 
 def draw_epoch(count: int, *, seed: int, epoch: int) -> Tensor:
-    """Return the draws of an epoch, float32 (count, 13) uniform in [0, 1), one row per face of the split, one column per name in COLUMNS."""
+    """Return the draws of an epoch, float32 (count, 15) uniform in [0, 1): a row per face, a column per name in COLUMNS and CROP_COLUMNS."""
     generator = torch.Generator().manual_seed(epoch_seed(seed, epoch, "augmentation"))
-    return torch.rand((count, len(COLUMNS)), generator=generator)
+    return torch.cat([torch.rand((count, len(columns)), generator=generator) for columns in (COLUMNS, CROP_COLUMNS)], dim=1)
 
 
 def augment(images: Tensor, draws: Tensor, changes: Augmentation) -> Tensor:
@@ -74,13 +77,13 @@ def augment(images: Tensor, draws: Tensor, changes: Augmentation) -> Tensor:
 
     Args:
         images: float32 (N, C, S, S) in [0, 1].
-        draws: float32 (N, 13) in [0, 1), rows of `draw_epoch`, on the same device.
+        draws: float32 (N, 15) in [0, 1), rows of `draw_epoch`, on the same device.
         changes: How far they are changed.
 
     Returns:
         float32 (N, C, S, S) in [0, 1].
     """
-    if changes.rotation or changes.zoom or changes.shift:
+    if changes.rotation or changes.zoom or changes.shift or changes.crop < 1:
         images = _resample(images, affine_of(draws, changes))
     elif changes.flip:
         images = torch.where((draws[:, 0] < 0.5).view(-1, 1, 1, 1), images.flip(3), images)
@@ -122,7 +125,11 @@ def affine_of(draws: Tensor, changes: Augmentation) -> Tensor:
         zoom = torch.stack([zoom[:, 0] * mirrored, zoom[:, 1]], dim=1)
     cos, sin = angle.cos(), angle.sin()
     turn = torch.stack([torch.stack([cos, -sin], dim=1), torch.stack([sin, cos], dim=1)], dim=1)  # (N, 2, 2)
-    return torch.cat([turn * zoom.unsqueeze(1), turn @ shift.unsqueeze(2)], dim=2)  # (N, 2, 3)
+    affine = torch.cat([turn * zoom.unsqueeze(1), turn @ shift.unsqueeze(2)], dim=2)  # (N, 2, 3)
+    if changes.crop == 1:
+        return affine
+    place = either_way[:, len(COLUMNS) :] * (1 - changes.crop)  # the middle of the square, (N, 2): x, y
+    return affine * changes.crop + F.pad(place.unsqueeze(2), (2, 0))
 
 
 def _resample(images: Tensor, affine: Tensor) -> Tensor:

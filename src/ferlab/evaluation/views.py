@@ -49,7 +49,7 @@ def looks(faces: Tensor, view: str, *, draws: Sequence[Tensor] = (), crop: int =
     Args:
         faces: float32 (N, C, S, S), as the net takes them.
         view: A key of PASSES.
-        draws: For "seven": seven times float32 (N, 13), from `draw_views`.
+        draws: For "seven": seven times float32 (N, 15), from `draw_views`.
         crop: For "ten_crop": side of a crop in pixels, below S.
         resize: Whether crops are brought back to S; not needed for a net that takes them as they are.
 
@@ -118,7 +118,7 @@ def count_ties(rows: pd.DataFrame, *, view: str) -> int | None:
 
 
 def draw_views(view: str, n: int, *, seed: int) -> list[Tensor]:
-    """Return the random draws of a view: for "seven" seven times float32 (n, 13), one row per face; for the others none."""
+    """Return the random draws of a view: for "seven" seven times float32 (n, 15), one row per face; for the others none."""
     return [draw_epoch(n, seed=seed, epoch=number) for number in range(7)] if view == "seven" else []
 
 

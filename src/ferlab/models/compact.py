@@ -34,11 +34,11 @@ class Residual(nn.Module):
         self.relu1 = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
-        self.relu2 = nn.ReLU(inplace=True)
+        self.relu = nn.ReLU(inplace=False)  # Keep: Grad-CAM listens here
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output."""
-        return self.relu2(x + self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x))))))
+        return self.relu(x + self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x))))))
 
 
 def compact(
@@ -93,9 +93,9 @@ def compact(
 
 
 def _block(kind: str, channels: int) -> nn.Module:
-    return Residual(channels) if kind == "residual" else _convolution(channels, channels, stride=1)
+    return Residual(channels) if kind == "residual" else _convolution(channels, channels, stride=1, inplace=False)  # likewise
 
 
-def _convolution(inputs: int, outputs: int, *, stride: int) -> nn.Sequential:
+def _convolution(inputs: int, outputs: int, *, stride: int, inplace: bool = True) -> nn.Sequential:
     conv = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
-    return nn.Sequential(OrderedDict(conv=conv, bn=nn.BatchNorm2d(outputs), relu=nn.ReLU(inplace=True)))
+    return nn.Sequential(OrderedDict(conv=conv, bn=nn.BatchNorm2d(outputs), relu=nn.ReLU(inplace=inplace)))

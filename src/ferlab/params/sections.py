@@ -109,6 +109,7 @@ class Train(Section):
     rotation: float = Field(0.0, ge=0, le=180)  # degrees, either way
     zoom: float = Field(0.0, ge=0, lt=1)  # share of the size, either way
     shift: float = Field(0.0, ge=0, lt=1)  # share of the size, either way
+    crop: float = Field(1.0, ge=0.5, le=1)  # side of a square cut out at random, as a share of the face's; see evaluate.view: ten_crop
     brightness: float = Field(0.0, ge=0, lt=1)  # share of the full scale, either way
     contrast: float = Field(0.0, ge=0, lt=1)  # factor 1 +- this
     erasing: float = Field(0.0, ge=0, le=1)  # probability of a rectangle filled with the face's mean

@@ -68,7 +68,9 @@ def changes_sentence(settings: Mapping[str, Any]) -> str:
     parts = ["mirrored half of the time"] if settings["flip"] else []
     parts += [f"turned by up to {settings['rotation']:g} degrees"] if settings["rotation"] else []
     parts += [f"{word} by up to {100 * settings[key]:g} %" for key, word in (("zoom", "zoomed"), ("shift", "shifted")) if settings[key]]
-    return f"Faces are {', '.join(parts)}, either way." if parts else "Faces are not changed."
+    changed = f"Faces are {', '.join(parts)}, either way." if parts else "Faces are not changed."
+    crop = settings.get("crop", 1.0)
+    return changed if crop == 1 else f"A square of {100 * crop:g} % of the side is cut out of each face, anywhere. {changed}"
 
 
 def fitted_table(targets: np.ndarray, expressions: Sequence[str], *, weighted: bool) -> pd.DataFrame:
@@ -93,8 +95,8 @@ def settings_table(settings: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def settings_off(settings: Mapping[str, Any]) -> list[str]:
-    """Return the keys of the `train` section that are off (0, none, empty, false), and those that hang on one that is."""
-    return [key for key, value in settings.items() if value in OFF or not _is_wanted(key, settings)]
+    """Return the keys of the `train` section that are off (0, none, empty, false, a crop of all), and those that hang on one that is."""
+    return [key for key, value in settings.items() if value in OFF or (key, value) == ("crop", 1.0) or not _is_wanted(key, settings)]
 
 
 def off_sentence(settings: Mapping[str, Any]) -> str:

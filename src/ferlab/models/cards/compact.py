@@ -17,7 +17,7 @@ CARDS: dict[str, dict[str, Any]] = {
         "sizes": "16-",
         "channels": 1,
         "num_classes": 7,
-        "target_layer": "stage3.block1",
+        "target_layer": "stage3.block1.relu",
         "options": {"widths": (32, 64, 128, 256), "blocks": (1, 1, 1), "down": "stride", "block": "residual", "dropout": 0.4},
         "published": "",
         "pretrained": None,
