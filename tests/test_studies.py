@@ -163,6 +163,14 @@ def test_fersys_divides_the_folder_as_its_paper_did() -> None:
     assert all(run.train.patience for run in runs.values())
 
 
+def test_the_honest_half_of_fersys_is_as_in_the_whole() -> None:
+    whole, half = study("fersys"), study("fersys_official")
+    assert half.prepare["official"] == whole.prepare["official"]
+    for name, run in half.runs.items():
+        assert run.model_dump(exclude={"factors", "train"}) == whole.runs[name].model_dump(exclude={"factors", "train"})
+        assert run.train == whole.runs[name].train.model_copy(update={"threads": 1})
+
+
 # Each in short, on what stands in for its data
 
 LAYOUTS_OF = {  # study -> folder below data/raw -> layout; one set, and the smallest net that its paper has
@@ -172,6 +180,7 @@ LAYOUTS_OF = {  # study -> folder below data/raw -> layout; one set, and the sma
     "cs231a": ({"ckplus": "ckplus", "jaffe": "jaffe", "custom": "captured"}, "lenet_caffe_ckplus8_random"),
     "fers": ({"affectnet": "affectnet"}, "weighted_test"),
     "fersys": ({"fer2013": "fer2013", "fer2013_reshuffled": "fer2013_reshuffled"}, "cnn_reshuffled"),
+    "fersys_official": ({"fer2013": "fer2013"}, "cnn_official"),
     "resemotenet": ({"fer2013": "fer2013"}, "cnn"),
 }
 
