@@ -296,6 +296,17 @@ def test_weights_alone_decay_where_asked(toy_store: Make, settings: Make, tmp_pa
     assert spared.fc1.weight.abs().mean() < 0.6 * five_layer().fc1.weight.abs().mean()
 
 
+def test_biases_learn_at_a_rate_of_their_own_and_rates_fall_as_keras_has_it(toy_store: Make, settings: Make, tmp_path: Path) -> None:
+    """Steps of plain gradient descent: a bias of twice the rate goes twice as far in the first, and the second is shorter by 1 + decay."""
+    plain = {"epochs": 1, "batch_size": 1000, "momentum": 0.0, "nesterov": False, "schedule": "constant", "lr": 0.01, "weight_decay": 0.0}
+    one, two = (run_fit(toy_store(), settings(bias_lr=rate, **plain), tmp_path / f"{rate}").module for rate in (1.0, 2.0))
+    zero = {key: value.clone() for key, value in run_fit(toy_store(), settings(**{**plain, "lr": 1e-12}), tmp_path / "0").module.state_dict().items()}
+    torch.testing.assert_close(two.logits.bias - zero["logits.bias"], 2 * (one.logits.bias - zero["logits.bias"]))
+    torch.testing.assert_close(two.logits.weight, one.logits.weight)
+    result = run_fit(toy_store(), settings(**{**plain, "epochs": 3}, lr_decay=0.5), tmp_path / "d")
+    assert result.history["lr"].tolist() == pytest.approx([0.01, 0.01 / 1.5, 0.01 / 2])
+
+
 @pytest.mark.parametrize("loss", ["l2_svm", "multi_label"])
 def test_other_losses_learn_the_expressions_too(toy_store: Make, settings: Make, tmp_path: Path, loss: str) -> None:
     chosen = settings(epochs=8, optimizer="adamw", lr=0.001, schedule="constant", rotation=0.0, shift=0.0, loss=loss)

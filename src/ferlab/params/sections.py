@@ -90,6 +90,8 @@ class Train(Section):
     batch_size: int = Field(ge=2)
     optimizer: Literal["sgd", "adam", "adamw"]
     lr: float = Field(gt=0)
+    lr_decay: float = Field(0.0, ge=0)  # the rate of step t is divided by 1 + t times this, as Keras's `decay` has it
+    bias_lr: float = Field(1.0, gt=0)  # of biases, times the rate; Caffe's nets: 2
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = True
     weight_decay: float = Field(ge=0)

@@ -15,6 +15,7 @@ from ferlab.reporting.style import SPLIT_COLOURS
 
 CHOSEN = "#000000"
 OFF: tuple[Any, ...] = (0, "", "none", [])  # 0 is False too
+ONES = {"crop": 1.0, "bias_lr": 1.0}  # factors that change nothing
 # Settings that say nothing unless another is on, or has this value.
 HANGS_ON: dict[str, dict[str, str | None]] = {
     "momentum": {"optimizer": "sgd"},
@@ -95,8 +96,8 @@ def settings_table(settings: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def settings_off(settings: Mapping[str, Any]) -> list[str]:
-    """Return the keys of the `train` section that are off (0, none, empty, false, a crop of all), and those that hang on one that is."""
-    return [key for key, value in settings.items() if value in OFF or (key, value) == ("crop", 1.0) or not _is_wanted(key, settings)]
+    """Return the keys of the `train` section that are off (0, none, empty, false, a factor of 1), and those that hang on one that is."""
+    return [key for key, value in settings.items() if value in OFF or value == ONES.get(key) or not _is_wanted(key, settings)]
 
 
 def off_sentence(settings: Mapping[str, Any]) -> str:

@@ -10,13 +10,13 @@ References:
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ferlab.models.hub import file_sha256
 from ferlab.models.weights import LoadedModel, load_model
 from ferlab.paths import InputError, artefact
 
@@ -78,6 +78,6 @@ def load_teachers(
             raise InputError(f"{where}: it takes {taken}, the taught net {wanted}; choose a run whose net takes the same")
         if seen := [split for split in model.fitted_on if split not in fitted]:
             raise InputError(f"{where}: it has learnt {', '.join(seen)}, which judges the taught net; choose one that has not, or select: none")
-        models[name], sums[name] = model, hashlib.sha256(path.read_bytes()).hexdigest()
+        models[name], sums[name] = model, file_sha256(path)
         model.module.to(device, memory_format=torch.channels_last).requires_grad_(False)
     return Teachers(models, sums)

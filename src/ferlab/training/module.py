@@ -43,6 +43,8 @@ class Recipe:
     epochs: int
     optimizer: str
     lr: float
+    lr_decay: float
+    bias_lr: float
     momentum: float
     nesterov: bool
     weight_decay: float
@@ -130,7 +132,7 @@ class Classifier(pl.LightningModule):
     def on_train_batch_start(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Set the learning rate of this step."""
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = self._rate(batch_idx)
+            group["lr"] = self._rate(batch_idx) * group.get("share", 1.0)
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
@@ -212,7 +214,7 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimizer; its learning rate is set at each step."""
-        recipe, weights = self.recipe, _groups(self.net, self.recipe.decay)
+        recipe, weights = self.recipe, _groups(self.net, self.recipe.decay, self.recipe.bias_lr)
         if recipe.optimizer == "sgd":
             nesterov = recipe.nesterov and recipe.momentum > 0
             return torch.optim.SGD(weights, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, weight_decay=recipe.weight_decay)
@@ -256,7 +258,8 @@ class Classifier(pl.LightningModule):
     def _rate(self, batch_idx: int) -> float:
         recipe, batches = self.recipe, self.trainer.num_training_batches
         step = self.current_epoch * batches + batch_idx
-        return self._factor() * step_rate(step, schedule=recipe.schedule, lr=recipe.lr, total=recipe.epochs * batches, warmup=recipe.warmup)
+        rate = step_rate(step, schedule=recipe.schedule, lr=recipe.lr, total=recipe.epochs * batches, warmup=recipe.warmup)
+        return self._factor() * rate / (1 + recipe.lr_decay * step)
 
     def _factor(self) -> float:
         recipe = self.recipe
@@ -291,13 +294,14 @@ def _averaged(net: nn.Module, recipe: Recipe) -> AveragedModel | None:
     return AveragedModel(net, multi_avg_fn=rule, use_buffers=True).requires_grad_(False)
 
 
-def _groups(net: nn.Module, decay: str) -> list[dict[str, Any]]:
-    """Return the trainable weights, those that decay apart from those that do not (biases, and what normalisation scales and shifts by)."""
-    weights = [p for p in net.parameters() if p.requires_grad]
-    if decay == "all":
-        return [{"params": weights}]
-    small = [p for p in weights if p.ndim < 2]
-    return [{"params": [p for p in weights if p.ndim >= 2]}, {"params": small, "weight_decay": 0.0}]
+def _groups(net: nn.Module, decay: str, bias_lr: float) -> list[dict[str, Any]]:
+    """Return the trainable weights, apart where they decay or learn otherwise: small ones (biases, normalisation) and, of any size, biases."""
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for name, weight in net.named_parameters():
+        if weight.requires_grad:
+            spared, share = decay == "weights" and weight.ndim < 2, bias_lr if name.endswith("bias") else 1.0
+            groups.setdefault((spared, share), []).append(weight)
+    return [{"params": held, "share": share, **({"weight_decay": 0.0} if spared else {})} for (spared, share), held in groups.items()]
 
 
 def _sums(loss: Tensor, logits: Tensor, target: Tensor) -> Tensor:
