@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferlab.control import read
-from ferlab.data.detection import STATED, Detections, Rung, choose_face, crop_box, find_box, haar_ladder, open_detector
+from ferlab.data.detection import STATED, Detections, Rung, _change, choose_face, crop_box, find_box, haar_ladder, open_detector
 from ferlab.paths import InputError
 
 
@@ -52,6 +52,13 @@ def test_retries_find_faces_that_the_stated_parameters_miss_and_say_on_which_run
         assert once is None or once.box == again.box
         assert once is not None or again is None or again.rung != STATED
     assert {found.rung for found in all_rungs if found} <= {rung.name for rung in haar_ladder(Rung(STATED))}
+
+
+def test_a_sliver_is_not_enlarged_beyond_memory(haar):
+    assert len(haar(np.zeros((1024, 1), np.uint8)).boxes) == 0
+    picture, scale, _ = _change(np.zeros((1024, 1), np.uint8), Rung("enlarged", enlarge=True))
+    assert (picture.shape, scale) == ((4096, 4), 4.0)
+
 
 
 def test_a_box_found_in_a_framed_and_enlarged_picture_is_in_pixels_of_the_original(haar):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ferlab.data.detection import Detections
-from ferlab.deployment.face_search import SEARCHED, crop_face, drop_nested, find_faces, read_picture
+from ferlab.deployment.face_search import SEARCHED, drop_nested, find_faces, read_picture
 from ferlab.paths import InputError
 
 PORTRAIT = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"  # a photograph in the public domain, which comes with matplotlib
@@ -51,12 +51,6 @@ def test_boxes_of_the_last_rung_are_not_believed() -> None:
 def test_a_box_inside_a_face_is_dropped_and_a_neighbour_stays() -> None:
     boxes = np.array([[0, 0, 100, 100], [40, 60, 30, 30], [0, 0, 100, 100], [90, 0, 90, 90]])
     assert drop_nested(boxes).tolist() == [[0, 0, 100, 100], [90, 0, 90, 90]]
-
-
-def test_a_crop_is_the_square_box_with_repeated_edges() -> None:
-    picture = np.arange(36, dtype=np.uint8).reshape(6, 6)
-    assert crop_face(picture, (1, 2, 3, 3)).tolist() == picture[2:5, 1:4].tolist()
-    assert crop_face(picture, (-1, 0, 3, 3)).tolist() == picture[0:3, [0, 0, 1]].tolist()
 
 
 def test_a_cameras_rotation_is_undone(tmp_path) -> None:

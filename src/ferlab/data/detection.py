@@ -32,6 +32,7 @@ CASCADE = "haarcascade_frontalface_default.xml"
 STATED = "as stated"
 FRAME = 0.25  # width of the frame, as share of the picture's shorter side: a tight crop lacks the surroundings that the cascade knows
 ENLARGED = 200  # pixels that the shorter side of a small picture is brought to
+LARGEST = 4096  # pixels, a longer side is not enlarged beyond it: a sliver of 1024 x 1 would need 20 GB
 YUNET_OVERLAP, YUNET_MOST = 0.3, 5000  # OpenCV's own
 
 
@@ -259,7 +260,7 @@ def _change(image: np.ndarray, rung: Rung) -> tuple[np.ndarray, float, int]:
     if rung.equalise:
         picture = equalise_histogram(picture)
     if rung.enlarge and min(picture.shape[:2]) < ENLARGED:
-        scale = ENLARGED / min(picture.shape[:2])
+        scale = max(1.0, min(ENLARGED / min(picture.shape[:2]), LARGEST / max(picture.shape[:2])))
         picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
     return picture, scale, offset
 

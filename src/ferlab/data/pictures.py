@@ -77,13 +77,13 @@ def decode_picture(data: bytes, *, where: str) -> np.ndarray:
             turned = image.getexif().get(ORIENTATION, 1) != 1
             return np.asarray(_opaque(ImageOps.exif_transpose(image) if turned else image, where))
     except UnidentifiedImageError:
-        raise InputError(f"{where} is no image; expected a picture as PNG, JPEG, TIFF or BMP. Remove it or get the dataset again.") from None
+        raise InputError(f"{where} is no image; expected a picture as PNG, JPEG, TIFF or BMP. Remove it or get it again.") from None
     except Image.DecompressionBombError:
         raise InputError(f"{where} has more pixels than a photograph of a face; expected at most {MOST_SIDE} a side. Shrink or remove it.") from None
     except (OSError, SyntaxError, EOFError, ValueError) as error:  # Keep: Pillow raises SyntaxError for a broken PNG
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{where} is cut or damaged ({_first_line(error)}); expected a whole image. Get the dataset again.") from None
+        raise InputError(f"{where} is cut or damaged ({_first_line(error)}); expected a whole image. Get the file again.") from None
 
 
 def _check(image: Image.Image, where: str) -> None:

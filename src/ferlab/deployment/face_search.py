@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ferlab.data.detection import Detector, crop_box, open_detector
+from ferlab.data.detection import Detector, open_detector
 from ferlab.data.pictures import decode_picture
 from ferlab.paths import InputError
 
@@ -85,11 +85,6 @@ def drop_nested(boxes: np.ndarray) -> np.ndarray:
     down = (y[None] <= centre_y[:, None]) & (centre_y[:, None] <= (y + height)[None])
     larger = (area[None] > area[:, None]) | ((area[None] == area[:, None]) & (order[None] < order[:, None]))
     return np.asarray(boxes)[~(across & down & larger).any(axis=1)]
-
-
-def crop_face(picture: np.ndarray, box: Box) -> np.ndarray:
-    """Cut out one face, uint8 (side, side) or (side, side, 3): the box made square, edge pixels repeated where it leaves the picture."""
-    return crop_box(picture, box)
 
 
 @cache

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from ferlab.data.detection import Detector
-from ferlab.deployment.face_search import Box, crop_face, find_faces, read_picture
+from ferlab.data.detection import Detector, crop_box
+from ferlab.deployment.face_search import Box, find_faces, read_picture
 from ferlab.deployment.inputs import prepare_faces
 from ferlab.paths import InputError
 
@@ -135,7 +135,7 @@ class Predictor:
         """
         picture = read_picture(image)
         boxes = [(0, 0, picture.shape[1], picture.shape[0])] if whole else find_faces(picture, detector)
-        crops = [picture if whole else crop_face(picture, box) for box in boxes]
+        crops = [picture if whole else crop_box(picture, box) for box in boxes]
         rows = [self.predict_faces(crop[None], flip=flip)[0] for crop in crops]
         return [ReadFace(box=box, probs=row, expressions=self.expressions) for box, row in zip(boxes, rows, strict=True)]
 
