@@ -59,19 +59,21 @@ def test_a_name_that_cannot_be_a_file_name_is_refused(raw):
         check_params(raw)
 
 
-def test_teachers_are_other_runs_of_the_same_set(raw):
-    raw["runs"]["five_layer"]["train"] = {"teachers": ["five_layer_seed1"]}
-    assert check_params(raw).runs["five_layer"].train.teachers == ["five_layer_seed1"]
+def test_teachers_are_runs_of_the_same_set_that_stand_above(raw):
+    raw["runs"]["five_layer_seed1"]["train"] = {"teachers": ["five_layer"]}
+    assert check_params(raw).runs["five_layer_seed1"].train.teachers == ["five_layer"]
     raw["prepare"]["other"] = raw["prepare"]["control"]
-    for name, data, what in (
-        ("five_layer_seed2", "control", "no run is called 'five_layer_seed2'; did you mean 'five_layer_seed1'?"),
-        ("five_layer", "control", "five_layer: it is the run itself"),
-        ("five_layer_seed1", "other", "it learns set 'other', not 'control'"),
+    for run, teacher, data, what in (
+        ("five_layer_seed1", "five_layers", "control", "no run is called 'five_layers'; did you mean 'five_layer'?"),
+        ("five_layer_seed1", "five_layer_seed1", "control", "five_layer_seed1: it is the run itself"),
+        ("five_layer", "five_layer_seed1", "control", "five_layer_seed1: it stands below, and runs are trained in their order"),
+        ("five_layer_seed1", "five_layer", "other", "it learns set 'other', not 'control'"),
     ):
-        raw["runs"]["five_layer"]["train"] = {"teachers": [name]}
-        raw["runs"]["five_layer_seed1"]["data"] = data
+        wrong = copy.deepcopy(raw)
+        wrong["runs"][run]["train"] = {"teachers": [teacher]}
+        wrong["runs"]["five_layer"]["data"] = data
         with pytest.raises(InputError, match=re.escape(what)):
-            check_params(raw)
+            check_params(wrong)
 
 
 def test_a_runs_own_train_is_merged_over_the_defaults(raw):

@@ -108,13 +108,17 @@ def _check_names(params: Params, source: str) -> None:
 
 
 def _check_teachers(params: Params, name: str, source: str) -> None:
-    run = params.runs[name]
+    """Teachers are runs of the same set that stand above, so that `dvc repro`, which takes runs in their order, has trained them by then."""
+    run, order = params.runs[name], list(params.runs)
     for teacher in run.train.teachers:
         if teacher not in params.runs:
             raise InputError(f"{source}: runs.{name}.train.teachers: no run is called {teacher!r}; {nearest(teacher, params.runs)}")
-        if teacher == name or params.runs[teacher].data != run.data:
-            what = "it is the run itself" if teacher == name else f"it learns set {params.runs[teacher].data!r}, not {run.data!r}"
-            raise InputError(f"{source}: runs.{name}.train.teachers: {teacher}: {what}; name other runs of the same set")
+        if params.runs[teacher].data != run.data:
+            what = f"it learns set {params.runs[teacher].data!r}, not {run.data!r}; name runs of the same set"
+            raise InputError(f"{source}: runs.{name}.train.teachers: {teacher}: {what}")
+        if order.index(teacher) >= order.index(name):
+            what = "it is the run itself" if teacher == name else "it stands below, and runs are trained in their order; move it up"
+            raise InputError(f"{source}: runs.{name}.train.teachers: {teacher}: {what}")
 
 
 def _check_weights(params: Params, source: str) -> None:

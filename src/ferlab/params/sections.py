@@ -118,7 +118,7 @@ class Train(Section):
     mixup: float = Field(0.0, ge=0)  # alpha of the Beta distribution; 0: none
     cutmix: float = Field(0.0, ge=0)  # likewise; with both, half of the batches each
     mixing_ends: float = Field(1.0, gt=0, le=1)  # share of the epochs after which faces are mixed no more
-    teachers: list[str] = []  # finished runs of the same set, whose word on each face is mixed into its target
+    teachers: list[str] = []  # runs above this one whose word on each face is mixed into its target; dvc does not see when they change
     teacher_weight: float = Field(0.7, gt=0, le=1)  # share of the target that is theirs
     averaging: Literal["none", "ema", "swa"] = "none"  # which weights are watched on val and kept
     ema_decay: float = Field(0.999, gt=0, lt=1)  # by step
