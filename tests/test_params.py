@@ -59,6 +59,14 @@ def test_a_name_that_cannot_be_a_file_name_is_refused(raw):
         check_params(raw)
 
 
+def test_keys_that_do_not_go_together_are_told_without_the_rest_of_their_section(raw):
+    raw["train"]["loss"] = "l2_svm"
+    with pytest.raises(InputError) as caught:
+        check_params(raw)
+    expected = "params.yaml: runs.five_layer.train: label_smoothing is cross_entropy's alone: expected 0.0 with loss: l2_svm"
+    assert str(caught.value) == expected
+
+
 def test_teachers_are_runs_of_the_same_set_that_stand_above(raw):
     raw["runs"]["five_layer_seed1"]["train"] = {"teachers": ["five_layer"]}
     assert check_params(raw).runs["five_layer_seed1"].train.teachers == ["five_layer"]

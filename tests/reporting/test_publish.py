@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import pandas as pd
 import pytest
 
+from ferlab.evaluation.published import read_published
 from ferlab.params import load_params
 from ferlab.paths import InputError
-from ferlab.reporting.publish import publish, summary_table
+from ferlab.reporting.publish import beside_page, publish, summary_table
 
 SCORES = {"accuracy": 0.64451, "accuracy_ci_low": 0.6287, "accuracy_ci_high": 0.66, "macro_f1": 0.6011, "nll": 0.9783, "ece": 0.0472}
 TRAINED = {"n": {"val": 100}, "val": {"accuracy": 0.64, "loss": 0.98}}
@@ -51,3 +56,33 @@ def test_a_stage_that_has_not_run_is_named_and_leaves_what_was_published(tmp_pat
     with pytest.raises(InputError, match=r"reports/metrics/prepare/control\.json: not found"):
         publish(params, folder)
     assert (folder / "README.md").read_text() == "the last one"
+
+
+def stated(**changes: object) -> pd.DataFrame:
+    row = {"paper": "p", "system": "S", "kind": "net", "split": "PrivateTest", "n": 3589.0, "accuracy": 0.663, "ci_low": 0.6474, "ci_high": 0.6783}
+    return pd.DataFrame([{**row, "ours": "toy/one", "differs": "another split", **changes}])
+
+
+def test_a_published_row_stands_beside_ours_with_both_splits(tmp_path):
+    scores = {**evaluated("train"), "usage": {"test": "PublicTest"}, "view": "single"}
+    ensembles = {"faces": {"test": {**SCORES, "accuracy": 0.7, "n": 3589}}}
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "summary.json").write_text(json.dumps({"runs": {"one": {"evaluate": scores}}, "compare": {"ensembles": ensembles}}))
+    theirs = "| p: S | PrivateTest | 3,589 | 66.3 [64.7, 67.8] | "
+    line = beside_page(stated(), tmp_path).splitlines()[-1]
+    assert line == theirs + "[toy/one](toy/README.md), single | PublicTest | 3,589 | 64.5 [62.9, 66.0] | another split |"
+    vote = beside_page(stated(ours="toy/ensemble", n=float("nan"), ci_low=float("nan")), tmp_path).splitlines()[-1]
+    unknown = "| p: S | PrivateTest | not said | 66.3 | "
+    assert vote == unknown + "[toy/ensemble](toy/README.md), soft vote | PublicTest | 3,589 | 70.0 [62.9, 66.0] | another split |"
+    assert beside_page(stated(ours=None), tmp_path).splitlines()[-1] == theirs + "- | | |  | another split |"
+    assert not beside_page(stated(kind="human"), tmp_path).splitlines()[-1].startswith("| p")
+    with pytest.raises(InputError, match=r"p: S: ours: toy/two is not published; known studies: toy"):
+        beside_page(stated(ours="toy/two"), tmp_path)
+
+
+def test_every_published_net_has_ours_or_the_reason_why_not_and_the_page_is_as_the_studies_say():
+    rows = read_published()
+    nets = rows[rows["kind"].isin(("net", "ensemble"))]
+    assert (nets["differs"].str.len() > 10).all()
+    folder = Path(__file__).parents[2] / "reports" / "published"
+    assert (folder / "README.md").read_text() == beside_page(rows, folder)

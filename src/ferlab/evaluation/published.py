@@ -43,6 +43,8 @@ class PublishedRow(BaseModel):
     selected_on: Literal["val", "test", "unknown"] = "unknown"  # which faces chose the reported epoch or members
     extra_data: str | None = None  # pretraining or faces beyond the set's own
     note: str
+    ours: str | None = None  # what stands beside it: <study>/<run> of reports/published, or <study>/ensemble
+    differs: str = ""  # in a line, why ours differs; or where there is no ours, why
 
 
 class PublishedPaper(BaseModel):

@@ -197,6 +197,8 @@ def _validated(model: type[Any], raw: Mapping[str, Any], source: str) -> Any:
             raise InputError(f"{source}: {where}: unknown key; {hint}") from None
         if error["type"] == "missing":
             raise InputError(f"{source}: {where}: missing; every key of its section must be there") from None
+        if error["type"] == "value_error":  # a rule over several keys of a section says itself what it got
+            raise InputError(f"{source}: {where}: {error['ctx']['error']}") from None
         raise InputError(f"{source}: {where}: {error['msg'].lower()}, got {error['input']!r}") from None
 
 

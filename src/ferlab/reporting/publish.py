@@ -1,6 +1,7 @@
 """Keep a study's summary in the repository: what a reader of reports/published/ may cite, without a dataset's faces.
 
-    python -m ferlab.reporting.publish        copies the finished pipeline of params.yaml to reports/published/<study>/
+    python -m ferlab.reporting.publish        copies the finished pipeline of params.yaml to reports/published/<study>/ and writes anew
+                                              reports/published/README.md, where what papers state stands beside ours
 
 Copied are numbers, tables and figures of numbers; figures that show faces stay out, since datasets may not be redistributed.
 """
@@ -13,8 +14,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from ferlab import paths
 from ferlab.evaluation.intervals import wilson
+from ferlab.evaluation.published import read_published
 from ferlab.params import Params, load_params
 from ferlab.paths import InputError
 from ferlab.reporting.pages import pick_picture
@@ -62,6 +66,57 @@ def summary_table(params: Params, runs: dict[str, dict[str, Any]]) -> str:
                 single = (scores.get("single_view") or {}).get(split, {}).get("accuracy")
                 lines.append(_row(name, split, scores[split], n=scores["n"][split], single=single))
     return "\n".join(lines)
+
+
+def beside_page(published: pd.DataFrame, folder: Path) -> str:
+    """Return the page that sets each published net and ensemble beside ours.
+
+    Args:
+        published: From `read_published`.
+        folder: The published studies.
+
+    Raises:
+        InputError: A row that names a study or a run that is not published.
+    """
+    rows = published[published["kind"].isin(("net", "ensemble"))]
+    lines = [f"| {row.paper}: {row.system} | {_theirs(row)} | {_ours(row, folder)} | {row.differs} |" for row in rows.itertuples()]
+    return (
+        "# What papers state, and what we measured\n\nWritten by `python -m ferlab.reporting.publish` from `conf/published/` and the studies "
+        "published here. Intervals are 95 % and Wilson's; those of published rows are computed from their n. Ours are scored once, on the test "
+        "split of the study, and told with its view. No row compares where the split differs.\n\n"
+        "| paper: system | its split | n | accuracy, % | ours | split | n | accuracy, % | why they differ, or why there is none |\n"
+        "|---|---|---:|---|---|---|---:|---|---|\n" + "\n".join(lines) + "\n"
+    )
+
+
+def _theirs(row: Any) -> str:
+    """Return three cells: split, n, accuracy."""
+    n = f"{row.n:,.0f}" if row.n > 0 else "not said"
+    interval = f" [{100 * row.ci_low:.1f}, {100 * row.ci_high:.1f}]" if row.ci_low > 0 else ""
+    return f"{row.split} | {n} | {100 * row.accuracy:.1f}{interval}"
+
+
+def _ours(row: Any, folder: Path) -> str:
+    """Return four cells: run, split, n, accuracy."""
+    if not isinstance(row.ours, str):
+        return "- | | | "
+    study, run = row.ours.split("/")
+    path = folder / study / "summary.json"
+    kept = json.loads(path.read_text()) if path.is_file() else {"runs": {}, "compare": {"ensembles": {}}}
+    if run == "ensemble" and kept["compare"]["ensembles"]:
+        test = next(iter(kept["compare"]["ensembles"].values()))["test"]
+        n, view, usage = test["n"], "soft vote", next(iter(kept["runs"].values()))["evaluate"]["usage"]["test"]
+    elif run in kept["runs"]:
+        scores = kept["runs"][run]["evaluate"]
+        test, n, view, usage = scores["test"], scores["n"]["test"], scores.get("view", "flip"), scores["usage"]["test"]
+    else:
+        raise InputError(f"conf/published: {row.paper}: {row.system}: ours: {row.ours} is not published; known studies: {_studies(folder)}")
+    accuracy = f"{100 * test['accuracy']:.1f} [{100 * test['accuracy_ci_low']:.1f}, {100 * test['accuracy_ci_high']:.1f}]"
+    return f"[{row.ours}]({study}/README.md), {view} | {usage} | {n:,} | {accuracy}"
+
+
+def _studies(folder: Path) -> str:
+    return ", ".join(sorted(path.parent.name for path in folder.glob("*/summary.json"))) or "none"
 
 
 def _chosen(params: Params, run: str) -> str:
@@ -128,6 +183,7 @@ def main() -> int:
         params = load_params()
         folder = paths.ROOT / "reports" / "published" / params.study
         publish(params, folder)
+        (folder.parent / "README.md").write_text(beside_page(read_published(), folder.parent))
     except InputError as error:
         print(f"publish: {error}", file=sys.stderr)
         return 1
