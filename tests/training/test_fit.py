@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -128,6 +129,28 @@ def test_stopped_in_mid_epoch_it_goes_on_as_if_nothing_had_happened(
     whole, resumed = unbroken_and_resumed(toy_store(), chosen, tmp_path, monkeypatch)
     assert bytes_of(resumed, tmp_path / "o1") == bytes_of(whole, tmp_path / "o2")
     assert schedule != "plateau" or whole.history["lr"].tolist() == pytest.approx([0.002, 0.002, 0.001, 0.0005])
+
+
+def test_a_full_disk_is_one_line_and_the_last_good_epoch_is_gone_on_from(
+    toy_store: Make, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No file may grow beyond 12 MB from the second epoch on: best.ckpt fits, last.ckpt with the optimizer does not."""
+    begin, (soft, hard) = Classifier.on_train_epoch_start, resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def filling(self: Classifier) -> None:
+        begin(self)
+        if self.current_epoch == 1:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (12_000_000, hard))
+
+    unbroken = bytes_of(run_fit(toy_store(), settings(), tmp_path / "unbroken"), tmp_path / "u")
+    with monkeypatch.context() as patch:
+        patch.setattr(Classifier, "on_train_epoch_start", filling)
+        try:
+            with pytest.raises(InputError, match=r"run 'toy': a file could not be written or read: File too large; epoch 1 is kept and gone on from"):
+                run_fit(toy_store(), settings(), tmp_path / "p")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert bytes_of(run_fit(toy_store(), settings(), tmp_path / "p"), tmp_path / "r") == unbroken
 
 
 def test_an_interrupt_in_a_notebook_leaves_the_kernel_able_to_hear_the_next(

@@ -24,6 +24,7 @@ from ferlab.models.create import create_model, input_shape
 from ferlab.models.inputs import prepare_images, standardise
 from ferlab.models.pretrained import FirstWeights, pretrained_or_scratch
 from ferlab.params import Train
+from ferlab.paths import InputError
 from ferlab.training.distillation import load_teachers
 from ferlab.training.distributed import LOG, MeanStatistics, Place, trainer_options
 from ferlab.training.module import Classifier, Recipe, higher_is_better, is_finished
@@ -118,7 +119,12 @@ def train_phase(phase: Phase, folder: Path, settings: Train, *, before: int, tot
         limit_val_batches=1.0 if selecting else 0,
         default_root_dir=folder,
     )
-    _run(trainer, phase, last if last.is_file() else None)
+    try:
+        _run(trainer, phase, last if last.is_file() else None)
+    except OSError as error:  # a full disk, mostly
+        done = f"epoch {len(phase.module.history) - 1} is kept and gone on from" if last.is_file() else "no epoch had been kept yet"
+        hint = f"free space on the disk of {folder} and start it again"
+        raise InputError(f"run {phase.recipe.run!r}: a file could not be written or read: {error.strerror or error}; {done}; {hint}") from None
     return phase.module.history
 
 
