@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ferlab import notebooks
+from ferlab import fingerprint, notebooks, paths, pipeline
+from ferlab.paths import InputError
 
 SOURCE = Path(__file__).parents[1]
 PARAMS = (SOURCE / "params.yaml").read_text()
@@ -124,3 +125,27 @@ def test_a_missing_raw_path_names_what_to_do(tmp_path):
     done = run(project)
     assert done.returncode == 1
     assert "data/raw/README.md: not found; put the data of set 'control' there" in done.stderr
+
+
+def test_a_teacher_that_learnt_an_earlier_state_of_the_set_teaches_no_more(tmp_path, monkeypatch):
+    """With the set drawn anew, faces that a teacher has learnt may judge its pupil; its split names would not tell."""
+    monkeypatch.setattr("ferlab.paths.ROOT", tmp_path)
+    monkeypatch.setattr(pipeline, "ROOT", tmp_path)
+    store, metrics = tmp_path / "data" / "prepared" / "control", tmp_path / "reports" / "metrics" / "train" / "big.json"
+    store.mkdir(parents=True)
+    (store / "images.npy").write_bytes(b"faces")
+    big = {"name": "big", "run": {"data": "control", "train": {"teachers": []}}}
+    with pytest.raises(InputError, match=r"run 'small': train.teachers: big: it is not trained yet; train it first: dvc repro train@big"):
+        pipeline._check_teacher("small", "big", big)
+    paths.write_json(metrics, {"provenance": {"data": fingerprint.digest(fingerprint.hash_path(store))}})
+    pipeline._check_teacher("small", "big", big)
+    (store / "images.npy").write_bytes(b"other faces")
+    with pytest.raises(InputError, match="it learnt an earlier state of its set"):
+        pipeline._check_teacher("small", "big", big)
+
+
+def test_what_a_teacher_weighs_is_an_input_of_its_pupils_training(tmp_path, monkeypatch):
+    monkeypatch.setattr("ferlab.paths.ROOT", tmp_path)
+    (tmp_path / "data" / "prepared" / "control").mkdir(parents=True)
+    small = {"name": "small", "run": {"data": "control", "train": {"teachers": ["big"]}}}
+    assert pipeline._inputs("train", small, runs=[])[-1] == tmp_path / "models" / "big" / "weights.safetensors"

@@ -60,7 +60,6 @@ def test_a_sliver_is_not_enlarged_beyond_memory(haar):
     assert (picture.shape, scale) == ((4096, 4), 4.0)
 
 
-
 def test_a_box_found_in_a_framed_and_enlarged_picture_is_in_pixels_of_the_original(haar):
     tight = read(faces=60, size=48)[0][:, 6:42, 6:42]
     found = [find_box(face, haar) for face in tight]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from ferlab.evaluation.published import read_published
 from ferlab.params import load_params
 from ferlab.paths import InputError
+from ferlab.reporting import publish as publish_module
 from ferlab.reporting.publish import beside_page, publish, summary_table
 
 SCORES = {"accuracy": 0.64451, "accuracy_ci_low": 0.6287, "accuracy_ci_high": 0.66, "macro_f1": 0.6011, "nll": 0.9783, "ece": 0.0472}
@@ -74,10 +76,19 @@ def test_a_published_row_stands_beside_ours_with_both_splits(tmp_path):
     vote = beside_page(stated(ours="toy/ensemble", n=float("nan"), ci_low=float("nan")), tmp_path).splitlines()[-1]
     unknown = "| p: S | PrivateTest | not said | 66.3 | "
     assert vote == unknown + "[toy/ensemble](toy/README.md), soft vote | PublicTest | 3,589 | 70.0 [62.9, 66.0] | another split |"
-    assert beside_page(stated(ours=None), tmp_path).splitlines()[-1] == theirs + "- | | |  | another split |"
-    assert not beside_page(stated(kind="human"), tmp_path).splitlines()[-1].startswith("| p")
-    with pytest.raises(InputError, match=r"p: S: ours: toy/two is not published; known studies: toy"):
-        beside_page(stated(ours="toy/two"), tmp_path)
+    assert beside_page(stated(ours=None), tmp_path).splitlines()[-1] == theirs + "none |  |  |  | another split |"
+    assert beside_page(stated(ours="toy/two"), tmp_path).splitlines()[-1] == theirs + "toy/two, not published yet |  |  |  | another split |"
+    assert "| p" not in beside_page(pd.concat([stated(), stated(kind="human", system="people")]), tmp_path).split("p: S")[-1]
+
+
+def test_a_run_is_not_published_as_the_pupil_of_another_net(tmp_path, monkeypatch):
+    monkeypatch.setattr("ferlab.paths.ROOT", tmp_path)
+    weights = tmp_path / "models" / "big" / "weights.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"now")
+    publish_module._check_teachers({"small": {"teachers": {"big": hashlib.sha256(b"now").hexdigest()}}, "old": {}})
+    with pytest.raises(InputError, match="run 'small' was taught by big before that was trained anew"):
+        publish_module._check_teachers({"small": {"teachers": {"big": hashlib.sha256(b"then").hexdigest()}}})
 
 
 def test_every_published_net_has_ours_or_the_reason_why_not_and_the_page_is_as_the_studies_say():
@@ -85,4 +96,6 @@ def test_every_published_net_has_ours_or_the_reason_why_not_and_the_page_is_as_t
     nets = rows[rows["kind"].isin(("net", "ensemble"))]
     assert (nets["differs"].str.len() > 10).all()
     folder = Path(__file__).parents[2] / "reports" / "published"
-    assert (folder / "README.md").read_text() == beside_page(rows, folder)
+    page = (folder / "README.md").read_text()
+    assert page == beside_page(rows, folder)
+    assert "not published yet" not in page

@@ -16,7 +16,7 @@ from ferlab.training.fit import FitResult, fit
 
 Make = Callable[..., Any]
 STEADY = {"lr": 0.01, "schedule": "constant", "rotation": 0.0, "shift": 0.0}
-WANTED = {"run": "small", "expressions": ("angry", "happy", "sad"), "shape": (1, 48), "fitted": ("train", "val"), "device": torch.device("cpu")}
+WANTED = {"run": "small", "expressions": ("angry", "happy", "sad"), "shape": (1, 48), "fitted": ("train", "val"), "device": "cpu"}
 
 
 @pytest.fixture

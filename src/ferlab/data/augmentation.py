@@ -38,7 +38,7 @@ class Augmentation:
         flip: Whether half of the faces are mirrored.
         rotation: Degrees, either way.
         zoom: Share of the size, either way, each axis apart.
-        shift: Share of the side, either way, each axis apart.
+        shift: Share of the side (of the crop's, where one is cut), either way, each axis apart.
         crop: Side of a square cut out anywhere and enlarged to the face's, as a share of the side; 1 for the whole face.
         brightness: Added, share of the full scale, either way.
         contrast: Factor about the face's own mean, 1 +- this.

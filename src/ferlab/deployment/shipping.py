@@ -72,7 +72,8 @@ def ship(root: Path, run: str, *, cost: str, note: str = "", weights: str = "flo
     try:
         found = _write_net(model, beside / "model.onnx", store=store, weights=weights)
         card = _card(params, run, model=model, store=store, evaluated=evaluated)
-        card |= {"history": {key: trained.get(key) for key in ("best_epoch", "epochs_run", "provenance")}, "training_cost": cost, "note": note}
+        told = ("best_epoch", "epochs_run", "teachers", "provenance")
+        card |= {"history": {key: trained.get(key) for key in told}, "training_cost": cost, "note": note}
         write_json(beside / "card.json", {**card, **_file_card(beside / "model.onnx", weights=weights, found=found)})
         shutil.copyfile(history, beside / "history.csv")
         shutil.copyfile(root / "params.yaml", beside / "study.yaml")

@@ -111,10 +111,15 @@ def _check_teachers(params: Params, name: str, source: str) -> None:
     """Teachers are runs of the same set that stand above, so that `dvc repro`, which takes runs in their order, has trained them by then."""
     run, order = params.runs[name], list(params.runs)
     for teacher in run.train.teachers:
+        if run.train.teachers.count(teacher) > 1:
+            raise InputError(f"{source}: runs.{name}.train.teachers: {teacher}: named twice; all teachers have equal say")
         if teacher not in params.runs:
             raise InputError(f"{source}: runs.{name}.train.teachers: no run is called {teacher!r}; {nearest(teacher, params.runs)}")
         if params.runs[teacher].data != run.data:
             what = f"it learns set {params.runs[teacher].data!r}, not {run.data!r}; name runs of the same set"
+            raise InputError(f"{source}: runs.{name}.train.teachers: {teacher}: {what}")
+        if (loss := params.runs[teacher].train.loss) != "cross_entropy":
+            what = f"its loss is {loss}, so what it says are no probabilities; name runs of cross_entropy"
             raise InputError(f"{source}: runs.{name}.train.teachers: {teacher}: {what}")
         if order.index(teacher) >= order.index(name):
             what = "it is the run itself" if teacher == name else "it stands below, and runs are trained in their order; move it up"

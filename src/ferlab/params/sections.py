@@ -91,7 +91,7 @@ class Train(Section):
     optimizer: Literal["sgd", "adam", "adamw"]
     lr: float = Field(gt=0)
     lr_decay: float = Field(0.0, ge=0)  # the rate of step t is divided by 1 + t times this, as Keras's `decay` has it
-    bias_lr: float = Field(1.0, gt=0)  # of biases, times the rate; Caffe's nets: 2
+    bias_lr_mult: float = Field(1.0, gt=0)  # the rate of biases is this times lr; Caffe's nets: 2
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = True
     weight_decay: float = Field(ge=0)
@@ -149,6 +149,8 @@ class Train(Section):
             raise ValueError(f"label_smoothing is cross_entropy's alone: expected 0.0 with loss: {self.loss}")
         if self.teachers and self.loss == "multi_label":
             raise ValueError("teachers tell expressions that exclude each other, so loss must be another than multi_label")
+        if self.teachers and self.teacher_weight == 1 and (self.ferplus_weight or self.label_smoothing):
+            raise ValueError("teacher_weight: 1 leaves the labels no say, so ferplus_weight and label_smoothing must be 0")
         return self
 
 

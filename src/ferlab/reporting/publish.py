@@ -19,9 +19,11 @@ import pandas as pd
 from ferlab import paths
 from ferlab.evaluation.intervals import wilson
 from ferlab.evaluation.published import read_published
+from ferlab.models.hub import file_sha256
 from ferlab.params import Params, load_params
 from ferlab.paths import InputError
 from ferlab.reporting.pages import pick_picture
+from ferlab.reporting.tables import cell, markdown_table
 
 # Figures of numbers: stage, what their alt text speaks of, file name.
 FIGURES = (
@@ -42,6 +44,7 @@ def publish(params: Params, folder: Path) -> None:
     beside.mkdir(parents=True)
     sets = {name: _metrics("prepare", name) for name in params.prepare}
     runs = {name: {stage: _metrics(stage, name) for stage in ("train", "evaluate")} for name in params.runs}
+    _check_teachers({name: of["train"] for name, of in runs.items()})
     paths.write_json(beside / "summary.json", {"study": params.study, "sets": sets, "runs": runs, "compare": _metrics("compare", "")})
     shutil.copyfile(_existing(paths.artefact("compare", "table")), beside / "results.md")
     figures = [figure for run in params.runs for figure in _write_figures(run, beside)]
@@ -74,49 +77,50 @@ def beside_page(published: pd.DataFrame, folder: Path) -> str:
     Args:
         published: From `read_published`.
         folder: The published studies.
-
-    Raises:
-        InputError: A row that names a study or a run that is not published.
     """
-    rows = published[published["kind"].isin(("net", "ensemble"))]
-    lines = [f"| {row.paper}: {row.system} | {_theirs(row)} | {_ours(row, folder)} | {row.differs} |" for row in rows.itertuples()]
+    rows = published[published["kind"].isin(("net", "ensemble"))].to_dict("records")
+    table = pd.DataFrame([{**_theirs(row), **_ours(row["ours"], folder), "why they differ, or why there is none": row["differs"]} for row in rows])
     return (
         "# What papers state, and what we measured\n\nWritten by `python -m ferlab.reporting.publish` from `conf/published/` and the studies "
-        "published here. Intervals are 95 % and Wilson's; those of published rows are computed from their n. Ours are scored once, on the test "
-        "split of the study, and told with its view. No row compares where the split differs.\n\n"
-        "| paper: system | its split | n | accuracy, % | ours | split | n | accuracy, % | why they differ, or why there is none |\n"
-        "|---|---|---:|---|---|---|---:|---|---|\n" + "\n".join(lines) + "\n"
+        "published here. Intervals are 95 % and Wilson's; those of published rows are computed from their n. Ours are on the test split of the "
+        "study, told with its view; each scoring of a test split stands in `reports/test_scorings.csv`. No row compares where the split differs.\n\n"
+        + markdown_table(table, index=False)
     )
 
 
-def _theirs(row: Any) -> str:
-    """Return three cells: split, n, accuracy."""
-    n = f"{row.n:,.0f}" if row.n > 0 else "not said"
-    interval = f" [{100 * row.ci_low:.1f}, {100 * row.ci_high:.1f}]" if row.ci_low > 0 else ""
-    return f"{row.split} | {n} | {100 * row.accuracy:.1f}{interval}"
+def _theirs(row: dict[str, Any]) -> dict[str, str]:
+    n = f"{row['n']:,.0f}" if row["n"] > 0 else "not said"
+    scores = {key: row[key] for key in ("accuracy", "ci_low", "ci_high")} | {"accuracy_ci_low": row["ci_low"], "accuracy_ci_high": row["ci_high"]}
+    accuracy = cell(scores, "accuracy")
+    return {"paper: system": f"{row['paper']}: {row['system']}", "its split": row["split"], "its n": n, "its accuracy, %": accuracy}
 
 
-def _ours(row: Any, folder: Path) -> str:
-    """Return four cells: run, split, n, accuracy."""
-    if not isinstance(row.ours, str):
-        return "- | | | "
-    study, run = row.ours.split("/")
+def _ours(name: Any, folder: Path) -> dict[str, str]:
+    """Return what stands beside a published row: `name` is <study>/<run>, <study>/ensemble, or missing."""
+    none = dict.fromkeys(("ours", "split", "n", "accuracy, %"), "")
+    if not isinstance(name, str):
+        return none | {"ours": "none"}
+    study, run = name.split("/")
     path = folder / study / "summary.json"
     kept = json.loads(path.read_text()) if path.is_file() else {"runs": {}, "compare": {"ensembles": {}}}
-    if run == "ensemble" and kept["compare"]["ensembles"]:
-        test = next(iter(kept["compare"]["ensembles"].values()))["test"]
-        n, view, usage = test["n"], "soft vote", next(iter(kept["runs"].values()))["evaluate"]["usage"]["test"]
+    votes = list(kept["compare"]["ensembles"].values())
+    if run == "ensemble" and votes:
+        test, view, usage = votes[0]["test"], "soft vote", next(iter(kept["runs"].values()))["evaluate"]["usage"]["test"]
+        n = test["n"]
     elif run in kept["runs"]:
         scores = kept["runs"][run]["evaluate"]
-        test, n, view, usage = scores["test"], scores["n"]["test"], scores.get("view", "flip"), scores["usage"]["test"]
+        test, view, usage, n = scores["test"], scores.get("view", "flip"), scores["usage"]["test"], scores["n"]["test"]
     else:
-        raise InputError(f"conf/published: {row.paper}: {row.system}: ours: {row.ours} is not published; known studies: {_studies(folder)}")
-    accuracy = f"{100 * test['accuracy']:.1f} [{100 * test['accuracy_ci_low']:.1f}, {100 * test['accuracy_ci_high']:.1f}]"
-    return f"[{row.ours}]({study}/README.md), {view} | {usage} | {n:,} | {accuracy}"
+        return none | {"ours": f"{name}, not published yet"}
+    return {"ours": f"[{name}]({study}/README.md), {view}", "split": usage, "n": f"{n:,}", "accuracy, %": cell(test, "accuracy")}
 
 
-def _studies(folder: Path) -> str:
-    return ", ".join(sorted(path.parent.name for path in folder.glob("*/summary.json"))) or "none"
+def _check_teachers(trained: dict[str, dict[str, Any]]) -> None:
+    """A run may not be published as the pupil of another net than the one that stands beside it."""
+    for name, metrics in trained.items():
+        for teacher, made in metrics.get("teachers", {}).items():
+            if file_sha256(_existing(paths.artefact("train", "weights", teacher))) != made:
+                raise InputError(f"run {name!r} was taught by {teacher} before that was trained anew; teach it again: dvc repro -sf train@{name}")
 
 
 def _chosen(params: Params, run: str) -> str:

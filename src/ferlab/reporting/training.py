@@ -15,7 +15,7 @@ from ferlab.reporting.style import SPLIT_COLOURS
 
 CHOSEN = "#000000"
 OFF: tuple[Any, ...] = (0, "", "none", [])  # 0 is False too
-ONES = {"crop": 1.0, "bias_lr": 1.0}  # factors that change nothing
+ONES = {"crop": 1.0, "bias_lr_mult": 1.0}  # factors that change nothing
 # Settings that say nothing unless another is on, or has this value.
 HANGS_ON: dict[str, dict[str, str | None]] = {
     "momentum": {"optimizer": "sgd"},

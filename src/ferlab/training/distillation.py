@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ferlab.models.hub import file_sha256
+from ferlab.models.inputs import standardise
 from ferlab.models.weights import LoadedModel, load_model
 from ferlab.paths import InputError, artefact
 
@@ -42,15 +43,14 @@ class Teachers:
             mean: C means on the scale [0, 1].
             std: C standard deviations, likewise.
         """
-        said = []
-        for model in self.models.values():
-            centre, spread, own_centre, own_spread = (images.new_tensor(v).view(1, -1, 1, 1) for v in (mean, std, model.mean, model.std))
-            said.append(model.probs(model.module(images * (spread / own_spread) + (centre - own_centre) / own_spread)))
+        centre, spread = (images.new_tensor(values).view(1, -1, 1, 1) for values in (mean, std))
+        plain = images * spread + centre
+        said = [model.probs(model.module(standardise(plain, mean=model.mean, std=model.std))) for model in self.models.values()]
         return torch.stack(said).mean(dim=0)
 
 
 def load_teachers(
-    names: Sequence[str], *, run: str, expressions: tuple[str, ...], shape: tuple[int, int], fitted: Sequence[str], device: torch.device
+    names: Sequence[str], *, run: str, expressions: tuple[str, ...], shape: tuple[int, int], fitted: Sequence[str], device: str
 ) -> Teachers:
     """Load the nets of finished runs.
 

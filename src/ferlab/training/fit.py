@@ -115,7 +115,7 @@ def fit(store: Store, *, run: str, model: str, options: dict[str, Any], seed: in
         options: The net's own options.
         seed: Of the first weights, the order, the augmentation and the dropout.
         settings: How it is trained.
-        partial: A folder for what is needed to go on after a kill. What lies there from other settings or faces is removed.
+        partial: A folder for what is needed to go on after a kill. What lies there from other settings, faces or teachers is removed.
 
     Raises:
         InputError: An unknown model or option, a split or an expression without faces, a loss that is not finite, devices or machines
@@ -222,7 +222,7 @@ def _keep_or_clear(folder: Path, *, plan: dict[str, Any]) -> None:
         report_progress(done=0, total=1, note="going on from the last finished epoch")
         return
     if note.is_file():
-        report_progress(done=0, total=1, note="settings or faces have changed: training afresh")
+        report_progress(done=0, total=1, note="settings, faces or teachers have changed: training afresh")
     for phase in ("select", "refit"):
         shutil.rmtree(folder / phase, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)

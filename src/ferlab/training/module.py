@@ -44,7 +44,7 @@ class Recipe:
     optimizer: str
     lr: float
     lr_decay: float
-    bias_lr: float
+    bias_lr_mult: float
     momentum: float
     nesterov: bool
     weight_decay: float
@@ -132,16 +132,18 @@ class Classifier(pl.LightningModule):
     def on_train_batch_start(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Set the learning rate of this step."""
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = self._rate(batch_idx) * group.get("share", 1.0)
+            group["lr"] = self._rate(batch_idx) * group["lr_mult"]
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         images, target, *shares = batch
         part = self.trainer.train_dataloader.share(batch_idx)
         images, wanted = self._mixed(images, shares[0] if shares else target, batch_idx)
+        if self.recipe.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
         wanted = self._taught(images, wanted)
         outputs = self(images)
-        options = {"class_weights": self.class_weights, "label_smoothing": self.recipe.label_smoothing}
+        options = {"class_weights": self.class_weights, "label_smoothing": 0.0 if self.teachers else self.recipe.label_smoothing}
         loss = expression_loss(self.recipe.loss, outputs[:, : self.classes], self._expressions(wanted), **options)
         if self.recipe.regress:
             loss = loss + self.recipe.regress_weight * concordance_loss(outputs[:, self.classes :], wanted[:, self.classes :])
@@ -214,7 +216,7 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimizer; its learning rate is set at each step."""
-        recipe, weights = self.recipe, _groups(self.net, self.recipe.decay, self.recipe.bias_lr)
+        recipe, weights = self.recipe, _groups(self.net, self.recipe.decay, self.recipe.bias_lr_mult)
         if recipe.optimizer == "sgd":
             nesterov = recipe.nesterov and recipe.momentum > 0
             return torch.optim.SGD(weights, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, weight_decay=recipe.weight_decay)
@@ -243,14 +245,13 @@ class Classifier(pl.LightningModule):
         return mix(images, self._shares(wanted), mixing)
 
     def _taught(self, images: Tensor, wanted: Tensor) -> Tensor:
-        """Return targets with the teachers' word on these very views mixed in, where the recipe has teachers."""
+        """Return targets with the teachers' word on these very views mixed in, where the recipe has teachers; smoothed are the labels alone."""
         if self.teachers is None:
             return wanted
-        if self.recipe.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
         data, wanted = self.trainer.datamodule, self._shares(wanted)
+        labels = torch.lerp(wanted[:, : self.classes], torch.full((), 1 / self.classes, device=self.device), self.recipe.label_smoothing)
         said = self.teachers.probs(images, mean=data.mean, std=data.std)
-        return torch.cat([torch.lerp(wanted[:, : self.classes], said, self.recipe.teacher_weight), wanted[:, self.classes :]], dim=1)
+        return torch.cat([torch.lerp(labels, said, self.recipe.teacher_weight), wanted[:, self.classes :]], dim=1)
 
     def _shares(self, wanted: Tensor) -> Tensor:
         return wanted if wanted.is_floating_point() else nn.functional.one_hot(wanted, self.classes).float()
@@ -294,14 +295,14 @@ def _averaged(net: nn.Module, recipe: Recipe) -> AveragedModel | None:
     return AveragedModel(net, multi_avg_fn=rule, use_buffers=True).requires_grad_(False)
 
 
-def _groups(net: nn.Module, decay: str, bias_lr: float) -> list[dict[str, Any]]:
-    """Return the trainable weights, apart where they decay or learn otherwise: small ones (biases, normalisation) and, of any size, biases."""
+def _groups(net: nn.Module, decay: str, bias_lr_mult: float) -> list[dict[str, Any]]:
+    """Return the trainable weights, apart where they decay or learn otherwise: biases, and what normalisation scales by."""
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
     for name, weight in net.named_parameters():
         if weight.requires_grad:
-            spared, share = decay == "weights" and weight.ndim < 2, bias_lr if name.endswith("bias") else 1.0
-            groups.setdefault((spared, share), []).append(weight)
-    return [{"params": held, "share": share, **({"weight_decay": 0.0} if spared else {})} for (spared, share), held in groups.items()]
+            spared, mult = decay == "weights" and weight.ndim < 2, bias_lr_mult if name.endswith("bias") else 1.0
+            groups.setdefault((spared, mult), []).append(weight)
+    return [{"params": held, "lr_mult": mult, **({"weight_decay": 0.0} if spared else {})} for (spared, mult), held in groups.items()]
 
 
 def _sums(loss: Tensor, logits: Tensor, target: Tensor) -> Tensor:

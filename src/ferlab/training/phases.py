@@ -1,11 +1,12 @@
 """One phase of a fit: first weights, faces and recipe; Lightning's Trainer from the last checkpoint to the end; the weights that are kept.
 
 Each phase has a folder with `last.ckpt` (after every epoch, with the optimizer) and, where val is watched, `best.ckpt` (weights
-only). Lightning writes them atomically, so a kill leaves the one before.
+only). They are written whole, so a kill or a full disk leaves the one before.
 """
 
 from __future__ import annotations
 
+import io
 import signal
 from dataclasses import dataclass, field
 from functools import partial as bind
@@ -15,6 +16,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from ferlab.data.augmentation import Augmentation
@@ -24,7 +26,7 @@ from ferlab.models.create import create_model, input_shape
 from ferlab.models.inputs import prepare_images, standardise
 from ferlab.models.pretrained import FirstWeights, pretrained_or_scratch
 from ferlab.params import Train
-from ferlab.paths import InputError
+from ferlab.paths import write_whole
 from ferlab.training.distillation import load_teachers
 from ferlab.training.distributed import LOG, MeanStatistics, Place, trainer_options
 from ferlab.training.module import Classifier, Recipe, higher_is_better, is_finished
@@ -66,6 +68,20 @@ class Phase:
         return "refit" if "val" in self.fitted else "select"
 
 
+class WholeFiles(TorchCheckpointIO):
+    """Writes a checkpoint beside the one before and renames it.
+
+    Lightning's own goes through the system's temporary folder: where that lies on another disk, its last step is a copy over the good file.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write it; see `ferlab.paths.write_whole` for what raises."""
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(Path(path), content.getvalue())
+
+
 def select_phase(task: Task) -> Phase:
     """Return the phase that fits train and watches val, or what the settings watch instead; where they watch nothing, val is fitted too."""
     if task.settings.select == "none":
@@ -105,12 +121,15 @@ def train_phase(phase: Phase, folder: Path, settings: Train, *, before: int, tot
             return history
     selecting = phase.name == "select"
     shared = [MeanStatistics(validating=selecting), log] if phase.place.world > 1 else []
+    options = trainer_options(settings, phase.place)
+    plugins = options.pop("plugins")
     trainer = pl.Trainer(
-        **trainer_options(settings, phase.place),
+        **options,
         precision=settings.precision,
         max_epochs=phase.epochs,
         gradient_clip_val=settings.gradient_clip or None,
         callbacks=[Progress(before=before, total=total, phase=phase.name), *shared, *_checkpoints(folder, settings.monitor if selecting else None)],
+        plugins=[*plugins, WholeFiles()],
         deterministic=True,
         logger=False,
         enable_progress_bar=False,
@@ -119,12 +138,7 @@ def train_phase(phase: Phase, folder: Path, settings: Train, *, before: int, tot
         limit_val_batches=1.0 if selecting else 0,
         default_root_dir=folder,
     )
-    try:
-        _run(trainer, phase, last if last.is_file() else None)
-    except OSError as error:  # a full disk, mostly
-        done = f"epoch {len(phase.module.history) - 1} is kept and gone on from" if last.is_file() else "no epoch had been kept yet"
-        hint = f"free space on the disk of {folder} and start it again"
-        raise InputError(f"run {phase.recipe.run!r}: a file could not be written or read: {error.strerror or error}; {done}; {hint}") from None
+    _run(trainer, phase, last if last.is_file() else None)
     return phase.module.history
 
 

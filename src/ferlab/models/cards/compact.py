@@ -21,6 +21,6 @@ CARDS: dict[str, dict[str, Any]] = {
         "options": {"widths": (32, 64, 128, 256), "blocks": (1, 1, 1), "down": "stride", "block": "residual", "dropout": 0.4},
         "published": "",
         "pretrained": None,
-        "notes": "Of nobody's paper: what two CPU cores train within 7,200 CPU seconds.",
+        "notes": "Of nobody's paper: what two CPU cores train within 7,200 CPU seconds (its teachers, where it has any, come on top).",
     },
 }

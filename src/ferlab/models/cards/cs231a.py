@@ -45,8 +45,8 @@ CARDS: dict[str, dict[str, Any]] = {
         "pretrained": None,
         "notes": "The text has pretrained weights with the first and last layer retrained; the code gives the solver none, and the first "
         "hidden layer takes 12,544 numbers of a 250-pixel face, not the 9,216 of the published weights. Caffe trains biases at twice the "
-        "rate and without decay (`bias_lr`, `decay`). Its first weights want grey levels, so standardised faces are multiplied by 64 (grey_std), "
-        "about FER2013's standard deviation: without it an untrained net's logits differ 45 times less between 16 faces.",
+        "rate and without decay (`bias_lr_mult`, `decay`). Its first weights want grey levels, so standardised faces are multiplied by 64 "
+        "(grey_std), about FER2013's standard deviation: without it an untrained net's logits differ 45 times less between 16 faces.",
     },
     "alexnet_caffe": {
         "build": "cs231a:alexnet_caffe",
