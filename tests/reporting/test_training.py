@@ -50,6 +50,11 @@ def test_curves_show_train_and_val_in_their_colours_and_mark_the_chosen_epoch() 
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["train", "val", "chosen epoch"]
 
 
+def test_without_val_the_last_epoch_is_kept_and_not_chosen() -> None:
+    figure = plot_learning_curves(history().assign(val_loss=np.nan, val_accuracy=np.nan), best_epoch=4)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["train", "kept epoch"]
+
+
 def test_a_val_loss_far_off_in_the_first_epoch_does_not_squash_the_rest() -> None:
     assert plot_learning_curves(history(), best_epoch=3).axes[0].get_ylim()[1] < 3
 

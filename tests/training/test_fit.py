@@ -284,6 +284,12 @@ def test_mixing_averaging_and_soft_targets_go_on_after_a_stop_as_if_nothing_had_
     assert bytes_of(resumed, tmp_path / "o1") == bytes_of(whole, tmp_path / "o2")
 
 
+def test_a_mixed_face_is_right_when_called_what_the_larger_part_of_it_is(toy_store: Make, settings: Make, tmp_path: Path) -> None:
+    """Beta of .05 leaves hardly a face mixed: half of them are their partners. A net that knows all of them must not look like a coin's toss."""
+    plain = {"epochs": 8, "lr": 0.01, "schedule": "constant", "rotation": 0.0, "shift": 0.0}
+    assert run_fit(toy_store(), settings(**plain, mixup=0.05), tmp_path / "p").history["train_accuracy"].iloc[-1] > 0.8
+
+
 def test_without_selection_train_and_val_are_fitted_to_the_last_epoch(toy_store: Make, settings: Make, tmp_path: Path) -> None:
     result = run_fit(toy_store(), settings(epochs=2, select="none"), tmp_path / "p")
     assert (result.fitted_on, result.fitted_faces, result.best_epoch, result.val) == (("train", "val"), 96, 2, {})

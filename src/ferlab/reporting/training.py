@@ -111,7 +111,7 @@ def _is_wanted(key: str, settings: Mapping[str, Any]) -> bool:
 
 
 def plot_learning_curves(history: pd.DataFrame, *, best_epoch: int) -> Figure:
-    """Draw loss, accuracy and learning rate by epoch, the chosen epoch marked; a second fit on train and val is dashed.
+    """Draw loss, accuracy and learning rate by epoch, the chosen one (or, without val, the kept one) marked; a second fit on train and val is dashed.
 
     Args:
         history: Columns epoch, phase, train_loss, train_accuracy, val_loss, val_accuracy, lr.
@@ -137,7 +137,8 @@ def plot_learning_curves(history: pd.DataFrame, *, best_epoch: int) -> Figure:
     accuracies.plot([best_epoch], [row[f"{watched[-1]}_accuracy"]], "o", color=SPLIT_COLOURS[watched[-1]], **ring)
     handles, labels = accuracies.get_legend_handles_labels()
     chosen = losses.axvline(best_epoch, color=CHOSEN, linewidth=1, linestyle=":")
-    figure.legend([*handles, chosen], [*labels, "chosen epoch"], loc="outside lower center", ncols=len(handles) + 1)
+    marked = "chosen epoch" if "val" in watched else "kept epoch"
+    figure.legend([*handles, chosen], [*labels, marked], loc="outside lower center", ncols=len(handles) + 1)
     return figure
 
 

@@ -138,7 +138,7 @@ class Classifier(pl.LightningModule):
         """Return the loss of a batch."""
         images, target, *shares = batch
         part = self.trainer.train_dataloader.share(batch_idx)
-        images, wanted = self._mixed(images, shares[0] if shares else target, batch_idx)
+        images, wanted, target = self._mixed(images, shares[0] if shares else target, target, batch_idx)
         if self.recipe.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         wanted = self._taught(images, wanted)
@@ -235,14 +235,15 @@ class Classifier(pl.LightningModule):
         """Return targets (N,) as they are, and of shares and values (N, K + R) the shares."""
         return wanted[:, : self.classes] if wanted.is_floating_point() else wanted
 
-    def _mixed(self, images: Tensor, wanted: Tensor, batch_idx: int) -> tuple[Tensor, Tensor]:
-        """Return faces and targets of a batch, mixed where the recipe says so."""
+    def _mixed(self, images: Tensor, wanted: Tensor, target: Tensor, batch_idx: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return faces and targets of a batch, mixed where the recipe says so, and the class of the face that has the larger share in each."""
         recipe = self.recipe
         if not (recipe.mixup or recipe.cutmix) or self.current_epoch >= recipe.mixing_ends * recipe.epochs:
-            return images, wanted
+            return images, wanted, target
         where = {"seed": recipe.seed, "epoch": self.current_epoch, "batch": batch_idx}
         mixing = draw_mixing(len(images), images.shape[-1], mixup=recipe.mixup, cutmix=recipe.cutmix, **where)
-        return mix(images, self._shares(wanted), mixing)
+        larger = target if mixing.share >= 0.5 else target[torch.from_numpy(mixing.partners).to(target.device)]
+        return *mix(images, self._shares(wanted), mixing), larger
 
     def _taught(self, images: Tensor, wanted: Tensor) -> Tensor:
         """Return targets with the teachers' word on these very views mixed in, where the recipe has teachers; smoothed are the labels alone."""
