@@ -136,12 +136,12 @@ def test_a_teacher_that_learnt_an_earlier_state_of_the_set_teaches_no_more(tmp_p
     (store / "images.npy").write_bytes(b"faces")
     big = {"name": "big", "run": {"data": "control", "train": {"teachers": []}}}
     with pytest.raises(InputError, match=r"run 'small': train.teachers: big: it is not trained yet; train it first: dvc repro train@big"):
-        pipeline._check_teacher("small", "big", big)
+        pipeline._check_teacher("small", "big", big, fingerprint.hash_path)
     paths.write_json(metrics, {"provenance": {"data": fingerprint.digest(fingerprint.hash_path(store))}})
-    pipeline._check_teacher("small", "big", big)
+    pipeline._check_teacher("small", "big", big, fingerprint.hash_path)
     (store / "images.npy").write_bytes(b"other faces")
     with pytest.raises(InputError, match="it learnt an earlier state of its set"):
-        pipeline._check_teacher("small", "big", big)
+        pipeline._check_teacher("small", "big", big, fingerprint.hash_path)
 
 
 def test_what_a_teacher_weighs_is_an_input_of_its_pupils_training(tmp_path, monkeypatch):

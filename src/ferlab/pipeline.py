@@ -18,6 +18,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +77,15 @@ def run_stage(stage: str, name: str) -> None:
     params = load_params()
     section = declared(params, stage, name)
     inputs = _inputs(stage, section, runs=list(params.runs))
-    teachers = section["run"]["train"]["teachers"] if stage == "train" else []
-    for teacher in teachers:
-        _check_teacher(name, teacher, declared(params, "train", teacher))
+    hash_once = cache(hash_path)  # a set may weigh gigabytes, and every teacher has learnt it
+    for teacher in _teachers(stage, section):
+        _check_teacher(name, teacher, declared(params, "train", teacher), hash_once)
     source = ROOT / "notebooks" / f"{NOTEBOOKS[stage]}.ipynb"
     provenance = {
         "study": params.study,
         "params": digest(json.dumps(section, sort_keys=True)),
-        "data": digest(*(hash_path(path) for path in inputs)),
-        "code": digest(*(hash_path(path) for path in import_closure(source, families=_families(section, params, teachers)))),
+        "data": digest(*map(hash_once, inputs)),
+        "code": digest(*(hash_path(path) for path in import_closure(source, families=_families(stage, section, params)))),
     }
     work = ROOT / "data" / ".partial" / f"{stage}-{name}-{digest(json.dumps(provenance, sort_keys=True))}"
     _drop_other_partials(stage, name, keep=work)
@@ -126,20 +128,24 @@ def _inputs(stage: str, section: dict[str, Any], *, runs: list[str]) -> list[Pat
             if not path.exists():
                 raise InputError(f"{path.relative_to(ROOT)}: not found; `dvc repro` makes it in stage {before}")
             inputs.append(path)
-    inputs += [paths.artefact("train", "weights", teacher) for teacher in (section["run"]["train"]["teachers"] if stage == "train" else ())]
+    inputs += [paths.artefact("train", "weights", teacher) for teacher in _teachers(stage, section)]
     return [*inputs, *(ROOT / extra for extra in EXTRA_INPUTS.get(stage, ()))]
 
 
-def _families(section: dict[str, Any], params: Params, teachers: list[str]) -> tuple[str, ...]:
+def _teachers(stage: str, section: dict[str, Any]) -> list[str]:
+    return section["run"]["train"]["teachers"] if stage == "train" else []
+
+
+def _families(stage: str, section: dict[str, Any], params: Params) -> tuple[str, ...]:
     own = {section["run"]["family"]} if "run" in section else set()
-    return tuple(f"models.{family}" for family in sorted(own | {params.runs[teacher].family for teacher in teachers}))
+    return tuple(f"models.{family}" for family in sorted(own | {params.runs[teacher].family for teacher in _teachers(stage, section)}))
 
 
-def _check_teacher(run: str, teacher: str, section: dict[str, Any]) -> None:
+def _check_teacher(run: str, teacher: str, section: dict[str, Any], hash_of: Callable[[Path], str]) -> None:
     """A teacher that learnt an earlier state of the set may have learnt faces that now judge the taught net."""
     path = paths.artefact("train", "metrics", teacher)
     made = json.loads(path.read_text())["provenance"]["data"] if path.is_file() else None
-    if made != digest(*(hash_path(path) for path in _inputs("train", section, runs=[]))):
+    if made != digest(*map(hash_of, _inputs("train", section, runs=[]))):
         what = "it learnt an earlier state of its set or of its own teachers" if made else "it is not trained yet"
         raise InputError(f"run {run!r}: train.teachers: {teacher}: {what}; train it first: dvc repro train@{teacher}")
 

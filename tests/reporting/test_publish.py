@@ -62,6 +62,7 @@ def test_a_stage_that_has_not_run_is_named_and_leaves_what_was_published(tmp_pat
 
 def stated(**changes: object) -> pd.DataFrame:
     row = {"paper": "p", "system": "S", "kind": "net", "split": "PrivateTest", "n": 3589.0, "accuracy": 0.663, "ci_low": 0.6474, "ci_high": 0.6783}
+    row |= {"dataset": "fer2013", "selected_on": "unknown", "note": "made up"}
     return pd.DataFrame([{**row, "ours": "toy/one", "differs": "another split", **changes}])
 
 

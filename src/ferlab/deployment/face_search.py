@@ -22,7 +22,7 @@ from ferlab.paths import InputError
 Box = tuple[int, int, int, int]
 
 SEARCHED = 1024  # pixels of the longer side: Haar takes seconds on a phone's photograph, and finds faces in its textures
-NARROWEST = 1 / 20  # of the longer side: a sliver has no room for a face, and to enlarge it takes gigabytes
+NARROWEST = 1 / 20  # of the longer side: a sliver has no room for a face
 DISTRUSTED = ("1 neighbour",)  # rungs whose boxes are not believed: see ferlab.data.detection.haar_ladder
 EXPECTED = "expected a path, or a uint8 picture (H, W) or (H, W, 3) in RGB"
 

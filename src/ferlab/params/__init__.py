@@ -111,19 +111,22 @@ def _check_teachers(params: Params, name: str, source: str) -> None:
     """Teachers are runs of the same set that stand above, so that `dvc repro`, which takes runs in their order, has trained them by then."""
     run, order = params.runs[name], list(params.runs)
     for teacher in run.train.teachers:
-        if run.train.teachers.count(teacher) > 1:
-            raise InputError(f"{source}: runs.{name}.train.teachers: {teacher}: named twice; all teachers have equal say")
+        where = f"{source}: runs.{name}.train.teachers:"
         if teacher not in params.runs:
-            raise InputError(f"{source}: runs.{name}.train.teachers: no run is called {teacher!r}; {nearest(teacher, params.runs)}")
-        if params.runs[teacher].data != run.data:
-            what = f"it learns set {params.runs[teacher].data!r}, not {run.data!r}; name runs of the same set"
-            raise InputError(f"{source}: runs.{name}.train.teachers: {teacher}: {what}")
-        if (loss := params.runs[teacher].train.loss) != "cross_entropy":
-            what = f"its loss is {loss}, so what it says are no probabilities; name runs of cross_entropy"
-            raise InputError(f"{source}: runs.{name}.train.teachers: {teacher}: {what}")
-        if order.index(teacher) >= order.index(name):
-            what = "it is the run itself" if teacher == name else "it stands below, and runs are trained in their order; move it up"
-            raise InputError(f"{source}: runs.{name}.train.teachers: {teacher}: {what}")
+            raise InputError(f"{where} no run is called {teacher!r}; {nearest(teacher, params.runs)}")
+        own, wrong = params.runs[teacher], ""
+        if run.train.teachers.count(teacher) > 1:
+            wrong = "named twice; all teachers have equal say"
+        elif own.data != run.data:
+            wrong = f"it learns set {own.data!r}, not {run.data!r}; name runs of the same set"
+        elif own.train.loss != "cross_entropy":
+            wrong = f"its loss is {own.train.loss}, so what it says are no probabilities; name runs of cross_entropy"
+        elif teacher == name:
+            wrong = "it is the run itself"
+        elif order.index(teacher) > order.index(name):
+            wrong = "it stands below, and runs are trained in their order; move it up"
+        if wrong:
+            raise InputError(f"{where} {teacher}: {wrong}")
 
 
 def _check_weights(params: Params, source: str) -> None:

@@ -17,13 +17,14 @@ from typing import Any
 import pandas as pd
 
 from ferlab import paths
+from ferlab.evaluation.ensembles import ENSEMBLE
 from ferlab.evaluation.intervals import wilson
 from ferlab.evaluation.published import read_published
 from ferlab.models.hub import file_sha256
 from ferlab.params import Params, load_params
 from ferlab.paths import InputError
 from ferlab.reporting.pages import pick_picture
-from ferlab.reporting.tables import cell, markdown_table
+from ferlab.reporting.tables import MISSING, cell, markdown_table, published_table
 
 # Figures of numbers: stage, what their alt text speaks of, file name.
 FIGURES = (
@@ -78,8 +79,20 @@ def beside_page(published: pd.DataFrame, folder: Path) -> str:
         published: From `read_published`.
         folder: The published studies.
     """
-    rows = published[published["kind"].isin(("net", "ensemble"))].to_dict("records")
-    table = pd.DataFrame([{**_theirs(row), **_ours(row["ours"], folder), "why they differ, or why there is none": row["differs"]} for row in rows])
+    nets = published[published["kind"].isin(("net", "ensemble"))].reset_index(drop=True)
+    theirs = published_table(nets).reset_index()
+    studies = {path.parent.name: json.loads(path.read_text()) for path in folder.glob("*/summary.json")}
+    ours = pd.DataFrame([_ours(name, studies) for name in nets["ours"]], columns=["ours", "split", "n", "accuracy, %"], dtype=object).fillna("")
+    table = pd.DataFrame(
+        {
+            "paper: system": theirs["paper"] + ": " + theirs["system"],
+            "its split": theirs["split"],
+            "its n": theirs["n"].replace(MISSING, "not said"),
+            "its accuracy, %": theirs["accuracy, %"],
+            **ours,
+            "why they differ, or why there is none": nets["differs"],
+        }
+    )
     return (
         "# What papers state, and what we measured\n\nWritten by `python -m ferlab.reporting.publish` from `conf/published/` and the studies "
         "published here. Intervals are 95 % and Wilson's; those of published rows are computed from their n. Ours are on the test split of the "
@@ -88,31 +101,22 @@ def beside_page(published: pd.DataFrame, folder: Path) -> str:
     )
 
 
-def _theirs(row: dict[str, Any]) -> dict[str, str]:
-    n = f"{row['n']:,.0f}" if row["n"] > 0 else "not said"
-    scores = {key: row[key] for key in ("accuracy", "ci_low", "ci_high")} | {"accuracy_ci_low": row["ci_low"], "accuracy_ci_high": row["ci_high"]}
-    accuracy = cell(scores, "accuracy")
-    return {"paper: system": f"{row['paper']}: {row['system']}", "its split": row["split"], "its n": n, "its accuracy, %": accuracy}
-
-
-def _ours(name: Any, folder: Path) -> dict[str, str]:
+def _ours(name: Any, studies: dict[str, Any]) -> dict[str, str]:
     """Return what stands beside a published row: `name` is <study>/<run>, <study>/ensemble, or missing."""
-    none = dict.fromkeys(("ours", "split", "n", "accuracy, %"), "")
     if not isinstance(name, str):
-        return none | {"ours": "none"}
+        return {"ours": "none"}
     study, run = name.split("/")
-    path = folder / study / "summary.json"
-    kept = json.loads(path.read_text()) if path.is_file() else {"runs": {}, "compare": {"ensembles": {}}}
-    votes = list(kept["compare"]["ensembles"].values())
-    if run == "ensemble" and votes:
-        test, view, usage = votes[0]["test"], "soft vote", next(iter(kept["runs"].values()))["evaluate"]["usage"]["test"]
-        n = test["n"]
+    kept = studies.get(study, {"runs": {}, "compare": {"ensembles": {}}})
+    votes = kept["compare"]["ensembles"]
+    if run == ENSEMBLE and votes:
+        scored, test, view = next(iter(kept["runs"].values()))["evaluate"], next(iter(votes.values()))["test"], "soft vote"
     elif run in kept["runs"]:
-        scores = kept["runs"][run]["evaluate"]
-        test, view, usage, n = scores["test"], scores.get("view", "flip"), scores["usage"]["test"], scores["n"]["test"]
+        scored = kept["runs"][run]["evaluate"]
+        test, view = scored["test"], scored.get("view", "flip")  # flip: what there was before views had names
     else:
-        return none | {"ours": f"{name}, not published yet"}
-    return {"ours": f"[{name}]({study}/README.md), {view}", "split": usage, "n": f"{n:,}", "accuracy, %": cell(test, "accuracy")}
+        return {"ours": f"{name}, not published yet"}
+    told = f"[{name}]({study}/README.md), {view}"
+    return {"ours": told, "split": scored["usage"]["test"], "n": f"{scored['n']['test']:,}", "accuracy, %": cell(test, "accuracy")}
 
 
 def _check_teachers(trained: dict[str, dict[str, Any]]) -> None:

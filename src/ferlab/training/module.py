@@ -139,8 +139,6 @@ class Classifier(pl.LightningModule):
         images, target, *shares = batch
         part = self.trainer.train_dataloader.share(batch_idx)
         images, wanted, target = self._mixed(images, shares[0] if shares else target, target, batch_idx)
-        if self.recipe.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
         wanted = self._taught(images, wanted)
         outputs = self(images)
         options = {"class_weights": self.class_weights, "label_smoothing": 0.0 if self.teachers else self.recipe.label_smoothing}
