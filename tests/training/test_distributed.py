@@ -21,9 +21,20 @@ from ferlab.control import read
 from ferlab.data.faces import add_content_hashes
 from ferlab.data.store import Store, open_store, write_store
 from ferlab.params import Train
-from ferlab.paths import InputError
+from ferlab.paths import InputError, artefact
 from ferlab.training import distributed
-from ferlab.training.distributed import MEETING, Place, check_devices, cluster, command, own_place, trainer_options
+from ferlab.training.distributed import (
+    ERROR,
+    MEETING,
+    Place,
+    as_one_of_several,
+    check_devices,
+    cluster,
+    command,
+    launch,
+    own_place,
+    trainer_options,
+)
 from ferlab.training.fit import FitResult, fit
 from ferlab.training.progress import epoch_line
 
@@ -110,6 +121,24 @@ def test_two_processes_agree_with_one_at_the_same_batch_and_their_log_is_shown(
 
 
 @pytest.mark.slow
+def test_two_processes_find_their_teachers_and_agree_with_one(stored: Path, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dvc.yaml").touch()  # a workspace's root: processes look for theirs from the folder they start in
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ferlab.paths.ROOT", tmp_path)
+    weights_file = artefact("train", "weights", "teacher")
+    weights_file.parent.mkdir(parents=True)
+    teacher = fitted(stored, plain(settings, select="none"), tmp_path / "teacher")
+    teacher.save(weights_file)
+    taught = {"select": "none", "teachers": ["teacher"], "teacher_weight": 0.7}
+    one = fitted(stored, plain(settings, **taught), tmp_path / "one")
+    two = fitted(stored, plain(settings, devices=2, **taught), tmp_path / "two")
+    assert two.teachers == one.teachers
+    assert_alike(one, two, tolerance=1e-5)
+    alone = fitted(stored, plain(settings, select="none"), tmp_path / "alone")
+    assert alone.train != one.train
+
+
+@pytest.mark.slow
 def test_tasks_of_srun_are_taken_for_machines_and_agree_too(
     stored: Path, settings: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +158,27 @@ def test_an_error_of_a_process_is_told_in_its_words(stored: Path, settings: Make
     changed = dataclasses.replace(store, faces=store.faces.assign(split=store.faces["split"].where(store.faces.index > 3, "test")))
     with pytest.raises(InputError, match=r"^run 'toy': the set in .* is not the one given to fit"):
         fitted(changed, plain(settings, devices=2), tmp_path)
+
+
+@pytest.mark.parametrize("left", ["", '["InputEr', None])
+def test_an_error_that_a_full_disk_cut_off_is_told_by_the_status(
+    left: str | None, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = "import sys; sys.exit(3)" if left is None else f"import sys; open({ERROR!r}, 'w').write({left!r}); sys.exit(3)"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(distributed, "command", lambda folder, settings: [sys.executable, "-c", program])
+    with pytest.raises(RuntimeError, match=r"^the processes of the fit stopped \(status 3\); the last finished epoch is kept"):
+        launch(tmp_path, {}, plain(settings, devices=2))
+
+
+def test_an_error_is_raised_though_the_disk_has_no_room_to_tell_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(folder: Path) -> None:
+        raise InputError("models/toy: no space left on device")
+
+    (tmp_path / ERROR).mkdir()  # cannot be written
+    monkeypatch.setattr(sys, "argv", ["fit", str(tmp_path)])
+    with pytest.raises(InputError, match=r"^models/toy: no space left on device$"):
+        as_one_of_several(full)
 
 
 @pytest.mark.slow

@@ -135,7 +135,7 @@ def load_pretrained(
             own[name].copy_(found[name])
     return PretrainedReport(
         file=path,
-        sha256=file_sha256(path),
+        sha256=sha256.lower() if sha256 else file_sha256(path),  # `fetch` has checked it
         checked=sha256 is not None,
         loaded=fits,
         head=tuple(name for name in head if name not in found),

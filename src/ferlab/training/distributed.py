@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -200,7 +201,8 @@ def as_one_of_several(work: Callable[[Path], None]) -> None:
     except Exception as error:
         kind = "InputError" if isinstance(error, InputError) else type(error).__name__
         if kind == "InputError" or not (folder / ERROR).exists():  # the cause, not what follows from it in the other processes
-            (folder / ERROR).write_text(json.dumps([kind, str(error)]))
+            with suppress(OSError):  # a full disk is often what the error is about
+                (folder / ERROR).write_text(json.dumps([kind, str(error)]))
         raise
     finally:
         if torch.distributed.is_initialized():
@@ -237,7 +239,9 @@ def _show(log: Path, child: subprocess.Popen[bytes]) -> None:
 
 
 def _failure(folder: Path, status: int) -> Exception:
-    kind, text = json.loads((folder / ERROR).read_text()) if (folder / ERROR).is_file() else ("", f"status {status}")
+    kind, text = "", f"status {status}"
+    with suppress(OSError, json.JSONDecodeError):  # none was written, or not to its end
+        kind, text = json.loads((folder / ERROR).read_text())
     if kind == "InputError":
         return InputError(text)
     cause = " ".join(f"{kind}: {text}".split()).removeprefix(": ")

@@ -30,11 +30,13 @@ class Mixing:
     """
 
     share: float
-    partners: np.ndarray
+    partners: Tensor
     box: tuple[int, int, int, int] | None
 
 
-def draw_mixing(count: int, size: int, *, mixup: float, cutmix: float, seed: int, epoch: int, batch: int) -> Mixing:
+def draw_mixing(
+    count: int, size: int, *, mixup: float, cutmix: float, seed: int, epoch: int, batch: int, device: torch.device | str = "cpu"
+) -> Mixing:
     """Draw how a batch is mixed.
 
     Args:
@@ -45,9 +47,11 @@ def draw_mixing(count: int, size: int, *, mixup: float, cutmix: float, seed: int
         seed: The run's.
         epoch: From 0.
         batch: From 0.
+        device: Where the batch lies.
     """
     generator = np.random.default_rng([epoch_seed(seed, epoch, "mixing"), batch])
-    coin, partners, centre = generator.random(), generator.permutation(count), generator.random(2)
+    coin, order, centre = generator.random(), generator.permutation(count), generator.random(2)
+    partners = torch.from_numpy(order).to(device)
     if cutmix and (not mixup or coin < 0.5):
         half = np.sqrt(1 - generator.beta(cutmix, cutmix)) / 2
         low, high = (np.clip(centre + sign * half, 0, 1) * size for sign in (-1, 1))
@@ -62,12 +66,12 @@ def mix(images: Tensor, targets: Tensor, mixing: Mixing) -> tuple[Tensor, Tensor
     Args:
         images: float32 (N, C, S, S).
         targets: float32 (N, K), shares of the expressions.
-        mixing: From `draw_mixing`.
+        mixing: From `draw_mixing`, on their device.
 
     Returns:
         Both in the shapes they came in; the arguments stay as they were.
     """
-    partners = torch.from_numpy(mixing.partners).to(images.device)
+    partners = mixing.partners
     if mixing.box is None:
         mixed = torch.lerp(images[partners], images, mixing.share)
     else:

@@ -238,9 +238,9 @@ class Classifier(pl.LightningModule):
         recipe = self.recipe
         if not (recipe.mixup or recipe.cutmix) or self.current_epoch >= recipe.mixing_ends * recipe.epochs:
             return images, wanted, target
-        where = {"seed": recipe.seed, "epoch": self.current_epoch, "batch": batch_idx}
+        where = {"seed": recipe.seed, "epoch": self.current_epoch, "batch": batch_idx, "device": images.device}
         mixing = draw_mixing(len(images), images.shape[-1], mixup=recipe.mixup, cutmix=recipe.cutmix, **where)
-        larger = target if mixing.share >= 0.5 else target[torch.from_numpy(mixing.partners).to(target.device)]
+        larger = target if mixing.share >= 0.5 else target[mixing.partners]
         return *mix(images, self._shares(wanted), mixing), larger
 
     def _taught(self, images: Tensor, wanted: Tensor) -> Tensor:
