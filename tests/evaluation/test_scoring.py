@@ -11,7 +11,7 @@ from torch import nn
 
 from ferlab.evaluation.predictions import probs_of
 from ferlab.evaluation.scoring import predict_probs, predict_views, score_faces
-from ferlab.evaluation.views import PASSES
+from ferlab.evaluation.views import PASSES, WITHIN
 from ferlab.models import LoadedModel
 from ferlab.paths import InputError
 
@@ -133,10 +133,12 @@ class NamedModel(TinyModel):
 def test_a_view_costs_the_passes_it_names(view):
     net = Counting()
     scored = predict_views(NamedModel(net), faces(), view=view, crop=0.7)
-    assert list(scored) == [*dict.fromkeys(["single", view]), "values"]
+    assert list(scored) == [*dict.fromkeys(["single", *WITHIN.get(view, ()), view]), "values"]
     assert len(net.shapes) == PASSES[view] + (view == "ten_crop")
     np.testing.assert_array_equal(scored["single"], predict_probs(TinyModel(LeftRight()), faces()))
     np.testing.assert_allclose(scored[view].sum(axis=1), 1, atol=1e-6)
+    for within in WITHIN.get(view, ()):
+        np.testing.assert_array_equal(scored[within], predict_views(NamedModel(Counting()), faces(), view=within, crop=0.7)[within])
 
 
 def test_crops_are_brought_back_to_the_side_of_a_net_that_takes_no_other():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ferlab.evaluation.views import PASSES, answer, draw_views, five_crops, is_tied, looks, takes_side, vote_probs
+from ferlab.evaluation.views import PASSES, answer, answers, draw_views, five_crops, is_tied, looks, takes_side, vote_probs
 from ferlab.paths import InputError
 
 
@@ -61,6 +61,18 @@ def test_other_views_answer_the_mean_and_ten_crops_leave_the_whole_face_out():
     np.testing.assert_allclose(answer(probs[:8], "seven"), probs[:8].mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(answer(probs, "ten_crop"), probs[1:].mean(axis=0), atol=1e-6)
     np.testing.assert_array_equal(answer(probs[:1], "single"), probs[0])
+
+
+def test_two_scales_hear_the_whole_face_and_its_crops_alike_and_hold_the_answers_of_both():
+    probs = np.random.default_rng(0).dirichlet([1] * 3, size=(12, 5)).astype(np.float32)
+    held = answers(probs, "two_scales")
+    assert list(held) == ["single", "flip", "ten_crop", "two_scales"]
+    np.testing.assert_array_equal(held["single"], probs[0])
+    np.testing.assert_allclose(held["flip"], probs[:2].mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(held["ten_crop"], probs[2:].mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(held["two_scales"], probs[:2].sum(axis=0) / 4 + probs[2:].sum(axis=0) / 20, atol=1e-6)
+    assert list(answers(probs[:2], "flip")) == ["single", "flip"]
+    assert list(answers(probs[:1], "single")) == ["single"]
 
 
 def faces(n: int = 2, size: int = 12) -> torch.Tensor:

@@ -81,8 +81,16 @@ def test_the_reported_view_stands_beside_the_single_one_with_its_cost():
     views = {"single_view": {"test": BOUNDED}, "flip_view": {"test": BOUNDED | {"accuracy": 0.61}}, "ties": None}
     told = views_sentence(views | {"view": "flip", "passes": 2})
     assert told.startswith("One view: 60.0 [55.0, 65.0] % on test, one pass")
-    assert "mirror image: 61.0 [55.0, 65.0] %, 2 passes. Reported is the latter." in told
+    assert "mirror image: 61.0 [55.0, 65.0] %, 2 passes. Reported is the last." in told
     assert "no other was asked" in views_sentence(views | {"view": "single", "passes": 1})
+
+
+def test_views_within_the_reported_one_stand_before_it():
+    views = {f"{view}_view": {"test": BOUNDED | {"accuracy": share}} for view, share in (("two_scales", 0.63), ("ten_crop", 0.62), ("flip", 0.61))}
+    told = views_sentence(views | {"single_view": {"test": BOUNDED}, "view": "two_scales", "passes": 12, "ties": None})
+    places = [told.index(share) for share in ("60.0", "61.0", "62.0", "63.0")]
+    assert places == sorted(places)
+    assert told.endswith("the mean of both: 63.0 [55.0, 65.0] %, 12 passes. Reported is the last.")
 
 
 def test_a_vote_tells_its_ties_and_that_its_probabilities_are_none():

@@ -61,11 +61,11 @@ def score_split(rows: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0
 
 
 def score_views(predictions: pd.DataFrame, views: Mapping[str, np.ndarray]) -> dict[str, dict[str, dict[str, float]]]:
-    """Return `{single_view: {val, test}, <view>_view: {val, test}}`, whichever of them the predictions table holds.
+    """Return `{<view>_view: {val, test}}` for each of the views, whichever of them the predictions table holds.
 
     Args:
         predictions: The run's predictions table.
-        views: "single" and the chosen view, each (N, K) for the same rows.
+        views: "single", the chosen view and those within it, each (N, K) for the same rows.
     """
     chosen = {split: (predictions["split"] == split).to_numpy() for split in ("val", "test")}
     return {

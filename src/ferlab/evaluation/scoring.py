@@ -28,7 +28,7 @@ class ScoredFaces:
     """Faces and what a net says of them.
 
     Attributes:
-        views: "single" and the chosen view, each (N, K) float32.
+        views: "single", the chosen view and those within it, each (N, K) float32.
         values: float32 columns `value_<name>`, N rows, of values said beside the expression; the means over the looks of the chosen view.
     """
 
@@ -109,13 +109,13 @@ def predict_views(
     precision: Literal["32-true", "bf16-mixed"] = "32-true",
     device: str = "auto",
 ) -> dict[str, np.ndarray]:
-    """Return the probabilities of each face as it is and by another view; one batch of faces is in memory at a time.
+    """Return the probabilities of each face as it is, by another view, and by those within it; one batch of faces is in memory at a time.
 
     Args:
         model: A loaded net; its module is put on `device`, in eval mode.
         images: uint8, (N, H, W) or (N, H, W, 3); may be memory-mapped or `ImageRows`, batches are read one by one.
         view: A key of `views.PASSES`.
-        crop: For "ten_crop": side of a crop, as a share of the side of the faces that the net takes. A net that takes faces of that side
+        crop: For views with crops: side of a crop, as a share of the side of the faces that the net takes. A net that takes faces of that side
             is given the crop as it is, any other the crop brought back to its own side (bilinear).
         seed: For "seven": of the random changes; face n of the images is changed alike whatever the batch size.
         batch_size: Faces at once.
@@ -123,8 +123,8 @@ def predict_views(
         device: "cpu", "cuda", ... or "auto": the first GPU if there is one.
 
     Returns:
-        "single" and `view`: (N, K) float32, rows summing to 1, in the order of `model.expressions`; and "values": (N, R) float32, the R values
-        that the net says beside the expression, meant over the looks of the view.
+        "single", `view` and what is `views.WITHIN` it: (N, K) float32, rows summing to 1, in the order of `model.expressions`;
+        and "values": (N, R) float32, the R values that the net says beside the expression, meant over the looks of the view.
 
     Raises:
         InputError: Images that are not uint8 faces, an unknown view, or a net whose output is not finite (it names the first such face).
@@ -136,19 +136,20 @@ def predict_views(
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     module = model.module.to(device).eval()
     draws = views.draw_views(view, len(images), seed=seed)
-    single, answers, said = [], [], []
+    answers: list[dict[str, np.ndarray]] = []
+    said = []
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
         batch = model.normalise(np.asarray(images[part])).to(device)  # (B, C, H, W)
-        shown = views.looks(batch, view, draws=[each[part] for each in draws], **_cropping(model, batch, crop if view == "ten_crop" else 0.0))
+        shown = views.looks(batch, view, draws=[each[part] for each in draws], **_cropping(model, batch, crop if view in views.CROPS else 0.0))
         outputs = [_outputs(module, look, precision=precision) for look in shown]  # V of (B, K + R)
         probs = np.stack([model.probs(each).cpu().numpy() for each in outputs])  # (V, B, K)
         said.append(torch.stack([model.said(each) for each in outputs]).mean(dim=0).cpu().numpy())
-        single.append(probs[0])
-        answers.append(views.answer(probs, view))
+        answers.append(views.answers(probs, view))
         report_progress(done=min(start + batch_size, len(images)), total=len(images), note="faces scored")
     k = len(model.expressions)
-    return {"single": _stack(single, k), view: _stack(answers, k), VALUES: _stack(said, len(model.values))}
+    shown_views = dict.fromkeys(("single", *views.WITHIN.get(view, ()), view))
+    return {name: _stack([each[name] for each in answers], k) for name in shown_views} | {VALUES: _stack(said, len(model.values))}
 
 
 def _outputs(module: nn.Module, faces: Tensor, *, precision: str) -> Tensor:

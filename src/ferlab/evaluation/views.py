@@ -6,6 +6,7 @@
 | flip | the face and its mirror image | 2 | mean probabilities |
 | ten_crop | four corners and the centre, each with its mirror image | 10 | mean probabilities |
 | seven | the face and seven changed at random, as in cs230's training | 8 | mean probabilities |
+| two_scales | the face and its mirror image; ten crops | 12 | mean probabilities of the two, then of the ten, meant |
 | vote | the face, its mirror image, and the face turned by 10 degrees either way | 4 | the commonest class |
 
 Faces are changed as the net takes them, in float32, pixels outside taken from the border; a standardised face may be resampled, since
@@ -15,6 +16,7 @@ copies are, and yes), nor what its class scores are (here: probabilities).
 
 References:
     Krizhevsky, Sutskever & Hinton (2012), ImageNet classification with deep convolutional neural networks (ten crops).
+    Simonyan & Zisserman (2014), arXiv 1409.1556 (several scales of an image, their answers meant).
     Khanzada, Bai & Celepcikay (2020), arXiv 2004.11823 (cs230: flip and seven augmented images).
     cs231a: "we select our prediction to be the most common class label among the images. If there is a tie, we select the class with the
     highest sum of class scores among the maximal classes."
@@ -35,7 +37,9 @@ from ferlab.evaluation.predictions import probs_of
 from ferlab.models.create import input_shape, model_card
 from ferlab.paths import InputError
 
-PASSES = {"single": 1, "flip": 2, "ten_crop": 10, "seven": 8, "vote": 4}
+PASSES = {"single": 1, "flip": 2, "ten_crop": 10, "seven": 8, "two_scales": 12, "vote": 4}
+CROPS = ("ten_crop", "two_scales")  # views that look at crops
+WITHIN = {"two_scales": ("flip", "ten_crop")}  # views whose looks are all among another's, and so cost nothing beside it
 SEVEN = Augmentation(flip=True, rotation=10.0, zoom=0.1, shift=0.1)  # cs230's training
 TURN = 10.0  # degrees, cs231a
 # Of the probabilities of a vote, the share that comes from the mean probabilities. It decides ties and nothing else: a vote among four weighs
@@ -50,20 +54,20 @@ def looks(faces: Tensor, view: str, *, draws: Sequence[Tensor] = (), crop: int =
         faces: float32 (N, C, S, S), as the net takes them.
         view: A key of PASSES.
         draws: For "seven": seven times float32 (N, 15), from `draw_views`.
-        crop: For "ten_crop": side of a crop in pixels, below S.
+        crop: For CROPS: side of a crop in pixels, below S.
         resize: Whether crops are brought back to S; not needed for a net that takes them as they are.
 
     Yields:
         float32 (N, C, S, S); crops that are not resized (N, C, crop, crop).
     """
     yield faces
-    if view in ("flip", "vote"):
+    if view in ("flip", "two_scales", "vote"):
         yield faces.flip(-1)
     if view == "vote":
         yield from (_turned(faces, either_way) for either_way in (0.0, 1.0))
     if view == "seven":
         yield from (augment(faces, each.to(faces.device), SEVEN) for each in draws)
-    if view == "ten_crop":
+    if view in CROPS:
         for part in five_crops(faces, crop):
             same = F.interpolate(part, size=faces.shape[-2:], mode="bilinear", align_corners=False) if resize else part
             yield from (same, same.flip(-1))
@@ -81,8 +85,16 @@ def answer(probs: np.ndarray, view: str) -> np.ndarray:
     """
     if view == "vote":
         return vote_probs(probs)
+    if view == "two_scales":
+        return (answer(probs[:2], "flip") + answer(probs[1:], "ten_crop")) / 2
     seen = probs[1:] if view == "ten_crop" else probs
     return seen.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def answers(probs: np.ndarray, view: str) -> dict[str, np.ndarray]:
+    """Return the answers of all views that these looks hold: "single", those WITHIN the view, and the view, each as from `answer`."""
+    held = {"single": probs[:1]} | ({"flip": probs[:2], "ten_crop": probs[1:]} if view in WITHIN else {}) | {view: probs}
+    return {name: answer(seen, name) for name, seen in held.items()}
 
 
 def vote_probs(probs: np.ndarray) -> np.ndarray:

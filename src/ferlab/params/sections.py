@@ -170,8 +170,8 @@ class Run(Section):
 class Evaluate(Section):
     """How predictions are made and how sure the numbers are."""
 
-    view: Literal["single", "flip", "ten_crop", "seven", "vote"] = "flip"  # how a face is looked at; see ferlab.evaluation.views
-    crop: float = Field(0.92, ge=0.5, lt=1)  # ten_crop: side of a crop, as a share of the face's
+    view: Literal["single", "flip", "ten_crop", "seven", "two_scales", "vote"] = "flip"  # how a face is looked at; see ferlab.evaluation.views
+    crop: float = Field(0.92, ge=0.5, lt=1)  # ten_crop, two_scales: side of a crop, as a share of the face's
     bootstrap: int = Field(2000, ge=100)
     batch_size: int = Field(512, ge=1)
 

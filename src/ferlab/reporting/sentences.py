@@ -12,6 +12,7 @@ from ferlab.reporting.tables import cell, control_name, number, p_value
 VIEWS = {
     "flip": "the mean over a face and its mirror image",
     "ten_crop": "the mean over ten crops",
+    "two_scales": "the mean of both",
     "seven": "the mean over a face and seven changed at random",
     "vote": "a vote among the face, its mirror image and the face turned either way",
 }
@@ -132,17 +133,17 @@ def twins_sentence(twins: Mapping[str, Any]) -> str:
 
 
 def views_sentence(scores: Mapping[str, Any]) -> str:
-    """Say what the chosen view gives over the single one on test, what it costs, and for a vote how often it was tied.
+    """Say what the chosen view gives over the single one and those within it on test, what it costs, and for a vote how often it was tied.
 
     Args:
-        scores: `single_view` and `<view>_view`, each with `test`; `view`, `passes` of the net per face, and `ties` among test faces (None where
-            nothing is voted).
+        scores: `single_view`, `<view>_view` and those of the views within it, each with `test`; `view`, `passes` of the net per face, and
+            `ties` among test faces (None where nothing is voted).
     """
     single = f"One view: {cell(scores['single_view']['test'], 'accuracy')} % on test, one pass of the net per face"
     if scores["view"] == "single":
         return f"{single}. It is the view reported; no other was asked."
-    chosen = cell(scores[f"{scores['view']}_view"]["test"], "accuracy")
-    told = f"{single}; {VIEWS[scores['view']]}: {chosen} %, {scores['passes']} passes. Reported is the latter."
+    means = [f"{name}: {cell(scores[f'{view}_view']['test'], 'accuracy')} %" for view, name in VIEWS.items() if f"{view}_view" in scores]
+    told = f"{'; '.join([single, *means])}, {scores['passes']} passes. Reported is the last."
     if scores["ties"] is None:
         return told
     return f"{told} The vote was tied on {scores['ties']} test faces. Its probabilities are shares of votes: NLL and ECE say little of them."
