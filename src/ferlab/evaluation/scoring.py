@@ -148,8 +148,7 @@ def predict_views(
         answers.append(views.answers(probs, view))
         report_progress(done=min(start + batch_size, len(images)), total=len(images), note="faces scored")
     k = len(model.expressions)
-    shown_views = dict.fromkeys(("single", *views.WITHIN.get(view, ()), view))
-    return {name: _stack([each[name] for each in answers], k) for name in shown_views} | {VALUES: _stack(said, len(model.values))}
+    return {name: _stack([each[name] for each in answers], k) for name in views.held(view)} | {VALUES: _stack(said, len(model.values))}
 
 
 def _outputs(module: nn.Module, faces: Tensor, *, precision: str) -> Tensor:

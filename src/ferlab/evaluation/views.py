@@ -39,7 +39,8 @@ from ferlab.paths import InputError
 
 PASSES = {"single": 1, "flip": 2, "ten_crop": 10, "seven": 8, "two_scales": 12, "vote": 4}
 CROPS = ("ten_crop", "two_scales")  # views that look at crops
-WITHIN = {"two_scales": ("flip", "ten_crop")}  # views whose looks are all among another's, and so cost nothing beside it
+# Views whose looks are all among another's, and so cost nothing beside it; and which of those looks `answer` takes for them.
+WITHIN = {"two_scales": {"flip": slice(0, 2), "ten_crop": slice(1, None)}}
 SEVEN = Augmentation(flip=True, rotation=10.0, zoom=0.1, shift=0.1)  # cs230's training
 TURN = 10.0  # degrees, cs231a
 # Of the probabilities of a vote, the share that comes from the mean probabilities. It decides ties and nothing else: a vote among four weighs
@@ -86,15 +87,19 @@ def answer(probs: np.ndarray, view: str) -> np.ndarray:
     if view == "vote":
         return vote_probs(probs)
     if view == "two_scales":
-        return (answer(probs[:2], "flip") + answer(probs[1:], "ten_crop")) / 2
+        return np.mean([answer(probs[seen], name) for name, seen in WITHIN[view].items()], axis=0)
     seen = probs[1:] if view == "ten_crop" else probs
     return seen.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
+def held(view: str) -> dict[str, slice]:
+    """Return the views that a view's looks answer, and which of the looks each takes: "single", those WITHIN it, and itself."""
+    return {"single": slice(0, 1), **WITHIN.get(view, {}), view: slice(None)}
+
+
 def answers(probs: np.ndarray, view: str) -> dict[str, np.ndarray]:
-    """Return the answers of all views that these looks hold: "single", those WITHIN the view, and the view, each as from `answer`."""
-    held = {"single": probs[:1]} | ({"flip": probs[:2], "ten_crop": probs[1:]} if view in WITHIN else {}) | {view: probs}
-    return {name: answer(seen, name) for name, seen in held.items()}
+    """Return the answers of all views that these looks hold, each as from `answer`."""
+    return {name: answer(probs[seen], name) for name, seen in held(view).items()}
 
 
 def vote_probs(probs: np.ndarray) -> np.ndarray:
