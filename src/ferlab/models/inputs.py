@@ -6,6 +6,8 @@ statistics.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -38,7 +40,7 @@ def prepare_images(images: np.ndarray | Tensor, *, size: int, channels: int) -> 
     if planes.shape[1] == channels:
         return planes
     if channels == 1:
-        return (planes * planes.new_tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+        return (planes * per_channel(LUMA, like=planes)).sum(dim=1, keepdim=True)
     return planes.expand(-1, channels, -1, -1).contiguous()
 
 
@@ -50,8 +52,15 @@ def standardise(images: Tensor, *, mean: tuple[float, ...], std: tuple[float, ..
         mean: C means of the faces the net was fitted on, in [0, 1].
         std: C standard deviations, in [0, 1].
     """
-    centre, spread = (images.new_tensor(values).view(1, -1, 1, 1) for values in (mean, std))
-    return (images - centre) / spread
+    return (images - per_channel(mean, like=images)) / per_channel(std, like=images)
+
+
+def per_channel(values: Sequence[float], *, like: Tensor) -> Tensor:
+    """Return C values as a tensor (1, C, 1, 1) of the dtype and on the device of `like`.
+
+    They are filled in there: a copy from the host, at every batch, would make a GPU wait until it has done all it was given.
+    """
+    return torch.cat([like.new_full((1,), value) for value in values]).view(1, -1, 1, 1)
 
 
 def _resize(planes: Tensor, size: int) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ferlab.models.hub import file_sha256
-from ferlab.models.inputs import standardise
+from ferlab.models.inputs import per_channel, standardise
 from ferlab.models.weights import LoadedModel, load_model
 from ferlab.paths import InputError, artefact
 
@@ -43,8 +43,7 @@ class Teachers:
             mean: C means on the scale [0, 1].
             std: C standard deviations, likewise.
         """
-        centre, spread = (images.new_tensor(values).view(1, -1, 1, 1) for values in (mean, std))
-        plain = images * spread + centre
+        plain = images * per_channel(std, like=images) + per_channel(mean, like=images)
         said = [model.probs(model.module(standardise(plain, mean=model.mean, std=model.std))) for model in self.models.values()]
         return torch.stack(said).mean(dim=0)
 

@@ -51,7 +51,7 @@ def draw_mixing(
     """
     generator = np.random.default_rng([epoch_seed(seed, epoch, "mixing"), batch])
     coin, order, centre = generator.random(), generator.permutation(count), generator.random(2)
-    partners = torch.from_numpy(order).to(device)
+    partners = torch.from_numpy(order).to(device, non_blocking=True)  # else a GPU would be waited for
     if cutmix and (not mixup or coin < 0.5):
         half = np.sqrt(1 - generator.beta(cutmix, cutmix)) / 2
         low, high = (np.clip(centre + sign * half, 0, 1) * size for sign in (-1, 1))
