@@ -55,20 +55,20 @@ def publish(params: Params, folder: Path) -> None:
 
 
 def summary_table(params: Params, runs: dict[str, dict[str, Any]]) -> str:
-    """Return a Markdown table: one row per run and split, accuracy with its 95 % interval and n, then macro F1, NLL and ECE.
+    """Return a Markdown table: one row per run and split, accuracy with its interval and n, that of one view and of flip, then macro F1, NLL and ECE.
 
     A net that was trained afresh on train and val has learnt val's faces: its row there is the selection's, before the refit; where nothing was
     selected there is none.
     """
-    lines = ["| run | split | n | accuracy, 95 % interval | one view | macro F1 | NLL | ECE |", "|---|---|---:|---|---:|---:|---:|---:|"]
+    lines = ["| run | split | n | accuracy, 95 % interval | one view | flip | macro F1 | NLL | ECE |", "|---|---|---:|---|---:|---:|---:|---:|---:|"]
     for name in params.runs:
         scores = runs[name]["evaluate"]
         for split in ("val", "test", "test_clean"):
             if split == "val" and "val" in scores["fitted_on"]:
                 lines += [_row_before_refit(name, runs[name]["train"])] if runs[name]["train"]["val"] else []
             elif scores.get(split):
-                single = (scores.get("single_view") or {}).get(split, {}).get("accuracy")
-                lines.append(_row(name, split, scores[split], n=scores["n"][split], single=single))
+                beside = [(scores.get(f"{view}_view") or {}).get(split, {}).get("accuracy") for view in ("single", "flip")]
+                lines.append(_row(name, split, scores[split], n=scores["n"][split], beside=beside))
     return "\n".join(lines)
 
 
@@ -132,17 +132,17 @@ def _chosen(params: Params, run: str) -> str:
     return "kept, nothing selected" if select == "none" else f"chosen on {select}"
 
 
-def _row(name: str, split: str, of: dict[str, Any], *, n: int, single: float | None) -> str:
-    view = "" if single is None else f"{single:.2%}"
+def _row(name: str, split: str, of: dict[str, Any], *, n: int, beside: list[float | None]) -> str:
+    views = " | ".join("" if value is None else f"{value:.2%}" for value in beside)
     accuracy = f"{of['accuracy']:.2%} [{of['accuracy_ci_low']:.2%}, {of['accuracy_ci_high']:.2%}]"
-    return f"| {name} | {split} | {n:,} | {accuracy} | {view} | {of['macro_f1']:.3f} | {of['nll']:.3f} | {of['ece']:.3f} |"
+    return f"| {name} | {split} | {n:,} | {accuracy} | {views} | {of['macro_f1']:.3f} | {of['nll']:.3f} | {of['ece']:.3f} |"
 
 
 def _row_before_refit(name: str, trained: dict[str, Any]) -> str:
     n, share = trained["n"]["val"], trained["val"]["accuracy"]
     low, high = wilson(round(share * n), n)
     accuracy = f"{share:.2%} [{low:.2%}, {high:.2%}]"
-    return f"| {name} | val, one view, before the refit | {n:,} | {accuracy} | {share:.2%} | | {trained['val']['loss']:.3f} | |"
+    return f"| {name} | val, one view, before the refit | {n:,} | {accuracy} | {share:.2%} | | | {trained['val']['loss']:.3f} | |"
 
 
 def _page(params: Params, sets: dict[str, Any], runs: dict[str, dict[str, Any]], figures: list[tuple[str, str]]) -> str:
@@ -156,8 +156,8 @@ def _page(params: Params, sets: dict[str, Any], runs: dict[str, dict[str, Any]],
     return (
         f"# Study {params.study}\n\nWritten by `python -m ferlab.reporting.publish` from the finished pipeline; `ferlab study {params.study}` and "
         f"`dvc repro` make it again.\n\n## Splits\n\n{rules}\n\n`test_clean` is test without the faces that have a byte-identical twin among those "
-        f"fitted or selected on. The reported accuracy is that of `evaluate.view` (flip: the mean over a face and its mirror "
-        f"image); `one view` is the face alone.\n\n"
+        f"fitted or selected on. The reported accuracy is that of the view {params.evaluate.view} (`evaluate.view`); `one view` is the face alone, "
+        f"`flip` the mean over it and its mirror image.\n\n"
         f"## Results\n\n{summary_table(params, runs)}\n\nRuns compared, and published rows: [results.md](results.md). All numbers: [summary.json]"
         f"(summary.json).\n\n## Figures\n\n{shown}\n\n## Provenance\n\n{made}\n"
     )
