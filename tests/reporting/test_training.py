@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from ferlab.models import MODELS
-from ferlab.reporting.style import SPLIT_COLOURS
+from ferlab.reporting.style import SPLIT_COLOURS, use_style
 from ferlab.reporting.training import (
     card_table,
     changes_sentence,
@@ -101,8 +101,15 @@ def test_weights_in_the_loss_are_those_of_the_training() -> None:
     assert set(fitted_table(np.array([0, 1]), ("angry", "happy"), weighted=False)["weight in the loss"]) == {1.0}
 
 
-def test_settings_keep_their_order() -> None:
-    assert settings_table({"epochs": 3, "lr": 0.1})["value"].to_dict() == {"epochs": "3", "lr": "0.1"}
+def test_settings_keep_their_order_and_lists_are_told_in_words() -> None:
+    settings = {"epochs": 3, "lr": 0.1, "teachers": ["one", "two"]}
+    assert settings_table(settings)["value"].to_dict() == {"epochs": "3", "lr": "0.1", "teachers": "one, two"}
+
+
+def test_a_long_cell_of_a_table_is_shown_whole() -> None:
+    teachers = [f"teacher_{n}" for n in range(12)]
+    use_style()
+    assert ", ".join(teachers) in settings_table({"teachers": teachers}).to_html()
 
 
 def test_settings_that_are_off_or_hang_on_one_that_is_are_named_below_the_table():

@@ -11,6 +11,7 @@ import io
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import pandas as pd
 from IPython.display import display
 from matplotlib.figure import Figure
 
@@ -28,7 +29,8 @@ SPLIT_COLOURS: dict[str, str] = {"train": "#6B6B6B", "val": "#0072B2", "test": "
 
 
 def use_style() -> None:
-    """Set matplotlib's defaults for the notebooks: white ground, quiet axes, 120 dpi, text of at least 9 points."""
+    """Set the notebooks' defaults: white ground, quiet axes, 120 dpi, text of at least 9 points; long cells of tables whole."""
+    pd.set_option("display.max_colwidth", None)
     mpl.rcParams.update(
         {
             "figure.dpi": 120,

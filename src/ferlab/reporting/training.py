@@ -92,7 +92,8 @@ def settings_table(settings: Mapping[str, Any]) -> pd.DataFrame:
     """Return the `train` section of a run, one row per key that is on, in the order of params.yaml's class."""
     off = settings_off(settings)
     kept = {key: value for key, value in settings.items() if key not in off}
-    return pd.DataFrame({"value": [str(value) for value in kept.values()]}, index=pd.Index(kept, name="train"))
+    told = [", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value) for value in kept.values()]
+    return pd.DataFrame({"value": told}, index=pd.Index(kept, name="train"))
 
 
 def settings_off(settings: Mapping[str, Any]) -> list[str]:
