@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import resource
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,15 +132,20 @@ def test_stopped_in_mid_epoch_it_goes_on_as_if_nothing_had_happened(
     assert schedule != "plateau" or whole.history["lr"].tolist() == pytest.approx([0.002, 0.002, 0.001, 0.0005])
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_a_full_disk_is_one_line_and_the_last_good_epoch_is_gone_on_from(
-    toy_store: Make, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    device: str, toy_store: Make, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No file may grow beyond 12 MB from the second epoch on: best.ckpt fits, last.ckpt with the optimizer does not."""
+    writer, kept = phases.checkpoint_io, tmp_path / "p" / "select" / "last.ckpt"
+    monkeypatch.setattr(phases, "checkpoint_io", lambda _: writer(device))  # as on that device; the net stays on the CPU
     begin, (soft, hard) = Classifier.on_train_epoch_start, resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def filling(self: Classifier) -> None:
         begin(self)
         if self.current_epoch == 1:
+            while not kept.is_file():  # a thread may still be at it
+                time.sleep(0.01)
             resource.setrlimit(resource.RLIMIT_FSIZE, (12_000_000, hard))
 
     unbroken = bytes_of(run_fit(toy_store(), settings(), tmp_path / "unbroken"), tmp_path / "u")

@@ -16,7 +16,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.plugins.io import AsyncCheckpointIO, CheckpointIO, TorchCheckpointIO
 from torch import nn
 
 from ferlab.data.augmentation import Augmentation
@@ -82,6 +82,11 @@ class WholeFiles(TorchCheckpointIO):
         write_whole(Path(path), content.getvalue())
 
 
+def checkpoint_io(device: str) -> CheckpointIO:
+    """Return what writes checkpoints. A GPU goes on meanwhile: a thread writes a copy, and what fails is told an epoch later, or at the end."""
+    return AsyncCheckpointIO(WholeFiles()) if device == "cuda" else WholeFiles()
+
+
 def select_phase(task: Task) -> Phase:
     """Return the phase that fits train and watches val, or what the settings watch instead; where they watch nothing, val is fitted too."""
     if task.settings.select == "none":
@@ -129,7 +134,7 @@ def train_phase(phase: Phase, folder: Path, settings: Train, *, before: int, tot
         max_epochs=phase.epochs,
         gradient_clip_val=settings.gradient_clip or None,
         callbacks=[Progress(before=before, total=total, phase=phase.name), *shared, *_checkpoints(folder, settings.monitor if selecting else None)],
-        plugins=[*plugins, WholeFiles()],
+        plugins=[*plugins, checkpoint_io(phase.place.device(settings))],
         deterministic=True,
         logger=False,
         enable_progress_bar=False,
