@@ -2,8 +2,9 @@
 
 | net | trainable (with running statistics) | multiply-adds a face |
 |---|---|---|
-| compact | 1,940,199 (1,943,207) | 160 million |
-| compact, block: plain, down: pool | 1,165,159 (1,167,271) | 96 million |
+| compact | 1,940,199 (1,942,951) | 160 million |
+| compact, block: plain, down: pool | 1,165,159 (1,167,015) | 96 million |
+| compact, block: plain, down: pool, widths: 48, 96, 192, 384 (ships) | 2,618,647 (2,621,431) | 216 million |
 
 One 3x3 convolution at full size, then three stages at half, a quarter and an eighth of it: a 3x3 convolution with stride 2 and a
 residual block of two, or one more convolution (plain). Nearly all work is done on 64 channels and more, where matrix units are busy; at
