@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from ruamel.yaml import YAML
 
+from ferlab.cli import study_text
 from ferlab.evaluation.published import read_published
-from ferlab.params import load_params
-from ferlab.paths import InputError
+from ferlab.params import check_params, load_params
+from ferlab.paths import ROOT, InputError
 from ferlab.reporting import publish as publish_module
-from ferlab.reporting.publish import beside_page, publish, summary_table
+from ferlab.reporting.publish import beside_page, first_seeds, publish, summary_table
 
 SCORES = {"accuracy": 0.64451, "accuracy_ci_low": 0.6287, "accuracy_ci_high": 0.66, "macro_f1": 0.6011, "nll": 0.9783, "ece": 0.0472}
 TRAINED = {"n": {"val": 100}, "val": {"accuracy": 0.64, "loss": 0.98}}
@@ -58,6 +60,11 @@ def test_a_stage_that_has_not_run_is_named_and_leaves_what_was_published(tmp_pat
     with pytest.raises(InputError, match=r"reports/metrics/prepare/control\.json: not found"):
         publish(params, folder)
     assert (folder / "README.md").read_text() == "the last one"
+
+
+def test_of_several_seeds_of_a_recipe_the_first_shows_its_figures():
+    params = check_params(YAML(typ="safe").load(study_text(ROOT, "fer2013_ablation")))
+    assert first_seeds(params) == [name for name in params.runs if name.endswith("_0")]
 
 
 def stated(**changes: object) -> pd.DataFrame:

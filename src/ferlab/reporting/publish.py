@@ -48,10 +48,16 @@ def publish(params: Params, folder: Path) -> None:
     _check_teachers({name: of["train"] for name, of in runs.items()})
     paths.write_json(beside / "summary.json", {"study": params.study, "sets": sets, "runs": runs, "compare": _metrics("compare", "")})
     shutil.copyfile(_existing(paths.artefact("compare", "table")), beside / "results.md")
-    figures = [figure for run in params.runs for figure in _write_figures(run, beside)]
+    figures = [figure for name in first_seeds(params) for figure in _write_figures(name, beside)]
     (beside / "README.md").write_text(_page(params, sets, runs, figures))
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)
+
+
+def first_seeds(params: Params) -> list[str]:
+    """Return the runs whose figures are kept: of each group, which are the seeds of one recipe, the first."""
+    first = {run.group: name for name, run in reversed(params.runs.items())}
+    return [name for name, run in params.runs.items() if first[run.group] == name]
 
 
 def summary_table(params: Params, runs: dict[str, dict[str, Any]]) -> str:
@@ -159,7 +165,7 @@ def _page(params: Params, sets: dict[str, Any], runs: dict[str, dict[str, Any]],
         f"fitted or selected on. The reported accuracy is that of the view {params.evaluate.view} (`evaluate.view`); `one view` is the face alone, "
         f"`flip` the mean over it and its mirror image.\n\n"
         f"## Results\n\n{summary_table(params, runs)}\n\nRuns compared, and published rows: [results.md](results.md). All numbers: [summary.json]"
-        f"(summary.json).\n\n## Figures\n\n{shown}\n\n## Provenance\n\n{made}\n"
+        f"(summary.json).\n\n## Figures\n\nOf several seeds of one recipe the first is shown.\n\n{shown}\n\n## Provenance\n\n{made}\n"
     )
 
 
