@@ -106,10 +106,11 @@ def test_settings_keep_their_order_and_lists_are_told_in_words() -> None:
     assert settings_table(settings)["value"].to_dict() == {"epochs": "3", "lr": "0.1", "teachers": "one, two"}
 
 
-def test_a_long_cell_of_a_table_is_shown_whole() -> None:
+def test_long_cells_and_tables_are_shown_whole() -> None:
     teachers = [f"teacher_{n}" for n in range(12)]
     use_style()
-    assert ", ".join(teachers) in settings_table({"teachers": teachers}).to_html()
+    assert ", ".join(teachers) in settings_table({"teachers": teachers})._repr_html_()
+    assert "..." not in settings_table({f"key_{n}": n + 2 for n in range(100)})._repr_html_()
 
 
 def test_settings_that_are_off_or_hang_on_one_that_is_are_named_below_the_table():

@@ -29,8 +29,8 @@ SPLIT_COLOURS: dict[str, str] = {"train": "#6B6B6B", "val": "#0072B2", "test": "
 
 
 def use_style() -> None:
-    """Set the notebooks' defaults: white ground, quiet axes, 120 dpi, text of at least 9 points; long cells of tables whole."""
-    pd.set_option("display.max_colwidth", None)
+    """Set the notebooks' defaults: white ground, quiet axes, 120 dpi, text of at least 9 points; tables of up to 120 rows whole."""
+    pd.set_option("display.max_colwidth", None, "display.max_rows", 120)
     mpl.rcParams.update(
         {
             "figure.dpi": 120,
