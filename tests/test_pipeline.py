@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -95,6 +96,21 @@ def test_a_failed_stage_keeps_what_was_good_and_says_why_in_one_line(tmp_path, c
     kept = contents(project)
     assert kept.pop("data/prepared/control/images.npy") == b"the last good store"
     assert set(kept) <= {"reports/_failed/01_prepare-control.ipynb"}
+
+
+def test_a_failed_notebook_is_kept_where_partial_work_lies_on_another_disk(tmp_path, monkeypatch):
+    def other_disk(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(pipeline, "ROOT", tmp_path)
+    executed = tmp_path / "executed.ipynb"
+    for text in ("the first", "the second"):
+        executed.write_text(text)
+        with monkeypatch.context() as disks:
+            disks.setattr(os, "rename", other_disk)
+            disks.setattr(os, "replace", other_disk)
+            kept = pipeline._keep_broken(executed, "prepare", "control")
+        assert (tmp_path / kept).read_text() == text
 
 
 @pytest.mark.parametrize(

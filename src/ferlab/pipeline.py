@@ -241,7 +241,7 @@ def _keep_broken(executed: Path, stage: str, name: str) -> str:
         return ""
     kept = ROOT / "reports" / "_failed" / paths.executed_notebook(stage, name).name
     kept.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(executed, kept)
+    shutil.move(executed, kept)  # data/.partial may lie on another disk
     return kept.relative_to(ROOT).as_posix()
 
 
