@@ -14,7 +14,7 @@ NAMES = ("angry", "happy", "sad")
 
 
 def run(n: int = 90) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Faces 0-29 train (not scored), 30-59 val, 60-89 test; test faces 60-69 have a twin in train and 70-71 one in val."""
+    """Faces 0-29 train (not scored), 30-59 val, 60-89 test; test faces 60-69 have a twin in train, 70-71 one in val, 72-74 a near one in train."""
     rng = np.random.default_rng(0)
     ids = [f"s/{i}" for i in range(n)]
     targets = rng.integers(0, 3, n)
@@ -26,6 +26,8 @@ def run(n: int = 90) -> tuple[pd.DataFrame, pd.DataFrame]:
     twins = pd.DataFrame({"face_id": ids, "twin_in_train": False, "twin_in_val": False})
     twins.loc[60:69, "twin_in_train"] = True
     twins.loc[70:71, "twin_in_val"] = True
+    twins["near_twin_in_train"], twins["near_twin_in_val"] = twins["twin_in_train"], twins["twin_in_val"]
+    twins.loc[72:74, "near_twin_in_train"] = True
     return predictions_table(ids[30:], splits[30:], targets[30:], probs=probs[30:], expressions=NAMES), twins
 
 
@@ -43,6 +45,15 @@ def test_the_difference_is_twins_minus_clean_with_newcombes_bounds():
     assert compared["accuracy_twins"] == 1
     assert compared["difference"] == pytest.approx(expected["difference"])
     assert compared["difference_ci_low"] == pytest.approx(expected["ci_low"])
+
+
+def test_a_near_twin_is_told_apart_and_counts_byte_twins_in():
+    marked = mark_twins(*run())
+    assert (marked["near_twin"].sum(), (marked["near_twin"] & ~marked["twin"]).sum()) == (15, 3)
+    compared = compare_twins(marked, "near_twin")
+    clean = marked[~marked["near_twin"]]
+    assert (compared["n_twins"], compared["n_clean"]) == (15, 15)
+    assert compared["accuracy_clean"] == pytest.approx((clean["pred"] == clean["target"]).mean())
 
 
 def test_without_twins_there_is_no_difference():
@@ -64,6 +75,7 @@ def test_a_run_is_scored_on_val_test_and_clean_test():
     scores = score_run(*run(), resamples=100)
     assert scores["n"] == {"val": 30, "test": 30, "test_clean": 18}
     assert scores["test_clean"]["accuracy"] == pytest.approx(scores["twins"]["accuracy_clean"])
+    assert scores["near_twins"]["n_twins"] == 15
     for split in ("val", "test", "test_clean"):
         assert {"accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mcc", "nll", "ece", "top3_accuracy"} <= set(scores[split])
         assert scores[split]["accuracy_ci_low"] <= scores[split]["accuracy"] <= scores[split]["accuracy_ci_high"]

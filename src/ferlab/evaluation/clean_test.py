@@ -1,7 +1,8 @@
 """The clean test split: test faces without a byte twin among the faces that fitted or selected the net.
 
 FER2013 holds the same picture more than once, across its usages too; a net may have learnt such a face by heart. Every test accuracy
-therefore has its clean twin beside it, and the difference between the two kinds of face an interval.
+therefore has its clean twin beside it, and the difference between the two kinds of face an interval; the same for near twins, which
+are the same picture with another crop, watermark or tone.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from ferlab.evaluation.intervals import newcombe, wilson
 from ferlab.evaluation.predictions import faces_in
 from ferlab.paths import InputError
 
+KINDS = ("twin", "near_twin")
+
 
 def mark_twins(predictions: pd.DataFrame, twins: pd.DataFrame) -> pd.DataFrame:
-    """Return the test rows with a column `twin`: the face has a byte twin in train or val.
+    """Return the test rows with a column `twin`, the face has a byte twin in train or val, and one `near_twin`, it has any (byte twins among them).
 
     Args:
         predictions: A predictions table.
-        twins: The set's twins table (`face_id, twin_in_train, twin_in_val`).
+        twins: The set's twins table (`face_id, twin_in_train, twin_in_val, near_twin_in_train, near_twin_in_val`).
 
     Raises:
         InputError: If a test face is not in the twins table, or one is named there twice.
@@ -31,22 +34,23 @@ def mark_twins(predictions: pd.DataFrame, twins: pd.DataFrame) -> pd.DataFrame:
     unknown = ~test["face_id"].isin(known.index)
     if unknown.any():
         raise InputError(f"twins: test face {test.loc[unknown, 'face_id'].iloc[0]} is not in the twins table; run audit again for this set")
-    marks = known.loc[test["face_id"], ["twin_in_train", "twin_in_val"]].any(axis=1)
-    return test.assign(twin=marks.to_numpy(dtype=bool))
+    marks = {kind: known.loc[test["face_id"], [f"{kind}_in_train", f"{kind}_in_val"]].any(axis=1) for kind in KINDS}
+    return test.assign(**{kind: mark.to_numpy(dtype=bool) for kind, mark in marks.items()})
 
 
-def compare_twins(marked: pd.DataFrame) -> dict[str, float | int | None]:
+def compare_twins(marked: pd.DataFrame, kind: str = "twin") -> dict[str, float | int | None]:
     """Return the accuracy of test faces with a twin minus that of test faces without: two independent groups of faces, one net.
 
     Args:
         marked: Test rows from `mark_twins`.
+        kind: "twin" (byte) or "near_twin".
 
     Returns:
         `n_twins, n_clean, accuracy_twins, accuracy_clean` and their Wilson bounds, `difference, difference_ci_low, difference_ci_high`
         (Newcombe, 95 %); None where a group is empty.
     """
     correct = (marked["pred"] == marked["target"]).to_numpy()
-    groups = {"twins": correct[marked["twin"].to_numpy()], "clean": correct[~marked["twin"].to_numpy()]}
+    groups = {"twins": correct[marked[kind].to_numpy()], "clean": correct[~marked[kind].to_numpy()]}
     compared: dict[str, float | int | None] = {}
     for name, hits in groups.items():
         low, high = wilson(int(hits.sum()), len(hits)) if len(hits) else (None, None)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ferlab.evaluation.calibration import brier, calibration_error, ece_if_calibrated, reliability_bins
-from ferlab.evaluation.clean_test import compare_twins, mark_twins
+from ferlab.evaluation.clean_test import KINDS, compare_twins, mark_twins
 from ferlab.evaluation.intervals import RESAMPLES, cluster_intervals, metric_intervals, wilson
 from ferlab.evaluation.metrics import compute_metrics
 from ferlab.evaluation.predictions import expressions_of, faces_in, probs_of
@@ -27,17 +27,18 @@ def score_run(predictions: pd.DataFrame, twins: pd.DataFrame, *, resamples: int 
         seed: Of the bootstrap.
 
     Returns:
-        `val`, `test`, `test_clean` (each as `score_split` gives it), `twins` (as `compare_twins`) and `n` (faces of each). `test_clean`
-        is None where every test face has a twin.
+        `val`, `test`, `test_clean` (each as `score_split` gives it), `twins` and `near_twins` (as `compare_twins`) and `n` (faces of
+        each). `test_clean` is None where every test face has a twin.
     """
     marked = mark_twins(predictions, twins)
     splits = {
         "val": faces_in(predictions, "val"),
-        "test": marked.drop(columns="twin"),
-        "test_clean": marked[~marked["twin"]].drop(columns="twin"),
+        "test": marked.drop(columns=[*KINDS]),
+        "test_clean": marked[~marked["twin"]].drop(columns=[*KINDS]),
     }
     scores = {name: score_split(rows, resamples=resamples, seed=seed) if len(rows) else None for name, rows in splits.items()}
-    return {**scores, "twins": compare_twins(marked), "n": {name: len(rows) for name, rows in splits.items()}}
+    compared = {f"{kind}s": compare_twins(marked, kind) for kind in KINDS}
+    return {**scores, **compared, "n": {name: len(rows) for name, rows in splits.items()}}
 
 
 def score_split(rows: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:

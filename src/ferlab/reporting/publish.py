@@ -75,6 +75,7 @@ def summary_table(params: Params, runs: dict[str, dict[str, Any]]) -> str:
             elif scores.get(split):
                 beside = [(scores.get(f"{view}_view") or {}).get(split, {}).get("accuracy") for view in ("single", "flip")]
                 lines.append(_row(name, split, scores[split], n=scores["n"][split], beside=beside))
+        lines += _row_without_near_twins(name, scores.get("near_twins") or {})
     return "\n".join(lines)
 
 
@@ -144,6 +145,13 @@ def _row(name: str, split: str, of: dict[str, Any], *, n: int, beside: list[floa
     return f"| {name} | {split} | {n:,} | {accuracy} | {views} | {of['macro_f1']:.3f} | {of['nll']:.3f} | {of['ece']:.3f} |"
 
 
+def _row_without_near_twins(name: str, near: dict[str, Any]) -> list[str]:
+    if not near.get("n_twins") or not near["n_clean"]:
+        return []
+    accuracy = "{accuracy_clean:.2%} [{accuracy_clean_ci_low:.2%}, {accuracy_clean_ci_high:.2%}]".format(**near)
+    return [f"| {name} | test without near twins | {near['n_clean']:,} | {accuracy} | | | | | |"]
+
+
 def _row_before_refit(name: str, trained: dict[str, Any]) -> str:
     n, share = trained["n"]["val"], trained["val"]["accuracy"]
     low, high = wilson(round(share * n), n)
@@ -162,8 +170,8 @@ def _page(params: Params, sets: dict[str, Any], runs: dict[str, dict[str, Any]],
     return (
         f"# Study {params.study}\n\nWritten by `python -m ferlab.reporting.publish` from the finished pipeline; `ferlab study {params.study}` and "
         f"`dvc repro` make it again.\n\n## Splits\n\n{rules}\n\n`test_clean` is test without the faces that have a byte-identical twin among those "
-        f"fitted or selected on. The reported accuracy is that of the view {params.evaluate.view} (`evaluate.view`); `one view` is the face alone, "
-        f"`flip` the mean over it and its mirror image.\n\n"
+        f"fitted or selected on, `test without near twins` also without other copies of a picture there. The reported accuracy is that of the view "
+        f"{params.evaluate.view} (`evaluate.view`); `one view` is the face alone, `flip` the mean over it and its mirror image.\n\n"
         f"## Results\n\n{summary_table(params, runs)}\n\nRuns compared, and published rows: [results.md](results.md). All numbers: [summary.json]"
         f"(summary.json).\n\n## Figures\n\nOf several seeds of one recipe the first is shown.\n\n{shown}\n\n## Provenance\n\n{made}\n"
     )

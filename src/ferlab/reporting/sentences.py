@@ -118,15 +118,15 @@ def confidence_sentence(bins: pd.DataFrame) -> str:
     return f"On average it claims {number(claimed, percent=True)} % and delivers {number(delivered, percent=True)} %: {word}."
 
 
-def twins_sentence(twins: Mapping[str, Any]) -> str:
-    """Say what faces with a byte twin in train or val do to the test accuracy."""
+def twins_sentence(twins: Mapping[str, Any], kind: str = "byte") -> str:
+    """Say what faces with a twin in train or val, byte or near, do to the test accuracy."""
+    total, named = twins["n_twins"] + twins["n_clean"], f"a {kind} twin in train or val"
     if twins["difference"] is None:
-        return f"{twins['n_twins']} of {twins['n_twins'] + twins['n_clean']:,} test faces have a byte twin in train or val: nothing to compare."
-    total = twins["n_twins"] + twins["n_clean"]
+        return f"{twins['n_twins']} of {total:,} test faces have {named}: nothing to compare."
     shares = {name: cell(twins, f"accuracy_{name}") for name in ("twins", "clean")}
     verdict = "The interval holds 0" if twins["difference_ci_low"] <= 0 <= twins["difference_ci_high"] else "The interval excludes 0"
     return (
-        f"{twins['n_twins']} of {total:,} test faces ({number(twins['n_twins'] / total, percent=True)} %) have a byte twin in train or val. "
+        f"{twins['n_twins']} of {total:,} test faces ({number(twins['n_twins'] / total, percent=True)} %) have {named}. "
         f"Accuracy on them is {shares['twins']} %, on the others {shares['clean']} %: a difference of {cell(twins, 'difference')} points "
         f"between two independent groups of faces (Newcombe). {verdict}."
     )
