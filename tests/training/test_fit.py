@@ -296,10 +296,14 @@ def test_a_mixed_face_is_right_when_called_what_the_larger_part_of_it_is(toy_sto
     assert run_fit(toy_store(), settings(**plain, mixup=0.05), tmp_path / "p").history["train_accuracy"].iloc[-1] > 0.8
 
 
-def test_without_selection_train_and_val_are_fitted_to_the_last_epoch(toy_store: Make, settings: Make, tmp_path: Path) -> None:
+def test_without_selection_train_and_val_are_fitted_to_the_last_epoch(
+    toy_store: Make, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FERLAB_PROGRESS", str(tmp_path / "lines"))
     result = run_fit(toy_store(), settings(epochs=2, select="none"), tmp_path / "p")
     assert (result.fitted_on, result.fitted_faces, result.best_epoch, result.val) == (("train", "val"), 96, 2, {})
     assert result.history["phase"].tolist() == ["whole", "whole"]
+    assert json.loads((tmp_path / "lines").read_text().splitlines()[-1])["note"] == "whole epoch 2 of 2"
     assert result.history["val_loss"].isna().all()
 
 

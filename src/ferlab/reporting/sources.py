@@ -86,7 +86,8 @@ def overview(params: Params, entries: list[Entry], folder: Path, *, scorings: li
         cards.admonition(cards.CONTROL_TITLE, f"{cards.CONTROL_TEXT} Drawn here: {', '.join(drawn)}.", kind="warning") if drawn else "",
         "## Results",
         "Below each estimate stands its 95 % interval. Balanced accuracy is the mean recall of the expressions, macro F1 the mean of their F1. ECE is"
-        " the expected calibration error; less is better. *No twins* leaves out test faces whose very pixels were seen in fitting or selecting.",
+        " the expected calibration error; less is better. *No twins* leaves out test faces whose very pixels were seen in fitting or selecting;"
+        " each run's evaluation tells its accuracy without near copies too.",
         cards.results_table(params, evaluated, links={entry.name: f"{entry.page}.ipynb" for entry in done if entry.stage == "evaluate"}),
         _gallery(done, folder),
         "## The faces",

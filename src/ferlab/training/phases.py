@@ -118,7 +118,8 @@ def train_phase(phase: Phase, folder: Path, settings: Train, *, before: int, tot
     Returns:
         Its history, see `Classifier.history`.
     """
-    last, log = folder / LAST, EpochLog(folder.parent / LOG if phase.place.world > 1 and phase.place.rank == 0 else None, phase=phase.name)
+    told = "whole" if settings.select == "none" else phase.name  # as the history has it: nothing was fitted before
+    last, log = folder / LAST, EpochLog(folder.parent / LOG if phase.place.world > 1 and phase.place.rank == 0 else None, phase=told)
     if last.is_file():
         history = torch.load(last, map_location="cpu", weights_only=True)["history"]
         if len(history) >= phase.epochs or is_finished(history, phase.recipe):
@@ -133,7 +134,7 @@ def train_phase(phase: Phase, folder: Path, settings: Train, *, before: int, tot
         precision=settings.precision,
         max_epochs=phase.epochs,
         gradient_clip_val=settings.gradient_clip or None,
-        callbacks=[Progress(before=before, total=total, phase=phase.name), *shared, *_checkpoints(folder, settings.monitor if selecting else None)],
+        callbacks=[Progress(before=before, total=total, phase=told), *shared, *_checkpoints(folder, settings.monitor if selecting else None)],
         plugins=[*plugins, checkpoint_io(phase.place.device(settings))],
         deterministic=True,
         logger=False,

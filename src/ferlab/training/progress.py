@@ -25,7 +25,7 @@ class Progress(pl.Callback):
         Args:
             before: Batches of the phases before this one.
             total: Batches of all phases.
-            phase: "select" or "refit".
+            phase: "select", "refit" or "whole".
         """
         self.before, self.total, self.phase = before, total, phase
         self.last = 0.0
