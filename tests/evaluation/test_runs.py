@@ -86,6 +86,15 @@ def test_the_table_of_runs_keeps_their_order_and_marks_what_is_missing():
     assert rows["run"].tolist() == ["a0", "a1", "b"]
     assert rows["val.accuracy"].tolist() == [0.5] * 3
     assert rows["test_clean.accuracy"].isna().all()
+    assert rows["test_without_near.accuracy"].isna().all()
+
+
+def test_the_table_of_runs_tells_the_accuracy_without_near_twins():
+    near = {"n_twins": 9, "n_clean": 31, "accuracy_twins": 0.9, "accuracy_clean": 0.4, "accuracy_clean_ci_low": 0.3, "accuracy_clean_ci_high": 0.5}
+    rows = table_of_runs(RUNS, {name: {**METRICS[name], "near_twins": near} for name in RUNS})
+    assert rows[[f"test_without_near.accuracy{end}" for end in ("", "_ci_low", "_ci_high")]].iloc[0].tolist() == [0.4, 0.3, 0.5]
+    none = {**dict.fromkeys(near), "n_twins": 40, "n_clean": 0}
+    assert table_of_runs(RUNS, {name: {**METRICS[name], "near_twins": none} for name in RUNS})["test_without_near.accuracy"].isna().all()
 
 
 def described(dataset: str, usage: str) -> dict:

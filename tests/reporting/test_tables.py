@@ -68,12 +68,16 @@ def run_rows() -> pd.DataFrame:
         row = {"run": name, "set": "x", "group": "g", "seed": i, "model": "m"}
         for split in ("val", "test", "test_clean"):
             row |= {f"{split}.{key}": value for key, value in scores(0.6 + 0.1 * i).items()}
+        row["test_without_near.accuracy"] = row["test_clean.accuracy"]
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def test_runs_and_groups_are_shown_with_intervals_and_spread():
     assert runs_table(run_rows()).loc["b", "accuracy, test, clean, %"] == "70.0 [68.4, 71.6]"
+    assert "accuracy, test, no near twins, %" not in runs_table(run_rows())
+    apart = run_rows().assign(**{f"test_without_near.accuracy{end}": value for end, value in (("", 0.66), ("_ci_low", 0.64), ("_ci_high", 0.68))})
+    assert runs_table(apart).loc["b", "accuracy, test, no near twins, %"] == "66.0 [64.0, 68.0]"
     spread = spread_over_seeds(run_rows(), ["test.accuracy"])
     assert groups_table(spread, {"test.accuracy": "accuracy"}).loc["g", "accuracy"] == "65.0 ± 7.1"
     assert groups_table(spread_over_seeds(run_rows()[:1], ["test.accuracy"]), {"test.accuracy": "accuracy"}).loc["g", "accuracy"] == "60.0"

@@ -44,7 +44,8 @@ def table_of_runs(runs: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, M
 
     Returns:
         `run, set, dataset, group, seed, model`, and per split val, test, test_clean `<split>.<key>` for accuracy, its bounds, balanced accuracy,
-        macro F1, NLL and ECE; NaN where a run has no such split.
+        macro F1, NLL and ECE; of test_without_near, the test faces without near twins among the fitted, accuracy and its bounds; NaN where
+        a run has no such split.
     """
     keys = ("accuracy", "accuracy_ci_low", "accuracy_ci_high", "balanced_accuracy", "macro_f1", "macro_f1_ci_low", "macro_f1_ci_high", "nll", "ece")
     rows = []
@@ -54,6 +55,8 @@ def table_of_runs(runs: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, M
         for split in ("val", "test", "test_clean"):
             scores = metrics[name].get(split) or {}
             row |= {f"{split}.{key}": scores.get(key, float("nan")) for key in keys}
+        near = {key.replace("_clean", ""): value for key, value in (metrics[name].get("near_twins") or {}).items() if value is not None}
+        row |= {f"test_without_near.{key}": near.get(key, float("nan")) for key in keys if key.startswith("accuracy")}
         rows.append(row)
     return pd.DataFrame(rows)
 

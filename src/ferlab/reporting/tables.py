@@ -97,7 +97,7 @@ def per_class_table(per_class: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def runs_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs as a reader meets them: names, accuracy on val, test and clean test, macro F1 and ECE on test.
+    """Return the runs as a reader meets them: names, accuracy on val, test, clean test and, where it is another, without near twins, macro F1, ECE.
 
     Args:
         runs: From `ferlab.evaluation.runs.table_of_runs`.
@@ -105,6 +105,8 @@ def runs_table(runs: pd.DataFrame) -> pd.DataFrame:
     table = runs[["run", "set", "model", "seed"]].copy()
     for split, name in SPLIT_NAMES.items():
         table[f"accuracy, {name}, %"] = [_split_cell(row, split, "accuracy") for _, row in runs.iterrows()]
+    if (runs["test_without_near.accuracy"].notna() & (runs["test_without_near.accuracy"] != runs["test_clean.accuracy"])).any():
+        table["accuracy, test, no near twins, %"] = [_split_cell(row, "test_without_near", "accuracy") for _, row in runs.iterrows()]
     table["macro F1, test, %"] = [_split_cell(row, "test", "macro_f1") for _, row in runs.iterrows()]
     table["ECE, test, %"] = [number(value, percent=True) for value in runs["test.ece"]]
     return table.set_index("run")
