@@ -128,7 +128,7 @@ class Train(Section):
     gradient_clip: float = Field(0.0, ge=0)  # norm; 0: none
     select: Literal["val", "test", "none"] = "val"  # which faces choose the epoch; test: to show what that mistake is worth; none: train and val are
     # fitted for all epochs and the last is kept
-    compile: bool = False  # torch.compile: pays on a GPU
+    compile: bool = False  # torch.compile: for long runs on a GPU, where building ResNet-18 takes half a minute or more; its gain was not measured
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where PyTorch has one
     devices: int = Field(1, ge=1)  # of each machine, one process each, which share every batch; see ferlab.training.distributed
     num_nodes: int = Field(1, ge=1)  # machines
