@@ -119,7 +119,7 @@ def confidence_sentence(bins: pd.DataFrame) -> str:
 
 
 def twins_sentence(twins: Mapping[str, Any], kind: str = "byte") -> str:
-    """Say what faces with a twin in train or val, byte or near, do to the test accuracy."""
+    """Say what faces with a twin of this kind in train or val do to the test accuracy."""
     total, named = twins["n_twins"] + twins["n_clean"], f"a {kind} twin in train or val"
     if twins["difference"] is None:
         return f"{twins['n_twins']} of {total:,} test faces have {named}: nothing to compare."
