@@ -75,6 +75,7 @@ def run_rows() -> pd.DataFrame:
 
 def test_runs_and_groups_are_shown_with_intervals_and_spread():
     assert runs_table(run_rows()).loc["b", "accuracy, test, clean, %"] == "70.0 [68.4, 71.6]"
+    assert runs_table(run_rows()).columns[0] == "accuracy, test, %"  # what is looked for is in sight on a narrow page
     assert "accuracy, test, no near twins, %" not in runs_table(run_rows())
     apart = run_rows().assign(**{f"test_without_near.accuracy{end}": value for end, value in (("", 0.66), ("_ci_low", 0.64), ("_ci_high", 0.68))})
     assert runs_table(apart).loc["b", "accuracy, test, no near twins, %"] == "66.0 [64.0, 68.0]"

@@ -97,19 +97,20 @@ def per_class_table(per_class: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def runs_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs as a reader meets them: names, accuracy on val, test, clean test and, where it is another, without near twins, macro F1, ECE.
+    """Return the runs as a reader meets them, test first: accuracy, where another without near twins, macro F1, ECE; then val and what they are.
 
     Args:
         runs: From `ferlab.evaluation.runs.table_of_runs`.
     """
-    table = runs[["run", "set", "model", "seed"]].copy()
-    for split, name in SPLIT_NAMES.items():
+    table = runs[["run"]].copy()
+    apart = (runs["test_without_near.accuracy"].notna() & (runs["test_without_near.accuracy"] != runs["test_clean.accuracy"])).any()
+    tests = {"test": "test", "test_clean": "test, clean"} | ({"test_without_near": "test, no near twins"} if apart else {})
+    for split, name in tests.items():
         table[f"accuracy, {name}, %"] = [_split_cell(row, split, "accuracy") for _, row in runs.iterrows()]
-    if (runs["test_without_near.accuracy"].notna() & (runs["test_without_near.accuracy"] != runs["test_clean.accuracy"])).any():
-        table["accuracy, test, no near twins, %"] = [_split_cell(row, "test_without_near", "accuracy") for _, row in runs.iterrows()]
     table["macro F1, test, %"] = [_split_cell(row, "test", "macro_f1") for _, row in runs.iterrows()]
     table["ECE, test, %"] = [number(value, percent=True) for value in runs["test.ece"]]
-    return table.set_index("run")
+    table["accuracy, val, %"] = [_split_cell(row, "val", "accuracy") for _, row in runs.iterrows()]
+    return table.join(runs[["model", "seed", "set"]]).set_index("run")
 
 
 def groups_table(spread: pd.DataFrame, keys: Mapping[str, str]) -> pd.DataFrame:
