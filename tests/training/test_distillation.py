@@ -78,7 +78,7 @@ def test_a_teacher_is_not_written_into_checkpoints_and_another_one_starts_traini
     teach(store, settings(epochs=1, select="none"), finished)
     chosen = settings(epochs=1, select="none", teachers=["teacher"])
     first = run_fit(store, chosen, finished, run="small")
-    kept = torch.load(finished / "partial" / "small" / "refit" / "last.ckpt", weights_only=True)["state_dict"]
+    kept = torch.load(finished / "partial" / "small" / "whole" / "last.ckpt", weights_only=True)["state_dict"]
     assert {key.removeprefix("net.") for key in kept} == set(first.module.state_dict())
     said: list[int] = []
     probs = distillation.Teachers.probs

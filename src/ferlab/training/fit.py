@@ -125,7 +125,7 @@ def fit(store: Store, *, run: str, model: str, options: dict[str, Any], seed: in
     check_devices(settings, run=run)
     task = Task(store=store, run=run, model=model, options=dict(options), seed=seed, settings=settings)
     with _deterministic(settings.threads), torch.random.fork_rng():
-        phase = select_phase(task)
+        phase = opening = select_phase(task)
         _keep_or_clear(partial, plan=_plan(task, phase))
         if processes(settings) > 1:
             launch(partial, _plain(task), settings)
@@ -142,7 +142,7 @@ def fit(store: Store, *, run: str, model: str, options: dict[str, Any], seed: in
         std=phase.data.std,
         fitted_on=phase.fitted,
         fitted_faces=len(phase.data.targets),
-        history=_table(history, again),
+        history=_table(history, again, first=opening.name),
         best_epoch=chosen,
         epochs_run=len(history),
         val={key.removeprefix("val_"): value for key, value in held.items() if key.startswith("val_")},
@@ -196,8 +196,7 @@ def _plain(task: Task) -> dict[str, Any]:
     return {**asked, "store": str(task.store.folder.resolve())}
 
 
-def _table(history: list[dict[str, float]], again: list[dict[str, float]]) -> pd.DataFrame:
-    first = "select" if "val_loss" in history[0] else "whole"
+def _table(history: list[dict[str, float]], again: list[dict[str, float]], *, first: str) -> pd.DataFrame:
     rows = [{"phase": first, **row} for row in history] + [{"phase": "refit", **row} for row in again]
     return pd.DataFrame(rows).reindex(columns=COLUMNS)
 
@@ -223,7 +222,7 @@ def _keep_or_clear(folder: Path, *, plan: dict[str, Any]) -> None:
         return
     if note.is_file():
         report_progress(done=0, total=1, note="settings, faces or teachers have changed: training afresh")
-    for phase in ("select", "refit"):
+    for phase in ("select", "refit", "whole"):
         shutil.rmtree(folder / phase, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     note.write_text(text)

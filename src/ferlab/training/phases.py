@@ -52,8 +52,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Phase:
-    """The net with its first weights, its faces, its recipe, how many epochs are run of the recipe's plan, and by which process."""
+    """The net with its first weights, its faces, its recipe, how many epochs are run of the recipe's plan, and by which process.
 
+    Attributes:
+        name: "select" where some faces are held out and watched, "refit" where val is fitted too after that, "whole" where it is from the start.
+    """
+
+    name: str
     module: Classifier
     data: FaceData
     recipe: Recipe
@@ -61,11 +66,6 @@ class Phase:
     fitted: tuple[str, ...]
     first: FirstWeights
     place: Place
-
-    @property
-    def name(self) -> str:
-        """"select" where val is held out and watched, "refit" where it is fitted too."""
-        return "refit" if "val" in self.fitted else "select"
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -89,9 +89,8 @@ def checkpoint_io(device: str) -> CheckpointIO:
 
 def select_phase(task: Task) -> Phase:
     """Return the phase that fits train and watches val, or what the settings watch instead; where they watch nothing, val is fitted too."""
-    if task.settings.select == "none":
-        return _phase(task, fitted=("train", "val"), epochs=task.settings.epochs, patience=0, factors=None)
-    return _phase(task, fitted=("train",), epochs=task.settings.epochs, patience=task.settings.patience, factors=None)
+    name = "whole" if task.settings.select == "none" else "select"
+    return _phase(task, name=name, epochs=task.settings.epochs, patience=task.settings.patience, factors=None)
 
 
 def refit_phase(task: Task, *, epochs: int, factors: tuple[float, ...]) -> Phase:
@@ -102,7 +101,7 @@ def refit_phase(task: Task, *, epochs: int, factors: tuple[float, ...]) -> Phase
         epochs: The chosen epoch: the schedule keeps the shape of the whole plan and is left there.
         factors: What the plateau made of the learning rate in each epoch of the first phase.
     """
-    return _phase(task, fitted=("train", "val"), epochs=epochs, patience=0, factors=factors)
+    return _phase(task, name="refit", epochs=epochs, patience=0, factors=factors)
 
 
 def train_phase(phase: Phase, folder: Path, settings: Train, *, before: int, total: int) -> list[dict[str, float]]:
@@ -118,8 +117,7 @@ def train_phase(phase: Phase, folder: Path, settings: Train, *, before: int, tot
     Returns:
         Its history, see `Classifier.history`.
     """
-    told = "whole" if settings.select == "none" else phase.name  # as the history has it: nothing was fitted before
-    last, log = folder / LAST, EpochLog(folder.parent / LOG if phase.place.world > 1 and phase.place.rank == 0 else None, phase=told)
+    last, log = folder / LAST, EpochLog(folder.parent / LOG if phase.place.world > 1 and phase.place.rank == 0 else None, phase=phase.name)
     if last.is_file():
         history = torch.load(last, map_location="cpu", weights_only=True)["history"]
         if len(history) >= phase.epochs or is_finished(history, phase.recipe):
@@ -134,7 +132,7 @@ def train_phase(phase: Phase, folder: Path, settings: Train, *, before: int, tot
         precision=settings.precision,
         max_epochs=phase.epochs,
         gradient_clip_val=settings.gradient_clip or None,
-        callbacks=[Progress(before=before, total=total, phase=told), *shared, *_checkpoints(folder, settings.monitor if selecting else None)],
+        callbacks=[Progress(before=before, total=total, phase=phase.name), *shared, *_checkpoints(folder, settings.monitor if selecting else None)],
         plugins=[*plugins, checkpoint_io(phase.place.device(settings))],
         deterministic=True,
         logger=False,
@@ -160,8 +158,9 @@ def augmentation_of(settings: Train) -> Augmentation:
     return Augmentation(**{key: getattr(settings, key) for key in Augmentation.__dataclass_fields__})
 
 
-def _phase(task: Task, *, fitted: tuple[str, ...], epochs: int, patience: int, factors: tuple[float, ...] | None) -> Phase:
+def _phase(task: Task, *, name: str, epochs: int, patience: int, factors: tuple[float, ...] | None) -> Phase:
     settings, expressions = task.settings, task.store.expressions
+    fitted = ("train",) if name == "select" else ("train", "val")
     channels, size = input_shape(task.model, task.options)
     torch.manual_seed(task.seed)
     net = create_model(task.model, len(expressions) + len(settings.regress), channels, **task.options)
@@ -188,7 +187,7 @@ def _phase(task: Task, *, fitted: tuple[str, ...], epochs: int, patience: int, f
     recipe = Recipe(**{**values, "run": task.run, "seed": task.seed, "patience": patience, "factors": factors})
     weights = class_weights(data.targets, expressions) if settings.class_weights else None
     module = Classifier(net, recipe, num_classes=len(expressions), class_weights=weights, teachers=teachers)
-    return Phase(module=module, data=data, recipe=recipe, epochs=epochs, fitted=fitted, first=first, place=task.place)
+    return Phase(name=name, module=module, data=data, recipe=recipe, epochs=epochs, fitted=fitted, first=first, place=task.place)
 
 
 def _run(trainer: pl.Trainer, phase: Phase, checkpoint: Path | None) -> None:
