@@ -31,11 +31,8 @@ def score_run(predictions: pd.DataFrame, twins: pd.DataFrame, *, resamples: int 
         each). `test_clean` is None where every test face has a twin.
     """
     marked = mark_twins(predictions, twins)
-    splits = {
-        "val": faces_in(predictions, "val"),
-        "test": marked.drop(columns=[*KINDS]),
-        "test_clean": marked[~marked["twin"]].drop(columns=[*KINDS]),
-    }
+    test = marked.drop(columns=[*KINDS])
+    splits = {"val": faces_in(predictions, "val"), "test": test, "test_clean": test[~marked["twin"]]}
     scores = {name: score_split(rows, resamples=resamples, seed=seed) if len(rows) else None for name, rows in splits.items()}
     compared = {f"{kind}s": compare_twins(marked, kind) for kind in KINDS}
     return {**scores, **compared, "n": {name: len(rows) for name, rows in splits.items()}}

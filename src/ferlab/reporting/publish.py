@@ -141,22 +141,26 @@ def _chosen(params: Params, run: str) -> str:
 
 def _row(name: str, split: str, of: dict[str, Any], *, n: int, beside: list[float | None]) -> str:
     views = " | ".join("" if value is None else f"{value:.2%}" for value in beside)
-    accuracy = f"{of['accuracy']:.2%} [{of['accuracy_ci_low']:.2%}, {of['accuracy_ci_high']:.2%}]"
+    accuracy = _bounded(of["accuracy"], of["accuracy_ci_low"], of["accuracy_ci_high"])
     return f"| {name} | {split} | {n:,} | {accuracy} | {views} | {of['macro_f1']:.3f} | {of['nll']:.3f} | {of['ece']:.3f} |"
 
 
 def _row_without_near_twins(name: str, near: dict[str, Any]) -> list[str]:
     if not near.get("n_twins") or not near["n_clean"]:
         return []
-    accuracy = "{accuracy_clean:.2%} [{accuracy_clean_ci_low:.2%}, {accuracy_clean_ci_high:.2%}]".format(**near)
+    accuracy = _bounded(near["accuracy_clean"], near["accuracy_clean_ci_low"], near["accuracy_clean_ci_high"])
     return [f"| {name} | test without near twins | {near['n_clean']:,} | {accuracy} | | | | | |"]
 
 
 def _row_before_refit(name: str, trained: dict[str, Any]) -> str:
     n, share = trained["n"]["val"], trained["val"]["accuracy"]
     low, high = wilson(round(share * n), n)
-    accuracy = f"{share:.2%} [{low:.2%}, {high:.2%}]"
+    accuracy = _bounded(share, low, high)
     return f"| {name} | val, one view, before the refit | {n:,} | {accuracy} | {share:.2%} | | | {trained['val']['loss']:.3f} | |"
+
+
+def _bounded(value: float, low: float, high: float) -> str:
+    return f"{value:.2%} [{low:.2%}, {high:.2%}]"
 
 
 def _page(params: Params, sets: dict[str, Any], runs: dict[str, dict[str, Any]], figures: list[tuple[str, str]]) -> str:
