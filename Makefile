@@ -8,7 +8,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/src
 READY := $(VENV)/.ready
 
-.PHONY: repro test lab bench clean
+.PHONY: repro test lab bench deps clean
 repro: $(READY)  ## run the whole pipeline; open reports/site/index.html afterwards
 	python -m dvc repro
 	@echo "The report: reports/site/index.html"
@@ -22,6 +22,9 @@ lab: $(READY)  ## JupyterLab on the notebooks; saving one without an edit leaves
 
 bench: $(READY)  ## speed and memory as ratios of one run
 	status=0; for bench in tests/bench/bench_*.py; do echo "== $$bench"; python "$$bench" || status=1; done; exit $$status
+
+deps: $(READY)  ## write the lists of code in dvc.yaml anew, from what the notebooks import
+	python -m ferlab.dependencies
 
 clean:  ## remove the environment and what interrupted runs left
 	rm -rf $(VENV) data/.partial data/scratch reports/_failed

@@ -1,6 +1,6 @@
 """The readers, one per dataset, in a table that can be read whole.
 
-A new dataset is a file, one line here, and its file under `prepare` in dvc.yaml.
+A new dataset is a file and one line here; `make deps` then lists the file in dvc.yaml.
 """
 
 from __future__ import annotations

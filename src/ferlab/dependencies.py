@@ -1,0 +1,64 @@
+"""The code that each stage depends on, file by file, written into dvc.yaml: `make deps`, or `python -m ferlab.dependencies`.
+
+DVC needs the files by name. Their lists are the import closures of the notebooks, so nobody edits them; everything else of dvc.yaml is
+written by hand and stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from ferlab.data.registry import READERS
+from ferlab.fingerprint import import_closure
+from ferlab.paths import NOTEBOOKS, ROOT, RUN_STAGES, write_whole
+
+DVC_YAML = ROOT / "dvc.yaml"
+CREATE = "src/ferlab/models/create.py"  # it opens the file of the run's family by name
+
+
+def main() -> int:
+    """Write the lists of dvc.yaml anew; return the exit status."""
+    write_whole(DVC_YAML, rewritten(DVC_YAML.read_text()).encode())
+    return 0
+
+
+def code_of(stage: str) -> list[str]:
+    """Return the notebook and the ferlab files of a stage, relative to the clone's root, sorted."""
+    if stage == "report":
+        return _relative(import_closure(ROOT / "src" / "ferlab" / "reporting" / "site.py"))
+    code = _relative(import_closure(ROOT / "notebooks" / f"{NOTEBOOKS[stage]}.ipynb"))
+    if stage in RUN_STAGES and CREATE in code:
+        code.append("src/ferlab/models/${item.family}.py")
+    if stage == "prepare":  # its readers are named by string in data/registry.py
+        files = [(ROOT / "src").joinpath(*reader.split(":")[0].split(".")).with_suffix(".py") for reader in READERS.values()]
+        code += [path for file in files for path in _relative(import_closure(file))]
+    return sorted(set(code))
+
+
+def rewritten(text: str) -> str:
+    """Return dvc.yaml's text with the code of every stage that has a notebook, and of the report, listed as it is today."""
+    for stage in (*NOTEBOOKS, "report"):
+        head, found, rest = text.partition(f"\n  {stage}:\n")
+        body, end = (rest[: m.start()], rest[m.start() :]) if (m := re.search(r"^  \w", rest, flags=re.MULTILINE)) else (rest, "")
+        text = head + found + _with_code(body, code_of(stage)) + end
+    return text
+
+
+def _with_code(body: str, code: list[str]) -> str:
+    """Put `code` where the first file of code stands in a stage's `deps`."""
+    lines = body.splitlines(keepends=True)
+    listed = [number for number, line in enumerate(lines) if re.match(r" +- (src|notebooks)/", line)]
+    indent = lines[listed[0]].partition("-")[0]
+    kept = [line for number, line in enumerate(lines) if number not in listed]
+    kept[listed[0] : listed[0]] = [f"{indent}- {path}\n" for path in code]
+    return "".join(kept)
+
+
+def _relative(paths: list[Path]) -> list[str]:
+    return [path.relative_to(ROOT).as_posix() for path in paths]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
