@@ -92,7 +92,7 @@ def _tints(spec: FaceSpec) -> _Tints:
 
 def _level(tint: np.ndarray) -> np.ndarray:
     """Keep the hue of a tint and give it the luminance of its grey."""
-    return tint / (LUMINANCE @ tint)
+    return tint / (LUMINANCE * tint).sum()
 
 
 def _pale(tint: tuple[float, float, float], strength: float) -> np.ndarray:

@@ -14,7 +14,7 @@ from ferlab.control.action_units import Unit, lopsided
 from ferlab.control.identity import Identity
 
 _U = np.linspace(0.0, 1.0, 9)
-_QUADRATIC = np.column_stack([(1 - _U) ** 2, 2 * _U * (1 - _U), _U**2])  # Bernstein polynomials
+_QUADRATIC = np.stack([(1 - _U) ** 2, 2 * _U * (1 - _U), _U**2])[:, :, None]  # Bernstein polynomials (3, 9, 1)
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Fold:
 
 def _arc(start: tuple[float, float], through: tuple[float, float], end: tuple[float, float]) -> np.ndarray:
     """Quadratic curve (9, 2) from start to end, drawn towards `through`."""
-    return _QUADRATIC @ np.array((start, through, end))
+    return (_QUADRATIC * np.array((start, through, end))[:, None]).sum(axis=0)
 
 
 def upper_folds(who: Identity, au: Mapping[Unit, float], brows: tuple[np.ndarray, np.ndarray]) -> list[Fold]:

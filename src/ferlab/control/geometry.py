@@ -161,7 +161,7 @@ def _mouth(spec: FaceSpec, au: dict[Unit, float]) -> Mouth:
     taper = np.clip(1 - np.abs(T) ** 2.2, 0, 1)
     pulled, dimpled = lopsided(au, 12), lopsided(au, 14)
     if any(pulled) or any(dimpled):
-        pull, dimple = pulled @ _TOWARDS, dimpled @ _TOWARDS
+        pull, dimple = (left * _TOWARDS[0] + right * _TOWARDS[1] for left, right in (pulled, dimpled))
         x = x + T * (0.075 * pull - 0.020 * dimple)
         corners = corners - 0.105 * pull - 0.030 * dimple
         taper = taper * (1 - 0.45 * dimple)

@@ -1,7 +1,7 @@
 """The surface of a control face: its relief, how light falls on it, and how a turned head is seen.
 
 The relief is a height above the picture's plane in face units: an egg for the head, Gaussian hills for nose, cheeks, brow
-ridge and sockets, and whatever `drawing` presses into it. Hills are separable, so all of them cost one matrix product.
+ridge and sockets, and whatever `drawing` presses into it. Hills are separable: each is an outer product.
 """
 
 from __future__ import annotations
@@ -69,7 +69,10 @@ def raise_hills(table: np.ndarray, size: int) -> np.ndarray:
     x, y, spread_x, spread_y, height = (column[:, None].astype(np.float32) for column in table.T)
     along_x = np.exp(-0.5 * np.square((grid - x) / spread_x))
     along_y = np.exp(-0.5 * np.square((grid - y) / spread_y))
-    return (along_y * height).T @ along_x
+    layer = np.zeros((size, size), np.float32)
+    for column, row in zip(along_y * height, along_x, strict=True):  # Keep: a matrix product's last bits depend on the processor's BLAS
+        layer += column[:, None] * row
+    return layer
 
 
 def shade(relief: np.ndarray, light: Light, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +96,7 @@ def shade(relief: np.ndarray, light: Light, pose: Pose) -> tuple[np.ndarray, np.
     facing = (to_lamp[2] - to_lamp[0] * slope_x - to_lamp[1] * slope_y) * norm
     wrapped = np.clip((facing + 0.25) * np.float32(0.8), 0, None)
     half_way = to_lamp + np.array([0, 0, 1], np.float32)
-    half_way /= np.linalg.norm(half_way)
+    half_way /= np.sqrt(np.square(half_way).sum())
     shine = np.clip((half_way[2] - half_way[0] * slope_x - half_way[1] * slope_y) * norm, 0, 1)
     gloss = np.square(np.square(np.square(np.square(shine))))  # to the 16th
     sky = 0.55 + 0.45 * norm  # surfaces turned away see less of the surroundings
