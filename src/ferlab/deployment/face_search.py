@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from ferlab.data.detection import Detector, open_detector
-from ferlab.data.pictures import decode_picture
+from ferlab.data.pictures import decode_picture, read_plain_file
 from ferlab.paths import InputError
 
 Box = tuple[int, int, int, int]
@@ -37,10 +37,7 @@ def read_picture(image: str | Path | np.ndarray) -> np.ndarray:
         InputError: If there is no such file, it is no picture, or the pixels have another shape or dtype.
     """
     if isinstance(image, (str, Path)):
-        path = Path(image)
-        if not path.is_file():
-            raise InputError(f"{path} is {'a folder' if path.is_dir() else 'missing'}; expected a picture. Name the file.")
-        return decode_picture(path.read_bytes(), where=str(path))
+        return decode_picture(read_plain_file(Path(image)), where=repr(str(image))[1:-1])
     if not isinstance(image, np.ndarray):
         raise InputError(f"{EXPECTED}, got {type(image).__name__}")
     if image.dtype != np.uint8:
