@@ -83,7 +83,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(site, "git_commit", lambda: "c0ffee1")
         write_project(root, make_params("on_drawn", "on_real", "forgotten"))
         (root / "reports" / "test_scorings.csv").write_text(
-            "study,run,set,params_hash\n" + "trial,on_drawn,drawn,a\n" * 3 + "other,on_drawn,drawn,b\n"
+            "study,run,set,params_hash\n" + "trial,on_real,real,a\n" * 3 + "other,on_real,real,b\n" + "trial,on_drawn,drawn,a\n"
         )
         assert site.build_site(make_params("on_drawn", "on_real"), root / "reports" / "site", conf=CONF) == []
         yield root
@@ -141,7 +141,17 @@ def test_overview_shows_estimates_with_intervals_and_counts_scorings(pages: dict
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", article(pages["index.html"])))
     assert "test 61.2 % 58.9 to 63.4 1 200" in text
     assert "drawn control 7 000 10 20 By subject" in text
-    assert "on_drawn 3 1 on_real 0 0" in text
+    assert re.search(r"Different parameters on_real 3 1 (?!on_drawn)", text)
+
+
+def test_overview_of_control_faces_alone_counts_no_scorings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    params = make_params("on_drawn")
+    write_project(tmp_path, params)
+    (tmp_path / "pages").mkdir()
+    page = sources.overview(params, sources.collect(params), tmp_path / "pages", scorings=[{"study": "trial", "run": "on_drawn"}], commit="")
+    assert "Scorings are recorded for real sets only." in page
+    assert "Times the test split was scored" not in page
 
 
 def test_the_commit_stands_on_the_overview_alone(project: Path) -> None:

@@ -1,7 +1,8 @@
 """The ledger of test scorings: a committed text file that gains one line whenever a run's test split is scored.
 
 A test split that is scored again and again is slowly selected on. The ledger lies outside every stage's outputs, so nothing rewrites it, and
-the report prints its count. Lines hold no time: what counts is how often, and of which params.
+the report prints its count. Lines hold no time: what counts is how often, and of which params. Control faces are not recorded: whoever wants
+a test split that nobody has seen draws another.
 """
 
 from __future__ import annotations
@@ -19,15 +20,23 @@ LEDGER = ROOT / "reports" / "test_scorings.csv"
 COLUMNS = ("study", "run", "set", "params_hash", "n")
 
 
-def record_scoring(*, study: str, run: str, set_name: str, n: int, path: Path = LEDGER) -> bool:
+def record_scoring(faces: pd.DataFrame, *, study: str, run: str, set_name: str, path: Path = LEDGER) -> bool:
     """Append one scoring of the test split if this is a stage of the pipeline; exploring by hand reports nothing and is not counted.
+
+    Args:
+        faces: The face table of the set; its test faces were scored. Where all of them are control faces nothing is written.
+        study: Name of the study.
+        run: Name of the run.
+        set_name: Name of its set.
+        path: The ledger.
 
     Returns:
         Whether a line was written.
     """
-    if STAGING not in os.environ:
+    test = faces[faces["split"] == "test"]
+    if STAGING not in os.environ or test["source"].str.fullmatch("control(:.*)?").all():
         return False
-    append_scoring(path, study=study, run=run, set_name=set_name, params_hash=os.environ.get(PARAMS_HASH, ""), n=n)
+    append_scoring(path, study=study, run=run, set_name=set_name, params_hash=os.environ.get(PARAMS_HASH, ""), n=len(test))
     return True
 
 

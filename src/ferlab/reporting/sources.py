@@ -93,9 +93,7 @@ def overview(params: Params, entries: list[Entry], folder: Path, *, scorings: li
         "## The faces",
         cards.sets_table(params, prepared, links={name: f"data/{name}/index.md" for name in params.prepare}),
         "## How often the test split was scored",
-        "A test split that is scored until the number pleases is no test. Each scoring adds a line to a ledger that is kept in Git;"
-        " for this study it holds:",
-        cards.scorings_table(scorings, study=params.study, runs=params.runs),
+        _count_scorings(params, scorings, real=[name for name, run in params.runs.items() if run.data not in drawn]),
         "## Where the numbers come from",
         "The same fingerprints mean the same parameters, data and code.",
         _commit_line(commit),
@@ -106,6 +104,16 @@ def overview(params: Params, entries: list[Entry], folder: Path, *, scorings: li
         cards.toctree({"Control faces": "control_faces"}, caption="Instrument") if any(entry.stage == "control_faces" for entry in done) else "",
     ]
     return _joined(parts)
+
+
+def _count_scorings(params: Params, scorings: list[dict[str, str]], *, real: list[str]) -> str:
+    """How often the test split of each run on a real set was scored; control faces are not recorded."""
+    if not real:
+        return "All sets of this study are control faces. Scorings are recorded for real sets only."
+    return (
+        "A test split that is scored until the number pleases is no test. Each scoring of a real set adds a line to a ledger that is kept in Git;"
+        f" for this study it holds:\n\n{cards.scorings_table(scorings, study=params.study, runs=real)}"
+    )
 
 
 def _read_notebook(stage: str, name: str) -> Notebook | None:
