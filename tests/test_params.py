@@ -89,6 +89,34 @@ def test_teachers_are_runs_of_the_same_set_that_stand_above(raw):
             check_params(wrong)
 
 
+@pytest.mark.parametrize(
+    ("teacher", "pupil", "what"),
+    [
+        ({"select": "test"}, {}, "it was selected on test, which this run leaves untouched"),
+        ({"select": "none"}, {}, "it was fitted on val, which this run only selects on"),
+        ({"refit": True}, {}, "it was fitted on val, which this run only selects on"),
+        ({}, {"select": "none"}, ""),
+        ({"refit": True}, {"refit": True}, ""),
+    ],
+)
+def test_a_teacher_has_seen_no_more_of_a_split_than_its_pupil(raw, teacher, pupil, what):
+    raw["runs"]["five_layer"]["train"] = teacher
+    raw["runs"]["five_layer_seed1"]["train"] = {**pupil, "teachers": ["five_layer"]}
+    if not what:
+        assert check_params(raw).runs["five_layer_seed1"].train.teachers == ["five_layer"]
+        return
+    with pytest.raises(InputError, match=re.escape(what)):
+        check_params(raw)
+
+
+def test_weights_of_a_vote_are_not_fitted_for_a_run_that_was_selected_on_test(raw):
+    raw["compare"]["weights"] = "fitted"
+    assert check_params(raw).compare.weights == "fitted"
+    raw["runs"]["five_layer"]["train"] = {"select": "test"}
+    with pytest.raises(InputError, match=r"compare\.weights: fitted: five_layer will have been fitted on val or selected on test"):
+        check_params(raw)
+
+
 def test_a_runs_own_train_is_merged_over_the_defaults(raw):
     raw["runs"]["five_layer"]["train"] = {"epochs": 3}
     train = check_params(raw).runs["five_layer"].train

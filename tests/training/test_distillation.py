@@ -10,13 +10,14 @@ import torch
 
 from ferlab.data.store import Store
 from ferlab.paths import InputError, artefact
+from ferlab.roles import planned
 from ferlab.training import distillation
 from ferlab.training.distillation import load_teachers
 from ferlab.training.fit import FitResult, fit
 
 Make = Callable[..., Any]
 STEADY = {"lr": 0.01, "schedule": "constant", "rotation": 0.0, "shift": 0.0}
-WANTED = {"run": "small", "expressions": ("angry", "happy", "sad"), "shape": (1, 48), "fitted": ("train", "val"), "device": "cpu"}
+WANTED = {"run": "small", "expressions": ("angry", "happy", "sad"), "shape": (1, 48), "seen": planned("none", refit=False), "device": "cpu"}
 
 
 @pytest.fixture
@@ -97,8 +98,8 @@ def test_a_teacher_must_be_there_be_of_a_kind_and_have_learnt_no_face_that_judge
         load_teachers(["teacher"], **WANTED)
     teach(toy_store(), settings(epochs=1, select="none"), finished)
     load_teachers(["teacher"], **WANTED)
-    with pytest.raises(InputError, match="it has learnt val, which judges the taught net"):
-        load_teachers(["teacher"], **{**WANTED, "fitted": ("train",)})
+    with pytest.raises(InputError, match="it was fitted on val, which this run only selects on; choose another teacher"):
+        load_teachers(["teacher"], **{**WANTED, "seen": planned("val", refit=False)})
     with pytest.raises(InputError, match="it takes 1 channel of 48 px, the taught net 3 channels of 48 px"):
         load_teachers(["teacher"], **{**WANTED, "shape": (3, 48)})
     with pytest.raises(InputError, match="tells angry, happy, sad apart, not angry, sad"):

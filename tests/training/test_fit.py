@@ -314,7 +314,10 @@ def test_selection_on_test_watches_test_and_fits_train_alone(toy_store: Make, se
     one, two = (run_fit(s, settings(epochs=2, select="test"), tmp_path / n) for s, n in ((store, "a"), (other, "b")))
     assert one.fitted_on == two.fitted_on == ("train",)
     assert one.train == two.train
-    assert one.val["loss"] != two.val["loss"]
+    assert one.test["loss"] != two.test["loss"]
+    assert (one.selected_on, one.val) == (("test",), {})
+    assert {"test_loss", "test_accuracy"} <= set(one.history)
+    assert not {"val_loss", "val_accuracy"} & set(one.history)
 
 
 def test_votes_move_the_weights_and_need_a_set_that_has_them(toy_store: Make, settings: Make, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from scipy.special import softmax
 from ferlab.evaluation.comparison import correctness
 from ferlab.evaluation.predictions import expressions_of, faces_in, predictions_table, probs_of
 from ferlab.paths import InputError
+from ferlab.roles import planned, recorded
 
 ENSEMBLE, FITTED = "ensemble", "fitted ensemble"  # members of equal weight, and of weights fitted on val
 LEAST = 1e-12  # a member's probability of the true class; keeps the loss finite where all members say 0
@@ -80,18 +81,19 @@ def weights_per_set(
     Args:
         predictions: Per run.
         members: Set -> the runs that vote.
-        metrics: Per run what evaluate wrote; `fitted_on` names the splits.
+        metrics: Per run what evaluate wrote; see `ferlab.roles.recorded`.
         how: "equal" or "fitted".
 
     Raises:
-        InputError: If a member was fitted on val as well, whose predictions there are not held out.
+        InputError: If a member was fitted on val as well, whose predictions there are not held out, or selected on test.
     """
     voting = {name: runs for name, runs in members.items() if len(runs) > 1} if how == "fitted" else {}
-    seen = [run for runs in voting.values() for run in runs if "val" in metrics[run].get("fitted_on", ())]
+    wanted = planned("val", refit=False)
+    seen = [run for runs in voting.values() for run in runs if recorded(metrics[run]).beyond(wanted)]
     if seen:
         raise InputError(
-            f"compare.weights: fitted: {', '.join(seen)} learnt the faces of val, so no weights can be fitted there; give `refit: false` "
-            "and a `select` other than none to these runs and train them again, leave them out of compare.ensemble, or set compare.weights: equal"
+            f"compare.weights: fitted: {', '.join(seen)} was fitted on val or selected on test, so its weight cannot be fitted on val; give "
+            "`select: val` and `refit: false` to these runs and train them again, leave them out of compare.ensemble, or set compare.weights: equal"
         )
     return {name: fit_weights({run: predictions[run] for run in runs}) for name, runs in voting.items()}
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from ferlab.models.create import create_model, model_card
 from ferlab.models.inputs import prepare_images, standardise
 from ferlab.paths import InputError, write_whole
+from ferlab.roles import SELECTING_BEFORE
 
 KEY = "ferlab"  # the one metadata key
 FIELDS: dict[str, type] = {
@@ -38,6 +39,7 @@ class LoadedModel:
         std: Likewise.
         values: Values that it says beside the expression, each with the ends of its span; the net says -1 and 1 for them.
         output: "softmax" where the expressions exclude each other, "sigmoid" where each was asked for on its own.
+        selected_on: The splits that chose among its epochs; see `ferlab.roles`.
     """
 
     module: nn.Module
@@ -52,6 +54,7 @@ class LoadedModel:
     fitted_on: tuple[str, ...]
     values: dict[str, tuple[float, float]] = field(default_factory=dict)
     output: str = "softmax"
+    selected_on: tuple[str, ...] = SELECTING_BEFORE
 
     def probs(self, outputs: Tensor) -> Tensor:
         """Return probabilities of the expressions, float32 (N, K), rows summing to 1, from the net's outputs (N, K) or (N, K + R)."""
@@ -87,6 +90,7 @@ def save_model(
     fitted_on: Sequence[str] = ("train",),
     values: Mapping[str, tuple[float, float]] | None = None,
     output: str = "softmax",
+    selected_on: Sequence[str] = SELECTING_BEFORE,
 ) -> None:
     """Write weights and metadata, whole or not at all. Equal nets give equal bytes.
 
@@ -103,6 +107,7 @@ def save_model(
         fitted_on: The splits whose faces it was fitted on.
         values: See `LoadedModel`; None for a net that says none.
         output: See `LoadedModel`.
+        selected_on: See `LoadedModel`.
 
     Raises:
         InputError: A disk that is full or cannot be written; a file from before stays as it was.
@@ -114,6 +119,7 @@ def save_model(
         "mean": [float(value) for value in mean],
         "name": name,
         "options": options,
+        "selected_on": list(selected_on),
         "size": size,
         "std": [float(value) for value in std],
     }
@@ -153,6 +159,7 @@ def load_model(path: Path) -> LoadedModel:
         channels=card["channels"],
         target_layer=known["target_layer"],
         fitted_on=tuple(card["fitted_on"]),
+        selected_on=tuple(card.get("selected_on", SELECTING_BEFORE)),
         values=values,
         output=card.get("output", "softmax"),
     )

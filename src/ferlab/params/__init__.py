@@ -31,6 +31,7 @@ from ferlab.params.sections import (
     Train,
 )
 from ferlab.paths import ROOT, RUN_STAGES, SET_STAGES, InputError
+from ferlab.roles import Exposure, leak_sentence, planned
 
 __all__ = [
     "AnalyzeErrors",
@@ -125,22 +126,28 @@ def _check_teachers(params: Params, name: str, source: str) -> None:
             wrong = "it is the run itself"
         elif order.index(teacher) > order.index(name):
             wrong = "it stands below, and runs are trained in their order; move it up"
+        elif more := _exposure(own).beyond(_exposure(run)):
+            wrong = f"{leak_sentence(more, _exposure(run))}; name runs of the same train.select and train.refit"
         if wrong:
             raise InputError(f"{where} {teacher}: {wrong}")
 
 
 def _check_weights(params: Params, source: str) -> None:
-    """Say before hours of training that weights cannot be fitted on faces that the runs will have learnt."""
+    """Say before hours of training that weights cannot be fitted on val for runs that will have been fitted on it, or selected on test."""
     if params.compare.weights == "equal":
         return
     voting = {name: run for name, run in params.runs.items() if not params.compare.ensemble or name in params.compare.ensemble}
     sets = [run.data for run in voting.values()]
-    seen = [name for name, run in voting.items() if sets.count(run.data) > 1 and (run.train.refit or run.train.select == "none")]
+    seen = [name for name, run in voting.items() if sets.count(run.data) > 1 and _exposure(run) != planned("val", refit=False)]
     if seen:
         raise InputError(
-            f"{source}: compare.weights: fitted: {', '.join(seen)} will have learnt the faces of val; expected refit: false and another select "
-            "than none for them, or compare.weights: equal"
+            f"{source}: compare.weights: fitted: {', '.join(seen)} will have been fitted on val or selected on test; expected select: val and "
+            "refit: false for them, or compare.weights: equal"
         )
+
+
+def _exposure(run: Run) -> Exposure:
+    return planned(run.train.select, refit=run.train.refit)
 
 
 def declared(params: Params, stage: str, name: str = "") -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ferlab.models.hub import file_sha256
 from ferlab.models.inputs import per_channel, standardise
 from ferlab.models.weights import LoadedModel, load_model
 from ferlab.paths import InputError, artefact
+from ferlab.roles import Exposure, leak_sentence
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Teachers:
 
 
 def load_teachers(
-    names: Sequence[str], *, run: str, expressions: tuple[str, ...], shape: tuple[int, int], fitted: Sequence[str], device: str
+    names: Sequence[str], *, run: str, expressions: tuple[str, ...], shape: tuple[int, int], seen: Exposure, device: str
 ) -> Teachers:
     """Load the nets of finished runs.
 
@@ -58,11 +59,11 @@ def load_teachers(
         run: The run that is taught, for errors.
         expressions: Its classes.
         shape: Channels and side of the faces it takes.
-        fitted: The splits it fits. A teacher that has learnt others would tell of the faces that are to judge it.
+        seen: The splits it is fitted and selected on. A teacher that has seen more of another split would leak the faces that are to judge it.
         device: Where the teachers are wanted.
 
     Raises:
-        InputError: A run without weights, or whose net has other classes, takes other faces or has learnt other splits.
+        InputError: A run without weights, or whose net has other classes, takes other faces or was fitted or selected on other splits.
     """
     models, sums = {}, {}
     for name in names:
@@ -75,8 +76,8 @@ def load_teachers(
         if (model.channels, model.size) != shape:
             taken, wanted = (f"{c} channel{'s' * (c > 1)} of {s} px" for c, s in ((model.channels, model.size), shape))
             raise InputError(f"{where}: it takes {taken}, the taught net {wanted}; choose a run whose net takes the same")
-        if seen := [split for split in model.fitted_on if split not in fitted]:
-            raise InputError(f"{where}: it has learnt {', '.join(seen)}, which judges the taught net; choose one that has not, or select: none")
+        if more := Exposure(model.fitted_on, model.selected_on).beyond(seen):
+            raise InputError(f"{where}: {leak_sentence(more, seen)}; choose another teacher, or train both by the same train.select and train.refit")
         models[name], sums[name] = model, file_sha256(path)
         model.module.to(device, memory_format=torch.channels_last).requires_grad_(False)
     return Teachers(models, sums)

@@ -29,6 +29,7 @@ from ferlab.models.pretrained import FirstWeights
 from ferlab.models.weights import save_model
 from ferlab.params import Train
 from ferlab.paths import InputError, report_progress
+from ferlab.roles import planned
 from ferlab.training.distributed import TASK, as_one_of_several, check_devices, device, launch, own_place, processes
 from ferlab.training.module import best_epoch
 from ferlab.training.phases import Phase, Task, kept_net, refit_phase, select_phase, train_phase
@@ -50,13 +51,15 @@ class FitResult:
         mean: Per channel, of the faces it was fitted on, on the scale [0, 1].
         std: Likewise.
         fitted_on: The splits it was fitted on.
+        selected_on: The splits that chose its epoch; none where the last is kept.
         fitted_faces: How many faces that are.
         history: One row per epoch and phase, columns as in COLUMNS: "select", and then "refit", without val; or "whole", likewise, where
-            no faces are watched.
+            no faces are watched. Where test is watched its columns are test_loss and test_accuracy, and val has none.
         best_epoch: The chosen epoch, from 1.
         epochs_run: Epochs of the phase "select".
         val: accuracy, balanced_accuracy and loss of the chosen epoch, and <value>_ccc of each value the net says, by the net that had
-            not seen val; of test where that was watched, empty where nothing was.
+            not seen val; empty where val was not watched.
+        test: Likewise of test, where that was watched.
         train: accuracy and loss of the phase that gave the weights, at the chosen epoch: over augmented faces, with dropout.
         values: What the net says beside the expression, see `ferlab.models.LoadedModel`.
         output: How its logits become probabilities, likewise.
@@ -71,11 +74,13 @@ class FitResult:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fitted_on: tuple[str, ...]
+    selected_on: tuple[str, ...]
     fitted_faces: int
     history: pd.DataFrame
     best_epoch: int
     epochs_run: int
     val: dict[str, float]
+    test: dict[str, float]
     train: dict[str, float]
     values: dict[str, tuple[float, float]]
     output: str
@@ -98,6 +103,7 @@ class FitResult:
             fitted_on=self.fitted_on,
             values=self.values,
             output=self.output,
+            selected_on=self.selected_on,
         )
 
     def save_history(self, path: Path) -> None:
@@ -133,6 +139,8 @@ def fit(store: Store, *, run: str, model: str, options: dict[str, Any], seed: in
         module = kept_net(phase, partial / phase.name)
     chosen = _chosen(history, settings)
     held, fitted = history[chosen - 1], (again or history)[chosen - 1]
+    scored = {key.removeprefix("val_"): value for key, value in held.items() if key.startswith("val_")}
+    selected_on = planned(settings.select, refit=settings.refit).selected_on
     return FitResult(
         module=module,
         name=model,
@@ -141,11 +149,13 @@ def fit(store: Store, *, run: str, model: str, options: dict[str, Any], seed: in
         mean=phase.data.mean,
         std=phase.data.std,
         fitted_on=phase.fitted,
+        selected_on=selected_on,
         fitted_faces=len(phase.data.targets),
-        history=_table(history, again, first=opening.name),
+        history=_table(history, again, first=opening.name, watched=settings.select),
         best_epoch=chosen,
         epochs_run=len(history),
-        val={key.removeprefix("val_"): value for key, value in held.items() if key.startswith("val_")},
+        val=scored if "val" in selected_on else {},
+        test=scored if "test" in selected_on else {},
         train={key: fitted[f"train_{key}"] for key in ("accuracy", "loss")},
         values={name: VALUES[name] for name in settings.regress},
         output="sigmoid" if settings.loss == "multi_label" else "softmax",
@@ -196,9 +206,10 @@ def _plain(task: Task) -> dict[str, Any]:
     return {**asked, "store": str(task.store.folder.resolve())}
 
 
-def _table(history: list[dict[str, float]], again: list[dict[str, float]], *, first: str) -> pd.DataFrame:
+def _table(history: list[dict[str, float]], again: list[dict[str, float]], *, first: str, watched: str) -> pd.DataFrame:
     rows = [{"phase": first, **row} for row in history] + [{"phase": "refit", **row} for row in again]
-    return pd.DataFrame(rows).reindex(columns=COLUMNS)
+    table = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    return table.rename(columns=lambda name: name.replace("val_", "test_")) if watched == "test" else table
 
 
 def _plan(task: Task, phase: Phase) -> dict[str, Any]:

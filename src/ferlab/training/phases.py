@@ -27,6 +27,7 @@ from ferlab.models.inputs import prepare_images, standardise
 from ferlab.models.pretrained import FirstWeights, pretrained_or_scratch
 from ferlab.params import Train
 from ferlab.paths import write_whole
+from ferlab.roles import planned
 from ferlab.training.distillation import load_teachers
 from ferlab.training.distributed import LOG, MeanStatistics, Place, trainer_options
 from ferlab.training.module import Classifier, Recipe, higher_is_better, is_finished
@@ -117,7 +118,8 @@ def train_phase(phase: Phase, folder: Path, settings: Train, *, before: int, tot
     Returns:
         Its history, see `Classifier.history`.
     """
-    last, log = folder / LAST, EpochLog(folder.parent / LOG if phase.place.world > 1 and phase.place.rank == 0 else None, phase=phase.name)
+    told = {"phase": phase.name, "watched": watched_split(settings)}
+    last, log = folder / LAST, EpochLog(folder.parent / LOG if phase.place.world > 1 and phase.place.rank == 0 else None, **told)
     if last.is_file():
         history = torch.load(last, map_location="cpu", weights_only=True)["history"]
         if len(history) >= phase.epochs or is_finished(history, phase.recipe):
@@ -132,7 +134,7 @@ def train_phase(phase: Phase, folder: Path, settings: Train, *, before: int, tot
         precision=settings.precision,
         max_epochs=phase.epochs,
         gradient_clip_val=settings.gradient_clip or None,
-        callbacks=[Progress(before=before, total=total, phase=phase.name), *shared, *_checkpoints(folder, settings.monitor if selecting else None)],
+        callbacks=[Progress(before=before, total=total, **told), *shared, *_checkpoints(folder, settings.monitor if selecting else None)],
         plugins=[*plugins, checkpoint_io(phase.place.device(settings))],
         deterministic=True,
         logger=False,
@@ -158,9 +160,14 @@ def augmentation_of(settings: Train) -> Augmentation:
     return Augmentation(**{key: getattr(settings, key) for key in Augmentation.__dataclass_fields__})
 
 
+def watched_split(settings: Train) -> str:
+    """Return the split whose faces are held out: it is watched after each epoch, unless nothing is selected."""
+    return "test" if settings.select == "test" else "val"
+
+
 def _phase(task: Task, *, name: str, epochs: int, patience: int, factors: tuple[float, ...] | None) -> Phase:
     settings, expressions = task.settings, task.store.expressions
-    fitted = ("train",) if name == "select" else ("train", "val")
+    seen = planned(settings.select, refit=name == "refit")
     channels, size = input_shape(task.model, task.options)
     torch.manual_seed(task.seed)
     net = create_model(task.model, len(expressions) + len(settings.regress), channels, **task.options)
@@ -173,21 +180,21 @@ def _phase(task: Task, *, name: str, epochs: int, patience: int, factors: tuple[
         standardise=standardise,
         changes=augmentation_of(settings),
         seed=task.seed,
-        fitted=fitted,
-        held="test" if settings.select == "test" else "val",
+        fitted=seen.fitted_on,
+        held=watched_split(settings),
         shares=wanted_targets(task.store.faces, expressions=expressions, **{key: getattr(settings, key) for key in WANTED}),
         statistics=(first.mean, first.std) if first.mean and first.std else None,
         device=task.place.device(settings),
         rank=task.place.rank,
         world=task.place.world,
     )
-    taught = {"expressions": expressions, "shape": (channels, size), "fitted": fitted, "device": task.place.device(settings)}
+    taught = {"expressions": expressions, "shape": (channels, size), "seen": seen, "device": task.place.device(settings)}
     teachers = load_teachers(settings.teachers, run=task.run, **taught) if settings.teachers else None
     values = {key: value for key, value in settings.model_dump().items() if key in Recipe.__dataclass_fields__}
     recipe = Recipe(**{**values, "run": task.run, "seed": task.seed, "patience": patience, "factors": factors})
     weights = class_weights(data.targets, expressions) if settings.class_weights else None
     module = Classifier(net, recipe, num_classes=len(expressions), class_weights=weights, teachers=teachers)
-    return Phase(name=name, module=module, data=data, recipe=recipe, epochs=epochs, fitted=fitted, first=first, place=task.place)
+    return Phase(name=name, module=module, data=data, recipe=recipe, epochs=epochs, fitted=seen.fitted_on, first=first, place=task.place)
 
 
 def _run(trainer: pl.Trainer, phase: Phase, checkpoint: Path | None) -> None:

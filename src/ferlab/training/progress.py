@@ -19,15 +19,16 @@ EVERY = 2.0  # seconds
 class Progress(pl.Callback):
     """Reports batches done, and looks every few seconds whether the loss is still a number: looking at each step would make a GPU wait."""
 
-    def __init__(self, *, before: int, total: int, phase: str) -> None:
+    def __init__(self, *, before: int, total: int, phase: str, watched: str = "val") -> None:
         """Say where this phase lies in the whole.
 
         Args:
             before: Batches of the phases before this one.
             total: Batches of all phases.
             phase: "select", "refit" or "whole".
+            watched: The split that is scored after each epoch; Lightning logs it as val.
         """
-        self.before, self.total, self.phase = before, total, phase
+        self.before, self.total, self.phase, self.watched = before, total, phase, watched
         self.last = 0.0
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -39,25 +40,25 @@ class Progress(pl.Callback):
             self._report(trainer, pl_module, batch_idx + 1)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Report the whole epoch, with what val says."""
+        """Report the whole epoch, with the accuracy on the watched split."""
         value = trainer.callback_metrics.get("val/accuracy")
-        self._report(trainer, pl_module, trainer.num_training_batches, "" if value is None else f", val {value.item():.1%}")
+        self._report(trainer, pl_module, trainer.num_training_batches, "" if value is None else f", {self.watched} {value.item():.1%}")
 
     def _report(self, trainer: pl.Trainer, pl_module: Any, batches: int, note: str = "") -> None:
         if not trainer.is_global_zero:
             return
         epoch = f"{self.phase} epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
         if not note and pl_module.history and "val_accuracy" in pl_module.history[-1]:
-            note = f", val {pl_module.history[-1]['val_accuracy']:.1%}"
+            note = f", {self.watched} {pl_module.history[-1]['val_accuracy']:.1%}"
         report_progress(done=self.before + trainer.current_epoch * trainer.num_training_batches + batches, total=self.total, note=epoch + note)
 
 
 class EpochLog(pl.Callback):
     """Writes a line per finished epoch, without times. What was finished before a kill is written again: the log is that of the whole phase."""
 
-    def __init__(self, path: Path | None, *, phase: str) -> None:
-        """Append to `path`; None for no log."""
-        self.path, self.phase, self.written = path, phase, 0
+    def __init__(self, path: Path | None, *, phase: str, watched: str = "val") -> None:
+        """Append to `path`; None for no log. `watched`: as for `Progress`."""
+        self.path, self.phase, self.watched, self.written = path, phase, watched, 0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Write the epochs before this one: their rows are whole now."""
@@ -71,12 +72,12 @@ class EpochLog(pl.Callback):
         """Append the rows that are not yet written."""
         if self.path is not None:
             with open(self.path, "a") as log:
-                log.writelines(epoch_line(row, phase=self.phase, epochs=epochs) + "\n" for row in history[self.written :])
+                log.writelines(epoch_line(row, phase=self.phase, epochs=epochs, watched=self.watched) + "\n" for row in history[self.written :])
         self.written = len(history)
 
 
-def epoch_line(row: dict[str, float], *, phase: str, epochs: int) -> str:
+def epoch_line(row: dict[str, float], *, phase: str, epochs: int, watched: str = "val") -> str:
     """Return one line such as `select epoch 3 of 14: train loss 1.2345, accuracy 55.0 %; val loss 1.3210, accuracy 51.2 %`."""
-    parts = [split for split in ("train", "val") if f"{split}_loss" in row]
-    said = [f"{split} loss {row[f'{split}_loss']:.4f}, accuracy {row[f'{split}_accuracy']:.1%}".replace("%", " %") for split in parts]
+    parts = {split: name for split, name in (("train", "train"), ("val", watched)) if f"{split}_loss" in row}
+    said = [f"{name} loss {row[f'{split}_loss']:.4f}, accuracy {row[f'{split}_accuracy']:.1%}".replace("%", " %") for split, name in parts.items()]
     return f"{phase} epoch {row['epoch']:.0f} of {epochs}: {'; '.join(said)}"
