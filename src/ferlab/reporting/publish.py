@@ -3,7 +3,8 @@
     python -m ferlab.reporting.publish        copies the finished pipeline of params.yaml to reports/published/<study>/ and writes anew
                                               reports/published/README.md, where what papers state stands beside ours
 
-Copied are numbers, tables and figures of numbers; figures that show faces stay out, since datasets may not be redistributed.
+Copied are numbers, tables, predictions (float16) and figures of numbers; figures that show faces stay out, since datasets may not be
+redistributed. From the predictions anyone can recompute the numbers without the dataset.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import pandas as pd
 from ferlab import paths
 from ferlab.evaluation.ensembles import ENSEMBLE
 from ferlab.evaluation.intervals import wilson
+from ferlab.evaluation.kept import keep, write_kept
+from ferlab.evaluation.predictions import read_predictions
 from ferlab.evaluation.published import read_published
 from ferlab.models.hub import file_sha256
 from ferlab.params import Params, load_params
@@ -31,6 +34,12 @@ FIGURES = (
     ("train", "accuracy", "learning_curves"),
     ("evaluate", "confusion", "confusions"),
     ("evaluate", "reliability|calibration", "reliability"),
+)
+
+PREDICTIONS = "predictions"  # the folder of a published study that holds a file for each run
+NOT_KEPT = (
+    "The predictions of this study were not kept: its numbers are those that its runs wrote to [summary.json](summary.json), and cannot be "
+    "recomputed."
 )
 
 
@@ -48,6 +57,7 @@ def publish(params: Params, folder: Path) -> None:
     _check_teachers({name: of["train"] for name, of in runs.items()})
     paths.write_json(beside / "summary.json", {"study": params.study, "sets": sets, "runs": runs, "compare": _metrics("compare", "")})
     shutil.copyfile(_existing(paths.artefact("compare", "table")), beside / "results.md")
+    _write_predictions(params, beside / PREDICTIONS)
     figures = [figure for name in first_seeds(params) for figure in _write_figures(name, beside)]
     (beside / "README.md").write_text(_page(params, sets, runs, figures))
     shutil.rmtree(folder, ignore_errors=True)
@@ -177,8 +187,16 @@ def _page(params: Params, sets: dict[str, Any], runs: dict[str, dict[str, Any]],
         f"fitted or selected on, `test without near twins` also without other copies of a picture there. The reported accuracy is that of the view "
         f"{params.evaluate.view} (`evaluate.view`); `one view` is the face alone, `flip` the mean over it and its mirror image.\n\n"
         f"## Results\n\n{summary_table(params, runs)}\n\nRuns compared, and published rows: [results.md](results.md). All numbers: [summary.json]"
-        f"(summary.json).\n\n## Figures\n\nOf several seeds of one recipe the first is shown.\n\n{shown}\n\n## Provenance\n\n{made}\n"
+        f"(summary.json); the predictions from which they can be recomputed: {PREDICTIONS}/.\n\n"
+        f"## Figures\n\nOf several seeds of one recipe the first is shown.\n\n{shown}\n\n## Provenance\n\n{made}\n"
     )
+
+
+def _write_predictions(params: Params, folder: Path) -> None:
+    for name, run in params.runs.items():
+        duplicates = pd.read_parquet(_existing(paths.artefact("audit", "twins", run.data)))
+        predictions = read_predictions(_existing(paths.artefact("evaluate", "predictions", name)))
+        write_kept(folder / f"{name}.parquet", keep(predictions, duplicates))
 
 
 def _write_figures(run: str, folder: Path) -> list[tuple[str, str]]:

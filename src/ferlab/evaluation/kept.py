@@ -1,0 +1,99 @@
+"""Predictions kept in the repository, so that published numbers can be recomputed by anyone, without the dataset.
+
+A kept table is a predictions table with float16 probabilities (14 bytes a face for seven expressions) and two columns more, `twin` and
+`near_twin`: the test face has an exact duplicate, or any duplicate, among the faces that trained or selected the model. It holds no pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ferlab.evaluation.clean_test import KINDS, compare_twins, mark_twins
+from ferlab.evaluation.metrics import compute_metrics
+from ferlab.evaluation.predictions import PROB_PREFIX, check_predictions, expressions_of, faces_in, probs_of
+from ferlab.paths import InputError
+
+RECOMPUTED = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mcc", "nll", "ece", "top3_accuracy")
+# Float16 keeps 11 bits: counts of right faces are kept exactly (see `keep`), NLL and ECE to this.
+TOLERANCE = 1e-3
+
+
+def keep(predictions: pd.DataFrame, twins: pd.DataFrame) -> pd.DataFrame:
+    """Return the kept table of a run: `face_id, split, target, pred, prob_<expression>..., twin, near_twin`.
+
+    Where rounding to float16 would tie the predicted expression with another, its probability is raised by one step, so `pred` stays the
+    first largest probability and every count of correct faces stays what it was.
+
+    Args:
+        predictions: The run's predictions table.
+        twins: The duplicates table of its prepared dataset.
+    """
+    table, marked = check_predictions(predictions).reset_index(drop=True), mark_twins(predictions, twins).set_index("face_id")
+    probs, preds = probs_of(table).astype(np.float16), table["pred"].to_numpy()
+    tied = np.flatnonzero(probs.argmax(axis=1) != preds)
+    probs[tied, preds[tied]] = np.nextafter(probs[tied].max(axis=1), np.float16(2))
+    columns = pd.DataFrame(probs, columns=[PROB_PREFIX + name for name in expressions_of(table)])
+    marks = {kind: table["face_id"].map(marked[kind]).fillna(False).astype(bool) for kind in KINDS}
+    small = table[["target", "pred"]].astype(np.int8)
+    return pd.concat([table[["face_id", "split"]], small, columns, pd.DataFrame(marks)], axis=1)
+
+
+def write_kept(path: Path, kept: pd.DataFrame) -> None:
+    """Write a table from `keep` as parquet; equal tables give equal bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pandas(kept, preserve_index=False).replace_schema_metadata(None), path, compression="zstd")
+
+
+def read_kept(path: Path) -> pd.DataFrame:
+    """Read a table written by `write_kept`; its probabilities come back as float32.
+
+    Raises:
+        InputError: A missing file, or one that is no kept table.
+    """
+    try:
+        table = pq.read_table(path).to_pandas()
+        missing = [kind for kind in KINDS if kind not in table]
+        if missing:
+            raise InputError(f"{path.name}: expected the columns of kept predictions, missing {', '.join(missing)}; restore it with git")
+        wide = table.astype({"target": np.int64, "pred": np.int64, **{c: np.float32 for c in table if c.startswith(PROB_PREFIX)}})
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise InputError(f"{path.name}: no kept predictions ({' '.join(str(error).split())[:120]}); restore it with git") from None
+    return check_predictions(wide, source=path.name)
+
+
+def rescore(kept: pd.DataFrame) -> dict[str, Any]:
+    """Return what a kept table says of a run, under the keys of its metrics file: each split's metrics, `twins`, `near_twins` and `n`.
+
+    Bounds of differences and of accuracies with and without duplicates are Wilson's and Newcombe's; other intervals are left to `evaluate`.
+    """
+    test = faces_in(kept, "test")
+    splits = {name: kept[kept["split"] == name] for name in ("val", "test")} | {"test_clean": test[~test["twin"]]}
+    scores: dict[str, Any] = {name: _metrics(rows) for name, rows in splits.items() if len(rows)}
+    return {**scores, **{f"{kind}s": compare_twins(test, kind) for kind in KINDS}, "n": {name: len(rows) for name, rows in splits.items()}}
+
+
+def differences(scores: Mapping[str, Any], recomputed: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Return where a run's metrics file and its kept predictions disagree: `{"test.accuracy": (file's, recomputed)}`; empty where they agree."""
+    found = {}
+    for split in ("val", "test", "test_clean", *(f"{kind}s" for kind in KINDS)):
+        ours, theirs = recomputed.get(split), scores.get(split)
+        for key in (ours or {}) if theirs else ():
+            if key in theirs and not _agree(theirs[key], ours[key]):
+                found[f"{split}.{key}"] = (theirs[key], ours[key])
+    return found
+
+
+def _metrics(rows: pd.DataFrame) -> dict[str, float]:
+    metrics = compute_metrics(rows["target"].to_numpy(), probs_of(rows), expressions=expressions_of(rows))
+    return {key: metrics[key] for key in RECOMPUTED}
+
+
+def _agree(one: float | None, other: float | None) -> bool:
+    return one == other if one is None or other is None else abs(one - other) <= TOLERANCE
