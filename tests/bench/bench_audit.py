@@ -50,7 +50,7 @@ def measure(path: Path, count: int) -> None:
     images = np.load(path, mmap_mode="r")[:count]
     seconds = [time.process_time()]
     space = face_codes.fit_codes(images)
-    crowd = near_twins.measure_crowd(images, space)
+    crowd = near_twins.measure_crowd(images, space, targets=np.arange(len(images)) % 7)  # any labels: the cost is the same
     seconds.append(time.process_time())
     candidates = face_codes.find_candidates(images, space)
     seconds.append(time.process_time())

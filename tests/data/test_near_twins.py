@@ -11,14 +11,36 @@ from ferlab.control import draw_face, read, sample_spec
 from ferlab.data import face_codes, near_twins
 from ferlab.data.face_codes import SHIFTS, find_candidates, find_nearest, fit_codes, frequencies, thumbnails
 from ferlab.data.near_twins import choose_limit, find_near_pairs, group_pairs, measure_crowd, pick_pairs, score_candidates
-from ferlab.data.planting import KINDS, judge_found, move, plant
+from ferlab.data.planting import KINDS, alter, judge_found, move, plant
 from ferlab.data.registration import compare_pairs
 
 
 @pytest.fixture(scope="module")
-def control():
+def drawn():
     """400 faces of 20 subjects: of every face, about 19 others show its subject, 3 of them its expression."""
-    return read(faces=400, subjects=20, size=48, seed=7)[0]
+    return read(faces=400, subjects=20, size=48, seed=7)
+
+
+@pytest.fixture(scope="module")
+def control(drawn):
+    return drawn[0]
+
+
+@pytest.fixture(scope="module")
+def targets(drawn):
+    return drawn[1]["target"].to_numpy()
+
+
+def find(images, targets, contents=None):
+    """The pairs and the limit; copies appended by `plant` bear any label, as careless raters would give."""
+    return find_near_pairs(images, contents_of(images) if contents is None else contents, targets=np.resize(targets, len(images)))
+
+
+def photographs(count, *, seed=0):
+    """Pictures that resemble each other as little as photographs of the web do: smooth noise."""
+    noise = np.random.default_rng(seed).normal(size=(count, 48, 48))
+    smooth = np.stack([cv2.GaussianBlur(one, (0, 0), 2.5) for one in noise])
+    return np.clip(128 + 60 * smooth / smooth.std(axis=(1, 2), keepdims=True), 0, 255).astype(np.uint8)
 
 
 def contents_of(images):
@@ -26,10 +48,10 @@ def contents_of(images):
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_planted_copies_are_found_and_faces_of_the_same_subject_are_not(control, seed):
+def test_planted_copies_are_found_and_faces_of_the_same_subject_are_not(control, seed, targets):
     images, planted = plant(control, kinds=KINDS[:-1], each=25, seed=seed)
     contents = contents_of(images)
-    pairs, _ = find_near_pairs(images, contents)
+    pairs, _ = find(images, targets, contents)
     judged = judge_found(pairs, planted, contents)
     assert judged["per_kind"]["exact"]["recall"] == judged["per_kind"]["mirrored"]["recall"] == 1
     assert min(of["recall"] for of in judged["per_kind"].values()) >= 0.95
@@ -37,10 +59,10 @@ def test_planted_copies_are_found_and_faces_of_the_same_subject_are_not(control,
 
 
 @pytest.mark.slow
-def test_recall_and_precision_hold_on_few_subjects_with_many_faces():
+def test_recall_and_precision_hold_on_few_subjects_with_many_faces(targets):
     images, planted = plant(read(faces=2000, subjects=20, size=48, seed=3)[0], kinds=KINDS[:-1], each=60)
     contents = contents_of(images)
-    judged = judge_found(find_near_pairs(images, contents)[0], planted, contents)
+    judged = judge_found(find(images, targets, contents)[0], planted, contents)
     assert min(of["recall"] for of in judged["per_kind"].values()) >= 0.95
     assert judged["precision"] >= 0.99
 
@@ -60,9 +82,9 @@ def test_another_expression_of_the_same_subject_in_the_same_light_and_pose_is_no
     assert strong.mean() >= 0.8  # the weakest expressions move nothing by as much as a pixel
 
 
-def test_mirrored_pairs_say_so(control):
+def test_mirrored_pairs_say_so(control, targets):
     images, planted = plant(control, kinds=("mirrored", "jpeg"), each=20)
-    pairs = find_near_pairs(images, contents_of(images))[0].set_index(["first", "second"])["mirrored"]
+    pairs = find(images, targets)[0].set_index(["first", "second"])["mirrored"]
     said = [bool(pairs.loc[(row.origin, row.copy)].any()) for row in planted[["origin", "copy"]].itertuples(index=False)]
     assert said[:20] == [True] * 20
     assert not any(said[20:])
@@ -110,49 +132,49 @@ def test_candidates_are_those_of_a_plain_search(control):
     assert len(expected) > 3
 
 
-def test_the_same_faces_give_the_same_pairs(control):
+def test_the_same_faces_give_the_same_pairs(control, targets):
     images, _ = plant(control[:150], each=10)
-    one, two = (find_near_pairs(images, contents_of(images)) for _ in range(2))
+    one, two = (find(images, targets) for _ in range(2))
     pd.testing.assert_frame_equal(one[0], two[0])
     assert one[1] == two[1]
 
 
-def test_many_frames_of_one_film_cost_no_more_than_so_many_pairs_each(control):
-    rng = np.random.default_rng(0)
-    film = np.clip(control[0].astype(int) + rng.integers(-2, 3, (600, 48, 48)), 0, 255).astype(np.uint8)
-    images = np.concatenate([film, control[1:200]])
-    pairs, limit = find_near_pairs(images, contents_of(images))
+def test_many_frames_of_one_film_cost_no_more_than_so_many_pairs_each():
+    rng, faces = np.random.default_rng(0), photographs(200)
+    film = np.clip(faces[0].astype(int) + rng.integers(-2, 3, (600, 48, 48)), 0, 255).astype(np.uint8)
+    images, targets = np.concatenate([film, faces[1:]]), np.concatenate([np.zeros(600, int), np.arange(1, 200) % 7])
+    pairs, limit = find_near_pairs(images, contents_of(images), targets=targets)
     assert len(pairs) <= 600 * face_codes.MOST
-    assert limit == near_twins.MOST  # where most faces have twins, the limit is the highest, not beyond
+    assert limit == near_twins.LEAST  # the frames, of one expression, do not raise it
     assert len(set(group_pairs(pairs, contents_of(images))[:600])) == 1
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_a_few_faces_are_enough(control, count):
-    assert len(find_near_pairs(control[:count], np.arange(count))[0]) == 0
+def test_a_few_faces_are_enough(control, count, targets):
+    assert len(find(control[:count], targets, np.arange(count))[0]) == 0
 
 
-def test_blank_faces_are_twins_of_nothing(control):
+def test_blank_faces_are_twins_of_nothing(control, targets):
     blank = np.stack([np.full((48, 48), value, np.uint8) for value in (0, 100, 255)])
-    pairs, _ = find_near_pairs(np.concatenate([control[:60], blank]), np.arange(63))
+    pairs, _ = find(np.concatenate([control[:60], blank]), targets, np.arange(63))
     assert not (pairs[["first", "second"]] >= 60).to_numpy().any()
 
 
-def test_a_face_left_out_is_in_no_pair(control):
+def test_a_face_left_out_is_in_no_pair(control, targets):
     images, planted = plant(control[:100], kinds=("jpeg",), each=10)
     contents = contents_of(images)
     contents[planted["copy"][0]] = -1
-    pairs, _ = find_near_pairs(images, contents)
+    pairs, _ = find(images, targets, contents)
     assert planted["copy"][0] not in pairs["second"].to_numpy()
     assert planted["copy"][1] in pairs["second"].to_numpy()
 
 
-def test_large_colour_faces_are_compared_as_small_grey_ones(control):
+def test_large_colour_faces_are_compared_as_small_grey_ones(control, targets):
     large = np.stack([cv2.resize(face, (96, 96), interpolation=cv2.INTER_CUBIC) for face in control[:80]])
     colour = np.repeat(large[..., None], 3, axis=3)
     images, planted = plant(colour, kinds=("mirrored", "shifted", "jpeg"), each=8)
     assert thumbnails(images).shape == (104, 48, 48)
-    judged = judge_found(find_near_pairs(images, contents_of(images))[0], planted, contents_of(images))
+    judged = judge_found(find(images, targets)[0], planted, contents_of(images))
     assert judged["recall"] >= 0.95
 
 
@@ -162,10 +184,37 @@ def test_the_limit_lies_beyond_the_crowd_within_its_bounds():
     assert choose_limit(0.999) == near_twins.MOST
 
 
-def test_the_crowd_is_closer_where_few_subjects_have_many_faces(control):
+def test_the_crowd_is_closer_where_few_subjects_have_many_faces(control, targets):
     apart = np.random.default_rng(0).integers(0, 256, (100, 48, 48), dtype=np.uint8)
-    crowds = [measure_crowd(faces, fit_codes(faces)) for faces in (apart, control)]
+    crowds = [measure_crowd(faces, fit_codes(faces), targets=targets[: len(faces)]) for faces in (apart, control)]
     assert crowds[0] < 0.4 < 0.8 < crowds[1]
+
+
+@pytest.mark.parametrize("copies", [0, 2, 5])
+def test_copies_do_not_raise_the_limit(copies):
+    originals, targets = photographs(200), np.arange(200) % 7
+    rng = np.random.default_rng(1)
+    made = [np.stack([alter(image, "combined", rng) for image in originals]) for _ in range(copies)]
+    images, pictures = np.concatenate([originals, *made]), np.tile(np.arange(200), copies + 1)
+    pairs, limit = find_near_pairs(images, np.arange(len(images)), targets=np.tile(targets, copies + 1))
+    assert limit == near_twins.LEAST
+    groups = pd.Series(group_pairs(pairs, np.arange(len(images)))).groupby(pictures).nunique()
+    assert (groups == 1).mean() >= 0.97  # nearly every picture is one group with all of its copies
+    assert (pictures[pairs["first"]] == pictures[pairs["second"]]).all()
+
+
+def test_the_nearest_of_another_label_are_those_of_a_plain_search(control, targets):
+    faces, labels = control[:60], targets[:60]
+    space = fit_codes(faces)
+    codes = space.encode(frequencies(faces))
+    asked = np.stack([space.encode(frequencies(faces, shift=shift)) for shift in SHIFTS])
+    distance = ((asked[:, :, None] - codes) ** 2).sum(axis=3).min(axis=0)
+    distance[labels[:, None] == labels] = np.inf
+    found = find_nearest(faces, space, rows=np.array([3, 7]), most=4, labels=labels)
+    for row, pairs in zip((3, 7), found, strict=True):
+        assert set(pairs["second"].tolist()) == set(np.argsort(distance[row])[:4].tolist())
+    lonely = np.where(np.arange(60) == 5, 1, 0)  # one face alone of its label: every other face has one other to ask
+    assert find_nearest(faces, space, rows=np.array([3, 5]), most=4, labels=lonely)["second"].shape == (2, 1)
 
 
 def test_the_nearest_are_those_of_a_plain_search(control):

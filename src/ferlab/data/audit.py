@@ -54,7 +54,8 @@ def find_pairs(store: Store, *, small: np.ndarray | None = None, seed: int = 0) 
         `exact` (the byte-exact mirror image); and the score from which pairs were taken.
     """
     contents = np.where(is_derived(store.faces), -1, number_contents(store.faces))
-    near, limit = find_near_pairs(store.images if small is None else small, contents, seed=seed)
+    targets = store.faces["target"].to_numpy()
+    near, limit = find_near_pairs(store.images if small is None else small, contents, targets=targets, seed=seed)
     exact = _mirrored_pairs(store.images, store.faces["content_hash"], contents).assign(mirrored=True, score=1.0, exact=True)
     pairs = pd.concat([exact, near.assign(exact=False)], ignore_index=True) if len(exact) else near.assign(exact=False)
     pairs = pairs.drop_duplicates(["first", "second", "mirrored"]).sort_values(["first", "second", "mirrored"], ignore_index=True)

@@ -119,19 +119,21 @@ def find_candidates(faces: np.ndarray, space: CodeSpace | None) -> np.ndarray:
     return np.concatenate(blocks)
 
 
-def find_nearest(faces: np.ndarray, space: CodeSpace, *, rows: np.ndarray, most: int) -> np.ndarray:
+def find_nearest(faces: np.ndarray, space: CodeSpace, *, rows: np.ndarray, most: int, labels: np.ndarray | None = None) -> np.ndarray:
     """Find the other faces whose codes are closest, however far they are.
 
     Args:
         faces: Thumbnails, uint8 (N, 48, 48).
         space: From `fit_codes`.
         rows: Faces that ask, (R,).
-        most: How many others for each, fewer where there are fewer.
+        most: How many others for each, fewer for all where some face has fewer.
+        labels: Whole numbers (N,), of at least two values: only faces of another label than the asking one are looked at; None for all others.
 
     Returns:
         Structured as of `find_candidates`, (R, M), each row's pairs in no order.
     """
-    most = min(most, len(faces) - 1)
+    labels = np.arange(len(faces)) if labels is None else labels
+    most = min(most, len(faces) - int(np.unique(labels, return_counts=True)[1].max()))
     codes = _all_codes(faces, space)
     length = 0.5 * (codes**2).sum(axis=1)
     pairs = np.empty((len(rows), most), PAIR)
@@ -140,7 +142,7 @@ def find_nearest(faces: np.ndarray, space: CodeSpace, *, rows: np.ndarray, most:
         asked = np.stack([space.encode(frequencies(faces[rows], shift=shift)) for shift in SHIFTS])
         for number, row in enumerate(rows):
             scores = asked[:, number] @ codes.T - length - 0.5 * (asked[:, number] ** 2).sum(axis=1, keepdims=True)  # minus half the squared distance
-            scores[:, row] = -np.inf
+            scores[:, labels == labels[row]] = -np.inf
             nearest = scores.max(axis=0)
             others = np.sort(np.argpartition(-nearest, most - 1)[:most])
             pairs["second"][number], pairs["shift"][number] = others, scores[:, others].argmax(axis=0)

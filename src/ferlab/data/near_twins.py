@@ -4,7 +4,9 @@ Codes find the pairs that might be (`face_codes`), alignment scores them (`regis
 the groups that such pairs form. Two pictures of one person are no near twins, even of one expression; neighbouring frames of a film are.
 
 How alike two different pictures are depends on the set: photographs gathered from the web hardly resemble each other, frames of one person
-in one room do. So a twin must stand out from what the set's faces reach without being one, within fixed bounds.
+in one room do. So a twin must stand out from what the set's faces reach without being one, within fixed bounds. That is measured on pairs of
+different expressions: a copy has the expression of its original, so no number of copies raises the limit. (Measured on a face's most alike
+other face of any expression, the limit of a set augmented before its split rises to its bound, and hides the copies.)
 """
 
 from __future__ import annotations
@@ -23,13 +25,14 @@ LIFT = 2.0  # how many times as far as the crowd, in Fisher's z (the inverse hyp
 ASKED, NEIGHBOURS = 300, 5  # faces that the crowd is measured on, and how many of the closest others each is laid over
 
 
-def find_near_pairs(images: np.ndarray, contents: np.ndarray, *, seed: int = 0) -> tuple[pd.DataFrame, float]:
+def find_near_pairs(images: np.ndarray, contents: np.ndarray, *, targets: np.ndarray, seed: int = 0) -> tuple[pd.DataFrame, float]:
     """Find near twins over all pairs of faces.
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, 3), may be a memory map; read once.
         contents: Number of each face's content (N,), as `group` of the twins table; of byte-identical faces one is looked at. A face of -1
             is left out.
+        targets: Expression of each face (N,), whole numbers; pairs of different expressions tell the limit.
         seed: Of the faces that the search learns its weights from.
 
     Returns:
@@ -43,7 +46,7 @@ def find_near_pairs(images: np.ndarray, contents: np.ndarray, *, seed: int = 0) 
     space = fit_codes(faces, seed=seed) if len(faces) > 1 else None
     candidates = find_candidates(faces, space)
     score = score_candidates(faces, candidates)
-    limit = choose_limit(measure_crowd(faces, space, seed=seed)) if space else LEAST
+    limit = choose_limit(measure_crowd(faces, space, targets=np.asarray(targets)[rows], seed=seed)) if space else LEAST
     found, kept = candidates[score >= limit], score[score >= limit]
     pairs = {"first": rows[found["first"]], "second": rows[found["second"]], "mirrored": found["mirrored"], "score": kept.round(4).astype(float)}
     return pd.DataFrame(pairs), limit
@@ -66,22 +69,24 @@ def score_candidates(faces: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     return score
 
 
-def measure_crowd(faces: np.ndarray, space: CodeSpace, *, seed: int = 0) -> float:
-    """Return how alike the median face's most alike other face is: a correlation, once aligned.
+def measure_crowd(faces: np.ndarray, space: CodeSpace, *, targets: np.ndarray, seed: int = 0) -> float:
+    """Return how alike the median face's most alike face of another expression is: a correlation, once aligned.
 
     Args:
         faces: Thumbnails of different contents, uint8 (N, 48, 48), at least 2.
         space: From `face_codes.fit_codes`.
+        targets: Expression of each face (N,). Where all have one, the most alike of all others counts, and copies do raise it.
         seed: Of the faces that are asked.
     """
+    labels = targets if len(np.unique(targets)) > 1 else None
     asked = np.sort(np.random.default_rng(seed).permutation(len(faces))[:ASKED])
-    nearest = find_nearest(faces, space, rows=asked, most=NEIGHBOURS)
+    nearest = find_nearest(faces, space, rows=asked, most=NEIGHBOURS, labels=labels)
     score = score_candidates(faces, nearest.ravel()).reshape(nearest.shape)
     return float(np.median(score.max(axis=1)))
 
 
 def choose_limit(crowd: float) -> float:
-    """Return the score from which a pair is one picture, in a set whose median face reaches `crowd` with another."""
+    """Return the score from which a pair is one picture, in a set whose median face reaches `crowd` without being one."""
     return float(np.clip(np.tanh(LIFT * np.arctanh(np.clip(crowd, 0, MOST))), LEAST, MOST).round(4))
 
 

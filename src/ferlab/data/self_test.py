@@ -35,7 +35,8 @@ def search_control(images: np.ndarray, faces: pd.DataFrame, *, each: int = EACH,
     """
     planted_images, planted = plant(images, each=each, seed=seed)
     contents = _contents(planted_images)
-    found, limit = find_near_pairs(planted_images, contents, seed=seed)
+    targets = faces["target"].to_numpy()
+    found, limit = find_near_pairs(planted_images, contents, targets=np.concatenate([targets, targets[planted["origin"]]]), seed=seed)
     alike = pd.factorize(faces["sequence"])[0] if "sequence" in faces else np.full(len(images), -1)
     alike = np.concatenate([alike, alike[planted["origin"]]])
     return judge_found(found, planted, contents, alike=alike) | {"limit": limit}
