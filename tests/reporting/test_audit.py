@@ -74,6 +74,34 @@ def test_the_box_says_so_where_nothing_crosses(store, pairs):
     assert "No test face shows a picture" in box
 
 
+def known(accuracy_all, accuracy_rest, *, majority=0.25, n=200):
+    """A probe whose intervals are five points wide either way."""
+    groups = {"all": accuracy_all, "without_twins": accuracy_rest}
+    bounds = {name: {"n": n, "accuracy": a, "accuracy_ci_low": a - 0.05, "accuracy_ci_high": a + 0.05} for name, a in groups.items()}
+    return {"known": 900, "majority": majority} | bounds
+
+
+def test_the_box_never_says_none_where_pixels_know_the_test_faces(store, pairs):
+    alone = Store(images=store.images[2:7], faces=store.faces.iloc[2:7].reset_index(drop=True), expressions=EXPRESSIONS)
+    nothing = audit_set(alone, pairs.iloc[:0])
+    box = told.crossings_box(nothing, "At random.", test_faces=200, probe=known(0.8, 0.8))
+    assert "No test face" not in box
+    assert "admonition warning" in box
+    assert "80.0 % of the 200 test faces without a twin in train" in box
+    assert "No test face shows" in told.crossings_box(nothing, "At random.", test_faces=0, probe=known(0.3, 0.3))
+    one_expression = known(0.8, 0.8, majority=0.75)  # to answer it alone gives nearly as much
+    assert "No test face shows" in told.crossings_box(nothing, "At random.", test_faces=0, probe=one_expression)
+    assert "does not lie above 90 %" in told.probe_sentence(one_expression)
+
+
+def test_the_box_tells_what_the_search_misses(audit):
+    own = {"planted": 175, "found": 140, "recall": 0.8, "limit": 0.95}
+    box = told.crossings_box(audit, "At random.", test_faces=3, probe=known(0.8, 0.3), own=own)
+    assert "At the limit that this set got (0.950), 140 of 175 copies hidden among its own faces were found (recall 0.800)" in box
+    assert "has probably missed" not in box
+    assert "has probably missed" in told.crossings_box(audit, "At random.", test_faces=3, probe=known(0.8, 0.7), own=own)
+
+
 def test_squares_hold_one_kind_of_twin(audit):
     table = told.twins_table(audit["cross_split"], audit["within_split"], kind="near_twins")
     assert table.loc["train", "test"] == 1

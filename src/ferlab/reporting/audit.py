@@ -15,10 +15,18 @@ from matplotlib.figure import Figure
 from ferlab.reporting.faces import CELL, MOST
 
 KINDS: dict[str, str] = {"byte_twins": "byte-identical", "mirrored_twins": "mirrored", "near_twins": "near"}
-SUSPECT = 0.40  # accuracy of the nearest neighbour in pixels, on seven expressions, above which frames or copies have leaked
+SUSPECT, MARGIN = 0.40, 0.15  # accuracy of the nearest neighbour in pixels above which frames or copies have leaked; at least so far above majority
 
 
-def crossings_box(audit: Mapping[str, Any], rule: str, *, test_faces: int, crossed: pd.DataFrame | None = None) -> str:
+def crossings_box(
+    audit: Mapping[str, Any],
+    rule: str,
+    *,
+    test_faces: int,
+    crossed: pd.DataFrame | None = None,
+    probe: Mapping[str, Any] | None = None,
+    own: Mapping[str, Any] | None = None,
+) -> str:
     """Return the box at the top of the page, as HTML: what crosses between splits and usages, and what of it bears on a reported accuracy.
 
     Args:
@@ -26,22 +34,55 @@ def crossings_box(audit: Mapping[str, Any], rule: str, *, test_faces: int, cross
         rule: The split's rule, from `split_rule`.
         test_faces: How many faces the test split has.
         crossed: From `crossings`: people and sequences in two splits are told too.
+        probe: From `probes.probe_nearest`: where it still knows test faces without a twin, the box does not say that there is none.
+        own: From `self_test.search_own`: how many hidden copies the search finds at the set's limit.
     """
-    leaked = test_faces - audit["test_clean_of_near"]
+    leaked, suspect = test_faces - audit["test_clean_of_near"], probe is not None and _knows(probe, "without_twins")
     if leaked:
         title = f"{leaked:,} of {test_faces:,} test faces ({100 * leaked / test_faces:.1f} %) show a picture that is also in train or val"
         clean = "Metrics on test_clean leave out the byte-identical ones; a run's evaluation tells its accuracy without any."
         told = [f"An accuracy on all test faces rewards remembering them. {clean}"]
+    elif suspect:
+        title = "Test faces seem to be in train: no pair was found, but pixels alone know their expression"
+        told = ["The search found neither byte-identical nor mirrored nor near twins of them in train or val."]
     else:
         title = "No test face shows a picture that is also in train or val"
         told = ["Neither byte-identical nor mirrored nor near."]
+    told += [_missed_sentence(probe)] if suspect and probe is not None else []
+    told += [_recall_sentence(own)] if own is not None and own["planted"] else []
     people = _shared(crossed)
     twins = [(a, "test", others["test"]) for a, others in audit["cross_split"].items() if "test" in others]
     twins += [(a, b, counts) for a, others in audit["cross_usage"].items() for b, counts in others.items()]
     told += [*people, *(_crossing(a, b, counts) for a, b, counts in twins if any(counts.values()))]
-    kind = "warning" if leaked or people else "note"
+    kind = "warning" if leaked or people or suspect else "note"
     lines = "".join(f"<p>{html.escape(line)}</p>" for line in dict.fromkeys([*told, rule]))
     return f'<div class="admonition {kind}"><p class="admonition-title">{html.escape(title)}</p>{lines}</div>'
+
+
+def _missed_sentence(probe: Mapping[str, Any]) -> str:
+    rest = probe["without_twins"]
+    return (
+        f"The most alike training face has the right expression for {100 * rest['accuracy']:.1f} % of the {rest['n']:,} test faces without a twin in "
+        f"train, the commonest expression for {100 * probe['majority']:.1f} %: the search has probably missed copies or frames, or the pictures are "
+        "drawn after one pattern."
+    )
+
+
+def _recall_sentence(own: Mapping[str, Any]) -> str:
+    return (
+        f"At the limit that this set got ({own['limit']:.3f}), {own['found']:,} of {own['planted']:,} copies hidden among its own faces were found "
+        f"(recall {own['recall']:.3f}); copies changed more strongly are found less often, so every count here is a floor."
+    )
+
+
+def _suspect(probe: Mapping[str, Any]) -> float:
+    """Accuracy of the nearest neighbour above which something has leaked: where one expression dominates, above what it alone gives."""
+    return max(SUSPECT, probe["majority"] + MARGIN)
+
+
+def _knows(probe: Mapping[str, Any], group: str) -> bool:
+    """Tell whether the whole interval of a group of test faces lies above the suspect accuracy."""
+    return bool(probe[group]["n"]) and probe[group]["accuracy_ci_low"] > _suspect(probe)
 
 
 def _shared(crossed: pd.DataFrame | None) -> list[str]:
@@ -79,7 +120,8 @@ def twins_sentence(audit: Mapping[str, Any], *, test_faces: int) -> str:
 def near_sentence(audit: Mapping[str, Any], *, limit: float) -> str:
     """Say how many near and mirrored twins there are, and from which score."""
     if audit["near_pairs"] + audit["mirrored_twins"] == 0:
-        return f"**No near twins: no two different pictures of this set reach a correlation of {limit:.3f} once aligned, straight or mirrored.**"
+        reach = f"no two different pictures looked at reach a correlation of {limit:.3f} once aligned, straight or mirrored"
+        return f"**No near twins were found: {reach}.**"
     pairs = f"{audit['near_pairs']:,} pairs ({audit['near_pairs_mirrored']:,} of them mirrored)"
     return (
         f"**{audit['near_twins']:,} faces have a near twin, in {pairs} whose correlation once aligned is at least {limit:.3f}; "
@@ -151,8 +193,8 @@ def probe_sentence(probe: Mapping[str, Any]) -> str:
     parts += [f"With neighbours of the same subject passed over: {told('other_subjects')}."] if "other_subjects" in probe else []
     if probe["without_twins"]["n"] and probe["without_twins"]["accuracy_ci_high"] < probe["all"]["accuracy_ci_low"]:
         parts += [f"**To know a copy is worth {100 * (probe['all']['accuracy'] - probe['without_twins']['accuracy']):.1f} points.**"]
-    high = probe["all"]["accuracy_ci_low"] > SUSPECT
-    verdict = "The interval lies above 40 %" if high else "The interval does not lie above 40 %"
+    high, bound = _knows(probe, "all"), f"{100 * _suspect(probe):.0f} %"
+    verdict = f"The interval lies above {bound}" if high else f"The interval does not lie above {bound}"
     means = (
         "pixels should not know this much; frames or copies of test faces are among the training faces, or the pictures are drawn after one pattern"
         if high
