@@ -1,0 +1,264 @@
+"""Every number of README and reports/published is computed here again: from predictions where they are kept, else from the runs' own files."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from ferlab.evaluation.intervals import wilson
+from ferlab.evaluation.kept import differences, read_kept, rescore
+from ferlab.reporting.publish import NOT_KEPT, PREDICTIONS
+
+ROOT = Path(__file__).parents[1]
+PUBLISHED = ROOT / "reports" / "published"
+STUDIES = sorted(path.parent.name for path in PUBLISHED.glob("*/summary.json"))
+NETWORKS = ("resnet18", "vgg", "wide", "wide_votes", "wide_taught")  # trained in both GPU studies
+MODELS = (  # README's table: the system, its study, its run ("ensemble": all of them, or those the study names)
+    ("cs230's `five_layer`, one cycle of 60 epochs", "fer2013", "five_layer"),
+    ("`compact_plain`", "fer2013", "compact_plain"),
+    ("`compact_again`, wider, distilled from `compact_wide` and `compact_plain`", "fer2013", "compact_again"),
+    ("soft-voting ensemble of the eight compact models of study fer2013", "fer2013", "ensemble"),
+    ("`compact_taught`, distilled from five models: **ships**", "fer2013_gpu", "compact_taught"),
+    ("ResNet-18, 54 epochs", "fer2013_gpu", "resnet18"),
+    ("the same, 84 epochs", "fer2013_gpu_long", "resnet18"),
+    ("`wide_taught`, 54 epochs", "fer2013_gpu", "wide_taught"),
+    ("the same, 84 epochs", "fer2013_gpu_long", "wide_taught"),
+    ("soft-voting ensemble of the seven models of study fer2013_gpu", "fer2013_gpu", "ensemble"),
+    ("soft-voting ensemble of the seven models of study fer2013_gpu_long", "fer2013_gpu_long", "ensemble"),
+)
+
+
+@cache
+def summary(study: str) -> dict[str, Any]:
+    return json.loads((PUBLISHED / study / "summary.json").read_text())
+
+
+@cache
+def shipped(view: str) -> dict[str, Any]:
+    return rescore(read_kept(PUBLISHED / "shipped" / PREDICTIONS / f"{view}.parquet"))
+
+
+def results() -> str:
+    text = (ROOT / "README.md").read_text()
+    return text[text.index("## Results on real FER2013") : text.index("## Limits")]
+
+
+def near() -> str:
+    return (PUBLISHED / "fer2013_near_twins.md").read_text()
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def bounded(scores: dict[str, Any], key: str = "accuracy") -> str:
+    return f"{percent(scores[key])} % [{percent(scores[f'{key}_ci_low'])}, {percent(scores[f'{key}_ci_high'])}]"
+
+
+def counted(share: float, n: int) -> str:
+    low, high = wilson(round(share * n), n)
+    return f"{percent(share)} % [{percent(low)}, {percent(high)}]"
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_studys_numbers_come_again_from_its_predictions_or_its_page_says_that_none_were_kept(study):
+    page = (PUBLISHED / study / "README.md").read_text()
+    files = {path.stem: path for path in (PUBLISHED / study / PREDICTIONS).glob("*.parquet")}
+    if not files:
+        assert NOT_KEPT in page
+        return
+    assert NOT_KEPT not in page
+    assert set(files) == set(summary(study)["runs"])
+    for run, path in files.items():
+        assert differences(summary(study)["runs"][run]["evaluate"], rescore(read_kept(path))) == {}, run
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_each_accuracy_of_a_studys_page_stands_in_its_summary(study):
+    page = (PUBLISHED / study / "README.md").read_text()
+    rows = re.findall(r"^\| (\w+) \| (val|test|test_clean) \| ([\d,]+) \| ([\d.]+)% \[([\d.]+)%, ([\d.]+)%\]", page, flags=re.MULTILINE)
+    assert len(rows) >= 2 * len(summary(study)["runs"])
+    for run, split, n, *shares in rows:
+        scores = summary(study)["runs"][run]["evaluate"]
+        assert int(n.replace(",", "")) == scores["n"][split]
+        assert shares == [f"{100 * scores[split][key]:.2f}" for key in ("accuracy", "accuracy_ci_low", "accuracy_ci_high")]
+        assert shares[1:] == [f"{100 * bound:.2f}" for bound in wilson(round(scores[split]["accuracy"] * scores["n"][split]), scores["n"][split])]
+
+
+def test_the_readme_says_of_the_shipped_model_what_its_predictions_say():
+    views = {view: shipped(view) for view in ("single", "flip")}
+    told = results()
+    n = views["single"]["n"]
+    cells = " | ".join(counted(of["test"]["accuracy"], n["test"]) for of in views.values())
+    assert f"| PublicTest | {n['test']:,} | {cells} |" in told
+    for name, kind in (("exact", "twins"), ("any", "near_twins")):
+        without = {view: of[kind] for view, of in views.items()}
+        faces = without["single"]["n_clean"]
+        cells = " | ".join(counted(of["accuracy_clean"], faces) for of in without.values())
+        assert f"without {name} duplicate" in told
+        assert f"| {faces:,} | {cells} |" in told
+    card = json.loads((ROOT / "src/ferlab/deployment/weights/card.json").read_text())
+    for view, of in views.items():
+        assert of["test"]["accuracy"] == pytest.approx(card["test"][view]["accuracy"], abs=1e-6)
+    assert f"{card['parameters'] / 1e6:.2f} M parameters, {card['bytes'] / 1e6:.1f} MB" in told
+
+
+def test_the_readme_repeats_what_the_holder_of_the_sealed_labels_found():
+    private = json.loads((ROOT / "src/ferlab/deployment/weights/card.json").read_text())["private_test"]
+    without = private["without_exact_duplicates"]
+    told, public = results(), json.loads((ROOT / "src/ferlab/deployment/weights/card.json").read_text())["test"]
+    assert f"| {private['n']:,} | {counted(private['single'], private['n'])} | {counted(private['flip'], private['n'])} |" in told
+    assert f"| {without['n']:,} | {counted(without['single'], without['n'])} | {counted(without['flip'], without['n'])} |" in told
+    gains = [100 * (private[view] - public[view]["accuracy"]) for view in ("single", "flip")]
+    assert f"by {gains[0]:.1f} points (flip {gains[1]:.1f})" in told
+    theirs = pd.read_csv(PUBLISHED / "public_and_private_test.csv")
+    gaps = theirs["private_test"] - theirs["public_test"]
+    assert f"{gaps.mean():.1f} on average ({gaps.min():.1f} to {gaps.max():.1f})" in told
+    assert len(theirs) == 10
+
+
+@pytest.mark.parametrize(("system", "study", "run"), MODELS)
+def test_a_row_of_the_readmes_models_stands_in_a_summary(system, study, run):
+    assert model_row(system, study, run) in results()
+
+
+def model_row(system: str, study: str, run: str) -> str:
+    if run == "ensemble":
+        scores = summary(study)["compare"]["ensembles"]["fer2013"]["test"]
+        return f"| {system} | | | | {bounded(scores)} | | {scores['macro_f1']:.3f} |"
+    of = summary(study)["runs"][run]
+    tta = [percent(of["evaluate"][f"{view}_view"]["test"]["accuracy"]) for view in ("single", "flip")]
+    without = percent(of["evaluate"]["near_twins"]["accuracy_clean"])
+    assert of["evaluate"]["view"] == "two_scales"
+    parameters = of["train"]["parameters"] / 1e6
+    count = f"{parameters:.2f}" if parameters < 10 else f"{parameters:.1f}"
+    test = of["evaluate"]["test"]
+    return f"| {system} | {count} M | {tta[0]} % | {tta[1]} % | {bounded(test)} | {without} % | {test['macro_f1']:.3f} |"
+
+
+def cs230_rows() -> list[str]:
+    rows = []
+    for name, run in (("ours, unweighted", "five_layer"), ("ours, class weights", "five_layer_weighted")):
+        of = summary("cs230")["runs"][run]["evaluate"]
+        single = percent(of["single_view"]["test"]["accuracy"])
+        rows.append(f"| {name} | PublicTest | {of['n']['test']:,} | {bounded(of['test'])} (single {single} %) | {of['test']['macro_f1']:.3f} |")
+    clean = summary("cs230")["runs"]["five_layer"]["evaluate"]["test_clean"]
+    rows.append(f"| ours, unweighted, without exact duplicates of Training | PublicTest | 3,309 | {bounded(clean)} | {clean['macro_f1']:.3f} |")
+    return rows
+
+
+def test_the_readmes_rows_of_cs230_stand_in_its_summary():
+    told, of = results(), summary("cs230")["runs"]["five_layer"]["evaluate"]
+    weighted = summary("cs230")["runs"]["five_layer_weighted"]["evaluate"]
+    assert all(row in told for row in cs230_rows())
+    recalls = [f"{100 * run['test']['per_class']['disgust']['recall']:.0f} %" for run in (of, weighted)]
+    pair = summary("cs230")["compare"]["pairs"]["five_layer"]["five_layer_weighted"]
+    assert f"raise the recall of disgust from {recalls[0]} to {recalls[1]} and cost {bounded_points(pair)} of accuracy" in told
+    twins = of["twins"]
+    assert f"{twins['n_twins']} PublicTest faces have an exact duplicate in Training" in told
+    assert f"classified correctly are {percent(twins['accuracy_twins'])} % of them and {percent(twins['accuracy_clean'])} % of the others" in told
+
+
+def bounded_points(effect: dict[str, float]) -> str:
+    return f"{abs(100 * effect['difference']):.1f} points [{100 * abs(effect['ci_low']):.1f}, {100 * abs(effect['ci_high']):.1f}]"
+
+
+def gains(kind: str) -> list[float]:
+    short, long = (summary(study)["runs"] for study in ("fer2013_gpu", "fer2013_gpu_long"))
+    return [100 * (long[run]["evaluate"]["near_twins"][kind] - short[run]["evaluate"]["near_twins"][kind]) for run in NETWORKS]
+
+
+def test_memorisation_is_told_as_the_two_studies_have_it():
+    told = " ".join(results().split())
+    known, new = gains("accuracy_twins"), gains("accuracy_clean")
+    twins = summary("fer2013_gpu")["runs"]["wide"]["evaluate"]["near_twins"]
+    assert f"{twins['n_twins']} PublicTest faces" in told
+    assert f"{np.mean(known):.1f} points on these ({min(known):.1f} to {max(known):.1f})" in told
+    assert f"{np.mean(new):.1f} on the other {twins['n_clean']:,} ({min(new):.1f} to {max(new):.1f})" in told
+
+
+def test_the_page_on_near_duplicates_repeats_both_studies_and_the_audit():
+    for run in NETWORKS:
+        short, long = (summary(study)["runs"][run]["evaluate"] for study in ("fer2013_gpu", "fer2013_gpu_long"))
+        cells = []
+        for of in ("test", "accuracy_twins", "accuracy_clean"):
+            pair = [side["test"]["accuracy"] if of == "test" else side["near_twins"][of] for side in (short, long)]
+            cells += [percent(pair[0]), percent(pair[1]), f"{100 * (pair[1] - pair[0]):.1f}"]
+        assert f"| {run} | {' | '.join(cells)} |" in near()
+
+
+def audit_rows() -> list[str]:
+    audit = json.loads((PUBLISHED / "fer2013_audit.json").read_text())
+    public, training = audit["cross_usage"]["Training"]["PublicTest"], audit["cross_usage"]["PublicTest"]["Training"]
+    neighbour = {key: f"{bounded(audit['probe'][key])} (n {audit['probe'][key]['n']:,})" for key in ("all", "without_twins")}
+    return [
+        f"| near-duplicate pairs: the same picture, neither identical nor exactly mirrored | {audit['near_pairs']:,}, of them "
+        f"{audit['near_pairs_mirrored']} mirrored |",
+        f"| score from which a pair was taken (correlation once aligned) | {audit['near_limit']:.2f} |",
+        f"| faces with a near-duplicate | {audit['near_twins']:,} |",
+        f"| groups of one picture, exact duplicates included | {audit['near_groups']:,}, of {audit['faces_in_near_groups']:,} faces; the largest has "
+        f"{audit['largest_near_group']} |",
+        f"| groups whose faces bear more than one label | {audit['near_label_conflicts']}, of {audit['faces_in_near_label_conflicts']:,} faces "
+        f"(exact duplicates alone: {audit['label_conflicts']} of {audit['groups']:,} groups) |",
+        f"| PublicTest faces with a near-duplicate in Training | {public['near_twins']} of 3,589 (exact duplicates: {public['byte_twins']}) |",
+        f"| Training faces with a near-duplicate in PublicTest | {training['near_twins']:,} (exact duplicates: {training['byte_twins']}) |",
+        f"| PublicTest faces without an exact duplicate in train or val | {audit['test_clean']:,} |",
+        f"| PublicTest faces without any duplicate in train or val | {audit['test_clean_of_near']:,} |",
+        f"| PublicTest faces whose nearest face of train in pixels (24 x 24) has their label | {neighbour['all']} |",
+        f"| the same, of the faces without a duplicate in train | {neighbour['without_twins']} |",
+        f"| always predicting the commonest expression | {percent(audit['probe']['majority'])} % |",
+    ]
+
+
+def test_the_audit_of_fer2013_is_told_as_its_file_has_it():
+    assert [row for row in audit_rows() if row not in near()] == []
+
+
+def points(row: pd.Series) -> tuple[str, str]:
+    centre, low, high = (f"{100 * row[key]:+.1f}".replace("-0.0", "0.0").replace("+0.0", "0.0") for key in ("difference", "ci_low", "ci_high"))
+    return centre, f"[{low}, {high}]"
+
+
+def change_tests(split: str) -> pd.DataFrame:
+    rows = [row for row in summary("fer2013_ablation")["compare"]["changes"] if row["from"] == "none" and row["split"] == split]
+    table = pd.DataFrame(rows).set_index("to")
+    t = table["difference"].abs() / (table["seed_sd"] / np.sqrt(table["seeds"]))
+    over_seeds = 2 * stats.t.sf(t, table["seeds"] - 1)
+    return table.assign(faces=multipletests(table["p"], method="holm")[1], over_seeds=multipletests(over_seeds, method="holm")[1])
+
+
+def test_what_the_ablation_found_is_told_over_faces_and_over_seeds():
+    told = " ".join(results().split())
+    val, test = change_tests("val"), change_tests("test")
+    assert len(val) == 8
+    for name, row in val.iterrows():
+        assert f"{name} {' '.join(points(row))}" in told
+    assert set(val.index[val["faces"] < 0.05]) == {"AdamW at .002", "cutmix at 1"}
+    assert set(test.index[test["faces"] < 0.05]) == {"AdamW at .002", "cutmix at 1", "mixup at .2", "EMA at .999"}
+    assert "on val two are significant (AdamW, cutmix), on test four (also mixup and EMA)" in told
+    assert set(val.index[val["over_seeds"] < 0.05]) == {"cutmix at 1"}
+    assert set(test.index[test["over_seeds"] < 0.05]) == {"AdamW at .002", "cutmix at 1"}
+    assert "cutmix alone on val, AdamW and cutmix on test" in told
+
+
+def test_fer_sys_models_are_told_as_the_study_has_them():
+    for run in ("cnn_official", "deepface_scratch_official"):
+        assert bounded(summary("fersys_official")["runs"][run]["evaluate"]["test"]) in results()
+
+
+def test_private_tests_predictions_are_there_for_whoever_holds_the_labels():
+    for view in ("single", "flip"):
+        table = pd.read_parquet(PUBLISHED / "shipped" / f"private_test_{view}.parquet")
+        assert len(table) == 3589
+        assert table.filter(like="prob_").sum(axis=1).astype(float).to_numpy() == pytest.approx(1, abs=5e-3)
+        assert table["face_id"].is_unique
+        assert "target" not in table
