@@ -1,4 +1,4 @@
-# Two commands set everything up on a fresh machine with Python 3.11, make and git: `make repro` and `make test`.
+# Two commands set everything up on a fresh machine with Python 3.11 and make, in a clone or an unpacked zip: `make repro` and `make test`.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -10,12 +10,13 @@ READY := $(VENV)/.ready
 
 .PHONY: repro test lab bench deps clean
 repro: $(READY)  ## run the whole pipeline; open reports/site/index.html afterwards
+	@python -m ferlab.clone
 	python -m dvc repro
 	@echo "The report: reports/site/index.html"
+	@python -m ferlab.expected
 
-test: $(READY)  ## all tests, fast ones first
-	python -m pytest -q -m "not slow"
-	python -m pytest -q -m "slow"
+test: $(READY)  ## all tests, fast ones first; the slow ones too where a fast one failed
+	trap 'exit 130' INT; status=0; for part in "not slow" "slow"; do python -m pytest -q -m "$$part" || status=1; done; exit $$status
 
 lab: $(READY)  ## JupyterLab on the notebooks; saving one without an edit leaves its bytes as they were
 	JUPYTER_CONFIG_DIR="$(CURDIR)/conf/jupyter" python -m jupyter lab

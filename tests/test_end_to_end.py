@@ -37,8 +37,11 @@ pytestmark = pytest.mark.slow
 
 
 def make_clone(folder: Path) -> Path:
-    """A fresh clone of the working tree: what git tracks or would track, committed."""
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    """A fresh clone of the working tree: what git tracks or would track, committed. The tree itself may be an unpacked zip."""
+    blank = folder.parent / "blank"
+    subprocess.run(["git", "init", "-q", str(blank)], check=True)
+    listing = ["git", f"--git-dir={blank / '.git'}", f"--work-tree={ROOT}", "ls-files", "-o", "--exclude-standard"]
+    listed = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
     for name in filter(None, listed):
         if (ROOT / name).is_file() and name != "dvc.lock":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

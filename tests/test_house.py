@@ -24,7 +24,7 @@ FLOORS = {
     **dict.fromkeys(("training", "evaluation", "explanation", "deployment"), 2),
     "error_analysis": 3,
     "reporting": 4,
-    **dict.fromkeys(("fingerprint", "progress", "notebooks", "pipeline", "cli"), 5),
+    **dict.fromkeys(("clone", "expected", "fingerprint", "progress", "notebooks", "pipeline", "cli"), 5),
     "dependencies": 6,
 }
 MODULES = [p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py"]

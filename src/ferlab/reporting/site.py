@@ -100,7 +100,9 @@ def _without_iri_grammars() -> Iterator[None]:
 
 
 def git_commit() -> str:
-    """Return the commit of the checkout, or '' outside Git."""
+    """Return the commit of the checkout, or '' outside Git or where there is no git."""
+    if shutil.which("git") is None:
+        return ""
     answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=paths.ROOT, capture_output=True, text=True, check=False)
     return answer.stdout.strip() if answer.returncode == 0 else ""
 

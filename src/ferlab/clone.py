@@ -1,0 +1,84 @@
+"""What a clone needs before DVC works in it; `make repro` asks for it first.
+
+Without Git (a zip, a container's copy) DVC refuses every command until its own config says so. After a full disk its lock file is cut off, and
+it refuses until somebody removes that file.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import psutil
+from dvc.config import Config
+from dvc.rwlock import SCHEMA
+from voluptuous import Invalid
+
+from ferlab.paths import ROOT
+
+
+def main() -> int:
+    """Make the clone ready and say what was done; return the exit status."""
+    for done in (tell_dvc_of_git(ROOT), remove_broken_lock(ROOT)):
+        if done:
+            print(done, file=sys.stderr)
+    return 0
+
+
+def tell_dvc_of_git(root: Path) -> str:
+    """Set DVC's `core.no_scm` for this clone where no Git repository holds it, and take it back once one does.
+
+    Returns:
+        A sentence if the local config was changed, else ''.
+    """
+    has_git = any((folder / ".git").exists() for folder in (root, *root.parents))
+    config = Config(str(root / ".dvc"))
+    if has_git != ("no_scm" in config.load_one("local").get("core", {})):
+        return ""
+    with config.edit("local") as local:
+        core = local.setdefault("core", {})
+        if has_git:
+            del core["no_scm"]
+        else:
+            core["no_scm"] = True
+    if has_git:
+        return "Git is here now: DVC uses it (.dvc/config.local)."
+    return "No Git repository here: DVC runs without one (.dvc/config.local). `dvc exp` needs `git init` and a first commit."
+
+
+def remove_broken_lock(root: Path) -> str:
+    """Remove DVC's `.dvc/tmp/rwlock` if it cannot be read and no process of DVC works in this clone.
+
+    Returns:
+        A sentence if it was removed or has to stay, else ''.
+    """
+    lock = root / ".dvc" / "tmp" / "rwlock"
+    if not lock.is_file() or _is_whole(lock):
+        return ""
+    if running := _running_dvc(root):
+        return f"{lock.relative_to(root)} cannot be read, but DVC runs here (process {running}); once it has ended, run this again."
+    lock.unlink()
+    return f"{lock.relative_to(root)} was cut off, as by a full disk: removed."
+
+
+def _is_whole(lock: Path) -> bool:
+    try:
+        SCHEMA(json.loads(lock.read_text()))
+    except (ValueError, Invalid):
+        return False
+    return True
+
+
+def _running_dvc(root: Path) -> int | None:
+    """A process of DVC that works in this clone, by its number."""
+    for process in psutil.process_iter(["pid", "cwd", "cmdline"]):
+        words = [Path(word).name for word in (process.info["cmdline"] or [])[:3]]
+        here = process.info["cwd"] and Path(process.info["cwd"]).is_relative_to(root)
+        if here and "dvc" in words:  # python -m dvc, .venv/bin/python .venv/bin/dvc, or dvc
+            return int(process.info["pid"])
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

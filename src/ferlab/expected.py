@@ -1,0 +1,126 @@
+"""Whether this machine reproduced a study's main numbers: `reports/expected/<study>.json` beside the metrics that the pipeline wrote.
+
+Training in bf16 is repeatable on one machine; on another processor its sums round otherwise and the run takes another course, as another seed
+would, only closer. So each number has a tolerance, measured over settings that make one machine compute as others do. `make repro` ends with
+this module's line. Which numbers are kept is what the file lists: a stage and its set or run, and the path of a number in that stage's metrics.
+
+After a change that moves numbers a little: `python -m ferlab.expected --renew` takes the values of the run that lies here and keeps the
+tolerances. `reports/expected/measure.sh` runs the study under every setting and measures both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ferlab import paths
+from ferlab.params import load_params
+from ferlab.paths import InputError
+
+FOLDER = paths.ROOT / "reports" / "expected"
+METRICS = paths.ROOT / "reports" / "metrics"
+MARGIN = 2.0  # a few settings do not show the furthest deviation; the next processor's may be this many times the furthest seen
+RULE = f"value: of the first setting; tolerance: {MARGIN:g} times the furthest of the other settings from it"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print whether this machine reproduced the study of params.yaml, or measure its numbers anew; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m ferlab.expected", description="Did this machine reproduce the study's main numbers?")
+    parser.add_argument("--renew", action="store_true", help="take the values of the run that lies here, keep the tolerances")
+    parser.add_argument("--measure", nargs="+", metavar="SETTING=FOLDER", help="take both from the metrics of each setting, the reference first")
+    given = parser.parse_args(arguments)
+    try:
+        file = FOLDER / f"{load_params().study}.json"
+        if given.measure or given.renew:
+            folders = dict(pair.partition("=")[::2] for pair in given.measure or [f"here={METRICS}"])
+            paths.write_json(file, measure(_read(file), {setting: Path(folder) for setting, folder in folders.items()}, renew=given.renew))
+        print(verdict(_read(file), METRICS) if file.is_file() else f"Study {file.stem} has no expected numbers in reports/expected.")
+    except InputError as error:
+        print(f"expected: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def verdict(expected: Mapping[str, Any], folder: Path) -> str:
+    """Say in a line how many of a study's numbers came out within their tolerance, and which did not.
+
+    Args:
+        expected: Content of `reports/expected/<study>.json`.
+        folder: Metrics of the pipeline; results with other params than the study's are not compared.
+    """
+    total, off, other = 0, [], []
+    for result, of in expected["results"].items():
+        metrics = _metrics(folder, result)
+        if metrics and metrics.get("provenance", {}).get("params") != of["params"]:
+            other.append(result)
+            continue
+        total += len(of["numbers"])
+        for path, number in of["numbers"].items():
+            value = _number(metrics, path)
+            if value is None or abs(value - number["value"]) > number["tolerance"] + 1e-9:
+                off.append(f"{result} {path} {_written(value)} (expected {_written(number['value'])} ± {_written(number['tolerance'])})")
+    aside = f"; not compared, as params.yaml differs from the study's: {', '.join(other)}" if other else ""
+    if off:
+        return f"Not reproduced: {len(off)} of {total} numbers of study {expected['study']} outside tolerance: {'; '.join(off)}{aside}."
+    return f"Reproduced: {total} of {total} numbers of study {expected['study']} within tolerance{aside}."
+
+
+def measure(expected: Mapping[str, Any], folders: Mapping[str, Path], *, renew: bool = False) -> dict[str, Any]:
+    """Take the listed numbers anew from the metrics of each setting, the first as the reference.
+
+    Args:
+        expected: What the file holds so far; of its numbers only the paths are used.
+        folders: Per setting its metrics.
+        renew: Keep tolerances, settings and what was seen over them: only the values are taken.
+
+    Raises:
+        InputError: A number that a setting's metrics lack.
+    """
+    results = {}
+    for result, of in expected["results"].items():
+        found = [_metrics(folder, result) for folder in folders.values()]
+        numbers = {}
+        for path, before in of["numbers"].items():
+            values = [_number(metrics, path) for metrics in found]
+            if None in values:
+                raise InputError(f"{result} {path}: not in the metrics of {list(folders)[values.index(None)]}; run the study or drop it")
+            numbers[path] = {**before, "value": values[0]} if renew else _spread(values)
+        results[result] = {"params": found[0]["provenance"]["params"], "numbers": numbers}
+    return {"study": expected["study"], "rule": RULE, "settings": expected["settings"] if renew else list(folders), "results": results}
+
+
+def _spread(values: list[Any]) -> dict[str, Any]:
+    furthest = max(abs(value - values[0]) for value in values)
+    return {"value": values[0], "tolerance": MARGIN * furthest, "seen": values}
+
+
+def _metrics(folder: Path, result: str) -> dict[str, Any]:
+    file = folder / f"{result}.json"
+    return _read(file) if file.is_file() else {}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: not read as JSON ({error}); restore it with git, or run its stage again") from None
+    return content
+
+
+def _number(metrics: Any, path: str) -> float | None:
+    """The number at a dotted path; None where there is none."""
+    for key in path.split("."):
+        metrics = metrics.get(key) if isinstance(metrics, dict) else None
+    return metrics if isinstance(metrics, (int, float)) else None
+
+
+def _written(value: float | None) -> str:
+    return "missing" if value is None else f"{value:.4g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
