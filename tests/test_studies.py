@@ -145,6 +145,15 @@ def test_cs231as_epochs_are_five_thousand_batches_of_thirty_two(data: str, faces
     assert epochs == {round(5000 * 32 / train)}
 
 
+def test_inputs_are_scaled_as_the_papers_say() -> None:
+    scalings = {name: every(name, "scaling") for name in STUDIES}
+    papers = {"fers": {"unit"}, "resemotenet": {"unit"}, "cs231a": {"mean_image"}}
+    assert scalings == {name: papers.get(name, {"standardised"}) for name in STUDIES}
+    for run in study("cs231a").runs.values():  # grey levels for Caffe's gaussian weights; Caffe's LeNet with Caffe's pools
+        assert run.options == ({"ceil_mode": True} if run.model == "lenet_caffe" else {"grey_std": 255.0})
+    assert all(prepare.network_input == "cs231a" for prepare in study("cs231a").prepare.values())
+
+
 def test_resemotenets_paper_and_its_sweep() -> None:
     runs = study("resemotenet").runs
     assert (every("resemotenet", "epochs"), every("resemotenet", "batch_size"), every("resemotenet", "optimizer")) == ({50}, {64}, {"adam"})

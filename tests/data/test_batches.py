@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from ferlab.control import read
-from ferlab.data import batches
 from ferlab.data.augmentation import Augmentation, epoch_seed
-from ferlab.data.batches import FaceBatches, FaceData, class_weights, epoch_order, pixel_statistics, share_of, split_rows
+from ferlab.data.batches import FaceBatches, FaceData, class_weights, epoch_order, share_of, split_rows
 from ferlab.data.shards import ShardedImages, ShardFiles
 from ferlab.data.store import Store
 from ferlab.expressions import EXPRESSIONS
@@ -274,26 +273,6 @@ def test_the_window_fills_its_bytes() -> None:
     images = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (1000, 224, 224, 3), (0, 0, 0, 0))
     assert training(images=images, block=64).window == 55
     assert training(images=images, block=64, window=3).window == 3
-
-
-def test_statistics_are_numpys_over_the_named_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "CHUNK", 3)
-    images = np.random.default_rng(0).integers(0, 256, (10, 8, 8)).astype(np.uint8)
-    rows = np.array([0, 2, 3, 4, 7, 8, 9])
-    mean, std = pixel_statistics(images, rows, prepare=prepare)
-    assert mean == pytest.approx((images[rows].mean() / 255,))
-    assert std == pytest.approx((images[rows].std() / 255,))
-    with pytest.raises(InputError, match="are alike"):
-        pixel_statistics(np.zeros_like(images), rows, prepare=prepare)
-
-
-def test_statistics_take_no_more_bytes_at_a_time_than_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "CHUNK_BYTES", 3 * 64 * 8 + 1)
-    images = np.random.default_rng(0).integers(0, 256, (10, 8, 8)).astype(np.uint8)
-    sizes: list[int] = []
-    mean, _ = pixel_statistics(images, np.arange(10), prepare=lambda faces: sizes.append(len(faces)) or prepare(faces))
-    assert sizes == [1, 3, 3, 3, 1]
-    assert mean == pytest.approx((images.mean() / 255,))
 
 
 def test_class_weights_are_n_over_k_times_n_c() -> None:

@@ -61,6 +61,18 @@ def test_flip_averages_a_face_and_its_mirror_image():
     np.testing.assert_array_equal(views["single"], predict_probs(TinyModel(LeftRight()), faces()))
 
 
+def test_a_mean_image_lies_still_when_the_face_is_mirrored():
+    mean = np.linspace(0, 1, 36, dtype=np.float32).reshape(6, 6)
+    model = TinyModel(LeftRight(), mean=torch.from_numpy(mean)[None])
+
+    def probs(pixels: np.ndarray) -> np.ndarray:
+        return torch.softmax(LeftRight()(torch.from_numpy(pixels / np.float32(255) - mean)[:, None]), dim=1).numpy()
+
+    expected = (probs(faces()) + probs(faces()[..., ::-1].copy())) / 2
+    np.testing.assert_allclose(predict_probs(model, faces(), view="flip"), expected, atol=1e-6)
+    assert np.abs(expected - 0.5).max() > 0.1
+
+
 def test_the_batch_size_does_not_matter():
     np.testing.assert_allclose(
         predict_probs(TinyModel(LeftRight()), faces(), batch_size=2), predict_probs(TinyModel(LeftRight()), faces()), atol=1e-6

@@ -37,6 +37,25 @@ def test_a_net_comes_back_as_it_was(tmp_path: Path) -> None:
     assert torch.allclose(loaded.module(images), module(images), atol=1e-5)
 
 
+def test_a_mean_image_and_what_is_known_of_the_faces_travel_with_the_weights(tmp_path: Path) -> None:
+    mean, steps = torch.rand(1, 48, 48), {"equalise": "histogram", "size": 48}
+    path = saved(tmp_path / "w.safetensors", mean=mean, std=(1.0,), preparation=steps, sources=["control:fer2013"])
+    loaded = load_model(path)
+    assert torch.equal(loaded.mean, mean)
+    assert (loaded.preparation, loaded.sources) == (steps, ("control:fer2013",))
+    faces = np.random.default_rng(0).integers(0, 256, (4, 48, 48)).astype(np.uint8)
+    assert torch.allclose(loaded.normalise(faces)[:, 0], torch.from_numpy(faces) / 255 - mean[0], atol=1e-6)
+    old = load_model(saved(tmp_path / "old.safetensors"))
+    assert (old.mean, old.preparation, old.sources) == ((0.5,), {}, ())
+    with pytest.raises(InputError, match=r"small\.safetensors: its mean image is \(1, 24, 24\), expected \(1, 48, 48\)"):
+        load_model(saved(tmp_path / "small.safetensors", mean=torch.rand(1, 24, 24)))
+    card = {"channels": 1, "expressions": list(EXPRESSIONS), "fitted_on": ["train"], "mean": [0.5], "name": "five_layer"}
+    card |= {"options": {}, "size": 48, "std": [0.25], "sources": "fer2013"}
+    save_file(load_file(path), path, metadata={"ferlab": json.dumps(card)})
+    with pytest.raises(InputError, match="`sources` of its card is 'fer2013', expected a list"):
+        load_model(path)
+
+
 def test_equal_nets_give_equal_bytes_wherever_they_lie(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     one, two = saved(tmp_path / "a.safetensors"), saved(tmp_path / "deep" / "b.safetensors")

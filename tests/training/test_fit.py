@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from ferlab.data.batches import epoch_order
 from ferlab.data.ferplus import BALLOT
 from ferlab.data.store import Store
 from ferlab.models import load_model
@@ -280,6 +281,51 @@ def test_swa_is_the_mean_of_the_last_epochs_weights(toy_store: Make, settings: M
     run_fit(toy_store(), settings(epochs=3, schedule="constant", averaging="swa", swa_start=1 / 3), tmp_path / "swa")
     state = torch.load(tmp_path / "swa" / "select" / "last.ckpt", weights_only=True)["state_dict"]
     assert torch.allclose(state["averaged.module.fc1.weight"], (ends[1] + ends[2]) / 2, atol=1e-7)
+
+
+def test_swa_estimates_the_running_statistics_of_the_mean_weights(toy_store: Make, settings: Make, tmp_path: Path) -> None:
+    """By hand: without augmentation and dropout the first normalisation's are the mean and variance, meant over batches, of what comes into it."""
+    store = toy_store()
+    plain = {"flip": False, "rotation": 0.0, "shift": 0.0, "channels_last": False}
+    result = run_fit(store, settings(epochs=4, averaging="swa", swa_start=0.5, select="none", schedule="constant", **plain), tmp_path / "p")
+    state = torch.load(tmp_path / "p" / "whole" / "last.ckpt", weights_only=True)["state_dict"]
+    rows = np.flatnonzero(store.faces["split"].isin(["train", "val"]))
+    order = epoch_order(len(rows), seed=1, epoch=3)
+    faces = (torch.from_numpy(store.images[rows[order]]).unsqueeze(1) / 255 - result.mean[0]) / result.std[0]
+    with torch.no_grad():
+        into = [result.module.relu1(result.module.conv1(part)) for part in faces.split(24)]
+    norm = result.module.bn1
+    torch.testing.assert_close(norm.running_mean, torch.stack([part.mean(dim=(0, 2, 3)) for part in into]).mean(0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(norm.running_var, torch.stack([part.transpose(0, 1).flatten(1).var(1) for part in into]).mean(0), rtol=1e-4, atol=1e-5)
+    assert norm.momentum is not None
+    assert not torch.allclose(norm.running_mean, state["net.bn1.running_mean"], rtol=1e-3)
+
+
+def test_swa_goes_on_after_a_stop_as_if_nothing_had_happened(
+    toy_store: Make, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, resumed = unbroken_and_resumed(toy_store(), settings(epochs=4, averaging="swa", swa_start=0.25), tmp_path, monkeypatch)
+    assert bytes_of(resumed, tmp_path / "o1") == bytes_of(whole, tmp_path / "o2")
+
+
+@pytest.mark.parametrize(("scaling", "least", "most"), [("unit", 0.0, 1.0), ("mean_image", -1.0, 1.0)])
+def test_another_scaling_is_what_val_and_the_weights_file_have(
+    toy_store: Make, settings: Make, tmp_path: Path, scaling: str, least: float, most: float
+) -> None:
+    store = toy_store()
+    result = run_fit(store, settings(epochs=2, scaling=scaling), tmp_path / "p")
+    result.save(tmp_path / "w.safetensors")
+    loaded, val = load_model(tmp_path / "w.safetensors"), (store.faces["split"] == "val").to_numpy()
+    inputs = loaded.normalise(store.images[val])
+    assert least <= inputs.min() < inputs.max() <= most
+    if scaling == "mean_image":
+        train = (store.faces["split"] == "train").to_numpy()
+        torch.testing.assert_close(loaded.mean[0], torch.from_numpy(store.images[train].mean(axis=0) / 255).float())
+    with torch.no_grad():
+        logits = loaded.module(inputs)
+    target = torch.from_numpy(store.faces["target"].to_numpy()[val].copy())
+    last = result.val["loss"]
+    assert torch.nn.functional.cross_entropy(logits, target).item() == pytest.approx(last, rel=1e-3)
 
 
 def test_mixing_averaging_and_soft_targets_go_on_after_a_stop_as_if_nothing_had_happened(

@@ -22,14 +22,13 @@ import torch
 from torch import Tensor
 
 from ferlab.data.augmentation import Augmentation, augment, draw_epoch, epoch_seed
+from ferlab.data.input_statistics import Prepare, input_statistics
 from ferlab.data.shards import WINDOW, ShardedImages
 from ferlab.data.store import Store
 from ferlab.paths import InputError
 
 RESIDENT = 2**30  # bytes; larger sets are gathered batch by batch
-CHUNK, CHUNK_BYTES = 2048, 2**26  # faces at a time, for the statistics, and their bytes as the net sees them, float64
 
-Prepare = Callable[[Tensor], Tensor]  # uint8 (N, H, W[, 3]) -> float32 (N, C, S, S) in [0, 1]
 Images = Tensor | np.ndarray | ShardedImages
 
 
@@ -189,8 +188,8 @@ class FaceData(pl.LightningDataModule):
     """A store's faces as Lightning wants them: shuffled, augmented batches of the fitted splits, plain ones of the split that is watched.
 
     Attributes:
-        mean: Per channel, of the fitted faces as the net sees them, on the scale [0, 1]; or what the net's weights want.
-        std: Likewise.
+        mean: What is taken from faces in [0, 1], and `std` what they are divided by: per channel, by `scaling`; or float32 (C, S, S), on the
+            device, the mean image.
         targets: int64 (N,), of the fitted faces.
     """
 
@@ -207,6 +206,7 @@ class FaceData(pl.LightningDataModule):
         held: str = "val",
         shares: np.ndarray | None = None,
         statistics: tuple[Sequence[float], Sequence[float]] | None = None,
+        scaling: str = "standardised",
         device: str = "cpu",
         block: int | None = None,
         window: int | None = None,
@@ -227,6 +227,7 @@ class FaceData(pl.LightningDataModule):
             held: The split that is watched.
             shares: float32 (M, K + R), targets as shares of the expressions, and then values; None for the table's targets.
             statistics: Mean and standard deviation per channel that the net's weights want, on the scale [0, 1]; None to measure them.
+            scaling: "standardised", by `statistics` or what is measured; "unit", [0, 1] as it is; "mean_image", less the fitted faces' mean image.
             device: Where batches are made.
             block: See `FaceBatches`; a plain set with the block and window of its shards gives the same batches as they do.
             window: Likewise.
@@ -243,7 +244,9 @@ class FaceData(pl.LightningDataModule):
         targets = store.faces["target"].to_numpy(dtype=np.int64, copy=True)
         self.targets = targets[rows]
         stored = np.array(store.images) if store.images.nbytes <= resident else store.images
-        self.mean, self.std = map(tuple, statistics) if statistics else pixel_statistics(stored, rows, prepare=prepare)
+        self.mean, self.std = input_statistics(stored, rows, prepare=prepare, scaling=scaling, wanted=statistics)
+        if isinstance(self.mean, Tensor):
+            self.mean = self.mean.to(device)
         images: Images = torch.from_numpy(stored).to(device) if store.images.nbytes <= resident else stored
 
         def normalise(faces: Tensor) -> Tensor:
@@ -300,24 +303,3 @@ def class_weights(targets: np.ndarray, expressions: Sequence[str]) -> Tensor:
         if count == 0:
             raise InputError(f"no face to train on shows {expression!r}; expected at least one of each of {', '.join(expressions)}")
     return torch.from_numpy(len(targets) / (len(expressions) * counts)).to(torch.float32)
-
-
-def pixel_statistics(images: np.ndarray | ShardedImages, rows: np.ndarray, *, prepare: Prepare) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of each channel over the prepared faces of `rows`, on the scale [0, 1].
-
-    Raises:
-        InputError: If all pixels of a channel are alike.
-    """
-    total = squares = torch.zeros(1, dtype=torch.float64)
-    pixels = 0
-    chunk = min(CHUNK, max(1, CHUNK_BYTES // (8 * prepare(torch.from_numpy(images[rows[:1]])).numel())))
-    for start in range(0, len(rows), chunk):
-        faces = prepare(torch.from_numpy(images[rows[start : start + chunk]])).to(torch.float64)  # (n, C, S, S)
-        total = total + faces.sum(dim=(0, 2, 3))
-        squares = squares + faces.square().sum(dim=(0, 2, 3))
-        pixels += faces.shape[0] * faces.shape[2] * faces.shape[3]
-    mean = total / pixels
-    std = (squares / pixels - mean.square()).clamp(min=0).sqrt()
-    if bool((std < 1e-4).any()):
-        raise InputError("all pixels of the faces to train on are alike; expected faces; look at the set's images")
-    return tuple(mean.tolist()), tuple(std.tolist())

@@ -50,7 +50,8 @@ class Deployed(nn.Module):
     def __init__(self, model: LoadedModel) -> None:
         super().__init__()
         self.module, self.probs = model.module, model.probs
-        self.register_buffer("mean", torch.tensor(model.mean).view(1, -1, 1, 1))
+        image = isinstance(model.mean, Tensor)
+        self.register_buffer("mean", model.mean[None] if image else torch.tensor(model.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(model.std).view(1, -1, 1, 1))
 
     def forward(self, faces: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +16,7 @@ from ferlab.evaluation import views
 from ferlab.evaluation.predictions import predictions_table
 from ferlab.evaluation.values import SAID
 from ferlab.models import LoadedModel
+from ferlab.models.inputs import prepare_images
 from ferlab.params import nearest
 from ferlab.paths import InputError, report_progress
 
@@ -140,15 +141,22 @@ def predict_views(
     said = []
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
-        batch = model.normalise(np.asarray(images[part])).to(device)  # (B, C, H, W)
+        batch, scale = _prepared(model, np.asarray(images[part]), device=device)
         shown = views.looks(batch, view, draws=[each[part] for each in draws], **_cropping(model, batch, crop if view in views.CROPS else 0.0))
-        outputs = [_outputs(module, look, precision=precision) for look in shown]  # V of (B, K + R)
+        outputs = [_outputs(module, scale(look), precision=precision) for look in shown]  # V of (B, K + R)
         probs = np.stack([model.probs(each).cpu().numpy() for each in outputs])  # (V, B, K)
         said.append(torch.stack([model.said(each) for each in outputs]).mean(dim=0).cpu().numpy())
         answers.append(views.answers(probs, view))
         report_progress(done=min(start + batch_size, len(images)), total=len(images), note="faces scored")
     k = len(model.expressions)
     return {name: _stack([each[name] for each in answers], k) for name in views.held(view)} | {VALUES: _stack(said, len(model.values))}
+
+
+def _prepared(model: LoadedModel, images: np.ndarray, *, device: str) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Return a batch (B, C, H, W) as views change it, and what is left to do to each look: a mean image lies still when the face is moved."""
+    if isinstance(model.mean, Tensor):
+        return prepare_images(images, size=model.size, channels=model.channels).to(device), model.scale
+    return model.normalise(images).to(device), lambda look: look
 
 
 def _outputs(module: nn.Module, faces: Tensor, *, precision: str) -> Tensor:
@@ -163,7 +171,7 @@ def _cropping(model: LoadedModel, batch: Tensor, share: float) -> dict[str, int 
     if not share:
         return {}
     side = round(share * batch.shape[-1])
-    return {"crop": side, "resize": not views.takes_side(model.name, side)}
+    return {"crop": side, "resize": isinstance(model.mean, Tensor) or not views.takes_side(model.name, side)}
 
 
 def _stack(batches: list[np.ndarray], k: int) -> np.ndarray:

@@ -10,9 +10,10 @@
 | vote | the face, its mirror image, and the face turned by 10 degrees either way | 4 | the commonest class |
 
 Faces are changed as the net takes them, in float32, pixels outside taken from the border; a standardised face may be resampled, since
-that averages pixels with weights that sum to 1. Two papers leave things open: cs230 does not say how its seven images are made (here: by
-the changes of its training), cs231a neither how far the test image is turned nor whether it votes itself (here: 10 degrees, as its training
-copies are, and yes), nor what its class scores are (here: probabilities).
+that averages pixels with weights that sum to 1. Where a mean image is subtracted, that is done after the change.
+Two papers leave things open: cs230 does not say how its seven images are made (here: by the changes of its training), cs231a neither
+how far the test image is turned nor whether it votes itself (here: 10 degrees, as its training copies are, and yes), nor what its class
+scores are (here: probabilities).
 
 References:
     Krizhevsky, Sutskever & Hinton (2012), ImageNet classification with deep convolutional neural networks (ten crops).

@@ -76,7 +76,7 @@ def occlusion(
         module: Net in eval mode that returns logits (N, K).
         images: Normalised faces (N, C, H, W) float32.
         explained_class: Class to explain per face (N,) int.
-        baseline: What covers a window, normalised: a number or (C,) values, e.g. of `grey_baseline`.
+        baseline: What covers a window, normalised: a number, (C,) values or (C, H, W), e.g. of `grey_baseline`.
         window: Side of the square window in pixels; all channels are covered at once.
         stride: Step of the window in pixels, at most `window`; the last window of a row is cut at the border.
         batch_size: Perturbed faces per forward pass.
@@ -98,7 +98,8 @@ def occlusion(
     # Keep: in large batches a CPU runs float32 convolutions twice as fast in this layout; a copy leaves the caller's net alone
     forward = copy.deepcopy(module).to(memory_format=torch.channels_last)
     method = Occlusion(lambda faces: forward(faces)[:, :num_classes].softmax(1))
-    cover = torch.as_tensor(baseline, dtype=images.dtype, device=device).reshape(1, -1, 1, 1)
+    cover = torch.as_tensor(baseline, dtype=images.dtype, device=device)
+    cover = cover if cover.ndim == 3 else cover.reshape(-1, 1, 1)
     settings = {
         "sliding_window_shapes": (channels, window, window),
         "strides": (channels, stride, stride),
@@ -115,8 +116,9 @@ def occlusion(
 
 
 def grey_baseline(mean: Any, std: Any, *, grey: float = 0.5) -> np.ndarray:
-    """Return cs230's grey, given in image space (0 black to 1 white), as normalised values (C,) float32."""
-    return np.atleast_1d((grey - np.asarray(mean, dtype=np.float32)) / np.asarray(std, dtype=np.float32)).astype(np.float32)
+    """Return cs230's grey, given in image space (0 black to 1 white), as normalised values (C,) float32; (C, H, W) where `mean` is an image."""
+    mean, std = np.asarray(mean, dtype=np.float32), np.asarray(std, dtype=np.float32)
+    return np.atleast_1d((grey - mean) / (std.reshape(-1, 1, 1) if mean.ndim == 3 else std)).astype(np.float32)
 
 
 def dead_maps(attributions: np.ndarray) -> np.ndarray:

@@ -1,7 +1,11 @@
 """From stored faces to what a net takes: size, channels, scale. The store keeps the face as prepared; each net's card names the rest.
 
-Two steps, so that augmentation can sit between them: `prepare_images` to [0, 1], then `standardise` by the training split's
-statistics.
+Two steps, so that augmentation can sit between them: `prepare_images` to [0, 1], then `standardise`, which is all three ways to scale an
+input (`train.scaling`):
+
+    standardised   less the mean and divided by the standard deviation of each channel, of the training faces or as pretrained weights want
+    unit           [0, 1] as it is: means of 0, deviations of 1 (fers, resemotenet)
+    mean_image     less the mean image of the training faces, deviations of 1: -1 to 1 (cs231a)
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+Mean = Sequence[float] | Tensor  # C values, or an image float32 (C, H, W)
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV turns RGB to grey
 
 
@@ -44,22 +49,24 @@ def prepare_images(images: np.ndarray | Tensor, *, size: int, channels: int) -> 
     return planes.expand(-1, channels, -1, -1).contiguous()
 
 
-def standardise(images: Tensor, *, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+def standardise(images: Tensor, *, mean: Mean, std: Sequence[float]) -> Tensor:
     """Subtract the mean and divide by the standard deviation of each channel.
 
     Args:
         images: float32 (N, C, H, W) in [0, 1].
-        mean: C means of the faces the net was fitted on, in [0, 1].
+        mean: C means, in [0, 1], or a mean image (C, H, W).
         std: C standard deviations, in [0, 1].
     """
     return (images - per_channel(mean, like=images)) / per_channel(std, like=images)
 
 
-def per_channel(values: Sequence[float], *, like: Tensor) -> Tensor:
-    """Return C values as a tensor (1, C, 1, 1) of the dtype and on the device of `like`.
+def per_channel(values: Mean, *, like: Tensor) -> Tensor:
+    """Return C values as a tensor (1, C, 1, 1), or an image (C, H, W) as (1, C, H, W), of the dtype and on the device of `like`.
 
-    They are filled in there: a copy from the host, at every batch, would make a GPU wait until it has done all it was given.
+    Values are filled in there: a copy from the host, at every batch, would make a GPU wait until it has done all it was given.
     """
+    if isinstance(values, Tensor):
+        return values.to(like)[None]
     return torch.cat([like.new_full((1,), value) for value in values]).view(1, -1, 1, 1)
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ferlab.models.checkpoints import LAYOUTS, Layout, read_checkpoint, renamed
 from ferlab.models.create import model_card
 from ferlab.models.hub import Unavailable, fetch, file_sha256
-from ferlab.models.weights import read_weights
+from ferlab.models.weights import MEAN_IMAGE, read_weights
 from ferlab.params import nearest
 from ferlab.paths import InputError
 
@@ -123,7 +123,7 @@ def load_pretrained(
     path = fetch(source, folder=folder, sha256=sha256)
     weights, left_out = renamed(read_checkpoint(path), conventions)
     own = {name: tensor for name, tensor in module.state_dict().items() if not name.endswith(COUNTER)}
-    found = {name: tensor for name, tensor in weights.items() if not name.endswith(COUNTER)}
+    found = {name: tensor for name, tensor in weights.items() if not name.endswith(COUNTER) and name != MEAN_IMAGE}
     _settle_colours(found, own, first=_first_convolution(module), turn=conventions.colour == "BGR", add=grey == "sum")
     fits = tuple(name for name in own if name in found and found[name].shape == own[name].shape)
     head = _head(module)

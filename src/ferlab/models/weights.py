@@ -25,9 +25,11 @@ from ferlab.paths import InputError, write_whole
 from ferlab.roles import SELECTING_BEFORE
 
 KEY = "ferlab"  # the one metadata key
+MEAN_IMAGE = "ferlab.mean_image"  # the one tensor beside the net's own, where its inputs are scaled by a mean image
 FIELDS: dict[str, type] = {
     "channels": int, "expressions": list, "fitted_on": list, "mean": list, "name": str, "options": dict, "size": int, "std": list,
 }  # fmt: skip
+OPTIONAL: dict[str, type] = {"preparation": dict, "sources": list}  # what cards written before these were kept lack
 
 
 @dataclass(frozen=True)
@@ -35,18 +37,21 @@ class LoadedModel:
     """A trained net with what it needs to read a face.
 
     Attributes:
-        mean: Per channel, of the faces it was fitted on, on the scale [0, 1].
-        std: Likewise.
+        mean: What is taken from faces in [0, 1]: per channel, as a rule the mean of those it was fitted on; or their mean image, float32
+            (C, size, size).
+        std: What they are divided by then, per channel.
         values: Values that it says beside the expression, each with the ends of its span; the net says -1 and 1 for them.
         output: "softmax" where the expressions exclude each other, "sigmoid" where each was asked for on its own.
         selected_on: The splits that chose among its epochs; see `ferlab.roles`.
+        preparation: How the faces of its set were prepared, see `ferlab.data.preparation.prepared_as`; empty where that is not known.
+        sources: The sources of the faces it was fitted on, as their face table names them; empty where they are not known.
     """
 
     module: nn.Module
     name: str
     options: dict[str, Any]
     expressions: tuple[str, ...]
-    mean: tuple[float, ...]
+    mean: tuple[float, ...] | Tensor
     std: tuple[float, ...]
     size: int
     channels: int
@@ -55,6 +60,8 @@ class LoadedModel:
     values: dict[str, tuple[float, float]] = field(default_factory=dict)
     output: str = "softmax"
     selected_on: tuple[str, ...] = SELECTING_BEFORE
+    preparation: dict[str, Any] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
 
     def probs(self, outputs: Tensor) -> Tensor:
         """Return probabilities of the expressions, float32 (N, K), rows summing to 1, from the net's outputs (N, K) or (N, K + R)."""
@@ -72,8 +79,12 @@ class LoadedModel:
         return outputs[:, len(self.expressions) :].float() * (high - low) / 2 + (low + high) / 2
 
     def normalise(self, images: np.ndarray | Tensor) -> Tensor:
-        """Return float32 (N, C, H, W) as the net takes it, from uint8 faces (N, H, W) or (N, H, W, 3)."""
-        return standardise(prepare_images(images, size=self.size, channels=self.channels), mean=self.mean, std=self.std)
+        """Return float32 (N, C, H, W) as the net takes it, from uint8 faces (N, H, W) or (N, H, W, 3) as their set keeps them."""
+        return self.scale(prepare_images(images, size=self.size, channels=self.channels))
+
+    def scale(self, faces: Tensor) -> Tensor:
+        """Return faces (N, C, H, W) in [0, 1] as the net takes them."""
+        return standardise(faces, mean=self.mean, std=self.std)
 
 
 def save_model(
@@ -83,7 +94,7 @@ def save_model(
     name: str,
     options: dict[str, Any],
     expressions: Sequence[str],
-    mean: Iterable[float],
+    mean: Iterable[float] | Tensor,
     std: Iterable[float],
     size: int,
     channels: int,
@@ -91,6 +102,8 @@ def save_model(
     values: Mapping[str, tuple[float, float]] | None = None,
     output: str = "softmax",
     selected_on: Sequence[str] = SELECTING_BEFORE,
+    preparation: Mapping[str, Any] | None = None,
+    sources: Sequence[str] = (),
 ) -> None:
     """Write weights and metadata, whole or not at all. Equal nets give equal bytes.
 
@@ -100,18 +113,24 @@ def save_model(
         name: Its key in MODELS.
         options: The options it was built with.
         expressions: The classes, in the order of the logits.
-        mean: Per channel, of the fitted faces on the scale [0, 1].
-        std: Likewise.
+        mean: Per channel, of the fitted faces on the scale [0, 1]; or their mean image, see `LoadedModel`.
+        std: Per channel, likewise.
         size: Side of the faces it takes.
         channels: Channels it takes.
         fitted_on: The splits whose faces it was fitted on.
         values: See `LoadedModel`; None for a net that says none.
         output: See `LoadedModel`.
         selected_on: See `LoadedModel`.
+        preparation: See `LoadedModel`; None where it is not known.
+        sources: See `LoadedModel`.
 
     Raises:
         InputError: A disk that is full or cannot be written; a file from before stays as it was.
     """
+    tensors = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+    if isinstance(mean, Tensor):
+        tensors[MEAN_IMAGE] = mean.detach().cpu().to(torch.float32).contiguous()
+        mean = tensors[MEAN_IMAGE].mean(dim=(1, 2))
     card = {
         "channels": channels,
         "expressions": list(expressions),
@@ -127,7 +146,10 @@ def save_model(
         card["values"] = {name: list(span) for name, span in values.items()}
     if output != "softmax":
         card["output"] = output
-    tensors = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+    if preparation:
+        card["preparation"] = dict(preparation)
+    if sources:
+        card["sources"] = list(sources)
     write_whole(path, save(tensors, metadata={KEY: json.dumps(card, sort_keys=True)}))
 
 
@@ -139,6 +161,8 @@ def load_model(path: Path) -> LoadedModel:
             or holds a NaN.
     """
     tensors, card = read_weights(Path(path))
+    image = tensors.pop(MEAN_IMAGE, None)
+    _check_mean_image(path, image, card)
     known = _registered(path, card)
     values = {name: (float(low), float(high)) for name, (low, high) in card.get("values", {}).items()}
     try:
@@ -153,7 +177,7 @@ def load_model(path: Path) -> LoadedModel:
         name=card["name"],
         options=card["options"],
         expressions=tuple(card["expressions"]),
-        mean=tuple(card["mean"]),
+        mean=tuple(card["mean"]) if image is None else image,
         std=tuple(card["std"]),
         size=card["size"],
         channels=card["channels"],
@@ -162,6 +186,8 @@ def load_model(path: Path) -> LoadedModel:
         selected_on=tuple(card.get("selected_on", SELECTING_BEFORE)),
         values=values,
         output=card.get("output", "softmax"),
+        preparation=card.get("preparation", {}),
+        sources=tuple(card.get("sources", ())),
     )
 
 
@@ -204,10 +230,19 @@ def _check_card(path: Path, card: Any) -> None:
     for name, kind in FIELDS.items():
         if not isinstance(card[name], kind):
             raise InputError(f"{path}: `{name}` of its card is {card[name]!r}, expected a {kind.__name__}; train the run again")
+    for name, kind in OPTIONAL.items():
+        if not isinstance(card.get(name, kind()), kind):
+            raise InputError(f"{path}: `{name}` of its card is {card[name]!r}, expected a {kind.__name__}; train the run again")
     for name in ("mean", "std"):
         numbers = [value for value in card[name] if isinstance(value, float) and math.isfinite(value)]
         if len(numbers) != card["channels"] or len(numbers) != len(card[name]) or (name == "std" and min(numbers) <= 0):
             raise InputError(f"{path}: `{name}` of its card is {card[name]}, expected {card['channels']} numbers; train the run again")
+
+
+def _check_mean_image(path: Path, image: Tensor | None, card: dict[str, Any]) -> None:
+    shape = (card["channels"], card["size"], card["size"])
+    if image is not None and (tuple(image.shape) != shape or not torch.isfinite(image).all()):
+        raise InputError(f"{path}: its mean image is {tuple(image.shape)}, expected {shape} of finite numbers; train the run again")
 
 
 def _check_fit(path: Path, expected: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:

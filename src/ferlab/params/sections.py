@@ -104,6 +104,8 @@ class Train(Section):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     ferplus_weight: float = Field(0.0, ge=0, le=1)  # share of the target that FER+'s votes have, where a face has them
     class_weights: bool = False
+    scaling: Literal["standardised", "unit", "mean_image"] = "standardised"  # of the input, see ferlab.models.inputs; fers and resemotenet: unit,
+    # pixels in [0, 1]; cs231a: mean_image, the training faces' subtracted
     precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
     channels_last: bool = True
     threads: int = Field(2, ge=1)

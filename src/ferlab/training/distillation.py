@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ferlab.models.hub import file_sha256
-from ferlab.models.inputs import per_channel, standardise
+from ferlab.models.inputs import Mean, per_channel
 from ferlab.models.weights import LoadedModel, load_model
 from ferlab.paths import InputError, artefact
 from ferlab.roles import Exposure, leak_sentence
@@ -36,16 +36,16 @@ class Teachers:
     sha256: dict[str, str]
 
     @torch.no_grad()
-    def probs(self, images: Tensor, *, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    def probs(self, images: Tensor, *, mean: Mean, std: Sequence[float]) -> Tensor:
         """Return the mean of what the teachers say, float32 (N, K), rows summing to 1.
 
         Args:
             images: float32 (N, C, S, S), standardised by `mean` and `std`, which each teacher's own take the place of.
-            mean: C means on the scale [0, 1].
+            mean: C means on the scale [0, 1], or a mean image (C, S, S).
             std: C standard deviations, likewise.
         """
         plain = images * per_channel(std, like=images) + per_channel(mean, like=images)
-        said = [model.probs(model.module(standardise(plain, mean=model.mean, std=model.std))) for model in self.models.values()]
+        said = [model.probs(model.module(model.scale(plain))) for model in self.models.values()]
         return torch.stack(said).mean(dim=0)
 
 

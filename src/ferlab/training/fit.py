@@ -9,6 +9,7 @@ and they leave their checkpoints where it would; see `ferlab.training.distribute
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shutil
@@ -21,7 +22,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ferlab.data.store import Store, open_store
 from ferlab.models.create import input_shape
@@ -48,7 +49,7 @@ class FitResult:
         name: Its key in MODELS.
         options: The options it was built with.
         expressions: Its classes, in the order of the logits.
-        mean: Per channel, of the faces it was fitted on, on the scale [0, 1].
+        mean: How its inputs are scaled, see `ferlab.models.LoadedModel`.
         std: Likewise.
         fitted_on: The splits it was fitted on.
         selected_on: The splits that chose its epoch; none where the last is kept.
@@ -71,7 +72,7 @@ class FitResult:
     name: str
     options: dict[str, Any]
     expressions: tuple[str, ...]
-    mean: tuple[float, ...]
+    mean: tuple[float, ...] | Tensor
     std: tuple[float, ...]
     fitted_on: tuple[str, ...]
     selected_on: tuple[str, ...]
@@ -218,7 +219,9 @@ def _plan(task: Task, phase: Phase) -> dict[str, Any]:
     asked = {"model": task.model, "options": task.options, "seed": task.seed, "settings": settings.model_dump(), "device": where}
     faces = {"expressions": task.store.expressions, "train": len(phase.data.targets), "val": len(phase.data.val_batches.rows)}
     first = {"first": phase.first.report.sha256 if phase.first.report else "random", "teachers": _teachers(phase)}
-    return {**asked, **first, **faces, "mean": phase.data.mean, "std": phase.data.std}
+    mean = phase.data.mean
+    shown = hashlib.sha256(mean.cpu().numpy().tobytes()).hexdigest() if isinstance(mean, Tensor) else mean
+    return {**asked, **first, **faces, "mean": shown, "std": phase.data.std}
 
 
 def _teachers(phase: Phase) -> dict[str, str]:

@@ -184,6 +184,7 @@ def _phase(task: Task, *, name: str, epochs: int, patience: int, factors: tuple[
         held=watched_split(settings),
         shares=wanted_targets(task.store.faces, expressions=expressions, **{key: getattr(settings, key) for key in WANTED}),
         statistics=(first.mean, first.std) if first.mean and first.std else None,
+        scaling=settings.scaling,
         device=task.place.device(settings),
         rank=task.place.rank,
         world=task.place.world,

@@ -23,7 +23,7 @@ CARDS: dict[str, dict[str, Any]] = {
         "pretrained": None,
         "notes": "Padding is not stated: only 'valid' convolutions flatten to the 2048 of table I. The order convolution, pool, batch "
         "normalisation is the text's; the table leaves batch normalisation out, and nothing says where the ReLU stands (here behind the "
-        "convolution). No dropout is stated. The paper feeds pixels in [0, 1], here they are standardised. It calls AffectNet's "
+        "convolution). No dropout is stated. The paper feeds pixels in [0, 1] (`train.scaling: unit`). It calls AffectNet's "
         "validation faces its test set, as AffectNet has no public one.",
     },
 }
