@@ -16,7 +16,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.regression import ConcordanceCorrCoef
 
@@ -157,6 +157,7 @@ class Classifier(pl.LightningModule):
             self.averaged.module.load_state_dict(self.net.state_dict())  # until the mean begins it is the net
         else:
             self.averaged.update_parameters(self.net)
+            self._estimate_statistics()
 
     def on_validation_epoch_start(self) -> None:
         """Begin the sums afresh."""
@@ -228,6 +229,21 @@ class Classifier(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the history out of the checkpoint."""
         self.history = [dict(row) for row in checkpoint["history"]]
+
+    def _estimate_statistics(self) -> None:
+        """Estimate the running statistics of SWA's mean weights, which are those of none of its terms (Izmailov et al., 2018, section 3.2).
+
+        One more pass over this epoch's training faces, augmented and not mixed, in training mode as every pass that such statistics come
+        from. Each epoch is set up from (seed, epoch), so nothing after it depends on what the pass draws. Where nobody watches the mean
+        weights, the last epoch's pass is enough.
+        """
+        last = self.current_epoch + 1 == self.trainer.max_epochs
+        if not (self.recipe.averaging == "swa" and self.averaged and (last or self.trainer.limit_val_batches)):
+            return
+        layout = torch.channels_last if self.recipe.channels_last else torch.contiguous_format
+        faces = (images.contiguous(memory_format=layout) for images, *_ in self.trainer.train_dataloader)
+        with torch.no_grad(), self.trainer.precision_plugin.forward_context():
+            update_bn(faces, self.averaged.module)
 
     def _expressions(self, wanted: Tensor) -> Tensor:
         """Return targets (N,) as they are, and of shares and values (N, K + R) the shares."""
