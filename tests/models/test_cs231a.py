@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ferlab.evaluation.published import FOLDER, read_paper
-from ferlab.models import MODELS, count_parameters, create_model
+from ferlab.models import MODELS, count_parameters, create_model, model_card
 from ferlab.models.cs231a import alexnet_caffe, caffenet, lenet_caffe
 from ferlab.paths import InputError
 
@@ -86,6 +86,8 @@ def test_standardised_faces_enter_as_grey_levels_unless_told_otherwise() -> None
     faces = torch.tensor([-2.0, 0.5]).reshape(1, 1, 1, 2)
     assert weightless("caffenet").grey(faces).flatten().tolist() == [-128.0, 32.0]
     assert torch.equal(weightless("caffenet", grey_std=1.0).grey(faces), faces)
+    less_the_mean = torch.tensor([[[[-40, 90]]]]) / 255
+    torch.testing.assert_close(weightless("caffenet", grey_std=255.0).grey(less_the_mean), torch.tensor([[[[-40.0, 90.0]]]]))
 
 
 def test_lenets_counts_are_caffes_example_and_the_known_one_at_250_pixels() -> None:
@@ -93,6 +95,10 @@ def test_lenets_counts_are_caffes_example_and_the_known_one_at_250_pixels() -> N
     assert count_parameters(weightless("lenet_caffe", 10, size=28)) == convolutions + 500 * 800 + 500 + 10 * 500 + 10 == 431_080
     assert count_parameters(weightless("lenet_caffe")) == convolutions + 500 * 50 * 59 * 59 + 500 + 7 * 500 + 7 == 87_054_577
     assert count_parameters(weightless("lenet_caffe", ceil_mode=True)) == convolutions + 500 * 50 * 60 * 60 + 500 + 7 * 500 + 7 == 90_029_577
+    card = model_card("lenet_caffe")
+    assert card["parameters"] == 87_054_577
+    assert "59x59 maps), which is ours; by Caffe's rule" in card["notes"]
+    assert "90,029,577 parameters (ceil_mode: true" in card["notes"]
 
 
 def test_lenets_pools_round_down_unless_told_otherwise() -> None:

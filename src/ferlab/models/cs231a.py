@@ -2,7 +2,7 @@
 
 | net | depth | here: trainable, 7 classes, 250 px | at Caffe's own size |
 |---|---|---|---|
-| lenet_caffe | 4 | 87,054,577 | 429,577 at 28 px (431,080 with the ten digits) |
+| lenet_caffe | 4 | 87,054,577; by Caffe's own rule of rounding 90,029,577 | 429,577 at 28 px (431,080 with the ten digits) |
 | caffenet, alexnet_caffe | 8 | 70,505,159 | 56,873,671 at 227 px |
 
 The paper says LeNet and AlexNet; in its repository "lenet" holds CaffeNet and "alexnet" AlexNet, which differ in the order of pool and
@@ -13,7 +13,8 @@ Caffe and torch agree on what matters here:
     Local response normalisation: x / (k + alpha / n * sum of n squares)^beta with zeros past the first and last channel; both divide
         alpha by n and have k = 1.
     Pools: Caffe rounds the side up, as ceil_mode does. The two differ only where a last window would start outside the map, which
-        takes padding or a stride above the kernel; there is neither here.
+        takes padding or a stride above the kernel; there is neither here. lenet_caffe alone rounds down unless told otherwise: the
+        default is ours, Caffe's is `ceil_mode: true`.
     Dropout scales by 1 / (1 - rate) while training.
 Caffe's "xavier" is uniform on +-sqrt(3 / fan_in), not Glorot's.
 
@@ -38,7 +39,7 @@ ZERO_BIASES = ("conv1", "conv3", "fc8")  # the others start at 1 (CaffeNet) or .
 
 
 class GreyLevels(nn.Module):
-    """Multiply standardised faces by a constant, back to grey levels about their mean."""
+    """Multiply faces that were scaled about their mean by a constant, back to grey levels."""
 
     def __init__(self, spread: float) -> None:
         super().__init__()
@@ -60,8 +61,8 @@ def lenet_caffe(num_classes: int = 7, in_channels: int = 1, *, size: int = 250, 
         num_classes: K, the width of the last layer.
         in_channels: C of the input, float32 (N, C, size, size).
         size: H and W of the faces.
-        ceil_mode: Round the pools' sides up, as Caffe does: at 250 px 60x60 instead of 59x59 maps and 90,029,577 parameters. The count
-            known for this net, 87,054,577, rounds down. At 28 px the two are one.
+        ceil_mode: Round the pools' sides up, as Caffe does (study cs231a): at 250 px 60x60 maps and 90,029,577 parameters. The default
+            rounds down and is ours: 59x59 and 87,054,577. At 28 px, the size of Caffe's example, the two are one.
     """
     maps = _lenet_side(size, ceil_mode=ceil_mode)
     module = nn.Sequential(
@@ -92,7 +93,8 @@ def caffenet(num_classes: int = 7, in_channels: int = 1, *, size: int = 250, dro
         size: H and W of the faces.
         dropout: Rate after each hidden layer.
         grey_std: What the faces are multiplied by before the first layer. Caffe's gaussian weights are made for grey levels of 0 to 255
-            less the mean; standardised faces times their standard deviation are those again. 1.0 leaves the faces as they are.
+            less the mean: standardised faces times their standard deviation (64), or faces in [0, 1] less the mean image times 255, are
+            those again. 1.0 leaves the faces as they are.
     """
     layers = _alexnet(num_classes, in_channels, size=size, dropout=dropout, grey_std=grey_std, pool_first=True)
     return _gaussian_weights(layers, bias=1.0)
