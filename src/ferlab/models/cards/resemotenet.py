@@ -22,7 +22,8 @@ CARDS: dict[str, dict[str, Any]] = {
         "published": "62.6 % on PublicTest and PrivateTest together",
         "pretrained": None,
         "notes": "Dropout is given only as '.25 to .45' over the stages (here .25, .35, .45); the rate before the last layer is not "
-        "given (here .5). The paper feeds pixels in [0, 1] (`train.scaling: unit`). The deeper nets it tried are `stages` 4 and 5 here; Grad-CAM looks at their third stage too.",
+        "given (here .5). The paper feeds pixels in [0, 1] (`train.scaling: unit`). The deeper nets it tried are `stages` 4 and 5 here; "
+        "Grad-CAM looks at their third stage too.",
     },
     "resemotenet": {
         "build": "resemotenet:resemotenet",
