@@ -125,7 +125,7 @@ def way_out(name: str) -> str:
     return WAYS_OUT.get(name, "export it as JPEG or PNG")
 
 
-def read_plain_file(path: Path, *, most: int = MOST_BYTES) -> bytes:
+def read_plain_file(path: Path, *, most: int = MOST_BYTES, expected: str = "a picture") -> bytes:
     """Return the bytes of a file that is a plain one: a FIFO never ends, a device is no picture.
 
     Raises:
@@ -135,12 +135,12 @@ def read_plain_file(path: Path, *, most: int = MOST_BYTES) -> bytes:
     try:
         if not path.is_file():
             what = "a folder" if path.is_dir() else "no plain file" if path.exists() else "missing"
-            raise InputError(f"{shown} is {what}; expected a picture. Name the file.")
+            raise InputError(f"{shown} is {what}; expected {expected}. Name the file.")
         if (size := path.stat().st_size) > most:
             raise InputError(f"{shown} has {size:,} bytes; expected at most {most:,}. Shrink or remove it.")
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"{shown} cannot be read ({error.strerror}); expected a picture.") from None
+        raise InputError(f"{shown} cannot be read ({error.strerror}); expected {expected}.") from None
 
 
 def decode_picture(data: bytes, *, where: str) -> np.ndarray:

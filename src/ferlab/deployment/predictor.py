@@ -12,13 +12,15 @@ import numpy as np
 import onnxruntime
 
 from ferlab.data.detection import Detector, crop_box
+from ferlab.data.pictures import read_plain_file
 from ferlab.deployment.face_search import Box, find_faces, read_picture
 from ferlab.deployment.inputs import prepare_faces
+from ferlab.deployment.model_files import MOST_BATCH, MOST_FILE, check_graph, read_card
 from ferlab.paths import InputError
 
 SHIPPED = Path(__file__).parent / "weights" / "model.onnx"
 CARD = "card.json"  # beside the net that ships: what it is, how good, and its checksum
-BATCH = 256  # faces a call of the runtime: bounds memory, not results
+OFF = 1e-3  # how far probabilities may lie outside [0, 1] and their sum from 1: rounding, also that of an int8 model
 AGAIN = "get the folder again (git checkout -- src/ferlab/deployment/weights, or install ferlab again)"
 
 
@@ -54,16 +56,23 @@ def open_session(path: Path, *, threads: int = 1) -> onnxruntime.InferenceSessio
         threads: Threads within an operation; operations run one after another.
 
     Raises:
-        InputError: If the file is missing or not ONNX.
+        InputError: If the file is missing, not ONNX, or not one that may be run (`ferlab.deployment.model_files`).
     """
-    if not path.is_file():
+    return _open_checked(path, threads=threads)[0]
+
+
+def _open_checked(path: Path, *, threads: int) -> tuple[onnxruntime.InferenceSession, int]:
+    """Return the session and how many faces a call may have."""
+    if not path.exists():
         raise InputError(f"{path}: no such file; `python -m ferlab.pipeline deploy --run NAME` writes models/NAME/model.onnx")
+    content = read_plain_file(path, most=MOST_FILE, expected="a model as .onnx")
+    batch = check_graph(content, where=str(path))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]), batch
     except Exception as error:  # noqa: BLE001 (the runtime raises a dozen types of its own, none with a common base)
         raise InputError(f"{path}: not an ONNX file that the runtime can open ({' '.join(str(error).split())[:120]})") from None
 
@@ -71,8 +80,19 @@ def open_session(path: Path, *, threads: int = 1) -> onnxruntime.InferenceSessio
 class Predictor:
     """A net that is ready to read faces; make one with `Predictor.load`."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, *, expressions: tuple[str, ...], size: int, channels: int) -> None:
+    def __init__(
+        self,
+        session: onnxruntime.InferenceSession,
+        *,
+        expressions: tuple[str, ...],
+        size: int,
+        channels: int,
+        batch: int = MOST_BATCH,
+        where: str = "the model",
+    ) -> None:
         self.session = session
+        self.batch = batch
+        self.where = where
         self.expressions = expressions
         self.size = size
         self.channels = channels
@@ -86,18 +106,17 @@ class Predictor:
             threads: CPU threads.
 
         Raises:
-            InputError: If the file is missing, broken, or not one of ours; if None is given and no net ships, or it is not the one its card
-                was written for.
+            InputError: If the file is missing, broken, not one of ours, or its card is not true of its graph; if None is given and no net
+                ships, or it is not the one its card was written for.
         """
         if path is None:
             shipped_card()
         path = SHIPPED if path is None else Path(path)
-        session = open_session(path, threads=threads)
-        try:
-            card = json.loads(session.get_modelmeta().custom_metadata_map["ferlab"])
-            return cls(session, expressions=tuple(card["expressions"]), size=card["size"], channels=card["channels"])
-        except (KeyError, json.JSONDecodeError):
-            raise InputError(f"{path}: no ferlab card in its metadata; expected a file written by the deploy stage") from None
+        session, batch = _open_checked(path, threads=threads)
+        metadata = session.get_modelmeta().custom_metadata_map
+        card = read_card(metadata, inputs=session.get_inputs(), outputs=session.get_outputs(), where=str(path))
+        known = {"expressions": tuple(card["expressions"]), "size": card["size"], "channels": card["channels"]}
+        return cls(session, **known, batch=batch, where=str(path))
 
     def predict_faces(self, faces: np.ndarray, *, flip: bool = False) -> np.ndarray:
         """Return the probability of each expression.
@@ -110,7 +129,7 @@ class Predictor:
             float32 (N, K), rows sum to 1, columns in the order of `expressions`.
 
         Raises:
-            InputError: If the shape or dtype is another.
+            InputError: If the shape or dtype is another, or the model answers NaN or what are no probabilities.
         """
         prepared = prepare_faces(faces, size=self.size, channels=self.channels)
         probs = self._run(prepared)
@@ -140,9 +159,23 @@ class Predictor:
         return [ReadFace(box=box, probs=row, expressions=self.expressions) for box, row in zip(boxes, rows, strict=True)]
 
     def _run(self, prepared: np.ndarray) -> np.ndarray:
-        batches = (np.ascontiguousarray(prepared[start : start + BATCH]) for start in range(0, len(prepared), BATCH))
-        answers = [self.session.run(None, {"faces": batch})[0] for batch in batches]
+        batches = (np.ascontiguousarray(prepared[start : start + self.batch]) for start in range(0, len(prepared), self.batch))
+        answers = [self._answer(batch) for batch in batches]
         return np.concatenate(answers) if answers else np.zeros((0, len(self.expressions)), dtype=np.float32)
+
+    def _answer(self, faces: np.ndarray) -> np.ndarray:
+        try:
+            probs = self.session.run(None, {"faces": faces})[0]
+        except Exception as error:  # noqa: BLE001 (as in `open_session`: the runtime's own types)
+            raise InputError(f"{self.where}: cannot be run ({' '.join(str(error).split())[:120]}); export the model again") from None
+        if probs.shape != (len(faces), len(self.expressions)):
+            expected = (len(faces), len(self.expressions))
+            raise InputError(f"{self.where}: answers {probs.shape} for {len(faces)} faces; expected {expected}. Export the model again.")
+        if not np.isfinite(probs).all():
+            raise InputError(f"{self.where}: answers NaN or infinity; expected probabilities. Train or export the model again.")
+        if probs.min() < -OFF or np.abs(probs.sum(axis=1) - 1).max() > OFF:
+            raise InputError(f"{self.where}: answers numbers from {probs.min():.3g} whose sum is {probs[0].sum():.3g}; expected probabilities.")
+        return probs
 
 
 def shipped_card() -> dict[str, Any]:

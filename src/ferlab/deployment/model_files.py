@@ -1,0 +1,214 @@
+"""An ONNX file from anyone, looked at before it runs: how large and how long it could become, and whether its card is true of its graph.
+
+A graph of a few bytes can ask for terabytes (ConstantOfShape) or never end (Loop). So the graph is read first, without running anything: only ONNX's
+own operators without a body of their own, and every tensor of a size that is known for one face and bounded, by ONNX's shape inference. What
+`ferlab.deployment.export` writes is all of that. The runtime then sees the very bytes that were looked at.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, TensorProto
+
+from ferlab.paths import InputError
+
+KEY = "ferlab"  # of the metadata, where the card stands
+MOST_FILE = (1 << 31) - 1  # bytes: protobuf's own bound
+MOST_VALUES = 1 << 28  # of all tensors between input and output for one face: VGG16 at 224 pixels has 31 million
+MOST_PRODUCTS = 1 << 38  # of one face: VGG16 at 224 pixels has 15 thousand million, a tenth of a second
+MOST_BATCH, VALUES_AT_ONCE = 256, 1 << 29  # faces a call of the runtime, and values they may take: memory is bounded, results are not touched
+MOST_SIDE = 1024
+BODIES = (AttributeProto.GRAPH, AttributeProto.GRAPHS, AttributeProto.SPARSE_TENSOR, AttributeProto.SPARSE_TENSORS)
+OURS = "expected a file written by the deploy stage"
+
+
+class Costs(NamedTuple):
+    """What a graph takes: values of all its tensors, and products of numbers."""
+
+    values: int
+    products: int
+
+
+def check_graph(content: bytes, *, where: str) -> int:
+    """Check that a graph can be run in bounded time and memory, without running it.
+
+    Args:
+        content: The file's bytes.
+        where: What to call the file in an error.
+
+    Returns:
+        How many faces a call of the runtime may have, 1 to `MOST_BATCH`.
+
+    Raises:
+        InputError: If it is no ONNX file, keeps weights in other files, has an operator with a body or of another maker, or tensors whose size is
+            unknown or too large.
+    """
+    try:
+        proto = onnx.load_model_from_string(content)
+        if not proto.graph.node:
+            raise InputError(f"{where}: not an ONNX file that the runtime can open (it holds no graph); {OURS}")
+        _check_operators(proto, where)
+        onnx.checker.check_model(proto)
+        once = _costs(proto, faces=1, where=where)
+    except InputError:
+        raise
+    except Exception as error:  # noqa: BLE001 - protobuf, the checker and shape inference each raise their own
+        raise InputError(f"{where}: not an ONNX file that the runtime can open ({_first_words(error)})") from None
+    if once.values > MOST_VALUES or once.products > MOST_PRODUCTS:
+        found = f"one face takes {once.values:,} values and {once.products:,} products"
+        raise InputError(f"{where}: {found}; expected at most {MOST_VALUES:,} and {MOST_PRODUCTS:,}. Do not use this model.")
+    faces = max(1, min(MOST_BATCH, VALUES_AT_ONCE // max(once.values, 1)))
+    if (together := _costs(proto, faces=faces, where=where).values) > VALUES_AT_ONCE:
+        raise InputError(
+            f"{where}: {faces} faces take {together:,} values, one {once.values:,}; expected at most as many each. Do not use this model."
+        )
+    return faces
+
+
+def _check_operators(proto: onnx.ModelProto, where: str) -> None:
+    graph = proto.graph
+    if proto.functions or graph.sparse_initializer:
+        raise InputError(f"{where}: its graph has functions or sparse weights of its own; {OURS}")
+    if any(tensor.data_location == TensorProto.EXTERNAL or tensor.external_data for tensor in graph.initializer):
+        raise InputError(f"{where}: its weights lie in another file; expected one file. Export it with `external_data=False`.")
+    for node in graph.node:
+        if node.domain not in ("", "ai.onnx"):
+            raise InputError(f"{where}: operator {node.op_type[:40]!r} is of {node.domain[:40]!r}, not ONNX's own; {OURS}")
+        if any(attribute.type in BODIES for attribute in node.attribute):
+            raise InputError(f"{where}: operator {node.op_type[:40]!r} has a body, which may never end; {OURS}")
+        if any(attribute.t.data_location == TensorProto.EXTERNAL for attribute in node.attribute):
+            raise InputError(f"{where}: a constant lies in another file; expected one file. Export it with `external_data=False`.")
+
+
+def _costs(proto: onnx.ModelProto, *, faces: int, where: str) -> Costs:
+    """Add up what so many faces take."""
+    nodes, sizes = _infer_sizes(proto, faces)
+    values = products = 0
+    for node in nodes:
+        for name in filter(None, node.output):
+            if name not in sizes or min(sizes[name], default=0) < 0:
+                raise InputError(f"{where}: the size of {name[:40]!r}, of operator {node.op_type[:40]!r}, is known only as it runs; {OURS}")
+            values += prod(sizes[name])
+        products += _products(node, sizes)
+    return Costs(values, products)
+
+
+def _infer_sizes(proto: onnx.ModelProto, faces: int) -> tuple[list[onnx.NodeProto], dict[str, list[int]]]:
+    """Return the operators and every tensor's known size for so many faces, believing nothing that the file says but its inputs' sizes.
+
+    Keep: not by `data_prop=True`, which computes with the tensors themselves; 45 tensors of two values each beside itself filled 12 GB. What
+    our exports need of it is that `Shape` of a tensor of known size is a constant.
+    """
+    bare = onnx.ModelProto()
+    bare.CopyFrom(proto)
+    del bare.graph.value_info[:]
+    for value in (*bare.graph.input, *bare.graph.output):
+        if value.type.tensor_type.shape.dim:
+            value.type.tensor_type.shape.dim[0].dim_value = faces
+    sizes = _known_sizes(bare)
+    asking = [node for node in bare.graph.node if node.op_type == "Shape" and node.input[0] in sizes]
+    for node in asking:
+        ends = {attribute.name: attribute.i for attribute in node.attribute}
+        dims = np.array(sizes[node.input[0]][ends.get("start", 0) : ends.get("end")], np.int64)
+        bare.graph.initializer.append(onnx.numpy_helper.from_array(dims, node.output[0]))
+        bare.graph.node.remove(node)
+    return list(bare.graph.node), _known_sizes(bare) if asking else sizes
+
+
+def _known_sizes(proto: onnx.ModelProto) -> dict[str, list[int]]:
+    graph = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True).graph
+    sizes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        dims = value.type.tensor_type.shape.dim if value.type.tensor_type.HasField("shape") else None
+        if dims is not None and all(dim.HasField("dim_value") for dim in dims):
+            sizes[value.name] = [dim.dim_value for dim in dims]
+    return sizes
+
+
+def _products(node: onnx.NodeProto, sizes: Mapping[str, list[int]]) -> int:
+    """Return how many products an operator takes, from the sizes of what goes in and out; one for each value where it multiplies no matrices."""
+    out = prod(sizes[node.output[0]])
+    given = [sizes.get(name, [1]) for name in node.input]
+    kernel = prod(next((attribute.ints for attribute in node.attribute if attribute.name == "kernel_shape"), ()))
+    if "Conv" in node.op_type and len(given) > 1:  # weights (M, C, k, k): each value out, or for the transposed one in, meets C k k of them
+        return max(out, prod(given[0])) * prod(given[1][1:])
+    if node.op_type in ("Gemm", "Einsum", "MatMul", "MatMulInteger", "QLinearMatMul", "Attention", "LSTM", "GRU", "RNN"):
+        return out * max(max(size, default=1) for size in given)
+    return out * kernel + sum(map(prod, given))
+
+
+class Field(NamedTuple):
+    """One key of the card: what a value must be, in words and as a test."""
+
+    expected: str
+    fits: Callable[[Any], bool]
+
+
+def _is_number(value: Any, *, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _are_names(value: Any) -> bool:
+    if not isinstance(value, list) or not 1 <= len(value) <= 100:
+        return False
+    return all(isinstance(name, str) and 0 < len(name) <= 40 and name.isprintable() for name in value) and len(set(value)) == len(value)
+
+
+# Every key that `Predictor` reads stands here with what is right for it; a key added to the card gets a line, and what it must agree
+# with in the graph is compared in `_check_shapes`.
+CARD: dict[str, Field] = {
+    "channels": Field("1 or 3", lambda value: _is_number(value, low=1, high=3) and value != 2),
+    "expressions": Field("a list of 1 to 100 different names", _are_names),
+    "size": Field(f"a whole number from 1 to {MOST_SIDE}", lambda value: _is_number(value, low=1, high=MOST_SIDE)),
+}
+
+
+def read_card(metadata: Mapping[str, str], *, inputs: list[Any], outputs: list[Any], where: str) -> dict[str, Any]:
+    """Return the card of a model file, checked key by key and against what its graph takes and returns.
+
+    Args:
+        metadata: The file's metadata.
+        inputs: The session's inputs, each with `name`, `type` and `shape`.
+        outputs: Likewise.
+        where: What to call the file in an error.
+
+    Raises:
+        InputError: If there is no card, a key lacks or is not as `CARD` has it, or the graph is of another model.
+    """
+    try:
+        card = json.loads(metadata[KEY])
+    except (KeyError, ValueError, RecursionError):
+        raise InputError(f"{where}: no ferlab card in its metadata; {OURS}") from None
+    if not isinstance(card, dict):
+        raise InputError(f"{where}: its card is a {type(card).__name__}, not a table of keys; {OURS}")
+    for key, field in CARD.items():
+        if key not in card:
+            raise InputError(f"{where}: its card lacks `{key}`; {OURS}")
+        if not field.fits(card[key]):
+            shown = f"a {type(card[key]).__name__}" if isinstance(card[key], (list, dict)) else repr(card[key])[:60]
+            raise InputError(f"{where}: `{key}` of its card is {shown}; expected {field.expected}; {OURS}")
+    _check_shapes(card, inputs=inputs, outputs=outputs, where=where)
+    return card
+
+
+def _check_shapes(card: Mapping[str, Any], *, inputs: list[Any], outputs: list[Any], where: str) -> None:
+    wanted = {
+        "faces": (inputs, [card["channels"], card["size"], card["size"]]),
+        "probabilities": (outputs, [len(card["expressions"])]),
+    }
+    for name, (nodes, shape) in wanted.items():
+        found = [(node.name, node.type, list(node.shape)) for node in nodes]
+        free = len(found) == 1 and found[0][2][:1] and not isinstance(found[0][2][0], int)  # the first axis, over faces, has no size
+        if not free or found[0][:2] != (name, "tensor(float)") or found[0][2][1:] != shape:
+            shown = ", ".join(f"{title} {kind} {size}" for title, kind, size in found)
+            raise InputError(f"{where}: its graph has {shown[:160]}; its card says {name} tensor(float) {['N', *shape]}; {OURS}")
+
+
+def _first_words(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__
