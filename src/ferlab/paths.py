@@ -7,8 +7,10 @@ Inside the runner a notebook writes to a staging folder; outside it, below `data
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ STAGING = "FERLAB_STAGING"  # set by the runner for the kernel: where this stage
 PARTIAL = "FERLAB_PARTIAL"  # set by the runner: where a stage keeps what it needs to go on after a kill
 PROGRESS = "FERLAB_PROGRESS"  # set by the runner: the file of JSON lines that it tails as a progress bar
 PARAMS_HASH = "FERLAB_PARAMS_HASH"  # set by the runner: the hash of the params that this stage declared, for the ledger of test scorings
+
+
+_HELD: dict[Path, int] = {}  # what this process holds: path -> the open file
 
 
 class InputError(ValueError):
@@ -99,10 +104,76 @@ def output(stage: str, what: str, name: str = "") -> Path:
 
 
 def partial_folder() -> Path:
-    """Return the folder for work that survives a kill; the runner names it by the fingerprint of params, inputs and code."""
+    """Return the folder for work that survives a kill; the runner names it by the fingerprint of params, inputs and code.
+
+    Inside the runner it is held by the asking process until that ends: a kernel may outlive its runner by a moment.
+    """
     path = Path(os.environ[PARTIAL]) if PARTIAL in os.environ else ROOT / "data" / "scratch" / "partial"
     path.mkdir(parents=True, exist_ok=True)
+    if PARTIAL in os.environ:
+        hold(lock_of(path), what=str(path.parent.name))
     return path
+
+
+def lock_of(folder: Path) -> Path:
+    """Return the lock file of a work folder, which lies beside it."""
+    return folder.with_name(f"{folder.name}.lock")
+
+
+def hold(path: Path, *, what: str, wait: float = 0.0) -> None:
+    """Hold a lock file until this process ends or lets go of it; holding it twice is holding it once.
+
+    Args:
+        path: The file; it is made, and holds the process's number.
+        what: What is held, for the message.
+        wait: Seconds to wait for another process.
+
+    Raises:
+        InputError: Another process, which is named, holds it still.
+    """
+    until = time.monotonic() + wait
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while path not in _HELD:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        if not _locked(file):
+            owner = os.read(file, 20).decode(errors="replace").strip() or "of another user"
+            os.close(file)
+            if time.monotonic() >= until:
+                raise InputError(f"{what}: busy: process {owner} works on it; wait for its end, or stop it, then start this again") from None
+            time.sleep(0.1)
+        elif _is_still(path, file):
+            os.ftruncate(file, 0)
+            os.write(file, f"{os.getpid()}\n".encode())
+            _HELD[path] = file
+        else:  # whoever held it took the file away meanwhile
+            os.close(file)
+
+
+def let_go(path: Path) -> None:
+    """Let go of a lock file that this process holds, and take it away."""
+    file = _HELD.pop(path)
+    path.unlink(missing_ok=True)
+    os.close(file)
+
+
+def _locked(file: int) -> bool:
+    import fcntl  # Keep: Windows has none, and reads paths to predict
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):  # a disk that knows no locks: as before there were any
+            raise
+    return True
+
+
+def _is_still(path: Path, file: int) -> bool:
+    try:
+        return path.stat().st_ino == os.fstat(file).st_ino
+    except FileNotFoundError:
+        return False
 
 
 def report_progress(**record: Any) -> None:
@@ -110,6 +181,27 @@ def report_progress(**record: Any) -> None:
     if PROGRESS in os.environ:
         with open(os.environ[PROGRESS], "a") as lines:
             lines.write(json.dumps(record) + "\n")
+
+
+def read_json(path: Path, *, made_by: str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        InputError: It is missing, not JSON, or another thing than an object; with `made_by`, what makes it anew.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{_shown(path)}: not found; {made_by} makes it") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{_shown(path)}: not JSON ({' '.join(str(error).split())[:100]}); {made_by} makes it anew") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{_shown(path)}: expected a JSON object, got {type(values).__name__}; {made_by} makes it anew")
+    return values
+
+
+def _shown(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
@@ -124,9 +216,13 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         InputError: A disk that is full or cannot be written.
     """
-    beside = path.with_name(f"{path.name}.part")
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        beside.write_bytes(content)
+        beside.unlink(missing_ok=True)  # a link that lies there is taken away, not followed
+        with open(beside, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # Keep: without it a power cut may leave the new name with an empty file
         os.replace(beside, path)
     except OSError as error:
         with contextlib.suppress(OSError):

@@ -183,26 +183,25 @@ def test_a_disk_that_fills_leaves_the_last_good_file(tmp_path: Path, monkeypatch
     path = saved(tmp_path / "w.safetensors")
     good = path.read_bytes()
 
-    def half(to: Path, content: bytes) -> int:
-        with to.open("wb") as file:
-            file.write(content[: len(content) // 2])
+    def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_bytes", half)
+    monkeypatch.setattr(os, "fsync", full)
     assert "No space left on device (9.7 MB); the file from before is kept; see to that and save again" in refused(path)
     assert "nothing is left there" in refused(tmp_path / "new.safetensors")
     assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
     assert path.read_bytes() == good
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_device_without_room_leaves_the_last_good_file(tmp_path: Path) -> None:
+def test_a_link_in_the_way_is_taken_away_not_followed(tmp_path: Path) -> None:
+    """Another user who guesses the name of the unfinished file could have it written over a file of ours."""
+    other = tmp_path / "other.txt"
+    other.write_text("not to be touched")
+    (tmp_path / f"w.safetensors.{os.getpid()}.part").symlink_to(other)
     path = saved(tmp_path / "w.safetensors")
-    good = path.read_bytes()
-    (tmp_path / "w.safetensors.part").symlink_to("/dev/full")
-    assert "No space left on device" in refused(path)
-    assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
-    assert path.read_bytes() == good
+    assert other.read_text() == "not to be touched"
+    assert not path.is_symlink()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["other.txt", "w.safetensors"]
 
 
 def test_a_save_cut_short_before_its_rename_leaves_the_last_good_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
