@@ -57,7 +57,7 @@ def test_an_unknown_or_broken_study_changes_nothing(clone):
     write_study(clone, "quick")
     before = (clone / "params.yaml").read_text()
     (clone / "conf" / "study" / "bad.yaml").write_text("train: {epoch: 3}\n")
-    with pytest.raises(InputError, match=r"conf/study/bad.yaml: runs.five_layer.train.epoch: unknown key; did you mean 'epochs'\?"):
+    with pytest.raises(InputError, match=r"conf/study/bad.yaml: train.epoch: unknown key; did you mean 'epochs'\?"):
         write_study(clone, "bad")
     with pytest.raises(InputError, match="did you mean 'cs230'"):
         write_study(clone, "cs23")

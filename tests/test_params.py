@@ -10,7 +10,8 @@ import pytest
 import yaml
 from ruamel.yaml import YAML
 
-from ferlab.params import check_params, declared, load_params, stage_params
+from ferlab.params import check_params, declared, load_params, read_yaml, stage_params
+from ferlab.params.names import registered
 from ferlab.paths import NOTEBOOKS, RUN_STAGES, SET_STAGES, InputError
 
 ROOT = Path(__file__).parents[1]
@@ -25,11 +26,11 @@ def raw() -> dict:
 @pytest.mark.parametrize(
     ("section", "key", "value", "message"),
     [
-        ("train", "epoch", 3, "runs.five_layer.train.epoch: unknown key; did you mean 'epochs'?"),
+        ("train", "epoch", 3, "train.epoch: unknown key; did you mean 'epochs'?"),
         ("train", "loss", "l2_svm", "label_smoothing is cross_entropy's alone: expected 0.0 with loss: l2_svm"),
-        ("train", "lr", "0.1", "runs.five_layer.train.lr: input should be a valid number, got '0.1'"),
-        ("train", "epochs", 0, "runs.five_layer.train.epochs: input should be greater than or equal to 1, got 0"),
-        ("train", "optimizer", "sgdd", "runs.five_layer.train.optimizer: input should be 'sgd', 'adam' or 'adamw', got 'sgdd'"),
+        ("train", "lr", "0.1", "train.lr: input should be a valid number, got '0.1'"),
+        ("train", "epochs", 0, "train.epochs: input should be greater than or equal to 1, got 0"),
+        ("train", "optimizer", "sgdd", "train.optimizer: input should be 'sgd', 'adam' or 'adamw', got 'sgdd'"),
         ("prepare", "control", {"datset": "control"}, "prepare.control.datset: unknown key; did you mean 'dataset'?"),
         ("prepare", "control", {"raw": "data/raw"}, "prepare.control: expected `dataset` with its options, or `sources` with theirs"),
         ("prepare", "control", {"dataset": "x", "face": {"detector": "har"}}, "prepare.control.face.detector: input should be 'none', 'haar'"),
@@ -153,3 +154,86 @@ def test_a_missing_empty_or_broken_file_is_one_line(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as error:
         load_params(path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("study", "..", "study: a name holds letters"),
+        ("study", "", "study: a name holds letters"),
+        ("study", "/absolute", "study: a name holds letters"),
+        ("study", "-x", "study: a name holds letters"),
+        ("study", "<img src=x>", "study: a name holds letters"),
+        ("study", "a" * 101, "study: a name holds letters"),
+        ("runs.five_layer.group", "g`<b>", "runs.five_layer.group: a name holds letters"),
+        ("runs.five_layer.model", "fivelayer", "runs.five_layer.model: no net is called 'fivelayer'; did you mean 'five_layer'?"),
+        ("runs.five_layer.family", "../x", "runs.five_layer.family: five_layer is of the family cs230, not '../x'"),
+        ("prepare.control.dataset", "contrl", "prepare.control: no reader is called 'contrl'; did you mean 'control'?"),
+        ("prepare.control.exclusions", "../poor.csv", "prepare.control.exclusions: '../poor.csv' leaves the set's raw folder"),
+        ("prepare.control.face", {"boxes": "/etc/boxes.csv"}, "prepare.control.face.boxes: '/etc/boxes.csv' leaves the set's raw folder"),
+        ("train.lr", -1, "params.yaml: train.lr: input should be greater than 0, got -1"),
+        ("train.zoom", float("nan"), "train.zoom: expected a number, got nan"),
+        ("prepare.control.seed", 2**80, "prepare.control.seed: expected a number within 64 bits"),
+        ("prepare.control.options", {"name": "a\n```{raw} html"}, "prepare.control.options.name: expected one line of text"),
+        ("prepare.control.options", {"a\x1b": 1}, "prepare.control.options: key: expected one line of text"),
+    ],
+)
+def test_what_could_hurt_or_ends_badly_later_is_refused_at_once(raw, place, value, message):
+    *sections, key = place.split(".")
+    section = raw
+    for part in sections:
+        section = section[part]
+    section[key] = value
+    with pytest.raises(InputError) as error:
+        check_params(raw)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 500
+
+
+def test_a_set_named_as_an_option_of_the_runner_is_refused(raw):
+    raw["prepare"]["-x"] = raw["prepare"]["control"]
+    with pytest.raises(InputError, match=r"prepare\.-x: a name holds letters"):
+        check_params(raw)
+
+
+def test_a_runs_own_wrong_value_is_told_where_it_stands(raw):
+    raw["runs"]["five_layer"]["train"] = {"lr": -1}
+    with pytest.raises(InputError, match=r"params\.yaml: runs\.five_layer\.train\.lr: input should be greater"):
+        check_params(raw)
+
+
+def test_nets_and_readers_are_read_from_the_registries_that_build_them():
+    from ferlab.data.registry import READERS
+    from ferlab.models.registry import MODELS
+
+    assert registered("nets") == {name: card["family"] for name, card in MODELS.items()}
+    assert set(registered("readers")) == set(READERS)
+
+
+LAUGHS = "a: &a [1]\nb: &b [*a, *a]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("study: 2024-13-45\n", "not YAML: month must be in 1..12"),
+        ("train: {epochs: !!int abc}\n", "not YAML"),
+        ("[" * 100_000, "more than 20 lists and sections in each other"),
+        (LAUGHS, "line 2: *a repeats another place of the file; expected every value written out"),
+        ("a: 0x" + "f" * 6000, "a: expected a number within 64 bits"),
+        ("a: &a {b: *a}\n", "repeats another place"),
+        ("a: 1\na: 2\n", "not YAML"),
+        ("a: \ud800\n", "not YAML"),
+        ("- 1\n", "expected sections, got list"),
+        ("a: " + "x" * 1_000_001, "expected at most 1,000,000"),
+    ],
+)
+def test_yaml_that_is_deep_cyclic_huge_or_odd_is_one_line(tmp_path, text, message):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(text.encode(errors="surrogatepass"))
+    for read in (load_params, lambda path: read_yaml(path, source="params.yaml", round_trip=True)):
+        with pytest.raises(InputError) as error:
+            read(path)
+        assert message in str(error.value)
+        assert "\n" not in str(error.value)

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from ferlab.params import check_params, nearest
+from ferlab.params import check_params, nearest, read_yaml
 from ferlab.paths import ROOT, InputError
 
 BASE = "quick"  # the complete study; every other one is an overlay on it
@@ -153,11 +152,7 @@ def _overlay(base: Any, over: Any) -> None:
 
 
 def _load(root: Path, name: str) -> Any:
-    path = root / "conf" / "study" / f"{name}.yaml"
-    try:
-        return _yaml().load(path)
-    except YAMLError as error:
-        raise InputError(f"conf/study/{name}.yaml: not YAML: {' '.join(str(error).split())}") from None
+    return read_yaml(root / "conf" / "study" / f"{name}.yaml", source=f"conf/study/{name}.yaml", round_trip=True)
 
 
 def _yaml() -> YAML:

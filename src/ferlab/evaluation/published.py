@@ -12,10 +12,9 @@ from typing import Literal
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from ferlab.evaluation.intervals import wilson
+from ferlab.params import read_yaml
 from ferlab.paths import ROOT, InputError
 
 FOLDER = ROOT / "conf" / "published"
@@ -78,9 +77,7 @@ def read_published(folder: Path = FOLDER) -> pd.DataFrame:
 def read_paper(path: Path) -> PublishedPaper:
     """Read and check one file of published rows; see `read_published` for what raises."""
     try:
-        return PublishedPaper.model_validate(YAML(typ="safe").load(path))
-    except YAMLError as error:
-        raise InputError(f"{path.name}: not YAML: {' '.join(str(error).split())}") from None
+        return PublishedPaper.model_validate(read_yaml(path, source=path.name))
     except ValidationError as errors:
         error = errors.errors()[0]
         where = ".".join(str(part) for part in error["loc"])

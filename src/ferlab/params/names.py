@@ -1,0 +1,138 @@
+"""Names in params.yaml: what may be one, and what each must name.
+
+Names of studies, sets, runs and groups become file names and headings. Names of nets and readers are looked up in the tables that say
+so, models/registry.py and data/registry.py, before hours are spent on what cannot end well; those are read as text, for params imports
+no room.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+from ferlab.params.nearest import nearest
+from ferlab.params.sections import Params, Run
+from ferlab.paths import InputError
+from ferlab.roles import Exposure, leak_sentence, planned
+
+PACKAGE = Path(__file__).parents[1]
+NAME, LONGEST = re.compile(r"\w[\w-]*"), 100  # file names end at 255 bytes
+
+
+def check_names(params: Params, source: str) -> None:
+    """Check all names.
+
+    Raises:
+        InputError: In one line: one that cannot be a file name, a run of an unknown set, net or teacher, an unknown reader, an ensemble of
+            unknown runs, a path that leaves the set's folder.
+    """
+    for where, name in _names(params):
+        if not NAME.fullmatch(name) or len(name) > LONGEST:
+            what = f"a name holds letters, digits, '-' and '_' only, at most {LONGEST}, and no '-' at its beginning"
+            raise InputError(f"{source}: {where}: {what} (it becomes a file name)")
+    for name in params.prepare:
+        _check_set(params, name, source)
+    for name, run in params.runs.items():
+        if run.data not in params.prepare:
+            raise InputError(f"{source}: runs.{name}.data: no set is called {run.data!r}; {nearest(run.data, params.prepare)}")
+        _check_net(params, name, source)
+        _check_teachers(params, name, source)
+    for name in params.compare.ensemble:
+        if name not in params.runs:
+            raise InputError(f"{source}: compare.ensemble: no run is called {name!r}; {nearest(name, params.runs)}")
+    _check_weights(params, source)
+
+
+@cache
+def registered(table: str) -> dict[str, str]:
+    """Return what a registry names: "readers", or "nets" with their families, "" where a card stands in the registry itself."""
+    if table == "readers":
+        return dict.fromkeys(_literal_keys(PACKAGE / "data" / "registry.py", "READERS"), "")
+    cards = sorted((PACKAGE / "models" / "cards").glob("*.py"))
+    own = dict.fromkeys(_literal_keys(PACKAGE / "models" / "registry.py", "MODELS"), "")
+    return own | {name: path.stem for path in cards for name in _literal_keys(path, "CARDS")}
+
+
+def _names(params: Params) -> Iterator[tuple[str, str]]:
+    yield "study", params.study
+    for section, names in (("prepare", params.prepare), ("runs", params.runs)):
+        yield from ((f"{section}.{name}", name) for name in names)
+    for name, run in params.runs.items():
+        yield f"runs.{name}.group", run.group
+    for name, prepare in params.prepare.items():
+        yield from ((f"prepare.{name}.sources.{source}", source) for source in prepare.sources)
+
+
+def _check_set(params: Params, name: str, source: str) -> None:
+    prepare, where = params.prepare[name], f"{source}: prepare.{name}"
+    readers = registered("readers")
+    for own in prepare.all_sources.values():
+        if own["dataset"] not in readers:
+            raise InputError(f"{where}: no reader is called {own['dataset']!r}; {nearest(own['dataset'], readers)}")
+    below = {"exclusions": prepare.exclusions, "face.boxes": prepare.face.boxes}
+    below |= {f"sources.{key}.raw": own.raw for key, own in prepare.sources.items()}
+    for key, path in below.items():
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            raise InputError(f"{where}.{key}: {path!r} leaves the set's raw folder, where nobody sees it change; expected a path below raw")
+
+
+def _check_net(params: Params, name: str, source: str) -> None:
+    run, nets = params.runs[name], registered("nets")
+    if run.model not in nets:
+        raise InputError(f"{source}: runs.{name}.model: no net is called {run.model!r}; {nearest(run.model, nets)}")
+    if run.family != (nets[run.model] or run.family):
+        raise InputError(f"{source}: runs.{name}.family: {run.model} is of the family {nets[run.model]}, not {run.family!r}")
+
+
+def _check_teachers(params: Params, name: str, source: str) -> None:
+    """Teachers are runs of the same set that stand above, so that `dvc repro`, which takes runs in their order, has trained them by then."""
+    run, order = params.runs[name], list(params.runs)
+    for teacher in run.train.teachers:
+        where = f"{source}: runs.{name}.train.teachers:"
+        if teacher not in params.runs:
+            raise InputError(f"{where} no run is called {teacher!r}; {nearest(teacher, params.runs)}")
+        own, wrong = params.runs[teacher], ""
+        if run.train.teachers.count(teacher) > 1:
+            wrong = "named twice; all teachers have equal say"
+        elif own.data != run.data:
+            wrong = f"it learns set {own.data!r}, not {run.data!r}; name runs of the same set"
+        elif own.train.loss != "cross_entropy":
+            wrong = f"its loss is {own.train.loss}, so what it says are no probabilities; name runs of cross_entropy"
+        elif teacher == name:
+            wrong = "it is the run itself"
+        elif order.index(teacher) > order.index(name):
+            wrong = "it stands below, and runs are trained in their order; move it up"
+        elif more := _exposure(own).beyond(_exposure(run)):
+            wrong = f"{leak_sentence(more, _exposure(run))}; name runs of the same train.select and train.refit"
+        if wrong:
+            raise InputError(f"{where} {teacher}: {wrong}")
+
+
+def _check_weights(params: Params, source: str) -> None:
+    """Say before hours of training that weights cannot be fitted on val for runs that will have been fitted on it, or selected on test."""
+    if params.compare.weights == "equal":
+        return
+    voting = {name: run for name, run in params.runs.items() if not params.compare.ensemble or name in params.compare.ensemble}
+    sets = [run.data for run in voting.values()]
+    seen = [name for name, run in voting.items() if sets.count(run.data) > 1 and _exposure(run) != planned("val", refit=False)]
+    if seen:
+        raise InputError(
+            f"{source}: compare.weights: fitted: {', '.join(seen)} will have been fitted on val or selected on test; expected select: val and "
+            "refit: false for them, or compare.weights: equal"
+        )
+
+
+def _exposure(run: Run) -> Exposure:
+    return planned(run.train.select, refit=run.train.refit)
+
+
+def _literal_keys(path: Path, table: str) -> list[str]:
+    """Return the keys of a dict that a file assigns to a name."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        if any(isinstance(target, ast.Name) and target.id == table for target in targets) and isinstance(node.value, ast.Dict):
+            return [key.value for key in node.value.keys if isinstance(key, ast.Constant)]
+    return []
