@@ -11,6 +11,7 @@ READY := $(VENV)/.ready
 .PHONY: repro test lab bench deps clean
 repro: $(READY)  ## run the whole pipeline; open reports/site/index.html afterwards
 	@python -m ferlab.clone
+	@python -m ferlab.pipeline check
 	python -m dvc repro
 	@echo "The report: reports/site/index.html"
 	@python -m ferlab.expected

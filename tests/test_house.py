@@ -24,7 +24,7 @@ FLOORS = {
     **dict.fromkeys(("training", "evaluation", "explanation", "deployment"), 2),
     "error_analysis": 3,
     "reporting": 4,
-    **dict.fromkeys(("clone", "expected", "fingerprint", "progress", "notebooks", "pipeline", "cli"), 5),
+    **dict.fromkeys(("clone", "expected", "fingerprint", "progress", "notebooks", "staging", "privacy", "pipeline", "cli"), 5),
     "dependencies": 6,
 }
 MODULES = [p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py"]
@@ -52,7 +52,8 @@ def test_imports_only_go_down(path):
     own = room(path)
     below = {other for other in imported_rooms(path) if other != own}
     if own in ("pipeline", "cli"):  # the command opens two rooms, when asked for: deployment's predictor and the drawing of control faces
-        assert below <= {"params", "paths", "fingerprint", "progress"} | ({"deployment", "control"} if own == "cli" else set())
+        runner = {"params", "paths", "fingerprint", "progress", "staging", "privacy"}
+        assert below <= runner | ({"deployment", "control"} if own == "cli" else set())
     else:
         assert all(FLOORS[other] < FLOORS[own] for other in below if FLOORS[own] > 0), below
 
@@ -75,6 +76,12 @@ def test_dvc_yaml_names_the_outputs_of_paths(stage):
     options = [next(iter(out.values())) for kind in ("outs", "metrics", "plots") for out in body.get(kind, []) if isinstance(out, dict)]
     assert len(options) == len(listed)
     assert all(option["persist"] for option in options), "DVC would delete the last good output before the stage starts"
+
+
+def test_no_name_of_params_stands_in_a_command():
+    """DVC puts ${key} into `cmd` as it is, and a shell reads that: a set called `a; rm -r x` would be run."""
+    commands = [body.get("do", body)["cmd"] for body in stages().values()]
+    assert not [command for command in commands if "${" in command]
 
 
 def test_dvc_yaml_depends_on_the_code_file_by_file():

@@ -5,24 +5,31 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
+import yaml
 
-from ferlab import fingerprint, notebooks, paths, pipeline
+from ferlab import fingerprint, notebooks, paths, pipeline, staging
+from ferlab.data.store import open_store
 from ferlab.paths import InputError
+from ferlab.progress import Interruption
 
 SOURCE = Path(__file__).parents[1]
 PARAMS = (SOURCE / "params.yaml").read_text()
 GOOD = """
-from pathlib import Path
 from ferlab.paths import output, write_json
+from ferlab.control import read
+from ferlab.data.faces import hash_images
+from ferlab.data.store import write_store
 import warnings, sys
-store = output("prepare", "store", "control")
-store.mkdir(exist_ok=True)
-(store / "images.npy").write_bytes(b"pixels")
+images, faces = read(faces=14, subjects=2, size=48, seed=0)
+write_store(output("prepare", "store", "control"), images, faces.assign(content_hash=hash_images(images), split="train"))
 warnings.warn("a warning with the kernel's process id in its path")
 write_json(output("prepare", "metrics", "control"), {"faces": 3})
 print(params["prepare"]["dataset"])
@@ -64,7 +71,8 @@ def test_two_clones_at_different_paths_write_the_same_bytes(tmp_path):
         done = run(project)
         assert done.returncode == 0, done.stderr
     first, second = (contents(project) for project in projects)
-    assert set(first) == {"data/prepared/control/images.npy", "reports/metrics/prepare/control.json", "reports/notebooks/01_prepare-control.ipynb"}
+    store = {"data/prepared/control/images.npy", "data/prepared/control/faces.parquet"}
+    assert set(first) == store | {"reports/metrics/prepare/control.json", "reports/notebooks/01_prepare-control.ipynb"}
     assert first == second
     metrics = json.loads(first["reports/metrics/prepare/control.json"])
     assert metrics["faces"] == 3
@@ -77,6 +85,8 @@ def test_two_clones_at_different_paths_write_the_same_bytes(tmp_path):
     ("code", "cause"),
     [
         ("from ferlab.paths import InputError\nraise InputError('faces.csv, row 3: bad pixel')", "prepare: faces.csv, row 3: bad pixel"),
+        ("from ferlab.paths import output, write_json\nstore = output('prepare', 'store', 'control')\nstore.mkdir()\n(store / 'images.npy').touch()\n"
+         "write_json(output('prepare', 'metrics', 'control'), {})", "faces.parquet is missing; expected a prepared set"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("import sys; sys.exit(0)", "left the notebook early"),
         ("import os; os.kill(os.getpid(), 9)", "the kernel of 01_prepare.ipynb stopped"),
@@ -165,3 +175,134 @@ def test_what_a_teacher_weighs_is_an_input_of_its_pupils_training(tmp_path, monk
     (tmp_path / "data" / "prepared" / "control").mkdir(parents=True)
     small = {"name": "small", "run": {"data": "control", "train": {"teachers": ["big"]}}}
     assert pipeline._inputs("train", small, runs=[])[-1] == tmp_path / "models" / "big" / "weights.safetensors"
+
+
+SLOW = f"""
+import time
+from ferlab.paths import partial_folder, report_progress
+(partial_folder() / "epoch").write_text("10")
+report_progress(done=10, total=16, note="epoch 10 of 16")
+open("started", "w").close()
+while not __import__("os").path.exists("go"):
+    time.sleep(0.05)
+{GOOD}
+"""
+
+
+def start(project: Path) -> subprocess.Popen[bytes]:
+    """Run the stage until its notebook says that it has started."""
+    command = [sys.executable, "-m", "ferlab.pipeline", "prepare", "--set", "control"]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE / "src")}
+    with open(project / "told.txt", "w") as told:
+        process = subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=told)
+    until = time.monotonic() + 60
+    while not (project / "started").exists():
+        assert process.poll() is None, (project / "told.txt").read_text()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return process
+
+
+@pytest.mark.slow
+def test_a_second_process_at_the_same_work_is_told_who_is_busy(tmp_path):
+    project = make_project(tmp_path / "p", SLOW)
+    first = start(project)
+    second = run(project)
+    assert second.returncode == 1
+    assert second.stderr == f"prepare: prepare control: busy: process {first.pid} works on it; wait for its end, or stop it, then start this again\n"
+    (project / "go").touch()
+    assert first.wait(60) == 0, (project / "told.txt").read_text()
+    assert len(open_store(project / "data" / "prepared" / "control").faces) == 14
+
+
+@pytest.mark.slow
+def test_an_orphaned_kernel_holds_its_work_until_it_ends(tmp_path):
+    """`kill -9` of the runner alone: its kernel ends by itself a moment later, and the next run waits for that."""
+    project = make_project(tmp_path / "p", SLOW)
+    process = start(project)
+    process.kill()
+    process.wait()
+    (project / "go").touch()
+    done = run(project)
+    assert done.returncode == 0, done.stderr
+    assert "going on where the interrupted run stopped" in done.stdout
+    assert len(open_store(project / "data" / "prepared" / "control").faces) == 14
+
+
+@pytest.mark.slow
+def test_what_changes_while_a_stage_runs_stops_it_before_anything_moves(tmp_path):
+    project = make_project(tmp_path / "p", SLOW)
+    process = start(project)
+    (project / "params.yaml").write_text(PARAMS.replace("twins: 0.02", "twins: 0.03"))
+    (project / "data" / "raw" / "README.md").write_text("other\n")
+    (project / "go").touch()
+    assert process.wait(60) == 1
+    what = "params.yaml and an input changed while the stage ran"
+    end = "so its results are of neither state: nothing was moved into place; run dvc repro again"
+    assert (project / "told.txt").read_text() == f"prepare: {what}, {end}\n"
+    assert not contents(project)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("signals", "status"), [((signal.SIGINT, signal.SIGINT), 130), ((signal.SIGTERM,), 143)])
+def test_a_stopped_stage_says_in_one_line_where_it_goes_on(tmp_path, signals, status):
+    project = make_project(tmp_path / "p", SLOW)
+    process = start(project)
+    kernels = psutil.Process(process.pid).children(recursive=True)
+    for number in signals:
+        process.send_signal(number)
+    assert process.wait(60) == status
+    assert (project / "told.txt").read_text() == "prepare control: stopped in epoch 10 of 16; `dvc repro` goes on there\n"
+    assert kernels
+    assert not psutil.wait_procs(kernels, timeout=10)[1]
+    (project / "go").touch()
+    done = run(project)
+    assert done.returncode == 0, done.stderr
+    assert "going on where the interrupted run stopped" in done.stdout
+
+
+def test_a_folder_left_aside_between_two_renames_is_put_back(tmp_path):
+    (tmp_path / ".store.old").mkdir()
+    staging.put_back([tmp_path / "store"])
+    assert (tmp_path / "store").is_dir()
+
+
+def test_a_notebook_without_anything_kept_is_said_to_run_again(tmp_path):
+    stopped = Interruption("evaluate five_layer")
+    expected = "evaluate five_layer: stopped; `dvc repro` runs this stage again, all that was finished is kept"
+    assert stopped.line() == expected
+    stopped.kept = tmp_path
+    assert stopped.line() == expected
+
+
+@pytest.mark.parametrize(
+    ("stage", "variable", "name"),
+    [("prepare", "prepare@control", "control"), ("train", "../dvc.yaml:train@five_layer", "five_layer"), ("train", "prepare@control", None)],
+)
+def test_under_dvc_the_name_comes_from_its_variable(monkeypatch, stage, variable, name):
+    monkeypatch.setenv("DVC_STAGE", variable)
+    if name is None:
+        with pytest.raises(InputError, match="expected --run NAME"):
+            pipeline._name_of(stage, run=None, set_name=None)
+    else:
+        assert pipeline._name_of(stage, run=None, set_name=None) == name
+
+
+@pytest.mark.slow
+def test_a_name_in_params_is_run_by_no_shell(tmp_path):
+    """With plain `dvc repro` too: params.yaml is data, and people pass studies on."""
+    project = make_project(tmp_path / "p", GOOD)
+    stage = yaml.safe_load((SOURCE / "dvc.yaml").read_text())["stages"]["prepare"]
+    stage["do"]["deps"] = ["${item.raw}"]
+    (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"prepare": stage}}))
+    params = yaml.safe_load(PARAMS)
+    names = ["control; touch PWNED; echo $(id -un) > WHO #", "`touch PWNED`", "x' ; touch PWNED; '", '"; touch PWNED; "', "-x", "$(touch PWNED)"]
+    params["prepare"] = {name: params["prepare"]["control"] for name in names}
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE / "src"), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=project, env=environment, check=True)
+    command = [sys.executable, "-m", "dvc", "repro", "--keep-going"]
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert done.stderr.count("a name holds letters, digits") == len(names)
+    assert not {"PWNED", "WHO"} & {path.name for path in project.rglob("*")}

@@ -3,6 +3,9 @@
     python -m ferlab.pipeline train --run five_layer
     python -m ferlab.pipeline prepare --set control
     python -m ferlab.pipeline report
+    python -m ferlab.pipeline check         what `make repro` asks first: can params.yaml be run?
+
+Under DVC the set or run comes from the variable DVC_STAGE, so that no name of params.yaml ever stands in a command that a shell reads.
 
 The notebook writes to a staging folder; only when every cell has run and every output is there do the outputs replace the last good
 ones. A stage that fails keeps its broken notebook in reports/_failed/ and exits non-zero with the cause in its last line. This module
@@ -23,11 +26,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ferlab import paths
+import psutil
+
+from ferlab import paths, privacy, staging
 from ferlab.fingerprint import digest, hash_path, import_closure
 from ferlab.params import Params, declared, load_params
 from ferlab.paths import NOTEBOOKS, OUTPUTS, ROOT, RUN_STAGES, SET_STAGES, InputError
-from ferlab.progress import follow
+from ferlab.progress import Interruption, follow
 
 # What each stage reads, besides params and code: (stage, output) pairs of its set or run.
 INPUTS: dict[str, tuple[tuple[str, str], ...]] = {
@@ -42,67 +47,107 @@ INPUTS: dict[str, tuple[tuple[str, str], ...]] = {
     "control_faces": (),
 }
 
+PROGRESS = "progress.jsonl"  # of the kernel, in the work folder
 EXTRA_INPUTS = {"compare": ("conf/published",)}  # what lies in the repository
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one stage; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m ferlab.pipeline", description="Run one stage of the pipeline.")
-    parser.add_argument("stage", choices=(*NOTEBOOKS, "report"))
+    parser.add_argument("stage", choices=(*NOTEBOOKS, "report", "check"))
     parser.add_argument("--run", help="the run, for " + ", ".join(RUN_STAGES))
     parser.add_argument("--set", help="the set, for " + ", ".join(SET_STAGES))
     chosen = parser.parse_args(arguments)
     _own_code_first()
+    interruption = Interruption(chosen.stage)
+    interruption.install()
     try:
+        if chosen.stage == "check":
+            return _check(load_params())
         if chosen.stage == "report":
-            return subprocess.run([sys.executable, "-m", "ferlab.reporting.site"], cwd=ROOT, check=False).returncode
+            privacy.guard(load_params())
+            return subprocess.run([sys.executable, "-m", "ferlab.reporting.site"], cwd=ROOT, check=False, start_new_session=True).returncode
         name = _name_of(chosen.stage, run=chosen.run, set_name=chosen.set)
-        run_stage(chosen.stage, name)
+        interruption.title = f"{chosen.stage} {name}".strip()
+        run_stage(chosen.stage, name, interruption)
     except (InputError, OSError) as error:
         print(f"{chosen.stage}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0
 
 
-def run_stage(stage: str, name: str) -> None:
+def run_stage(stage: str, name: str, interruption: Interruption | None = None) -> None:
     """Execute the notebook of one stage and move its outputs into place.
 
     Args:
         stage: A key of `ferlab.paths.NOTEBOOKS`.
         name: The set or the run, "" for a stage that has neither.
+        interruption: Is told where the work lies.
 
     Raises:
-        InputError: Bad params, a missing input, a failed cell, or an output that the notebook did not write. What was good stays.
+        InputError: Bad params, a missing input, another process at the same work, a failed cell, an output that the notebook did not write,
+            or params, inputs or code that changed meanwhile. What was good stays.
     """
-    params = load_params()
+    with staging.alone(stage, name) as partials:
+        params = load_params()
+        section, provenance = _provenance(params, stage, name)
+        privacy.guard(params)
+        work = staging.open_work(partials, stage, name, digest(json.dumps(provenance, sort_keys=True)))
+        if interruption:
+            interruption.lines, interruption.kept = work / PROGRESS, work / "kept"
+        source = ROOT / "notebooks" / f"{NOTEBOOKS[stage]}.ipynb"
+        executed = _execute(source, section, stage=stage, name=name, work=work, params_hash=provenance["params"])
+        _check_unchanged(stage, name, provenance)
+        _move_into_place(stage, name, new=staging.staging_of(work), executed=executed, provenance=provenance)
+        shutil.rmtree(work)
+        if stage == "prepare":
+            privacy.tell_withdrawn(params.prepare[name], paths.artefact("prepare", "metrics", name))
+
+
+def _check(params: Params) -> int:
+    """Say what keeps `dvc repro` from running, as far as that can be seen beforehand; DVC itself names no more than a missing path."""
+    for name in params.prepare:
+        _inputs("prepare", declared(params, "prepare", name), runs=[])
+    return 0
+
+
+def _provenance(params: Params, stage: str, name: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what a stage may see of params, and the fingerprint of its params, inputs and code."""
     section = declared(params, stage, name)
     inputs = _inputs(stage, section, runs=list(params.runs))
     hash_once = cache(hash_path)  # a set may weigh gigabytes, and every teacher has learnt it
     for teacher in _teachers(stage, section):
         _check_teacher(name, teacher, declared(params, "train", teacher), hash_once)
     source = ROOT / "notebooks" / f"{NOTEBOOKS[stage]}.ipynb"
-    provenance = {
+    return section, {
         "study": params.study,
         "params": digest(json.dumps(section, sort_keys=True)),
         "data": digest(*map(hash_once, inputs)),
         "code": digest(*(hash_path(path) for path in import_closure(source, families=_families(stage, section, params)))),
     }
-    work = ROOT / "data" / ".partial" / f"{stage}-{name}-{digest(json.dumps(provenance, sort_keys=True))}"
-    _drop_other_partials(stage, name, keep=work)
-    staging = work / "staging"
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    executed = _execute(source, section, stage=stage, name=name, work=work, params_hash=provenance["params"])
-    _move_into_place(stage, name, staging=staging, executed=executed, provenance=provenance)
-    shutil.rmtree(work)
+
+
+def _check_unchanged(stage: str, name: str, before: dict[str, str]) -> None:
+    """DVC locks what lies there when a stage ends: results of what lay there when it began must not be taken for it."""
+    try:
+        now = _provenance(load_params(), stage, name)[1]
+    except InputError as error:
+        raise InputError(f"{error}; that changed while the stage ran, so nothing was moved into place; mend it and run dvc repro again") from None
+    named = {"study": "the study", "params": "params.yaml", "data": "an input", "code": "the code"}
+    if changed := [named[key] for key in before if before[key] != now[key]]:
+        told = f"{' and '.join(changed)} changed while the stage ran, so its results are of neither state"
+        raise InputError(f"{told}: nothing was moved into place; run dvc repro again")
 
 
 def _name_of(stage: str, *, run: str | None, set_name: str | None) -> str:
+    """Return the set or run: the one that was given, or that of DVC_STAGE, as `prepare@control` or `../dvc.yaml:prepare@control`."""
     wanted = "--set" if stage in SET_STAGES else "--run" if stage in RUN_STAGES else None
+    group, _, ours = os.environ.get("DVC_STAGE", "").rpartition("dvc.yaml:")[2].partition("@")
     given = {"--set": set_name, "--run": run}
-    if wanted and given[wanted] is None:
+    name = given[wanted] if wanted and given[wanted] is not None else ours if group == stage and ours else None
+    if wanted and name is None:
         raise InputError(f"expected {wanted} NAME")
-    return given[wanted] or "" if wanted else ""
+    return name or "" if wanted else ""
 
 
 def _own_code_first() -> None:
@@ -144,7 +189,7 @@ def _families(stage: str, section: dict[str, Any], params: Params) -> tuple[str,
 def _check_teacher(run: str, teacher: str, section: dict[str, Any], hash_of: Callable[[Path], str]) -> None:
     """A teacher that learnt an earlier state of the set may have learnt faces that now judge the taught net."""
     path = paths.artefact("train", "metrics", teacher)
-    made = json.loads(path.read_text())["provenance"]["data"] if path.is_file() else None
+    made = paths.read_json(path, made_by=f"stage train@{teacher}").get("provenance", {}).get("data") if path.is_file() else None
     if made != digest(*map(hash_of, _inputs("train", section, runs=[]))):
         what = "it learnt an earlier state of its set or of its own teachers" if made else "it is not trained yet"
         raise InputError(f"run {run!r}: train.teachers: {teacher}: {what}; train it first: dvc repro train@{teacher}")
@@ -163,7 +208,7 @@ def _execute(source: Path, section: dict[str, Any], *, stage: str, name: str, wo
         parameters["run"] = name
     _check_parameters(source, parameters)
     executed = work / "executed.ipynb"
-    progress = work / "progress.jsonl"
+    progress = work / PROGRESS
     progress.unlink(missing_ok=True)
     os.environ.update(_kernel_environment(work, progress, params_hash))
     os.environ.pop("JUPYTER_PATH", None)  # it can shadow the python3 kernel of this environment
@@ -178,12 +223,20 @@ def _execute(source: Path, section: dict[str, Any], *, stage: str, name: str, wo
     except Exception as error:  # noqa: BLE001 - a kernel that died: papermill and nbclient raise many types here
         kept = _keep_broken(executed, stage, name)
         aside = f" (its notebook: {kept})" if kept else ""
-        raise InputError(f"the kernel of {source.name} stopped: {type(error).__name__}: {error}{aside}") from None
+        raise InputError(f"the kernel of {source.name} stopped: {_why(error)}{aside}") from None
     notebook = nbformat.read(executed, as_version=4)
     if any(_left_early(cell) for cell in notebook.cells):
         raise InputError(f"{source.name}: a cell left the notebook early (its notebook: {_keep_broken(executed, stage, name)})")
     nbformat.write(_stable(notebook), executed)
     return executed
+
+
+def _why(error: Exception) -> str:
+    if type(error).__name__ != "DeadKernelError":
+        return f"{type(error).__name__}: {error}"
+    memory = psutil.virtual_memory()
+    free = f"{memory.available / 2**30:.0f} of {memory.total / 2**30:.0f} GiB are free now"
+    return f"it was killed, as happens where memory runs out ({free}); `dvc repro` goes on where it stopped, a smaller batch_size or size needs less"
 
 
 def _left_early(cell: Any) -> bool:
@@ -195,7 +248,7 @@ def _left_early(cell: Any) -> bool:
 
 def _kernel_environment(work: Path, progress: Path, params_hash: str) -> dict[str, str]:
     return {
-        paths.STAGING: str(work / "staging"),
+        paths.STAGING: str(staging.staging_of(work)),
         paths.PARTIAL: str(work / "kept"),
         paths.PROGRESS: str(progress),
         paths.PARAMS_HASH: params_hash,
@@ -245,48 +298,15 @@ def _keep_broken(executed: Path, stage: str, name: str) -> str:
     return kept.relative_to(ROOT).as_posix()
 
 
-def _move_into_place(stage: str, name: str, *, staging: Path, executed: Path, provenance: dict[str, str]) -> None:
-    """Replace the last good outputs by the new ones: all are copied beside their places first, then renamed."""
-    moves = {staging / template.format(name=name): ROOT / template.format(name=name) for template in OUTPUTS[stage].values()}
-    for new in moves:
-        if not new.exists():
-            raise InputError(f"the notebook did not write {new.relative_to(staging)}")
-    metrics = staging / OUTPUTS[stage]["metrics"].format(name=name)
-    paths.write_json(metrics, {**json.loads(metrics.read_text()), "provenance": provenance})
-    moves[executed] = paths.executed_notebook(stage, name)
-    beside = {}
-    for new, place in moves.items():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        beside[place] = place.with_name(f".{place.name}.new")
-        _remove(beside[place])
-        shutil.move(new, beside[place])
-    for place, ready in beside.items():
-        if place.is_dir():  # a folder cannot be replaced in one step: aside, in, away
-            aside = place.with_name(f".{place.name}.old")
-            _remove(aside)
-            os.rename(place, aside)
-            os.rename(ready, place)
-            _remove(aside)
-        else:
-            os.replace(ready, place)
+def _move_into_place(stage: str, name: str, *, new: Path, executed: Path, provenance: dict[str, str]) -> None:
+    outputs = {what: template.format(name=name) for what, template in OUTPUTS[stage].items()}
+    moves = {new / place: ROOT / place for place in outputs.values()}
+    staging.put_back(list(moves.values()))
+    staging.check_outputs(moves, outputs, staging=new)
+    metrics = new / outputs["metrics"]
+    paths.write_json(metrics, {**paths.read_json(metrics, made_by="its notebook"), "provenance": provenance})
+    staging.move_into_place({**moves, executed: paths.executed_notebook(stage, name)})
     (ROOT / "reports" / "_failed" / executed.name).unlink(missing_ok=True)
-
-
-def _drop_other_partials(stage: str, name: str, *, keep: Path) -> None:
-    """Partial work under another fingerprint belongs to other params, inputs or code: it is dropped, and the terminal says so."""
-    for other in sorted(keep.parent.glob(f"{stage}-{name}-????????????")) if keep.parent.is_dir() else []:
-        if other != keep:
-            print(f"{stage} {name}: params, inputs or code changed since the interrupted run: starting afresh", flush=True)
-            shutil.rmtree(other)
-    if (keep / "kept").is_dir():
-        print(f"{stage} {name}: going on where the interrupted run stopped", flush=True)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

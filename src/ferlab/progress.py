@@ -1,16 +1,63 @@
-"""The terminal's view of a stage: tails the kernel's file of JSON lines and shows what is done and how much is left."""
+"""The terminal's view of a stage: what is done and how much is left, from the kernel's file of JSON lines; and where a stopped stage goes on."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 PLAIN_EVERY = 10.0  # seconds between lines where the output is no terminal
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interruption:
+    """What Ctrl-C, SIGTERM and a closed terminal do to a stage: its kernel ends, one line says where it goes on, and the exit status is 128 + signal.
+
+    Nothing is tidied up: a stage can be killed at any moment, and this is one.
+    """
+
+    def __init__(self, title: str) -> None:
+        """Name what runs.
+
+        Args:
+            title: As `follow` has it.
+        """
+        self.title = title
+        self.lines: Path | None = None  # of the kernel's progress, once there is a kernel
+        self.kept: Path | None = None  # the folder of what survives
+
+    def install(self) -> None:
+        """Answer the signals, but for those that were to be ignored, as under nohup."""
+        for number in STOPS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._stop)
+
+    def line(self) -> str:
+        """Return what is said, such as `train five_layer: stopped in select epoch 10 of 16; dvc repro goes on there`."""
+        if self.kept is None or not self.kept.is_dir() or not any(self.kept.iterdir()):
+            return f"{self.title}: stopped; `dvc repro` runs this stage again, all that was finished is kept"
+        note = str((_newest(self.lines, 0, None)[1] or {}).get("note", "")) if self.lines else ""
+        return f"{self.title}: stopped{f' in {note}' if note else ''}; `dvc repro` goes on there"
+
+    def _stop(self, number: int, _: Any) -> None:
+        for each in STOPS:  # a second Ctrl-C says nothing new
+            signal.signal(each, signal.SIG_IGN)
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+        start = b"\r\x1b[K" if sys.stderr.isatty() else b""
+        os.write(2, start + self.line().encode(errors="replace") + b"\n")  # Keep: print may be what was interrupted
+        os._exit(128 + number)
 
 
 @contextmanager
@@ -49,7 +96,7 @@ def _watch(lines: Path, title: str, stop: threading.Event, start: float) -> None
     said, position, record = 0.0, 0, None
     _say(f"{title}: started")
     while not stop.wait(0.5):
-        position, record = _newest(lines, position, record)
+        position, record = _newest(lines, position, record, say=title)
         now = time.monotonic()
         if record is None or (not sys.stdout.isatty() and now - said < PLAIN_EVERY):
             continue
@@ -62,17 +109,24 @@ def _watch(lines: Path, title: str, stop: threading.Event, start: float) -> None
         said = now
 
 
-def _newest(lines: Path, position: int, record: dict | None) -> tuple[int, dict | None]:
-    """Read the whole lines behind `position`; return where they end and the last one, or what was given where there are none."""
+def _newest(lines: Path, position: int, record: dict | None, *, say: str = "") -> tuple[int, dict | None]:
+    """Read the whole lines behind `position`; return where they end and the last one, or what was given where there are none.
+
+    A line `{"say": text}` is no progress but something that a person should read: it is printed behind the title `say`, where there is one.
+    """
     if not lines.is_file():
         return position, record
-    with open(lines) as stream:
+    with open(lines, "rb") as stream:
         stream.seek(position)
         for line in stream:
-            if not line.endswith("\n"):  # still being written
+            if not line.endswith(b"\n"):  # still being written
                 break
-            position += len(line.encode())
-            record = json.loads(line)
+            position += len(line)
+            told = json.loads(line)
+            if "say" not in told:
+                record = told
+            elif say:
+                _say(f"{say}: {told['say']}", last=True)
     return position, record
 
 
