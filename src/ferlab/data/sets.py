@@ -20,6 +20,7 @@ from ferlab.data.appearance import mean_image
 from ferlab.data.building import ImageWriter, Step, append_images, prepare_pictures
 from ferlab.data.faces import check_faces
 from ferlab.data.gathering import Gathered
+from ferlab.data.preparation import prepared_as
 from ferlab.data.resampling import copy_faces, oversample
 from ferlab.data.shards import INDEX, SHARDS, ShardFiles
 from ferlab.data.splits import assign_splits
@@ -44,6 +45,7 @@ def prepare_set(
     method: str = "none",
     skip_unreadable: bool = False,
     keep_mean: bool = False,
+    preparation: Mapping[str, Any] | None = None,
 ) -> Store:
     """Prepare, split and keep a set.
 
@@ -59,6 +61,7 @@ def prepare_set(
         method: "smote" or "adasyn": add blended faces to train until expressions are even; "none".
         skip_unreadable: Leave out pictures that cannot be decoded instead of stopping.
         keep_mean: Write the mean image of train beside the faces, as cs231a's nets want it.
+        preparation: What `step` does, as keyword arguments of `prepared_as`, for the models that learn the set; None where it is not known.
 
     Raises:
         InputError: If a picture, the split or what is to be multiplied is not as it should be; what was prepared is kept.
@@ -76,11 +79,13 @@ def prepare_set(
             kept = np.flatnonzero((records["content_hash"] != "").to_numpy())
             faces = _multiply(faces, _again(gathered, step, kept), writer, copies=copies, method=method, seed=int(split["seed"]))
         writer.finish()
+        shape = writer.shape or ()
     for name in (IMAGES, SHARDS, INDEX):  # a store that lies here may have been of the other kind
         shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink(missing_ok=True)
         if (work / name).exists():
             os.replace(work / name, folder / name)
-    write_faces(folder, faces, expressions=gathered.expressions, left_out=left_out)
+    made = prepared_as(**preparation, shape=shape) if preparation else None
+    write_faces(folder, faces, expressions=gathered.expressions, left_out=left_out, preparation=made)
     store = open_store(folder)
     if keep_mean:
         np.save(folder / MEAN_IMAGE, mean_image(store.images, np.flatnonzero(store.faces["split"] == "train")))

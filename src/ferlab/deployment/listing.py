@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -36,6 +37,8 @@ def predict_pictures(
     if table is not None and not Path(table).absolute().parent.is_dir():
         raise InputError(f"--csv {table}: its folder is missing; make it first")
     predictor = Predictor.load(model)
+    for note in predictor.notes:
+        print(f"ferlab: {model or 'the model that ships'}: {note}", file=sys.stderr)
     read: list[tuple[str, list[ReadFace]]] = []
     unread = []
     for name in pictures:
