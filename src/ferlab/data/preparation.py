@@ -22,7 +22,7 @@ from ferlab.data import appearance
 from ferlab.data.alignment import align_by_eyes, align_by_landmarks, find_eyes
 from ferlab.data.building import NotAFace
 from ferlab.data.detection import Detector, FoundFace, crop_box, find_box, open_detector
-from ferlab.data.gathering import near_face, read_listed
+from ferlab.data.gathering import find_below, near_face, read_listed
 from ferlab.paths import InputError
 
 Box = tuple[int, int, int, int]
@@ -176,7 +176,7 @@ def plan_preparation(
         search = {key: face[key] for key in ("scale_factor", "min_neighbors", "min_size", "retries")}
         detector = open_detector(face["detector"], file=face["file"] or None, sha256=face["sha256"] or None, **search)
     if face["boxes"]:
-        boxes = boxes | read_boxes(raw / face["boxes"], known=faces["face_id"])
+        boxes = boxes | read_boxes(find_below(raw, face["boxes"], key="face.boxes"), known=faces["face_id"])
     if face["align"] == "landmarks" and "landmarks" not in faces and face["detector"] != "yunet":
         raise InputError("face.align is 'landmarks', but the dataset gives none and only yunet finds some; expected 68 or 5 points. Align by eyes.")
     whole = face["not_found"] == "whole"

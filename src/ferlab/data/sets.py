@@ -25,10 +25,12 @@ from ferlab.data.resampling import copy_faces, oversample
 from ferlab.data.shards import INDEX, SHARDS, ShardFiles
 from ferlab.data.splits import assign_splits
 from ferlab.data.store import IMAGES, LEFT_OUT_COLUMNS, ImageFile, Store, open_store, write_faces
+from ferlab.expressions import ALL_EXPRESSIONS
 from ferlab.paths import InputError
 
 MEAN_IMAGE, PLAN = "mean_image.npy", "plan.json"
 DERIVED = ("derived_from", "derivation")  # columns of a set that holds copies: "" for the faces themselves
+LEAST_EXPRESSIONS = 2  # in each split: with one there is nothing to tell apart
 MOST_BLENDED = 4 << 30  # bytes of float32 pixels that oversampling may take
 
 
@@ -67,7 +69,7 @@ def prepare_set(
         InputError: If a picture, the split or what is to be multiplied is not as it should be; what was prepared is kept.
     """
     # A split that cannot be made is found out before an hour of preparation, not after: only the twins are not known yet.
-    assign_splits(gathered.faces.assign(content_hash=gathered.faces["face_id"]), **split)
+    _check_expressions(assign_splits(gathered.faces.assign(content_hash=gathered.faces["face_id"]), **split), gathered.left_out)
     _start_or_go_on(work, plan)
     folder.mkdir(parents=True, exist_ok=True)
     with _writer(work, shards) as writer:
@@ -75,6 +77,7 @@ def prepare_set(
         records = prepare_pictures(gathered.pictures, names, step, writer=writer, work=work, skip_unreadable=skip_unreadable)
         faces, left_out = _tables(gathered, records)
         faces = assign_splits(faces, **split)
+        _check_expressions(faces, left_out)
         if copies or method != "none":
             kept = np.flatnonzero((records["content_hash"] != "").to_numpy())
             faces = _multiply(faces, _again(gathered, step, kept), writer, copies=copies, method=method, seed=int(split["seed"]))
@@ -90,6 +93,17 @@ def prepare_set(
     if keep_mean:
         np.save(folder / MEAN_IMAGE, mean_image(store.images, np.flatnonzero(store.faces["split"] == "train")))
     return store
+
+
+def _check_expressions(faces: pd.DataFrame, left_out: pd.DataFrame) -> None:
+    """Refuse a set that asks nothing: one expression alone in what fits, selects or tests."""
+    for split, targets in faces.groupby("split")["target"]:
+        if targets.nunique() < LEAST_EXPRESSIONS:
+            alone = f"The split {split!r} holds {ALL_EXPRESSIONS[targets.iloc[0]]} alone, in {len(targets):,} faces"
+            reasons = left_out["reason"].value_counts().head(3)
+            out = f" Excluded were: {', '.join(f'{reason} ({count:,})' for reason, count in reasons.items())}." if len(reasons) else ""
+            way = "Name more folders in `labels`, give more faces, or another split"
+            raise InputError(f"{alone}; expected at least {LEAST_EXPRESSIONS} expressions in each of train, val and test. {way}.{out}")
 
 
 def originals(faces: pd.DataFrame) -> pd.DataFrame:
