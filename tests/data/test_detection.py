@@ -1,6 +1,9 @@
 """Boxes: who is found on which rung, who is chosen of several, what is cut out; and what is said when a detector cannot be made."""
 
 import hashlib
+import subprocess
+import sys
+from dataclasses import replace
 from itertools import pairwise
 
 import cv2
@@ -10,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferlab.control import read
-from ferlab.data.detection import STATED, Detections, Rung, _change, choose_face, crop_box, find_box, haar_ladder, open_detector
+from ferlab.data import detectors
+from ferlab.data.detection import STATED, Detections, Rung, _change, _search, choose_face, crop_box, find_box, haar_ladder, open_detector
 from ferlab.paths import InputError
 
 
@@ -71,7 +75,9 @@ def test_a_box_found_in_a_framed_and_enlarged_picture_is_in_pixels_of_the_origin
 
 def test_the_ladder_only_ever_loosens_and_keeps_what_is_stated_looser():
     for stated in (Rung(STATED), Rung(STATED, scale_factor=1.02, min_neighbors=2, min_size=12)):
-        ladder = haar_ladder(stated)
+        whole = haar_ladder(stated)
+        assert whole[-2] == replace(stated, name="at 2048 px", side=2048)  # a larger copy of a large picture; never believed less than the last rung
+        ladder = (*whole[:-2], whole[-1])
         assert ladder[0] == stated
         assert len({rung.name for rung in ladder}) == len(ladder)
         for one, other in pairwise(ladder):
@@ -94,6 +100,66 @@ def test_grey_repeated_in_three_channels_gives_the_same_box_and_so_does_a_second
     for face in faces[:10]:
         one, other, again = (find_box(picture, haar) for picture in (face, np.dstack([face] * 3), face))
         assert one == other == again
+
+
+def test_a_large_picture_is_searched_in_a_reduced_copy_and_its_box_is_in_its_own_pixels(monkeypatch):
+    shown = []
+
+    def look(picture, rung):
+        shown.append((max(picture.shape), rung.min_size))
+        return np.array([[10.0, 20.0, 70.0, 70.0]]), np.full((1, 5, 2), 9.5), np.array([2.5])
+
+    for stated, least in ((30, 30), (200, 67), (20, 20)):
+        shown.clear()
+        found = _search(np.zeros((3072, 2048), np.uint8), look=look, ladder=haar_ladder(Rung(STATED, min_size=stated)), small=False)
+        assert shown == [(1024, least)]
+        assert found.boxes.tolist() == [[30, 60, 210, 210]]
+        np.testing.assert_allclose(found.landmarks, np.full((1, 5, 2), 29.5))
+        assert (found.smallest, found.scores.tolist()) == (3 * least, [2.5]) or stated == 200
+
+
+def test_small_faces_are_looked_for_again_and_each_is_told_once():
+    sides = []
+
+    def look(picture, rung):
+        sides.append(max(picture.shape))
+        scale = max(picture.shape) / 4096
+        boxes = np.array([[400, 400, 150, 150], [1000, 400, 160, 160], [2000, 1000, 900, 900]]) * scale
+        known = boxes[:, 2] >= 37  # at 1024 pixels the second and the third, at 2048 all
+        return boxes[known], None, 100 * scale * np.ones(known.sum())
+
+    ladder = haar_ladder(Rung(STATED))
+    found = _search(np.zeros((3000, 4096), np.uint8), look=look, ladder=ladder, small=False)
+    assert sides == [1024, 2048]
+    assert found.boxes.tolist() == [[400, 400, 150, 150], [1000, 400, 160, 160], [2000, 1000, 900, 900]]
+    assert found.scores.tolist() == [50, 50, 50]
+    assert (found.rung, found.smallest) == (STATED, 60)
+    sides.clear()
+    assert len(_search(np.zeros((3000, 4096), np.uint8), look=look, ladder=ladder, small=True).boxes) == 3
+    assert sides == [1024, 2048, 4096]
+
+
+def test_a_sure_box_has_a_higher_score_than_noise(faces, haar):
+    sure = haar(scene_of(read(faces=1, size=96)[0][0], x=40, y=60))
+    assert sure.scores.shape == (len(sure.boxes),)
+    assert sure.scores[0] > 3
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80), np.uint8)
+    doubtful = open_detector("haar", retries=False)(np.asarray(cv2.resize(noise, (640, 480), interpolation=cv2.INTER_CUBIC)))
+    assert len(doubtful.boxes) == 0 or doubtful.scores.max() < sure.scores[0]
+
+
+@pytest.mark.slow
+def test_the_largest_picture_is_searched_in_less_than_a_gigabyte_more():
+    code = """
+import resource, sys
+import numpy as np
+from ferlab.data.detection import open_detector
+picture = np.random.default_rng(0).integers(0, 256, (6144, 8192), np.uint8)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+open_detector("haar")(picture)
+sys.exit(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before > 1_000_000)
+"""
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0
 
 
 def test_the_number_of_threads_is_as_it_was(faces, haar):
@@ -191,6 +257,10 @@ def test_what_is_no_picture_is_refused(image, haar):
         ("har", {}, "did you mean 'haar'"),
         ("dlib", {}, "expected haar or yunet"),
         ("haar", {"scale_factor": 1.0}, "scale_factor above 1"),
+        ("haar", {"scale_factor": 1.0000001}, "scale_factor above 1"),
+        ("haar", {"scale_factor": float("nan")}, "scale_factor above 1"),
+        ("haar", {"min_size": 10**12}, r"min_size of at least 1 .*min_size=1000000000000"),
+        ("haar", {"min_neighbors": 10**12}, "min_neighbors=1000000000000"),
         ("haar", {"min_neighbors": -1}, "min_neighbors of at least 0"),
         ("haar", {"file": "x.xml"}, "comes with OpenCV"),
         ("yunet", {}, "no file was given"),
@@ -274,6 +344,30 @@ def test_another_file_and_a_file_that_is_no_net_are_refused(spots, tmp_path):
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match=r"is no \.onnx file"):
         open_detector("yunet", file=text.rename(tmp_path / "net.pb"), sha256="0")
+
+
+def test_yunets_score_is_its_own(spots):
+    path, sha256 = spots
+    scene = np.zeros((90, 130), np.uint8)
+    scene[32:40, 64:72] = 255
+    assert open_detector("yunet", file=path, sha256=sha256)(scene).scores == pytest.approx([1.0], abs=0.01)
+
+
+def test_another_net_and_one_that_crashes_are_refused(spots, tmp_path, monkeypatch):
+    from onnx import load, save
+
+    model = load(spots[0])
+    del model.graph.output[0]
+    save(model, tmp_path / "less.onnx")
+    sha256 = hashlib.sha256((tmp_path / "less.onnx").read_bytes()).hexdigest()
+    with pytest.raises(InputError, match=r"yunet: OpenCV cannot read it: .*less\.onnx") as caught:
+        open_detector("yunet", file=tmp_path / "less.onnx", sha256=sha256)
+    assert "\n" not in str(caught.value)
+    monkeypatch.setattr(detectors, "TRIAL", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    detectors._try_yunet.cache_clear()
+    with pytest.raises(InputError, match="yunet: OpenCV crashes on it"):
+        open_detector("yunet", file=spots[0], sha256=spots[1])
+    detectors._try_yunet.cache_clear()
 
 
 def test_an_opencv_without_its_cascades_is_told_in_one_line(monkeypatch, tmp_path):
