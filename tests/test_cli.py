@@ -116,9 +116,29 @@ def test_a_bad_picture_is_one_line_and_a_failure(square_net, tmp_path, capsys):
     assert "cut.jpg is no image" in told.err
 
 
+def test_a_terminal_that_lacks_a_letter_costs_no_line_and_no_table(square_net, tmp_path):
+    for name in (b"caf\xe9.png", "größe.png".encode(), b"plain.png"):
+        Image.fromarray(np.full((20, 20), 220, np.uint8)).save(tmp_path / "new.png")
+        os.rename(os.fsencode(tmp_path) + b"/new.png", os.fsencode(tmp_path) + b"/" + name)
+    names = sorted(name for name in os.listdir(os.fsencode(tmp_path)) if name.endswith(b".png"))
+    command = [sys.executable, "-m", "ferlab.cli", "predict", "--whole", *names, "--model", square_net.name, "--csv", "out.csv"]
+    for encoding in ("ascii", "utf-8"):
+        variables = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONIOENCODING": encoding}
+        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, env=variables)
+        assert (ran.returncode, ran.stderr) == (0, b"")
+        assert len(ran.stdout.splitlines()) == 3
+        assert len((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()) == 4
+
+
 def test_faces_are_drawn_as_a_datasets_files_and_never_among_others(tmp_path, capsys):
     assert main(["draw", "jaffe", str(tmp_path / "jaffe"), "--subjects", "3", "--each", "1"]) == 0
     assert "23 files of control faces, drawn, no photographs" in capsys.readouterr().out
     assert (tmp_path / "jaffe" / "CONTROL_FACES.txt").is_file()
     assert main(["draw", "jaffe", str(tmp_path / "jaffe")]) == 1
     assert "holds drawn faces already" in capsys.readouterr().err
+    for options, said in ((["--subjects", "0"], "got 0"), (["--each", "0"], "got 0"), (["--subjects", "-1"], "got -1")):
+        assert main(["draw", "jaffe", str(tmp_path / "none"), *options]) == 1
+        assert said in capsys.readouterr().err
+    for folder in (".", "/"):
+        assert main(["draw", "jaffe", folder]) == 1
+        assert capsys.readouterr().err.count("\n") == 1

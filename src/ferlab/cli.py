@@ -12,6 +12,7 @@ Studies, shipping and drawing belong to a clone; predicting needs none, and no t
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from pathlib import Path
@@ -27,6 +28,9 @@ BASE = "quick"  # the complete study; every other one is an overlay on it
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit status. Bad input is told in one line."""
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks is escaped, and costs no other line
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     chosen = _parser().parse_args(arguments)
     try:
         return chosen.run(chosen)
@@ -42,10 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("name", nargs="?", help="leave it out to see what there is")
     study.set_defaults(run=_study)
     predict = commands.add_parser("predict", help="print the expression of each face in some pictures")
-    predict.add_argument("pictures", nargs="+", metavar="PICTURE", help="PNG, JPEG, TIFF, BMP, PGM, WebP")
+    predict.add_argument("pictures", nargs="+", metavar="PICTURE", help="PNG, JPEG, TIFF, BMP, PPM, PGM, WebP or GIF")
     predict.add_argument("--model", metavar="ONNX", help="another net than the one that ships, e.g. models/RUN/model.onnx")
     predict.add_argument("--top", type=int, default=3, metavar="N", help="expressions on a line, the likeliest first (3)")
-    predict.add_argument("--csv", metavar="FILE", help="write a row for each face as well, with all probabilities")
+    predict.add_argument("--csv", metavar="FILE", help="write a row for each face to a new .csv as well, with all probabilities")
+    predict.add_argument("--small", action="store_true", help="search large pictures for small faces too: slower, and more boxes that are no faces")
     predict.add_argument("--whole", action="store_true", help="each picture is a face already: search for none")
     predict.set_defaults(run=_predict)
     ship = commands.add_parser("ship", help="put the net of a trained and evaluated run into the package")
@@ -75,7 +80,8 @@ def _study(chosen: argparse.Namespace) -> int:
 def _predict(chosen: argparse.Namespace) -> int:
     from ferlab.deployment.listing import predict_pictures
 
-    unread = predict_pictures(chosen.pictures, model=chosen.model, top=chosen.top, table=chosen.csv, whole=chosen.whole)
+    told = {"model": chosen.model, "top": chosen.top, "table": chosen.csv, "whole": chosen.whole, "small": chosen.small}
+    unread = predict_pictures(chosen.pictures, **told)
     for line in unread:
         print(f"ferlab: {' '.join(line.split())}", file=sys.stderr)
     return 1 if unread else 0

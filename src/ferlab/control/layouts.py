@@ -95,9 +95,7 @@ class Layout:
     most: int = 999
 
 
-def draw_layout(
-    layout: str, folder: Path, *, subjects: int | None = None, each: int | None = None, size: int | None = None, seed: int = 0
-) -> int:
+def draw_layout(layout: str, folder: Path, *, subjects: int | None = None, each: int | None = None, size: int | None = None, seed: int = 0) -> int:
     """Draw faces into a new folder, in the layout of a dataset.
 
     Args:
@@ -117,7 +115,8 @@ def draw_layout(
     if layout not in LAYOUTS:
         raise InputError(f"no layout is called {layout!r}; {nearest(layout, LAYOUTS)}")
     known = LAYOUTS[layout]
-    cast = Cast(seed, subjects or known.subjects, each or known.each, size or known.size)
+    asked = {"subjects": subjects, "each": each, "size": size}
+    cast = Cast(seed, **{key: getattr(known, key) if value is None else value for key, value in asked.items()})
     _check(layout, cast, folder)
     beside = folder.with_name(f".{folder.name}.drawing")
     shutil.rmtree(beside, ignore_errors=True)
@@ -147,6 +146,8 @@ def _check(layout: str, cast: Cast, folder: Path) -> None:
     for holds, expected, got in rules:
         if not holds:
             raise InputError(f"layout {layout!r}: expected {expected}, got {got}")
+    if not folder.name:
+        raise InputError(f"{str(folder)!r} is no folder to draw into; expected the name of a new or empty one.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         what = "drawn faces already" if (folder / MARKER).is_file() else "something already"
         raise InputError(f"{folder} holds {what}; expected a new or empty folder. Name another, or remove it.")

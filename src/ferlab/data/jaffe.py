@@ -29,9 +29,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from ferlab.data.accounting import picture_names, say_unread
 from ferlab.data.delivery import Delivery
-from ferlab.data.pictures import PictureFiles
+from ferlab.data.pictures import ENDINGS, PictureFiles
 from ferlab.expressions import ALL_EXPRESSIONS, EXPRESSIONS, JAFFE_CODES, JAFFE_RATINGS
 from ferlab.paths import InputError
 
@@ -96,12 +95,11 @@ def count_differences(faces: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]
 
 
 def _list_faces(delivery: Delivery) -> pd.DataFrame:
-    paths = [PurePosixPath(name) for name in picture_names(delivery)]
+    paths = [PurePosixPath(name) for name in delivery.names if name.lower().endswith(ENDINGS)]
     pictures = [(path, NAME.fullmatch(path.stem)) for path in paths]
     folders = {path.parent for path, match in pictures if match}
     if not folders:
-        expected = "expected pictures such as KA.AN1.39.tiff. See data/raw/README.md."
-        raise InputError(f"{delivery.root} holds no faces of JAFFE; {expected}{say_unread(delivery)}")
+        raise InputError(f"{delivery.root} holds no faces of JAFFE; expected pictures such as KA.AN1.39.tiff. See data/raw/README.md.")
     rows: dict[str, dict[str, str | int]] = {}
     for path, match in pictures:
         if match is None and path.parent in folders:  # elsewhere below raw it may be another dataset's
@@ -176,7 +174,7 @@ def parse_ratings(text: str, *, where: str) -> pd.DataFrame | None:
         if not columns:
             header = [word.upper() for word in words]
             columns = header if {*JAFFE_RATINGS, "PIC"} <= set(header) else []
-        elif words[0].isascii() and words[0].isdecimal() and len(words[0]) < 10:
+        elif words[0].isdigit():
             row = _parse_row(dict(zip(columns, words)) if len(words) == len(columns) else {}, words, f"{where}, line {line_number}")
             if row[1] in rows:
                 raise InputError(f"{where}, line {line_number}: {row[1]} is rated a second time; expected one row a picture. Get the file again.")

@@ -6,20 +6,17 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnxruntime
 
 from ferlab.data.detection import Detector, crop_box
 from ferlab.data.pictures import read_plain_file
-from ferlab.deployment.face_search import Box, find_faces, read_picture
-from ferlab.deployment.inputs import check_faces, prepare_faces
+from ferlab.deployment.face_search import Box, Found, find_faces, read_picture
+from ferlab.deployment.inputs import prepare_faces
 from ferlab.deployment.model_files import MOST_BATCH, MOST_FILE, check_graph, read_card
 from ferlab.paths import InputError
-
-if TYPE_CHECKING:
-    from ferlab.deployment.face_steps import FaceSteps
 
 SHIPPED = Path(__file__).parent / "weights" / "model.onnx"
 CARD = "card.json"  # beside the net that ships: what it is, how good, and its checksum
@@ -35,11 +32,13 @@ class ReadFace:
         box: x, y, width, height in pixels of the upright picture; it may leave the picture.
         probs: float32 (K,), in the order of `expressions`.
         expressions: The K names.
+        score: How sure the detector is that it is a face (`ferlab.data.detection.Detections`); None where nothing was searched.
     """
 
     box: Box
     probs: np.ndarray
     expressions: tuple[str, ...]
+    score: float | None = None
 
     @property
     def top3(self) -> tuple[str, ...]:
@@ -49,6 +48,21 @@ class ReadFace:
     def likeliest(self, count: int) -> tuple[str, ...]:
         """Return the `count` likeliest expressions, the likeliest first; ties in the order of `expressions`."""
         return tuple(self.expressions[place] for place in np.argsort(-self.probs, kind="stable")[:count])
+
+
+@dataclass(frozen=True)
+class ReadPicture:
+    """What became of one picture.
+
+    Attributes:
+        faces: From left to right; empty if none was found.
+        smallest: Side in pixels of the smallest face that was looked for; None where nothing was searched.
+        size: The picture's width and height in pixels.
+    """
+
+    faces: list[ReadFace]
+    smallest: int | None
+    size: tuple[int, int]
 
 
 def open_session(path: Path, *, threads: int = 1) -> onnxruntime.InferenceSession:
@@ -81,12 +95,7 @@ def _open_checked(path: Path, *, threads: int) -> tuple[onnxruntime.InferenceSes
 
 
 class Predictor:
-    """A net that is ready to read faces; make one with `Predictor.load`.
-
-    Attributes:
-        steps: What a face is taken through before the network's own size, channels and scale; None where the model's card records none.
-        notes: What a user should know of it, a line each: that it has met drawn faces alone, what of its set's preparation is replaced.
-    """
+    """A net that is ready to read faces; make one with `Predictor.load`."""
 
     def __init__(
         self,
@@ -97,8 +106,6 @@ class Predictor:
         channels: int,
         batch: int = MOST_BATCH,
         where: str = "the model",
-        steps: FaceSteps | None = None,
-        notes: tuple[str, ...] = (),
     ) -> None:
         self.session = session
         self.batch = batch
@@ -106,8 +113,6 @@ class Predictor:
         self.expressions = expressions
         self.size = size
         self.channels = channels
-        self.steps = steps
-        self.notes = notes
 
     @classmethod
     def load(cls, path: str | Path | None = None, *, threads: int = 1) -> Predictor:
@@ -128,16 +133,13 @@ class Predictor:
         metadata = session.get_modelmeta().custom_metadata_map
         card = read_card(metadata, inputs=session.get_inputs(), outputs=session.get_outputs(), where=str(path))
         known = {"expressions": tuple(card["expressions"]), "size": card["size"], "channels": card["channels"]}
-        return cls(session, **known, batch=batch, where=str(path), **_steps_of(card, where=str(path)))
+        return cls(session, **known, batch=batch, where=str(path))
 
     def predict_faces(self, faces: np.ndarray, *, flip: bool = False) -> np.ndarray:
-        """Return the probability of each expression in cropped faces.
-
-        They are taken through the steps that the model's set took behind its crop (colour, size, equalisation, blur), then to the network's
-        size and channels; nothing is searched for, cut or aligned. Faces that a set's store holds have been through: `predict_prepared`.
+        """Return the probability of each expression.
 
         Args:
-            faces: uint8 (N, H, W), or (N, H, W, 3) in RGB; any H and W, N may be 0.
+            faces: uint8 cropped faces (N, H, W), or (N, H, W, 3) in RGB; any H and W, N may be 0.
             flip: Average each face with its mirror image: somewhat better, twice the time.
 
         Returns:
@@ -146,11 +148,6 @@ class Predictor:
         Raises:
             InputError: If the shape or dtype is another, or the model answers NaN or what are no probabilities.
         """
-        check_faces(faces)
-        return self.predict_prepared(self.steps.change(faces) if self.steps else faces, flip=flip)
-
-    def predict_prepared(self, faces: np.ndarray, *, flip: bool = False) -> np.ndarray:
-        """Return the probability of each expression in faces as the store of the model's set holds them; otherwise as `predict_faces`."""
         prepared = prepare_faces(faces, size=self.size, channels=self.channels)
         probs = self._run(prepared)
         return (probs + self._run(prepared[..., ::-1])) / 2 if flip else probs
@@ -158,31 +155,37 @@ class Predictor:
     def predict_image(
         self, image: str | Path | np.ndarray, *, whole: bool = False, flip: bool = True, detector: Detector | None = None
     ) -> list[ReadFace]:
-        """Find the faces of a picture and read each, prepared as the faces that the model was trained on.
+        """Find the faces of a picture and read each: the faces of `read_image`, from left to right; an empty list if none is found."""
+        return self.read_image(image, whole=whole, flip=flip, detector=detector).faces
 
-        How they are found is stated in `ferlab.deployment.face_search`, with what steps each is prepared in `ferlab.deployment.face_steps`.
+    def read_image(
+        self,
+        image: str | Path | np.ndarray,
+        *,
+        whole: bool = False,
+        flip: bool = True,
+        detector: Detector | None = None,
+        small: bool = False,
+    ) -> ReadPicture:
+        """Find the faces of a picture and read each; how they are found and cut out is stated in `ferlab.deployment.face_search`.
 
         Args:
             image: A path, or uint8 (H, W) or (H, W, 3) in RGB.
             whole: Whether the picture is a face already: nothing is searched for.
             flip: Average each face with its mirror image.
-            detector: From `ferlab.data.detection.open_detector`; None is that of the model's set where it has one, else Haar with cs231a's
-                parameters.
-
-        Returns:
-            The faces from left to right; an empty list if none is found.
+            detector: From `ferlab.data.detection.open_detector`; None is Haar with cs231a's parameters.
+            small: See `ferlab.deployment.face_search.find_faces`.
 
         Raises:
-            InputError: If the file is missing or no picture, or the pixels have another shape or dtype.
+            InputError: If the file is missing or no picture, the pixels have another shape or dtype, or the model answers no probabilities.
         """
         picture = read_picture(image)
-        if whole:
-            boxes, rows = [(0, 0, picture.shape[1], picture.shape[0])], self.predict_faces(picture[None], flip=flip)
-        else:
-            boxes = find_faces(picture, detector or (self.steps.detector if self.steps else None))
-            crops = self.steps.cut(picture, boxes) if self.steps else [crop_box(picture, box) for box in boxes]
-            rows = [self.predict_prepared(crop[None], flip=flip)[0] for crop in crops]
-        return [ReadFace(box=box, probs=row, expressions=self.expressions) for box, row in zip(boxes, rows, strict=True)]
+        size = (picture.shape[1], picture.shape[0])
+        found = Found([(0, 0, *size)], [None], None) if whole else find_faces(picture, detector, small=small)
+        crops = [picture if whole else crop_box(picture, box) for box in found.boxes]
+        rows = [self.predict_faces(crop[None], flip=flip)[0] for crop in crops]
+        faces = [ReadFace(box, row, self.expressions, score) for box, row, score in zip(found.boxes, rows, found.scores, strict=True)]
+        return ReadPicture(faces=faces, smallest=found.smallest, size=size)
 
     def _run(self, prepared: np.ndarray) -> np.ndarray:
         batches = (np.ascontiguousarray(prepared[start : start + self.batch]) for start in range(0, len(prepared), self.batch))
@@ -202,16 +205,6 @@ class Predictor:
         if probs.min() < -OFF or np.abs(probs.sum(axis=1) - 1).max() > OFF:
             raise InputError(f"{self.where}: answers numbers from {probs.min():.3g} whose sum is {probs[0].sum():.3g}; expected probabilities.")
         return probs
-
-
-def _steps_of(card: dict[str, Any], *, where: str) -> dict[str, Any]:
-    """Return `steps` and `notes` of a card; what reads them is imported only for a card that has some."""
-    if not (card.get("preparation") or card.get("sources")):
-        return {}
-    from ferlab.deployment.face_steps import read_steps, source_notes
-
-    steps = read_steps(card.get("preparation"), where=where)
-    return {"steps": steps, "notes": (*source_notes(card.get("sources", ())), *(steps.notes if steps else ()))}
 
 
 def shipped_card() -> dict[str, Any]:
