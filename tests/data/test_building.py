@@ -1,6 +1,7 @@
 """Building a store: what goes in comes out, what is left out has a reason, and an interruption changes no byte."""
 
 import io
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -8,8 +9,9 @@ import pytest
 
 from ferlab.data.building import RECORDS, NotAFace, append_images, prepare_pictures
 from ferlab.data.faces import content_hash, hash_images
+from ferlab.data.shards import ShardFiles
 from ferlab.data.store import ImageFile
-from ferlab.paths import InputError
+from ferlab.paths import PROGRESS, InputError
 
 COUNT = 200
 
@@ -89,6 +91,58 @@ def test_files_cut_anywhere_are_cut_back_to_what_both_hold(tmp_path, pictures, n
     build(tmp_path / "cut", pictures)
     for other in ("images.npy", RECORDS):
         assert (tmp_path / "cut" / other).read_bytes() == (tmp_path / "whole" / other).read_bytes()
+
+
+def test_kept_faces_that_a_power_cut_blanked_are_prepared_again(tmp_path, pictures, monkeypatch):
+    """Ten faces of the kept images become zeros: what a disk may leave of pages that were never written."""
+    monkeypatch.setenv(PROGRESS, str(tmp_path / "progress.jsonl"))
+    build(tmp_path / "whole", pictures)
+    build(tmp_path / "cut", pictures)
+    with open(tmp_path / "cut" / "images.npy", "r+b") as images:
+        images.seek(128 + 90 * 20)
+        images.write(bytes(200))
+    again = []
+    build(tmp_path / "cut", pictures, lambda row, picture: again.append(row) or step(row, picture))
+    assert again[0] == 100  # 90 faces before it, one of ten pictures has none
+    told = "90 of 180 faces that were kept do not have the pixels that were recorded, as after a power cut; they are prepared again"
+    assert told in (tmp_path / "progress.jsonl").read_text()
+    for name in ("images.npy", RECORDS):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+GARBAGE = [b"\0" * 40, b"[]", b'{"reason": ""}', b'{"content_hash": "x", "reason": "", "shape": "no"}', b"\xff{" + b"[" * 9999]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE, ids=["zeros", "list", "no hash", "no shape", "deep"])
+def test_a_garbled_record_is_prepared_again_with_all_behind_it(tmp_path, pictures, garbage):
+    build(tmp_path / "whole", pictures)
+    build(tmp_path / "cut", pictures)
+    lines = (tmp_path / "cut" / RECORDS).read_bytes().splitlines(keepends=True)
+    lines[120] = garbage + b"\n"
+    (tmp_path / "cut" / RECORDS).write_bytes(b"".join(lines))
+    again = []
+    build(tmp_path / "cut", pictures, lambda row, picture: again.append(row) or step(row, picture))
+    assert again == list(range(120, COUNT))
+    for name in ("images.npy", RECORDS):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_kept_shards_are_compared_with_their_records_too(tmp_path, pictures):
+    def build_shards(folder, step=step):
+        with ShardFiles(folder, faces_per_shard=16) as writer:
+            prepare_pictures(pictures, NAMES, step, writer=writer, work=folder)
+            writer.finish()
+
+    build_shards(tmp_path / "whole")
+    build_shards(tmp_path / "cut")
+    shards = tmp_path / "cut" / "shards"
+    shutil.copy(shards / "shard-000002.tar", shards / "shard-000003.tar")  # a shard of other faces
+    (shards / "shard-000005.tar").write_bytes(b"\0" * 4096)
+    again = []
+    build_shards(tmp_path / "cut", lambda row, picture: again.append(row) or step(row, picture))
+    assert again[0] == 54  # three whole shards are 48 faces, and 6 pictures before row 54 have none
+    for path in (tmp_path / "whole").rglob("*.*"):
+        assert (tmp_path / "cut" / path.relative_to(tmp_path / "whole")).read_bytes() == path.read_bytes()
 
 
 def test_a_face_of_another_size_is_named(tmp_path, pictures):

@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 from ferlab.data import shards
-from ferlab.data.shards import ImageRows, ShardedImages, ShardFiles
-from ferlab.data.store import open_store, write_faces, write_store
+from ferlab.data.shards import ShardedImages, ShardFiles
+from ferlab.data.store import ImageRows, open_store, write_faces, write_store
 from ferlab.paths import InputError
 
 GREY, COLOUR = (12, 10), (12, 10, 3)

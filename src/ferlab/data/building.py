@@ -1,7 +1,8 @@
 """Building a store picture by picture: any size of set in the same memory, and an interrupted preparation goes on where it stopped.
 
 Each picture leaves one line in `records.jsonl`: its row, and either the hash of the face that was appended or the reason why none was.
-Images are written before their lines, so after a kill the two are cut back to what both hold; the finished bytes are the same.
+Images are written before their lines, so after a kill the two are cut back to what both hold, as far as every image has the hash that its
+line states: a power cut leaves blank pages and garbled lines. The finished bytes are the same.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,6 +39,9 @@ class ImageWriter(Protocol):
 
     def resume(self, count: int, shape: tuple[int, ...] | None) -> int:
         """Cut back to at most the first `count` images and return how many are kept."""
+
+    def kept(self) -> Iterator[np.ndarray]:
+        """Yield the images that `resume` has kept, in order."""
 
     def append(self, image: np.ndarray) -> None:
         """Add one image of the shape of those before it."""
@@ -123,21 +128,41 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def _records(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
-    """Yield each whole record and where it ends in the file; a kill may have cut the last."""
+    """Yield each record and where it ends in the file, up to the first line that is none: a kill may have cut the last, a power cut any."""
     end = 0
     with path.open("rb") as lines:
         for line in lines:
-            if line.endswith(b"\n"):
-                end += len(line)
-                yield json.loads(line), end
+            record = _read_record(line)
+            if record is None:
+                return
+            end += len(line)
+            yield record, end
+
+
+def _read_record(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line) if line.endswith(b"\n") else None
+        if isinstance(record, dict) and isinstance(record["reason"], str) and (not record["content_hash"] or tuple(map(int, record["shape"]))):
+            return record
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    return None
 
 
 def _resume(path: Path, writer: ImageWriter) -> int:
-    """Cut records and images back to what both hold and return how many records are left."""
+    """Cut records and images back to what both hold and agree on, and return how many records are left."""
     path.touch()
-    shapes = (tuple(record["shape"]) for record, _ in _records(path) if record["content_hash"])
-    shape, faces = next(shapes, None), sum(bool(record["content_hash"]) for record, _ in _records(path))
-    safe = writer.resume(faces, shape)
+    hashes, shape = [], None
+    for record, _ in _records(path):
+        if record["content_hash"]:
+            shape = shape or tuple(record["shape"])
+            hashes.append(record["content_hash"])
+    found = writer.resume(len(hashes), shape)
+    whole = sum(1 for _ in takewhile(lambda pair: content_hash(pair[0]) == pair[1], zip(writer.kept(), hashes, strict=False)))
+    if whole < found:
+        told = f"{found - whole:,} of {found:,} faces that were kept do not have the pixels that were recorded, as after a power cut"
+        report_progress(say=f"{told}; they are prepared again")
+    safe = writer.resume(whole, shape)
     number = end = seen = 0
     for record, after in _records(path):
         seen += bool(record["content_hash"])

@@ -99,7 +99,7 @@ def _writer(work: Path, shards: int) -> ImageWriter:
 def _start_or_go_on(work: Path, plan: Mapping[str, Any]) -> None:
     text = json.dumps(plan, sort_keys=True, default=str)
     path = work / PLAN
-    if work.is_dir() and (not path.is_file() or path.read_text() != text):
+    if work.is_dir() and (not path.is_file() or path.read_bytes() != text.encode()):
         shutil.rmtree(work)
     work.mkdir(parents=True, exist_ok=True)
     path.write_text(text)

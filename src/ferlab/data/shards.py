@@ -11,18 +11,17 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from ferlab.paths import ROOT, InputError, write_json
+from ferlab.paths import ROOT, InputError, write_json, write_whole
 
 SHARDS, INDEX = "shards", "shards.json"
 MOST_DECODED = 1 << 26  # bytes of the faces of one shard
@@ -69,6 +68,14 @@ class ShardFiles:
         self.shape = shape if self.count else None
         return self.count
 
+    def kept(self) -> Iterator[np.ndarray]:
+        """Yield the images that `resume` has kept, in order, up to the first that cannot be read."""
+        for number in range(len(self._sums)):
+            with suppress(InputError):
+                yield from _decoded(self._path(number).read_bytes(), where=str(self._path(number)), first=number * self.block, count=self.block)
+                continue
+            return
+
     def append(self, image: np.ndarray) -> None:
         """Add one image, uint8 (H, W) or (H, W, 3), of the shape of those before it.
 
@@ -103,7 +110,7 @@ class ShardFiles:
             for row, png in enumerate(pool.map(_encode, self._faces), start=first):
                 tar.write({"__key__": _key(row), "png": png})
         path = self._path(len(self._sums))
-        _write_whole(path, packed.getvalue())
+        write_whole(path, packed.getvalue())
         self._sums.append(_checksum(packed.getvalue()))
         self._faces = []
 
@@ -206,19 +213,12 @@ class ShardedImages:
 
     def _decode(self, number: int, faces: np.ndarray) -> None:
         """Decode a shard into `faces`; the last shard may leave some of them as they are."""
-        from webdataset.tariterators import group_by_keys, tar_file_expander
-
         first, where = number * self.block, self._where(number)
-        source = {"url": where, "stream": io.BytesIO(self._read(number))}
-        samples = list(group_by_keys(tar_file_expander([source])))
         count = min(self.block, len(self) - first)
-        if [sample["__key__"] for sample in samples] != [_key(first + place) for place in range(count)]:
-            raise InputError(f"{where} does not hold the faces {first} to {first + count - 1}; expected what {self._index} says. {ADVICE}")
-        with ThreadPoolExecutor(THREADS) as pool:
-            for place, face in enumerate(pool.map(_decode_png, (sample.get("png") for sample in samples))):
-                if face is None or face.shape != self.shape[1:]:
-                    raise InputError(f"{where}, {_key(first + place)}.png is no face of {self.shape[1:]}; expected what {self._index} says. {ADVICE}")
-                faces[place] = face
+        for place, face in enumerate(_decoded(self._read(number), where=where, first=first, count=count)):
+            if face.shape != self.shape[1:]:
+                raise InputError(f"{where}, {_key(first + place)}.png is no face of {self.shape[1:]}; expected what {self._index} says. {ADVICE}")
+            faces[place] = face
 
     def _read(self, number: int) -> bytes:
         """Return the bytes of a shard with the right checksum; a remote one is kept on disk for a while."""
@@ -233,7 +233,7 @@ class ShardedImages:
             return data
         data = self._checked(_fetch(where), number)
         self._cache.mkdir(parents=True, exist_ok=True)
-        _write_whole(cached, data)
+        write_whole(cached, data)
         _make_room(self._cache)
         return data
 
@@ -249,34 +249,6 @@ class ShardedImages:
 
 
 
-
-@dataclass(frozen=True)
-class ImageRows:
-    """Some rows of a set's images, read when they are asked for: for going through a split in flat memory."""
-
-    images: np.ndarray | ShardedImages
-    rows: np.ndarray
-
-    dtype = np.dtype(np.uint8)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """As an array's."""
-        return (len(self.rows), *self.images.shape[1:])
-
-    @property
-    def ndim(self) -> int:
-        """Axes, 3 or 4."""
-        return len(self.shape)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        """Return images of the chosen rows: a row, a slice, rows or a mask."""
-        return self.images[self.rows[key]]
-
-
 def _name(number: int) -> str:
     return f"shard-{number:06d}.tar"
 
@@ -289,10 +261,21 @@ def _checksum(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _write_whole(path: Path, data: bytes) -> None:
-    part = path.with_suffix(f".part{os.getpid()}")
-    part.write_bytes(data)
-    part.replace(path)
+def _decoded(data: bytes, *, where: str, first: int, count: int) -> Iterator[np.ndarray]:
+    """Yield the faces of a shard of `count` rows from `first` on."""
+    from webdataset.tariterators import group_by_keys, tar_file_expander
+
+    try:
+        samples = list(group_by_keys(tar_file_expander([{"url": where, "stream": io.BytesIO(data)}])))
+    except Exception as error:  # noqa: BLE001 - tarfile and webdataset raise many types for a damaged file
+        raise InputError(f"{where} is cut or damaged ({str(error)[:200] or type(error).__name__}). {ADVICE}") from None
+    if [sample["__key__"] for sample in samples] != [_key(first + place) for place in range(count)]:
+        raise InputError(f"{where} does not hold the faces {first} to {first + count - 1}; expected what its index says. {ADVICE}")
+    with ThreadPoolExecutor(THREADS) as pool:
+        for place, face in enumerate(pool.map(_decode_png, (sample.get("png") for sample in samples))):
+            if face is None:
+                raise InputError(f"{where}, {_key(first + place)}.png is no face. {ADVICE}")
+            yield face
 
 
 def _encode(image: np.ndarray) -> bytes:

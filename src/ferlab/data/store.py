@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -47,6 +48,33 @@ class Store:
     def counts(self) -> pd.DataFrame:
         """Return faces per split (rows, in order of use) and expression (columns, in order of `target`)."""
         return count_faces(self.faces, "split", expressions=self.expressions)
+
+
+@dataclass(frozen=True)
+class ImageRows:
+    """Some rows of a set's images, read when they are asked for: for going through a split in flat memory."""
+
+    images: np.ndarray | ShardedImages
+    rows: np.ndarray
+
+    dtype = np.dtype(np.uint8)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As an array's."""
+        return (len(self.rows), *self.images.shape[1:])
+
+    @property
+    def ndim(self) -> int:
+        """Axes, 3 or 4."""
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """Return images of the chosen rows: a row, a slice, rows or a mask."""
+        return self.images[self.rows[key]]
 
 
 def count_faces(faces: pd.DataFrame, by: str, *, expressions: Sequence[str] = EXPRESSIONS) -> pd.DataFrame:
@@ -90,6 +118,12 @@ class ImageFile:
         if not self.count:
             self._file.write(b"\0" * self.HEADER)
         return self.count
+
+    def kept(self) -> Iterator[np.ndarray]:
+        """Yield the images that `resume` has kept, in order."""
+        self._file.seek(self.HEADER)
+        for _ in range(self.count):
+            yield np.frombuffer(self._file.read(int(np.prod(self.shape or ()))), dtype=np.uint8).reshape(self.shape or ())
 
     def append(self, image: np.ndarray) -> None:
         """Add one image, uint8 (H, W) or (H, W, 3), of the shape of those before it."""

@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ferlab.data.shards import ImageRows, ShardedImages
+from ferlab.data.shards import ShardedImages
+from ferlab.data.store import ImageRows
 from ferlab.evaluation import views
 from ferlab.evaluation.predictions import predictions_table
 from ferlab.evaluation.values import SAID
