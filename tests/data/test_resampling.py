@@ -99,12 +99,12 @@ def test_colour_faces_keep_their_shape():
 @pytest.mark.parametrize(
     ("counts", "options", "said"),
     [
-        ([20, 5], {"method": "smote"}, "target 1 has 5 faces; expected more than the 5 neighbours"),
-        ([20, 3], {"method": "adasyn", "neighbours": 3}, "target 1 has 3 faces"),
+        ([20, 5], {"method": "smote"}, "smote: disgust has 5 faces in train; expected more than the 5 neighbours"),
+        ([20, 3], {"method": "adasyn", "neighbours": 3}, "adasyn: disgust has 3 faces in train"),
         ([20, 8], {"method": "smot"}, "did you mean 'smote'"),
         ([20], {"method": "smote"}, "at least two expressions, got 1"),
         ([20, 8], {"method": "adasyn"}, "use smote"),  # 40 grey levels apart: no neighbour is of the other
-        ([20, 8], {"method": "smote", "neighbours": 0}, "Lower neighbours"),
+        ([20, 8], {"method": "smote", "neighbours": 0}, "Set `oversample: none` for the set, or leave that expression out by `labels: {disgust: null}`"),
     ],
 )
 def test_what_cannot_be_oversampled_says_why_in_one_line(counts, options, said):

@@ -276,7 +276,7 @@ def step(row, picture):
     return picture[2:-2], {"angle": row / 2}
 
 writer = ImageFile(folder / "images.npy") if kind == "file" else ShardFiles(folder, faces_per_shard=50)
-flush, finish, write_whole = writer.flush, writer.finish, shards._write_whole
+flush, finish, write_whole = writer.flush, writer.finish, shards.write_whole
 
 def flushing():
     flush()
@@ -288,7 +288,7 @@ def writing(path, data):
     path.with_suffix(".part1").unlink()
     write_whole(path, data)
 
-writer.flush, shards._write_whole = flushing, writing
+writer.flush, shards.write_whole = flushing, writing
 table = prepare_pictures(Pictures(), pd.Series([f"{row}.png" for row in range(300)]), step, writer=writer, work=folder / "work")
 die_at("finish", 0)
 writer.finish()

@@ -18,7 +18,7 @@ from ferlab.data.store import Store
 from ferlab.models import load_model
 from ferlab.models.cs230 import five_layer
 from ferlab.params import Train
-from ferlab.paths import InputError
+from ferlab.paths import PROGRESS, InputError
 from ferlab.training import phases
 from ferlab.training.fit import COLUMNS, FitResult, fit
 from ferlab.training.module import Classifier
@@ -158,6 +158,24 @@ def test_a_full_disk_is_one_line_and_the_last_good_epoch_is_gone_on_from(
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert bytes_of(run_fit(toy_store(), settings(), tmp_path / "p"), tmp_path / "r") == unbroken
+
+
+@pytest.mark.parametrize(("name", "damage"), [("last.ckpt", "empty"), ("last.ckpt", "zeros"), ("best.ckpt", "cut"), ("best.ckpt", "gone")])
+def test_a_damaged_checkpoint_is_named_and_dropped(
+    name: str, damage: str, toy_store: Make, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PROGRESS, str(tmp_path / "progress.jsonl"))
+    chosen = settings(epochs=2)
+    unbroken = bytes_of(run_fit(toy_store(), chosen, tmp_path / "p"), tmp_path / "u")
+    path = tmp_path / "p" / "select" / name
+    content = path.read_bytes()
+    half = len(content) // 2
+    path.write_bytes({"empty": b"", "cut": content[:half], "zeros": content[:half] + bytes(4096) + content[half + 4096 :]}.get(damage, b""))
+    if damage == "gone":
+        path.unlink()
+    assert bytes_of(run_fit(toy_store(), chosen, tmp_path / "p"), tmp_path / "r") == unbroken
+    told = f"select/{name}{' (missing)' if damage == 'gone' else ''} cannot be read, as after a power cut: dropped, this phase is starting afresh"
+    assert told in (tmp_path / "progress.jsonl").read_text()
 
 
 def test_an_interrupt_in_a_notebook_leaves_the_kernel_able_to_hear_the_next(

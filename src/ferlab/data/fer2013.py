@@ -45,7 +45,8 @@ def read(raw: Path, *, votes: bool | None = None) -> tuple[np.ndarray, pd.DataFr
 
     Args:
         raw: A folder that holds one of the forms above (or holds it in a folder `fer2013`), or the csv or archive itself.
-        votes: Whether to join FER+'s votes: None, where fer2013new.csv lies beside; True, it must; False, never.
+        votes: Whether to join FER+'s votes: None, where `raw` is a folder and fer2013new.csv lies in it; True, it must; False, never. Beside a
+            file that `raw` names nothing is looked for: DVC would not see it change.
 
     Returns:
         Images uint8 (N, 48, 48), and a face table without `split` and `content_hash`. With votes, columns `votes_<expression>`,
@@ -63,7 +64,9 @@ def read(raw: Path, *, votes: bool | None = None) -> tuple[np.ndarray, pd.DataFr
     if raw.is_dir() and source.parent != raw and source != raw:  # in its folder `fer2013`
         faces["source_path"] = "fer2013/" + faces["source_path"]
     beside = source / VOTES_FILE if source.is_dir() else source.parent / VOTES_FILE
-    if votes is False or (votes is None and not beside.is_file()):
+    if votes and raw.is_file():
+        raise InputError(f"votes: true, but raw is the file {raw.name}, and what lies beside it is not part of raw; name the folder of both as raw")
+    if votes is False or (votes is None and (raw.is_file() or not beside.is_file())):
         return images, faces
     return images, join_votes(faces, beside, rows=rows, required=votes is True)
 

@@ -12,11 +12,13 @@ References:
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from ferlab.expressions import EXPRESSIONS
 from ferlab.paths import InputError
 
 METHODS = ("smote", "adasyn")
@@ -92,7 +94,9 @@ def rotate(image: np.ndarray, degrees: float) -> np.ndarray:
     return cv2.warpAffine(image, matrix, (wide, high), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def oversample(images: np.ndarray, targets: np.ndarray, *, method: str, seed: int, neighbours: int = 5) -> Synthetic:
+def oversample(
+    images: np.ndarray, targets: np.ndarray, *, method: str, seed: int, neighbours: int = 5, expressions: Sequence[str] = EXPRESSIONS
+) -> Synthetic:
     """Blend faces until every expression has as many as the commonest (SMOTE), or nearly, most where it is confused (ADASYN).
 
     A new face is a face plus a random part of its difference from one of its nearest faces of the same expression, pixel by pixel:
@@ -107,6 +111,7 @@ def oversample(images: np.ndarray, targets: np.ndarray, *, method: str, seed: in
         method: "smote" or "adasyn".
         seed: Of the choice of neighbours and parts.
         neighbours: Nearest faces to choose from. Never lowered here in silence.
+        expressions: Names that `targets` count, for errors.
 
     Returns:
         The synthetic faces alone, expression after expression.
@@ -115,7 +120,7 @@ def oversample(images: np.ndarray, targets: np.ndarray, *, method: str, seed: in
         InputError: If the method or input is not as expected, an expression has too few faces, or there is nothing for ADASYN to do.
     """
     targets = np.asarray(targets)
-    _check_oversampling(images, targets, method=method, neighbours=neighbours)
+    _check_oversampling(images, targets, method=method, neighbours=neighbours, expressions=expressions)
     # Keep: imbalanced-learn imports scikit-learn, two thirds of a second that only this function needs.
     from imblearn.over_sampling import ADASYN, SMOTE
 
@@ -132,7 +137,7 @@ def oversample(images: np.ndarray, targets: np.ndarray, *, method: str, seed: in
     return Synthetic(made.reshape(-1, *images.shape[1:]), labels[len(images) :].astype(np.int64), method)
 
 
-def _check_oversampling(images: np.ndarray, targets: np.ndarray, *, method: str, neighbours: int) -> None:
+def _check_oversampling(images: np.ndarray, targets: np.ndarray, *, method: str, neighbours: int, expressions: Sequence[str]) -> None:
     if method not in METHODS:
         near = difflib.get_close_matches(method, METHODS, n=1)
         raise InputError(f"No oversampling is named {method!r}{f' (did you mean {near[0]!r}?)' if near else ''}; expected {' or '.join(METHODS)}.")
@@ -143,10 +148,9 @@ def _check_oversampling(images: np.ndarray, targets: np.ndarray, *, method: str,
         raise InputError(f"{method}: expected faces of at least two expressions, got {len(present)}; there is nothing to balance.")
     rarest = int(counts.argmin())
     if neighbours < 1 or counts[rarest] <= neighbours:
-        raise InputError(
-            f"{method}: target {present[rarest]} has {counts[rarest]} faces; expected more than the {neighbours} neighbours that blending chooses "
-            f"from. Lower neighbours (1 or more) or leave that expression out."
-        )
+        name = expressions[int(present[rarest])]
+        told = f"{method}: {name} has {counts[rarest]} faces in train; expected more than the {neighbours} neighbours that blending chooses from"
+        raise InputError(f"{told}. Set `oversample: none` for the set, or leave that expression out by `labels: {{{name}: null}}`.")
 
 
 def _first_line(error: Exception) -> str:

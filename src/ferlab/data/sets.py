@@ -74,7 +74,8 @@ def prepare_set(
         faces = assign_splits(faces, **split)
         if copies or method != "none":
             kept = np.flatnonzero((records["content_hash"] != "").to_numpy())
-            faces = _multiply(faces, _again(gathered, step, kept), writer, copies=copies, method=method, seed=int(split["seed"]))
+            blend = {"method": method, "seed": int(split["seed"]), "expressions": gathered.expressions}
+            faces = _multiply(faces, _again(gathered, step, kept), writer, copies=copies, blend=blend)
         writer.finish()
     for name in (IMAGES, SHARDS, INDEX):  # a store that lies here may have been of the other kind
         shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink(missing_ok=True)
@@ -132,7 +133,7 @@ def _again(gathered: Gathered, step: Step, kept: np.ndarray) -> Mapping[int, np.
     return Faces()
 
 
-def _multiply(faces: pd.DataFrame, images: Mapping[int, np.ndarray], writer: ImageWriter, *, copies: bool, method: str, seed: int) -> pd.DataFrame:
+def _multiply(faces: pd.DataFrame, images: Mapping[int, np.ndarray], writer: ImageWriter, *, copies: bool, blend: dict[str, Any]) -> pd.DataFrame:
     """Append copies and blends of train's faces to the images and to the table."""
     train = np.flatnonzero((faces["split"] == "train").to_numpy())
     tables = [faces.assign(**dict.fromkeys(DERIVED, ""))]
@@ -143,8 +144,8 @@ def _multiply(faces: pd.DataFrame, images: Mapping[int, np.ndarray], writer: Ima
         origin = faces.iloc[list(rows)].reset_index(drop=True)
         ids = [f"{face_id}#{name.replace(' ', '')}" for face_id, name in zip(origin["face_id"], names, strict=True)]
         tables.append(origin.assign(derived_from=origin["face_id"], derivation=list(names), face_id=ids, content_hash=hashes))
-    if method != "none":
-        tables.append(_blend(faces, train, images, writer, method=method, seed=seed))
+    if blend["method"] != "none":
+        tables.append(_blend(faces, train, images, writer, **blend))
     return check_faces(pd.concat(tables, ignore_index=True))
 
 
@@ -155,12 +156,12 @@ def _copies(train: np.ndarray, images: Mapping[int, np.ndarray], derived: list[t
         yield from made.images
 
 
-def _blend(faces: pd.DataFrame, train: np.ndarray, images: Mapping[int, np.ndarray], writer: ImageWriter, *, method: str, seed: int) -> pd.DataFrame:
+def _blend(faces: pd.DataFrame, train: np.ndarray, images: Mapping[int, np.ndarray], writer: ImageWriter, *, method: str, **how: Any) -> pd.DataFrame:
     needed = 4 * len(train) * int(np.prod(writer.shape or ()))
     if needed > MOST_BLENDED:
         taken = f"{method} would take {needed / 2**30:.0f} GiB for {len(train):,} faces"
         raise InputError(f"{taken}; expected at most {MOST_BLENDED >> 30}. Set a smaller size.")
-    made = oversample(np.stack([images[row] for row in train.tolist()]), faces["target"].to_numpy()[train], method=method, seed=seed)
+    made = oversample(np.stack([images[row] for row in train.tolist()]), faces["target"].to_numpy()[train], method=method, **how)
     hashes = list(append_images(made.images, writer))
     table = {"face_id": [f"{method}/{number:07d}" for number in range(len(hashes))], "content_hash": hashes, "target": made.targets.astype("int64")}
     fixed = {"source": method, "source_path": "", "usage": method, "split": "train", "derived_from": method, "derivation": method}

@@ -231,7 +231,7 @@ def _teachers(phase: Phase) -> dict[str, str]:
 def _keep_or_clear(folder: Path, *, plan: dict[str, Any]) -> None:
     """Keep partial work of the same plan; remove that of another, and say so where progress is shown."""
     text, note = json.dumps(plan, sort_keys=True), folder / PLAN
-    if note.is_file() and note.read_text() == text:
+    if note.is_file() and note.read_bytes() == text.encode():
         report_progress(done=0, total=1, note="going on from the last finished epoch")
         return
     if note.is_file():

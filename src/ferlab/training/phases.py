@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import signal
+import zipfile
 from dataclasses import dataclass, field
 from functools import partial as bind
 from pathlib import Path
@@ -26,7 +27,7 @@ from ferlab.models.create import create_model, input_shape
 from ferlab.models.inputs import prepare_images, standardise
 from ferlab.models.pretrained import FirstWeights, pretrained_or_scratch
 from ferlab.params import Train
-from ferlab.paths import write_whole
+from ferlab.paths import report_progress, write_whole
 from ferlab.roles import planned
 from ferlab.training.distillation import load_teachers
 from ferlab.training.distributed import LOG, MeanStatistics, Place, trainer_options
@@ -119,6 +120,7 @@ def train_phase(phase: Phase, folder: Path, settings: Train, *, before: int, tot
         Its history, see `Classifier.history`.
     """
     told = {"phase": phase.name, "watched": watched_split(settings)}
+    drop_damaged(folder, selecting=phase.name == "select")
     last, log = folder / LAST, EpochLog(folder.parent / LOG if phase.place.world > 1 and phase.place.rank == 0 else None, **told)
     if last.is_file():
         history = torch.load(last, map_location="cpu", weights_only=True)["history"]
@@ -146,6 +148,34 @@ def train_phase(phase: Phase, folder: Path, settings: Train, *, before: int, tot
     )
     _run(trainer, phase, last if last.is_file() else None)
     return phase.module.history
+
+
+def drop_damaged(folder: Path, *, selecting: bool) -> None:
+    """Remove the checkpoints of a phase if one of them is damaged, as a power cut may leave it, and say so: neither is of use without the other.
+
+    Args:
+        folder: The phase's.
+        selecting: Whether the phase keeps its best epoch beside the last.
+    """
+    there = [path for path in (folder / LAST, folder / BEST) if path.exists()]
+    wrong = [path.name for path in there if not _is_whole(path)]
+    if selecting and (folder / LAST).exists() and not (folder / BEST).exists():
+        wrong.append(f"{BEST} (missing)")
+    if wrong:
+        report_progress(say=f"{folder.name}/{' and '.join(wrong)} cannot be read, as after a power cut: dropped, this phase is starting afresh")
+        for path in there:
+            path.unlink(missing_ok=True)  # of several processes another may have been first
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as parts:
+            if parts.testzip() is not None:
+                return False
+        torch.load(path, map_location="meta", weights_only=True)
+    except Exception:  # noqa: BLE001 - zipfile and torch raise many types for a damaged file
+        return False
+    return True
 
 
 def kept_net(phase: Phase, folder: Path) -> nn.Module:
