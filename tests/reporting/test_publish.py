@@ -68,10 +68,42 @@ def test_a_stage_that_has_not_run_is_named_and_leaves_what_was_published(tmp_pat
     folder = tmp_path / "published" / "quick"
     folder.mkdir(parents=True)
     (folder / "README.md").write_text("the last one")
+    (folder / "summary.json").write_text('{"study": "quick"}')
     params = load_params(paths.find_root() / "params.yaml")
     with pytest.raises(InputError, match=r"reports/metrics/prepare/control\.json: not found"):
         publish(params, folder)
     assert (folder / "README.md").read_text() == "the last one"
+
+
+@pytest.mark.parametrize(
+    ("name", "summary", "told"),
+    [
+        ("quick", None, "summary.json: not found"),
+        ("quick", "[]", "expected a JSON object"),
+        ("quick", '{"study": "other"}', "is of the study 'other', not 'quick'; nothing was written"),
+        ("thesis", '{"study": "quick"}', "no folder of the study 'quick'"),
+        ("..", None, "no folder of the study 'quick'"),
+    ],
+)
+def test_a_folder_that_publishing_did_not_write_is_refused_and_stays(tmp_path, name, summary, told):
+    folder = tmp_path / "published" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "thesis.tex").write_text("years of work")
+    if summary:
+        (folder / "summary.json").write_text(summary)
+    with pytest.raises(InputError, match=told.replace("[", r"\[")):
+        publish(load_params(ROOT / "params.yaml"), folder)
+    assert (folder / "thesis.tex").read_text() == "years of work"
+
+
+def test_what_somebody_put_beside_a_summary_stays_and_old_figures_go(tmp_path):
+    folder, beside = tmp_path / "quick", tmp_path / ".quick.new"
+    for place in (folder / "notes", beside):
+        place.mkdir(parents=True)
+    for name in ("summary.json", "README.md", "reliability-old_run.png", "talk.pdf", "notes/a.txt"):
+        (folder / name).write_text(name)
+    publish_module._keep_others(folder, beside)
+    assert sorted(path.relative_to(beside).as_posix() for path in beside.rglob("*") if path.is_file()) == ["notes/a.txt", "talk.pdf"]
 
 
 def test_of_several_seeds_of_a_recipe_the_first_shows_its_figures():

@@ -9,7 +9,6 @@ redistributed. From the predictions anyone can recompute the numbers without the
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -46,9 +45,12 @@ NOT_KEPT = (
 def publish(params: Params, folder: Path) -> None:
     """Write the summary of a finished study to `folder`; what was there is replaced only when the new one is whole.
 
+    Files that publishing does not write stay.
+
     Raises:
-        InputError: A stage of the study has not run.
+        InputError: A stage of the study has not run, or the folder holds something else than this study's summary.
     """
+    _check_folder(folder, params.study)
     beside = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
@@ -60,8 +62,34 @@ def publish(params: Params, folder: Path) -> None:
     _write_predictions(params, beside / PREDICTIONS)
     figures = [figure for name in first_seeds(params) for figure in _write_figures(name, beside)]
     (beside / "README.md").write_text(_page(params, sets, runs, figures))
-    shutil.rmtree(folder, ignore_errors=True)
+    _keep_others(folder, beside)
+    aside = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if folder.exists():
+        folder.rename(aside)
     beside.rename(folder)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _check_folder(folder: Path, study: str) -> None:
+    """Publishing replaces a folder, so it must be one that publishing made, or none yet."""
+    if folder.name != study or folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise InputError(f"{folder}: no folder of the study {study!r}; expected reports/published/{study}")
+    if folder.exists() and any(folder.iterdir()):
+        found = paths.read_json(folder / "summary.json", made_by="publishing").get("study")
+        if found != study:
+            raise InputError(f"{folder / 'summary.json'}: is of the study {found!r}, not {study!r}; nothing was written; move the folder away")
+
+
+def _keep_others(folder: Path, beside: Path) -> None:
+    """Copy what somebody put beside a published summary into the new one."""
+    figures = tuple(f"{stem}-" for _, _, stem in FIGURES)
+    for path in folder.iterdir() if folder.exists() else ():
+        own = path.name in ("README.md", "results.md", "summary.json", PREDICTIONS) or (path.name.startswith(figures) and path.suffix == ".png")
+        if not own and path.is_dir() and not path.is_symlink():
+            shutil.copytree(path, beside / path.name, symlinks=True)
+        elif not own:
+            shutil.copy2(path, beside / path.name, follow_symlinks=False)
 
 
 def first_seeds(params: Params) -> list[str]:
@@ -98,7 +126,7 @@ def beside_page(published: pd.DataFrame, folder: Path) -> str:
     """
     nets = published[published["kind"].isin(("net", "ensemble"))].reset_index(drop=True)
     theirs = published_table(nets).reset_index()
-    studies = {path.parent.name: json.loads(path.read_text()) for path in folder.glob("*/summary.json")}
+    studies = {path.parent.name: paths.read_json(path, made_by="publishing") for path in folder.glob("*/summary.json")}
     ours = pd.DataFrame([_ours(name, studies) for name in nets["ours"]], columns=["ours", "split", "n", "accuracy, %"], dtype=object).fillna("")
     table = pd.DataFrame(
         {
@@ -202,7 +230,7 @@ def _write_predictions(params: Params, folder: Path) -> None:
 def _write_figures(run: str, folder: Path) -> list[tuple[str, str]]:
     written = []
     for stage, pattern, stem in FIGURES:
-        notebook = json.loads(_existing(paths.executed_notebook(stage, run)).read_text())
+        notebook = paths.read_json(_existing(paths.executed_notebook(stage, run)), made_by=f"stage {stage}")
         picture = pick_picture(notebook, pattern)
         if picture is not None:
             file = f"{stem}-{run}.png"
@@ -212,7 +240,7 @@ def _write_figures(run: str, folder: Path) -> list[tuple[str, str]]:
 
 
 def _metrics(stage: str, name: str) -> dict[str, Any]:
-    return json.loads(_existing(paths.artefact(stage, "metrics", name)).read_text())
+    return paths.read_json(_existing(paths.artefact(stage, "metrics", name)), made_by=f"stage {stage}")
 
 
 def _existing(path: Path) -> Path:
@@ -228,8 +256,8 @@ def main() -> int:
         folder = paths.ROOT / "reports" / "published" / params.study
         publish(params, folder)
         (folder.parent / "README.md").write_text(beside_page(read_published(), folder.parent))
-    except InputError as error:
-        print(f"publish: {error}", file=sys.stderr)
+    except (InputError, OSError) as error:
+        print(f"publish: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     print(f"published: {folder.relative_to(paths.ROOT)}")
     return 0
