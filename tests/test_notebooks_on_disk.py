@@ -11,7 +11,6 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from ferlab.notebooks import main, stored_text, strip, strip_before_save
-from ferlab.paths import InputError
 
 
 @pytest.fixture
@@ -93,7 +92,13 @@ def test_the_command_names_then_mends_a_file(tmp_path: Path, stored: str, capsys
     assert main(["--check", str(file)]) == 0
 
 
-def test_a_file_that_is_no_notebook_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.ipynb").write_text("[]", encoding="utf-8")
-    with pytest.raises(InputError, match=r"a\.ipynb: expected a notebook"):
-        main([str(tmp_path / "a.ipynb")])
+@pytest.mark.parametrize("content", [b"[]", b"[1]", b"\xff", b"[" * 100_000, b'{"cells": 3}', None])
+def test_a_file_that_is_no_notebook_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None) -> None:
+    file = tmp_path / "a.ipynb"
+    if content is not None:
+        file.write_bytes(content)
+    assert main([str(file)]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"notebooks: {file}: ")
+    assert "expected a notebook of format 4" in told
+    assert told.count("\n") == 1

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,17 @@ def _strip_cell(cell: dict[str, Any], number: int) -> dict[str, Any]:
     return plain
 
 
+def _read(file: Path) -> tuple[str, str]:
+    """Return a notebook file's text and its text in stored form."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        return text, stored_text(json.loads(text))
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror}; expected a notebook of format 4") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{file}: expected a notebook of format 4, got {type(error).__name__}: {error}") from None
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Rewrite or check notebook files; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m ferlab.notebooks", description="Keep notebooks in stored form.")
@@ -86,10 +98,10 @@ def main(arguments: list[str] | None = None) -> int:
     changed = 0
     for file in options.files:
         try:
-            text = file.read_text(encoding="utf-8")
-            stored = stored_text(json.loads(text))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{file}: expected a notebook of format 4, got {error}") from error
+            text, stored = _read(file)
+        except InputError as error:
+            print(f"notebooks: {' '.join(str(error).split())}", file=sys.stderr)
+            return 1
         if stored != text:
             changed += 1
             print(f"{file}: {'not in stored form' if options.check else 'rewritten'}")

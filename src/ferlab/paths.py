@@ -17,6 +17,7 @@ from typing import Any
 STAGING = "FERLAB_STAGING"  # set by the runner for the kernel: where this stage's outputs are written before they move into place
 PARTIAL = "FERLAB_PARTIAL"  # set by the runner: where a stage keeps what it needs to go on after a kill
 PROGRESS = "FERLAB_PROGRESS"  # set by the runner: the file of JSON lines that it tails as a progress bar
+SCORED = "FERLAB_SCORED"  # set by the runner: the file that says that the test split was scored for this very result, and counted
 PARAMS_HASH = "FERLAB_PARAMS_HASH"  # set by the runner: the hash of the params that this stage declared, for the ledger of test scorings
 
 

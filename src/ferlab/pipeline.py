@@ -252,6 +252,7 @@ def _kernel_environment(work: Path, progress: Path, params_hash: str) -> dict[st
         paths.PARTIAL: str(work / "kept"),
         paths.PROGRESS: str(progress),
         paths.PARAMS_HASH: params_hash,
+        paths.SCORED: str(work / "scored"),
         "PYTHONHASHSEED": "0",
         "IPYTHONDIR": str(work / "ipython"),  # no start-up files of the user's
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic matrix products on a GPU

@@ -104,7 +104,7 @@ def test_colour_faces_keep_their_shape():
         ([20, 8], {"method": "smot"}, "did you mean 'smote'"),
         ([20], {"method": "smote"}, "at least two expressions, got 1"),
         ([20, 8], {"method": "adasyn"}, "use smote"),  # 40 grey levels apart: no neighbour is of the other
-        ([20, 8], {"method": "smote", "neighbours": 0}, "Set `oversample: none` for the set, or leave that expression out by `labels: {disgust: null}`"),
+        ([20, 8], {"method": "smote", "neighbours": 0}, "or leave that expression out by `labels: {disgust: null}`"),
     ],
 )
 def test_what_cannot_be_oversampled_says_why_in_one_line(counts, options, said):

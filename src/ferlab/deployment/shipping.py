@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from pathlib import Path
@@ -25,7 +24,7 @@ from ferlab.deployment.inputs import spread_rows
 from ferlab.deployment.predictor import open_session
 from ferlab.models import LoadedModel, count_parameters, load_model, model_card
 from ferlab.params import Params, declared, load_params
-from ferlab.paths import OUTPUTS, InputError, write_json
+from ferlab.paths import OUTPUTS, InputError, read_json, write_json
 
 FOLDER = Path("src", "ferlab", "deployment", "weights")  # below a clone
 MOST_BYTES = 6_000_000
@@ -147,7 +146,7 @@ def _move_into_place(ready: Path, folder: Path) -> None:
 
 
 def _metrics(root: Path, stage: str, run: str) -> dict[str, Any]:
-    return json.loads(_existing(root, stage, "metrics", run).read_text())
+    return read_json(_existing(root, stage, "metrics", run), made_by=f"`dvc repro {stage}@{run}`")
 
 
 def _existing(root: Path, stage: str, what: str, name: str) -> Path:

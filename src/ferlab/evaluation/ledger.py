@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ferlab.paths import PARAMS_HASH, ROOT, STAGING, InputError
+from ferlab.paths import PARAMS_HASH, ROOT, SCORED, STAGING, InputError
 
 LEDGER = ROOT / "reports" / "test_scorings.csv"
 COLUMNS = ("study", "run", "set", "params_hash", "n")
@@ -22,6 +22,8 @@ COLUMNS = ("study", "run", "set", "params_hash", "n")
 
 def record_scoring(faces: pd.DataFrame, *, study: str, run: str, set_name: str, path: Path = LEDGER) -> bool:
     """Append one scoring of the test split if this is a stage of the pipeline; exploring by hand reports nothing and is not counted.
+
+    A stage that was killed after it had scored, and runs again, scores the same faces by the same net to the same numbers: one scoring.
 
     Args:
         faces: The face table of the set; its test faces were scored. Where all of them are control faces nothing is written.
@@ -34,9 +36,12 @@ def record_scoring(faces: pd.DataFrame, *, study: str, run: str, set_name: str, 
         Whether a line was written.
     """
     test = faces[faces["split"] == "test"]
-    if STAGING not in os.environ or test["source"].str.fullmatch("control(:.*)?").all():
+    scored = Path(os.environ.get(SCORED, os.devnull))  # left by a run of the same params, inputs and code that was killed after it had scored
+    if STAGING not in os.environ or scored.is_file() or test["source"].str.fullmatch("control(:.*)?").all():
         return False
     append_scoring(path, study=study, run=run, set_name=set_name, params_hash=os.environ.get(PARAMS_HASH, ""), n=len(test))
+    if SCORED in os.environ:
+        scored.touch()
     return True
 
 
@@ -61,19 +66,26 @@ def append_scoring(path: Path, *, study: str, run: str, set_name: str, params_ha
         file.write(_line((study, run, set_name, params_hash, n)))
 
 
-def count_scorings(path: Path = LEDGER) -> pd.DataFrame:
-    """Return how often each run's test split was scored: `study, run, set, n, scorings, params` (distinct params among them).
+def read_scorings(path: Path = LEDGER) -> list[dict[str, str]]:
+    """Return the lines of the ledger, by column.
 
     Raises:
         InputError: A file that is no ledger. A missing one is an empty one.
     """
     if not path.is_file():
-        return pd.DataFrame(columns=["study", "run", "set", "n", "scorings", "params"])
-    lines = pd.read_csv(path, dtype={"study": str, "run": str, "set": str, "params_hash": str}, keep_default_na=False)
-    if tuple(lines.columns) != COLUMNS:
-        raise InputError(f"{path.name}: expected the columns {', '.join(COLUMNS)}, got {', '.join(lines.columns)}; restore it with git")
-    groups = lines.groupby(["study", "run", "set", "n"], sort=True)["params_hash"]
-    return groups.agg(scorings="size", params="nunique").reset_index()
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *lines = list(csv.reader(file, strict=True)) or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path.name}: not csv in UTF-8 ({error}); restore it with git") from None
+    if tuple(header) != COLUMNS:
+        raise InputError(f"{path.name}: expected the columns {', '.join(COLUMNS)}, got {', '.join(header)[:200]}; restore it with git")
+    for number, cells in enumerate(lines, start=2):
+        if len(cells) != len(COLUMNS) or not cells[-1].isdecimal():
+            told = f"expected {len(COLUMNS)} cells, the last a number of faces, got {','.join(cells)[:200]}"
+            raise InputError(f"{path.name}: line {number}: {told}; restore it with git")
+    return [dict(zip(COLUMNS, cells, strict=True)) for cells in lines]
 
 
 def _line(values: tuple[object, ...]) -> str:

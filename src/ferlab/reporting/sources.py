@@ -128,15 +128,13 @@ def _read_notebook(stage: str, name: str) -> Notebook | None:
 
 def _read_metrics(stage: str, name: str) -> dict[str, Any]:
     path = paths.artefact(stage, "metrics", name)
-    if not path.is_file():
-        return {}
-    return _read_json(path, stage)
+    return paths.read_json(path, made_by=f"stage {stage}") if path.is_file() else {}
 
 
 def _read_json(path: Path, stage: str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path.relative_to(paths.ROOT)}: not JSON ({error}); run stage {stage} again") from None
 
 
