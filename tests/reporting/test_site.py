@@ -83,7 +83,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(site, "git_commit", lambda: "c0ffee1")
         write_project(root, make_params("on_drawn", "on_real", "forgotten"))
         (root / "reports" / "test_scorings.csv").write_text(
-            "study,run,set,params_hash\n" + "trial,on_real,real,a\n" * 3 + "other,on_real,real,b\n" + "trial,on_drawn,drawn,a\n"
+            "study,run,set,params_hash,n\n" + "trial,on_real,real,a,3\n" * 3 + "other,on_real,real,b,3\n" + "trial,on_drawn,drawn,a,3\n"
         )
         assert site.build_site(make_params("on_drawn", "on_real"), root / "reports" / "site", conf=CONF) == []
         yield root
@@ -260,3 +260,45 @@ def test_the_overview_says_what_a_runs_faces_are(dataset: str, kind: str) -> Non
     score = {"accuracy": 0.5, "accuracy_ci_low": 0.4, "accuracy_ci_high": 0.6, "per_class": {"happy": {"support": 9}}}
     table = cards.results_table(make_params("on_real"), {"on_real": {"test": score, "dataset": dataset}}, links={})
     assert f"real: {kind}<" in table
+
+
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+def test_no_value_becomes_a_live_tag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of datasets, files of boxes and factors stand in prose; whatever they hold is text on the page."""
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    params = make_params("on_real")
+    write_project(tmp_path, params)
+    prose = [
+        f"inline {EVIL} here",
+        EVIL,
+        f"<script>alert(2)</script>\n\n<svg/onload=alert(3)> {EVIL}",
+        f"`code {EVIL}` and \\{EVIL}",
+        f"| a | b |\n|---|---|\n| {EVIL} | <iframe src=//evil.example> |",
+        "[click](javascript:alert(4)) ![seen](https://evil.example/x.png) <https://evil.example>",
+        f"# {EVIL}",
+        f"![{EVIL}](x.png)",
+        '<span class="aside" onclick=alert(5)>a</span><span class="aside">kept</span>',
+    ]
+    outputs = [new_output("display_data", data={"text/markdown": text, "text/plain": text}) for text in prose]
+    notebook = executed("evaluate")
+    notebook.cells += [new_code_cell("say()", execution_count=4, outputs=[output]) for output in outputs]
+    notebook.cells += [new_markdown_cell(text) for text in prose if not text.startswith("![")]
+    alt = new_output("display_data", data={"image/png": PIXEL}, metadata={"image/png": {"alt": f'A confusion of "{EVIL}" seen.'}})
+    notebook.cells += [new_code_cell("show()", execution_count=5, outputs=[alt])]
+    nbformat.write(notebook, paths.executed_notebook("evaluate", "on_real"))
+    metrics = paths.artefact("evaluate", "metrics", "on_real")
+    values = json.loads(metrics.read_text())
+    paths.write_json(metrics, {**values, "dataset": f"class_folders {EVIL}", "provenance": {"study": EVIL, "params": f"`{EVIL}", "code": EVIL}})
+    rule = {"split_rule": f"by {EVIL}", "splits": {}, "usages": {}}
+    paths.write_json(paths.artefact("prepare", "metrics", "real"), {**rule, "provenance": {"data": f"` {EVIL}"}})
+    site.build_site(params, tmp_path / "site", conf=CONF)
+    for path in (tmp_path / "site").rglob("*.html"):
+        page = path.read_text()
+        tags = re.findall(r"<[a-zA-Z][^>]*>", re.sub(r'="[^"]*"', '=""', page))  # what stands in quotes is no tag
+        assert not [tag for tag in tags if re.search(r"\son(error|load|click)\s*=|^<(iframe|svg/|img src=x)|alert", tag)], path
+        assert not re.search(r'<script>alert|href="\s*javascript:|<img[^>]*src="(https?:)?//', page), path
+    page = article((tmp_path / "site" / "runs" / "on_real" / "evaluate.html").read_text())
+    assert page.count("&lt;img src=x onerror=alert(1)&gt;") >= 8
+    assert '<span class="aside">kept</span>' in page

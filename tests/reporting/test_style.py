@@ -43,3 +43,12 @@ def test_the_same_figure_gives_the_same_bytes(shown):
 def test_every_expression_has_a_colour_of_its_own():
     assert set(style.COLOURS) == {*EXPRESSIONS, CONTEMPT}
     assert len(set(style.COLOURS.values())) == len(style.COLOURS)
+
+
+def test_a_name_with_dollars_is_drawn_as_it_is() -> None:
+    with plt.rc_context():
+        style.use_style()
+        figure, axes = plt.subplots()
+        axes.set_title("price $5_$ s0000_000006.png")
+        figure.canvas.draw()
+        plt.close(figure)

@@ -9,7 +9,6 @@ bytes; the Git commit stands on the overview alone.
 from __future__ import annotations
 
 import argparse
-import csv
 import io
 import re
 import shutil
@@ -20,8 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ferlab import paths
+from ferlab.evaluation.ledger import LEDGER, read_scorings
 from ferlab.params import Params, load_params
 from ferlab.paths import InputError
+from ferlab.reporting.markup import disarm
 from ferlab.reporting.pages import missing_alt_text
 from ferlab.reporting.sources import collect, write_sources
 
@@ -42,6 +43,7 @@ def render(source: Path, target: Path, *, conf: Path) -> list[str]:
     warnings = io.StringIO()
     with patch_docutils(str(conf)), docutils_namespace():
         app = Sphinx(source, conf, target, target.parent / "doctrees", "html", status=None, warning=warnings, freshenv=True, parallel=1)
+        app.connect("doctree-read", disarm, priority=100)  # before Sphinx takes the headings from the page
         app.build()
     for leftover in (".buildinfo", ".buildinfo.bak", "objects.inv", "_static/.gitignore", "_static/webpack-macros.html"):  # of no use to a reader
         (target / leftover).unlink(missing_ok=True)
@@ -71,7 +73,7 @@ def build_site(params: Params, output: Path, *, conf: Path | None = None) -> lis
     shutil.rmtree(work, ignore_errors=True)
     try:
         (work / "pages").mkdir(parents=True)
-        write_sources(params, entries, work / "pages", scorings=_read_scorings(), commit=git_commit())
+        write_sources(params, entries, work / "pages", scorings=read_scorings(paths.ROOT / "reports" / LEDGER.name), commit=git_commit())
         warnings = render(work / "pages", work / "site", conf=conf or paths.ROOT / "reports")
         _swap(work / "site", output, aside=work / "last")
     finally:
@@ -105,14 +107,6 @@ def git_commit() -> str:
         return ""
     answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=paths.ROOT, capture_output=True, text=True, check=False)
     return answer.stdout.strip() if answer.returncode == 0 else ""
-
-
-def _read_scorings() -> list[dict[str, str]]:
-    path = paths.ROOT / "reports" / "test_scorings.csv"
-    if not path.is_file():
-        return []
-    with open(path, newline="") as ledger:
-        return list(csv.DictReader(ledger))
 
 
 def _swap(new: Path, place: Path, *, aside: Path) -> None:

@@ -46,6 +46,7 @@ def use_style() -> None:
             "axes.titleweight": "bold",
             "legend.frameon": False,
             "image.cmap": "gray",
+            "text.parse_math": False,  # names of files and people hold dollars; no figure of ours holds a formula
         }
     )
 

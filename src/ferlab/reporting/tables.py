@@ -14,6 +14,8 @@ from typing import Any
 import pandas as pd
 import psutil
 
+from ferlab.reporting.markup import escape_tags
+
 MISSING = "–"
 # How each metric is written: its name for a reader, whether in percent, and digits.
 METRICS: dict[str, tuple[str, bool, int]] = {
@@ -219,7 +221,7 @@ def machine_table() -> pd.DataFrame:
 
 
 def markdown_table(table: pd.DataFrame, *, index: bool = True) -> str:
-    """Return a table as GitHub Markdown; bars in cells are escaped."""
+    """Return a table as GitHub Markdown; bars and tags in cells are escaped."""
     shown = table.reset_index() if index else table
     lines = [list(map(str, shown.columns)), ["---"] * len(shown.columns), *shown.astype(str).to_numpy().tolist()]
     return "\n".join("| " + " | ".join(_escaped(line)) + " |" for line in lines) + "\n"
@@ -231,7 +233,7 @@ def markdown_page(title: str, sections: Mapping[str, str]) -> str:
 
 
 def _escaped(line: Sequence[str]) -> list[str]:
-    return [text.replace("|", "\\|").replace("\n", " ") for text in line]
+    return [escape_tags(text).replace("|", "\\|").replace("\n", " ") for text in line]
 
 
 def _split_cell(row: pd.Series, split: str, key: str) -> str:
