@@ -38,6 +38,14 @@ def test_faces_of_class_minus_one_are_left_out(drawn: tuple[np.ndarray, pd.DataF
     assert set(table["n"]) == {int((faces["target"] == 3).sum())}
 
 
+def test_the_area_is_that_of_the_faces_whose_maps_count(drawn: tuple[np.ndarray, pd.DataFrame]) -> None:
+    truth = control.carrying_mask(drawn[1], size=48)
+    uniform = np.ones(truth.shape)
+    uniform[:20] = 0  # these maps are zero everywhere
+    table = carrying_shares(drawn[1], maps={"uniform": uniform}, classes=drawn[1]["target"].to_numpy(), expressions=EXPRESSIONS)
+    assert table["lift"].to_numpy() == pytest.approx(1.0)
+
+
 def test_regions_are_compared_with_their_own_truth(drawn: tuple[np.ndarray, pd.DataFrame]) -> None:
     _, faces = drawn
     truth, template = true_masks(faces, size=48), template_masks((48, 48))

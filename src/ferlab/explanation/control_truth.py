@@ -78,8 +78,10 @@ def carrying_shares(
     tables = []
     for method, values in maps.items():
         shares = region_shares(values[known], {"carrying": carrying[known]})
+        counted = shares["carrying"].notna().to_numpy()  # the area is that of the same faces: a map of zeros has no share
         for names, own in ((expressions, np.asarray(classes)[known]), (("all",), np.zeros(int(known.sum()), int))):
-            areas = [carrying[known][own == number].mean() if (own == number).any() else np.nan for number in range(len(names))]
+            chosen = [counted & (own == number) for number in range(len(names))]
+            areas = [carrying[known][faces_of].mean() if faces_of.any() else np.nan for faces_of in chosen]
             table = class_shares(shares, own, expressions=names, seed=seed).assign(method=method, area=areas)
             tables.append(table[table["n"] > 0])
     table = pd.concat(tables, ignore_index=True)
