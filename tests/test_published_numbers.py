@@ -14,9 +14,9 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from ferlab.evaluation.intervals import wilson
 from ferlab.evaluation.kept import differences, read_kept, rescore
 from ferlab.evaluation.published import read_published
+from ferlab.evaluation.shares import wilson
 from ferlab.reporting.publish import NOT_KEPT, PREDICTIONS
 
 ROOT = Path(__file__).parents[1]

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from ferlab.evaluation.clean_test import compare_twins, mark_twins
-from ferlab.evaluation.intervals import newcombe
 from ferlab.evaluation.predictions import predictions_table, probs_of
 from ferlab.evaluation.scores import describe_faces, score_run, score_subjects, score_view, score_views, summarise
+from ferlab.evaluation.shares import newcombe
 from ferlab.paths import InputError
 
 NAMES = ("angry", "happy", "sad")

@@ -3,13 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, ttest_rel
 from seeded_runs import table
 
 from ferlab.evaluation.comparison import (
     compare_correctness,
     compare_pairs,
     detectable_difference,
+    difference_by_cluster,
     paired_difference_bounds,
     spread_over_seeds,
 )
@@ -47,6 +48,56 @@ def test_equal_runs_differ_by_nothing():
 def test_detectable_differences_at_the_size_of_the_private_test():
     found = [round(100 * detectable_difference(share, 3589), 2) for share in (0.05, 0.1, 0.15, 0.2)]
     assert found == [1.05, 1.48, 1.81, 2.09]
+
+
+def test_more_tests_need_larger_differences():
+    one, many = (detectable_difference(0.1, 3589, tests=tests) for tests in (1, 36))
+    # z of .05/36, two-sided, is 3.197 (normal table), of .05 1.960; of 80 % power .842.
+    assert many / one == pytest.approx((3.197 + 0.842) / (1.960 + 0.842), rel=1e-3)
+    pairs = compare_pairs({"a": table(1), "b": table(2), "c": table(3)})
+    row = pairs.iloc[0]
+    assert row["detectable"] == pytest.approx(detectable_difference((row["only_a"] + row["only_b"] + 1) / (row["n"] + 2), row["n"], tests=3))
+    assert detectable_difference(1.0, 1) == 1
+
+
+@pytest.mark.parametrize("n", [1, 3, 60])
+def test_a_run_that_is_always_right_where_the_other_is_wrong_bounds_no_exact_one(n: int):
+    low, high = paired_difference_bounds(n, 0, n)
+    assert low < 1 == high
+    assert paired_difference_bounds(0, n, n) == pytest.approx((-1, -low))
+
+
+def test_faces_of_one_person_count_as_persons():
+    rng = np.random.default_rng(3)
+    persons = np.repeat(np.arange(8), 25)
+    b = rng.random(200) < 0.6
+    a = np.where(np.isin(persons, [0, 1]), True, b)  # better on two persons, the same on the others
+    by_face, by_person = compare_correctness(a, b), compare_correctness(a, b, subjects=persons)
+    assert by_face["p_exact"] < 1e-4
+    assert by_person["p_subjects"] > 0.05
+    # Equal persons: the paired t test of their accuracies.
+    means = [pd.Series(x.astype(float)).groupby(persons).mean() for x in (a, b)]
+    expected = ttest_rel(*means)
+    assert by_person["p_subjects"] == pytest.approx(expected.pvalue)
+    assert (by_person["ci_low"], by_person["ci_high"]) == pytest.approx(tuple(expected.confidence_interval()))
+    assert by_person["detectable"] > 2 * by_face["detectable"]
+    assert np.isnan(by_face["p_subjects"])
+
+
+def test_pairs_of_tables_that_name_subjects_are_tested_by_subject():
+    tables = {name: table(seed).assign(subject=lambda rows: [f"p{i % 5}" for i in range(len(rows))]) for name, seed in (("a", 1), ("b", 2))}
+    row = compare_pairs(tables).iloc[0]
+    assert row["subjects"] == 5
+    assert row["p_holm"] == row["p_subjects"]
+
+
+def test_where_all_persons_differ_alike_a_sign_test_decides():
+    told = difference_by_cluster(np.ones(12), np.repeat(np.arange(4), 3))
+    assert told["p"] == pytest.approx(2 / 2**4)
+    assert told["ci_low"] < 1 == told["ci_high"]
+    nothing = difference_by_cluster(np.zeros(12), np.repeat(np.arange(4), 3))
+    assert nothing["p"] == 1
+    assert nothing["ci_low"] < 0 < nothing["ci_high"]
 
 
 def test_holm_multiplies_the_smallest_p_by_the_number_of_pairs():

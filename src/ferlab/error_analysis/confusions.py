@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ferlab.evaluation.intervals import wilson
 from ferlab.evaluation.predictions import expressions_of, probs_of
+from ferlab.evaluation.shares import wilson
 
 PAIR_COLUMNS = ("target", "pred", "count", "support", "rate", "rate_ci_low", "rate_ci_high", "rank_by_count", "rank_by_rate")
 

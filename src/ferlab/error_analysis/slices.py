@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.ndimage import laplace
 from statsmodels.stats.multitest import multipletests
 
-from ferlab.evaluation.intervals import wilson
+from ferlab.evaluation.shares import wilson
 from ferlab.paths import InputError
 
 GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma

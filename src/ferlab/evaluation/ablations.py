@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from ferlab.evaluation.intervals import LEVEL, wilson
-from ferlab.evaluation.predictions import faces_in
+from ferlab.evaluation.clusters import cluster_share
+from ferlab.evaluation.comparison import difference_by_cluster
+from ferlab.evaluation.predictions import faces_in, subjects_of
+from ferlab.evaluation.shares import wilson
 
-COLUMNS = ("factor", "from", "to", "else", "split", "seeds", "n", "difference", "ci_low", "ci_high", "seed_sd", "p", "p_holm")
+COLUMNS = ("factor", "from", "to", "else", "split", "seeds", "n", "difference", "ci_low", "ci_high", "seed_sd", "p", "p_holm", "detectable")
 
 Runs = Mapping[str, Mapping[str, Any]]
 
@@ -39,14 +40,15 @@ def table_by_factors(runs: Runs, predictions: Mapping[str, pd.DataFrame], *, spl
 
     Returns:
         One row per combination, in the order of the runs: a column per factor ("" where a run does not name it), `seeds`, `n` and `accuracy`
-        (mean over seeds), `ci_low`, `ci_high` (Wilson's, of that mean on n faces) and `seed_sd` (NaN for one seed).
+        (mean over seeds), `ci_low`, `ci_high` (Wilson's, of that mean on n faces; over subjects where they are named) and `seed_sd` (NaN for one
+        seed).
     """
     names = list(dict.fromkeys(name for run in runs.values() for name in run["factors"]))
     rows = []
     for levels, members in _recipes(runs).items():
-        scores = [_right(predictions[run], split).mean() for run in members.values()]
-        n = len(faces_in(predictions[next(iter(members.values()))], split))
-        low, high = wilson(round(float(np.mean(scores)) * n), n)
+        right = [_right(predictions[run], split) for run in members.values()]
+        scores, n = [of.mean() for of in right], len(right[0])
+        low, high = _share_bounds(right, predictions[next(iter(members.values()))], split)
         spread = float(np.std(scores, ddof=1)) if len(scores) > 1 else float("nan")
         measured = {"seeds": len(scores), "n": n, "accuracy": float(np.mean(scores)), "ci_low": low, "ci_high": high, "seed_sd": spread}
         rows.append({**{name: dict(levels).get(name, "") for name in names}, **measured})
@@ -66,8 +68,9 @@ def factor_effects(
 
     Returns:
         One row per change and split: `factor, from, to` (levels in the order of the runs), `else` (the other factors), `split`, `seeds` (in
-        common), `n` (faces in common), `difference` in accuracy with its 95 % interval over faces, `seed_sd`, `p` (paired t test over faces)
-        and `p_holm` (over the changes of a split).
+        common), `n` (faces in common), `difference` in accuracy with its 95 % interval, `seed_sd`, `p` (paired t test over faces, over subjects
+        where they are named), `p_holm` (over the changes of a split, which are those that the factors name) and `detectable` (what a test at
+        Holm's first level finds in 80 % of cases).
     """
     rows = []
     for (levels_a, a), (levels_b, b) in combinations(_recipes(runs).items(), 2):
@@ -80,10 +83,13 @@ def factor_effects(
         pairs = [(a[seed], b[seed]) for seed in seeds]
         for split in splits:
             if not any(split in fitted_on[run] for pair in pairs for run in pair):
-                rows += [{**where, "split": split, **effect} for effect in _effect(pairs, predictions, split)]
-    table = pd.DataFrame(rows, columns=[column for column in COLUMNS if column != "p_holm"])
-    corrected = [pd.Series(multipletests(part, method="holm")[1], index=part.index) for _, part in table.groupby("split")["p"]]
-    return table.assign(p_holm=pd.concat(corrected) if corrected else pd.Series(dtype=float))[list(COLUMNS)]
+                rows += [{**where, "split": split, "pairs": pairs, **effect} for effect in _effect(pairs, predictions, split)]
+    table = pd.DataFrame(rows, columns=[*COLUMNS, "pairs"])
+    for split, part in table.groupby("split"):
+        table.loc[part.index, "p_holm"] = multipletests(part["p"].astype(float), method="holm")[1]
+        corrected = [_effect(pairs, predictions, str(split), tests=len(part))[0]["detectable"] for pairs in part["pairs"]]
+        table.loc[part.index, "detectable"] = corrected
+    return table[list(COLUMNS)].astype({"p_holm": float, "detectable": float})
 
 
 def _recipes(runs: Runs) -> dict[tuple[tuple[str, str], ...], dict[int, str]]:
@@ -106,15 +112,23 @@ def _right(predictions: pd.DataFrame, split: str) -> pd.Series:
     return pd.Series((rows["pred"] == rows["target"]).to_numpy(dtype=np.float64), index=rows["face_id"])
 
 
-def _effect(pairs: Sequence[tuple[str, str]], predictions: Mapping[str, pd.DataFrame], split: str) -> list[dict[str, Any]]:
+def _share_bounds(right: Sequence[pd.Series], predictions: pd.DataFrame, split: str) -> tuple[float, float]:
+    """Return the 95 % interval of the accuracy over seeds: Wilson's, over subjects where the predictions name them."""
+    shares = pd.concat(right, axis=1).mean(axis=1)
+    subjects = subjects_of(faces_in(predictions, split))
+    if subjects is not None and len(subjects) == len(shares):
+        return cluster_share(shares.to_numpy(), subjects)
+    return wilson(shares.mean() * len(shares), len(shares))
+
+
+def _effect(pairs: Sequence[tuple[str, str]], predictions: Mapping[str, pd.DataFrame], split: str, *, tests: int = 1) -> list[dict[str, Any]]:
     """Return the one effect, in a list; none where the two sides share fewer than two faces (sets may differ in theirs)."""
     differences = [(_right(predictions[b], split) - _right(predictions[a], split)).dropna() for a, b in pairs]
-    by_face = pd.concat(differences, axis=1).dropna().mean(axis=1).to_numpy()
+    by_face = pd.concat(differences, axis=1).dropna().mean(axis=1)
     if len(by_face) < 2:
         return []
-    centre, n = float(by_face.mean()), len(by_face)
-    error = float(by_face.std(ddof=1)) / np.sqrt(n)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * error
-    p = float(2 * stats.t.sf(abs(centre) / error, n - 1)) if error else 1.0
+    rows = faces_in(predictions[pairs[0][0]], split).set_index("face_id").loc[by_face.index]
+    subjects = subjects_of(rows)
+    tested = difference_by_cluster(by_face.to_numpy(), np.arange(len(by_face)) if subjects is None else subjects, tests=tests)
     spread = float(np.std([d.mean() for d in differences], ddof=1)) if len(differences) > 1 else float("nan")
-    return [{"seeds": len(pairs), "n": n, "difference": centre, "ci_low": centre - half, "ci_high": centre + half, "seed_sd": spread, "p": p}]
+    return [{"seeds": len(pairs), "n": len(by_face), "difference": float(by_face.mean()), "seed_sd": spread, **tested}]

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ferlab.evaluation.intervals import newcombe, wilson
 from ferlab.evaluation.predictions import faces_in
+from ferlab.evaluation.shares import newcombe, wilson
 from ferlab.paths import InputError
 
 KINDS = ("twin", "near_twin")

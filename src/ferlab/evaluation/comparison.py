@@ -1,12 +1,14 @@
 """Which run is better, and is that more than luck: paired tests, spread over seeds. From predictions tables, without torch.
 
 Runs of one set are scored on the same faces, so pairs are compared face by face (McNemar): what counts are the faces that one names right and
-the other wrong. Many pairs are tested at once, so p values are corrected (Holm). A test of two runs speaks of these two nets; what a
-recipe gives is told by its seeds (mean and spread). Runs of different sets are never compared pairwise.
+the other wrong. Faces of one person are not independent, so where subjects are named the test is over subjects. Pairs that are tested
+together are corrected together (Holm), and the detectable difference is that of the corrected test. A test of two runs speaks of these two
+nets; what a recipe gives is told by its seeds (mean and spread). Runs of different sets are never compared pairwise.
 
 References:
     McNemar (1947), Note on the sampling error of the difference between correlated proportions or percentages.
     Fagerland, Lydersen & Laake (2013), The McNemar test for binary matched-pairs data: mid-p and asymptotic are better than exact conditional.
+    Obuchowski (1998), On the comparison of correlated proportions for clustered data (tests over subjects).
     Agresti & Min (2005), Simple improved confidence intervals for comparing matched proportions.
     Holm (1979), A simple sequentially rejective multiple test procedure.
 """
@@ -18,31 +20,35 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binom, norm
+from scipy.stats import binom, norm, t
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from ferlab.evaluation.intervals import LEVEL
-from ferlab.evaluation.predictions import expressions_of, faces_in
+from ferlab.evaluation.clusters import cluster_error, count_clusters, student
+from ferlab.evaluation.predictions import expressions_of, faces_in, subjects_of
+from ferlab.evaluation.shares import LEVEL
 from ferlab.paths import InputError
 
-PAIR_COLUMNS = ("run_a", "run_b", "n", "only_a", "only_b", "difference", "ci_low", "ci_high", "p_exact", "p_mid", "p_holm", "detectable")
+DIFFERENCE = ("n", "subjects", "only_a", "only_b", "difference", "ci_low", "ci_high")
+PAIR_COLUMNS = ("run_a", "run_b", *DIFFERENCE, "p_exact", "p_mid", "p_subjects", "p_holm", "detectable")
+POWER = 0.8
 
 
 def compare_pairs(
     tables: Mapping[str, pd.DataFrame], split: str = "test", *, pairs: Sequence[tuple[str, str]] | None = None
 ) -> pd.DataFrame:
-    """Test pairs of runs on the same faces.
+    """Test pairs of runs on the same faces; by subject where the tables name subjects.
 
     Args:
         tables: Predictions per run, all of one set.
         split: Which faces.
-        pairs: Which pairs; None for all.
+        pairs: Which pairs, named before they were looked at; None for all. They are the family of Holm's correction.
 
     Returns:
-        One row per pair: `run_a, run_b, n`, `only_a` and `only_b` (faces that only this run names right), `difference` (accuracy of a minus
-        of b) with its 95 % interval (Agresti & Min), `p_exact` and `p_mid` (McNemar), `p_holm` (Holm over `p_exact` of all rows), and
-        `detectable`: the difference that a test of this size finds in 80 % of cases.
+        One row per pair: `run_a, run_b, n`, `subjects` (NaN where none are named), `only_a` and `only_b` (faces that only this run names
+        right), `difference` (accuracy of a minus of b) with its 95 % interval, `p_exact` and `p_mid` (McNemar, over faces), `p_subjects`
+        (t test over subjects; NaN), `p_holm` (Holm over `p_subjects`, else `p_exact`, of all rows), and `detectable`: the difference that
+        a test at Holm's first level finds in 80 % of cases.
 
     Raises:
         InputError: If the runs were not scored on the same faces.
@@ -51,18 +57,25 @@ def compare_pairs(
     if not wanted:
         return pd.DataFrame(columns=list(PAIR_COLUMNS))
     correct = correctness({name: tables[name] for name in dict.fromkeys(name for pair in wanted for name in pair)}, split)
-    rows = [{"run_a": a, "run_b": b, **compare_correctness(correct[a].to_numpy(), correct[b].to_numpy())} for a, b in wanted]
+    # Ensembles are made of the probabilities alone; their faces are those of the members.
+    subjects = next((found for table in tables.values() if (found := subjects_of(faces_in(table, split))) is not None), None)
+    rows = [
+        {"run_a": a, "run_b": b, **compare_correctness(correct[a].to_numpy(), correct[b].to_numpy(), subjects=subjects, tests=len(wanted))}
+        for a, b in wanted
+    ]
     table = pd.DataFrame(rows)
-    table["p_holm"] = multipletests(table["p_exact"], method="holm")[1]
+    table["p_holm"] = multipletests(table["p_subjects"].fillna(table["p_exact"]), method="holm")[1]
     return table[list(PAIR_COLUMNS)]
 
 
-def compare_correctness(a: np.ndarray, b: np.ndarray) -> dict[str, float | int]:
+def compare_correctness(a: np.ndarray, b: np.ndarray, *, subjects: np.ndarray | None = None, tests: int = 1) -> dict[str, float | int]:
     """Compare two runs on the same faces.
 
     Args:
         a: (N,) bool, whether the first run names each face right.
         b: (N,) bool, likewise the second.
+        subjects: (N,) the subject of each face, two or more: interval, p and detectable difference count by subject then.
+        tests: How many tests are corrected for together; sets the level of `detectable`.
 
     Returns:
         The columns of `compare_pairs` but for the names and `p_holm`.
@@ -73,8 +86,9 @@ def compare_correctness(a: np.ndarray, b: np.ndarray) -> dict[str, float | int]:
     # Mid-p: half the probability of the outcome itself, taken off both tails.
     mid = exact - float(binom.pmf(min(only_a, only_b), only_a + only_b, 0.5)) if only_a != only_b else 1.0
     low, high = paired_difference_bounds(only_a, only_b, n)
-    return {
+    compared = {
         "n": n,
+        "subjects": float("nan"),
         "only_a": only_a,
         "only_b": only_b,
         "difference": (only_a - only_b) / n,
@@ -82,8 +96,14 @@ def compare_correctness(a: np.ndarray, b: np.ndarray) -> dict[str, float | int]:
         "ci_high": high,
         "p_exact": exact,
         "p_mid": mid if only_a + only_b else 1.0,
-        "detectable": detectable_difference((only_a + only_b) / n, n),
+        "p_subjects": float("nan"),
+        # Half a face more on either side, as in the interval: no disagreement on few faces is no proof of none.
+        "detectable": detectable_difference((only_a + only_b + 1) / (n + 2), n, tests=tests),
     }
+    if subjects is None:
+        return compared
+    by_subject = difference_by_cluster(a.astype(np.float64) - b, subjects, tests=tests)
+    return compared | {"subjects": count_clusters(subjects), "p_subjects": by_subject.pop("p"), **by_subject}
 
 
 def paired_difference_bounds(only_a: int, only_b: int, n: int) -> tuple[float, float]:
@@ -91,20 +111,45 @@ def paired_difference_bounds(only_a: int, only_b: int, n: int) -> tuple[float, f
     a, b, total = only_a + 0.5, only_b + 0.5, n + 2
     centre = (a - b) / total
     half = norm.ppf((1 + LEVEL) / 2) * np.sqrt((a + b) - (a - b) ** 2 / total) / total
-    return float(centre - half), float(centre + half)
+    return _within(centre - half, centre + half, (only_a - only_b) / n)
 
 
-def detectable_difference(discordant: float, n: int) -> float:
-    """Return the difference in accuracy that a paired test of n faces finds in 80 % of cases, at the 5 % level.
+def difference_by_cluster(differences: np.ndarray, clusters: np.ndarray, *, tests: int = 1) -> dict[str, float]:
+    """Return interval, p and detectable size of a mean difference over clusters: Student's, on the clusters' deviations from the mean.
+
+    Where every cluster differs alike there is nothing to estimate a spread from: p is that of a sign test over clusters then, and the bounds
+    are those of as many faces as there are clusters.
+
+    Args:
+        differences: (N,) from -1 to 1: right or wrong in one run minus in the other, or shares of seeds.
+        clusters: (N,) the cluster of each; every face its own where faces are independent.
+        tests: How many tests are corrected for together; sets the level of `detectable`.
+
+    Returns:
+        `ci_low, ci_high, p, detectable`.
+    """
+    m, mean, error = count_clusters(clusters), float(np.mean(differences)), cluster_error(differences, clusters)
+    if error == 0:
+        low, high = paired_difference_bounds(m if mean > 0 else 0, m if mean < 0 else 0, m) if abs(mean) > 0 else paired_difference_bounds(0, 0, m)
+        return {"ci_low": min(low, mean), "ci_high": max(high, mean), "p": min(1.0, 2 * 0.5**m) if mean else 1.0, "detectable": float("nan")}
+    half = student(m - 1) * error
+    low, high = _within(mean - half, mean + half, mean)
+    found = t.isf((1 - LEVEL) / 2 / tests, m - 1) + t.ppf(POWER, m - 1)
+    return {"ci_low": low, "ci_high": high, "p": float(2 * t.sf(abs(mean) / error, m - 1)), "detectable": min(1.0, float(found * error))}
+
+
+def detectable_difference(discordant: float, n: int, *, tests: int = 1) -> float:
+    """Return the difference in accuracy that a paired test of n faces finds in 80 % of cases, at the 5 % level, at most 1.
 
     Args:
         discordant: Share of faces that exactly one of the two runs names right.
         n: Faces.
+        tests: Of how many tests this is one: Holm's correction holds the first of m at 5 % / m.
 
-    >>> round(detectable_difference(0.05, 3589), 4)
-    0.0105
+    >>> round(detectable_difference(0.05, 3589), 4), round(detectable_difference(0.05, 3589, tests=36), 4)
+    (0.0105, 0.0152)
     """
-    return float((norm.ppf((1 + LEVEL) / 2) + norm.ppf(0.8)) * np.sqrt(discordant / n))
+    return min(1.0, float((norm.isf((1 - LEVEL) / 2 / tests) + norm.ppf(POWER)) * np.sqrt(discordant / n)))
 
 
 def correctness(tables: Mapping[str, pd.DataFrame], split: str) -> pd.DataFrame:
@@ -137,3 +182,8 @@ def spread_over_seeds(runs: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     for key in keys:
         spread[f"{key}_mean"], spread[f"{key}_sd"] = groups[key].mean(), groups[key].std(ddof=1)
     return spread.reset_index()
+
+
+def _within(low: float, high: float, estimate: float) -> tuple[float, float]:
+    """Return bounds that lie in [-1, 1] and hold the estimate."""
+    return max(-1.0, min(float(low), estimate)), min(1.0, max(float(high), estimate))

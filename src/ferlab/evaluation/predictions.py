@@ -127,6 +127,13 @@ def probs_of(predictions: pd.DataFrame) -> np.ndarray:
     return predictions[[PROB_PREFIX + name for name in expressions_of(predictions)]].to_numpy(dtype=np.float32)
 
 
+def subjects_of(rows: pd.DataFrame) -> np.ndarray | None:
+    """Return the subject of each row, (N,) str; None where the table names none, or fewer than two, or not for all rows."""
+    if "subject" not in rows or rows["subject"].isna().any() or rows["subject"].nunique() < 2:
+        return None
+    return rows["subject"].to_numpy(dtype=str)
+
+
 def confusion_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the confusion matrix of some rows: (K, K) counts, actual as rows, predicted as columns, expressions as names."""
     names = list(expressions_of(rows))

@@ -10,9 +10,11 @@ import pandas as pd
 
 from ferlab.evaluation.calibration import brier, calibration_error, ece_if_calibrated, reliability_bins
 from ferlab.evaluation.clean_test import KINDS, compare_twins, mark_twins
-from ferlab.evaluation.intervals import RESAMPLES, cluster_intervals, metric_intervals, wilson
+from ferlab.evaluation.clusters import cluster_intervals
+from ferlab.evaluation.intervals import RESAMPLES, metric_intervals
 from ferlab.evaluation.metrics import compute_metrics
 from ferlab.evaluation.predictions import expressions_of, faces_in, probs_of
+from ferlab.evaluation.shares import wilson
 
 SUMMARY = ("accuracy", "accuracy_ci_low", "accuracy_ci_high", "balanced_accuracy", "macro_f1", "nll", "ece")
 
@@ -23,8 +25,8 @@ def score_run(predictions: pd.DataFrame, twins: pd.DataFrame, *, resamples: int 
     Args:
         predictions: Predictions on val and test.
         twins: The set's twins table.
-        resamples: Bootstrap resamples.
-        seed: Of the bootstrap.
+        resamples: Random draws behind the bounds.
+        seed: Of the draws.
 
     Returns:
         `val`, `test`, `test_clean` (each as `score_split` gives it), `twins` and `near_twins` (as `compare_twins`) and `n` (faces of
@@ -92,13 +94,13 @@ def score_view(rows: pd.DataFrame, probs: np.ndarray) -> dict[str, float]:
 
 
 def score_subjects(rows: pd.DataFrame, faces: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, float] | None:
-    """Return the bounds that follow from redrawing whole subjects, or None where the faces name fewer than two.
+    """Return the bounds for people not met before (see `clusters`), or None where the faces name fewer than two.
 
     Args:
         rows: Predictions rows of one split.
         faces: The set's face table, with or without `subject`.
-        resamples: Bootstrap resamples.
-        seed: Of the bootstrap.
+        resamples: Random draws behind the bounds.
+        seed: Of the draws.
     """
     if "subject" not in faces:
         return None

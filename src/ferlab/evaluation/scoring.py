@@ -40,12 +40,13 @@ class ScoredFaces:
     values: pd.DataFrame
 
     def table(self, view: str) -> pd.DataFrame:
-        """Return the predictions table of one view."""
+        """Return the predictions table of one view, with `subject` last where faces have one: comparisons count by person then."""
         faces = self.faces
         table = predictions_table(
             faces["face_id"], faces["split"], faces["target"].to_numpy(), probs=self.views[view], expressions=self.expressions
         )
-        return table.assign(**self.values)
+        known = faces[["subject"]] if "subject" in faces and faces["subject"].notna().any() else faces[[]]
+        return table.assign(**self.values, **{name: column.to_numpy() for name, column in known.items()})
 
 
 def score_faces(

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ferlab.evaluation.intervals import wilson
-from ferlab.evaluation.predictions import PROB_PREFIX, expressions_of, predictions_table
+from ferlab.evaluation.clusters import cluster_share
+from ferlab.evaluation.predictions import PROB_PREFIX, expressions_of, predictions_table, subjects_of
+from ferlab.evaluation.shares import wilson
 from ferlab.paths import InputError
 
 ALPHA = 0.3  # weight of the newest frame: half of an answer comes from the last two frames
@@ -100,19 +101,23 @@ def score_sequences(rows: pd.DataFrame, faces: pd.DataFrame, *, by: str = "seque
 
     Returns:
         `sequences` and `frames` (how many), `mixed` (sequences whose frames have several targets), `accuracy` of sequences, `frame_accuracy`
-        and `smoothed_accuracy` of frames, each with Wilson's bounds, `flicker` and `smoothed_flicker`, and `alpha`.
+        and `smoothed_accuracy` of frames, each with 95 % bounds, `flicker` and `smoothed_flicker`, and `alpha`. Bounds are over subjects where
+        faces name two or more; without subjects, those of frames are over sequences, and NaN for a single one.
     """
     if by not in faces or faces.set_index("face_id")[by].reindex(rows["face_id"]).isna().all():
         return None
     frames = frames_in_order(rows, faces, by=by)
     whole, smoothed, names = average_frames(rows, faces, by=by), smooth_frames(rows, faces, by=by), frames[by].to_numpy()
+    persons = subjects_of(faces.set_index("face_id").reindex(frames["face_id"]))
+    related = names if persons is None else persons
+    first = ~frames[by].duplicated().to_numpy()
     return {
         "sequences": len(whole),
         "frames": len(frames),
         "mixed": int((frames.groupby(by)["target"].nunique() > 1).sum()),
-        **_share("accuracy", whole),
-        **_share("frame_accuracy", frames),
-        **_share("smoothed_accuracy", smoothed),
+        **_share("accuracy", whole, None if persons is None else persons[first]),
+        **_share("frame_accuracy", frames, related),
+        **_share("smoothed_accuracy", smoothed, related),
         "flicker": flicker_rate(frames["pred"].to_numpy(), names),
         "smoothed_flicker": flicker_rate(smoothed["pred"].to_numpy(), names),
         "alpha": ALPHA,
@@ -140,7 +145,8 @@ def _columns(frames: pd.DataFrame) -> list[str]:
     return [str(c) for c in frames if str(c).startswith(PROB_PREFIX)]
 
 
-def _share(key: str, rows: pd.DataFrame) -> dict[str, float]:
-    right = int((rows["pred"] == rows["target"]).sum())
-    low, high = wilson(right, len(rows))
-    return {key: right / len(rows), f"{key}_ci_low": low, f"{key}_ci_high": high}
+def _share(key: str, rows: pd.DataFrame, clusters: np.ndarray | None) -> dict[str, float]:
+    """Return the share of right rows with its 95 % bounds: over clusters, Wilson's where there are none."""
+    right = (rows["pred"] == rows["target"]).to_numpy()
+    low, high = wilson(int(right.sum()), len(right)) if clusters is None else cluster_share(right, clusters)
+    return {key: float(right.mean()), f"{key}_ci_low": low, f"{key}_ci_high": high}

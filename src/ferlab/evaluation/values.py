@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ferlab.evaluation.intervals import LEVEL, RESAMPLES
+from ferlab.evaluation.intervals import RESAMPLES
+from ferlab.evaluation.shares import LEVEL
 
 SAID = "value_"  # column of the predictions table, before the value's name
 

@@ -69,13 +69,14 @@ def confusion_metrics(confusions: np.ndarray) -> dict[str, np.ndarray]:
     correct = hits.sum(axis=1)
     covariance = correct * total - (support * predicted).sum(axis=1)
     spread = (total**2 - (predicted**2).sum(axis=1)) * (total**2 - (support**2).sum(axis=1))
+    spread[spread < 1e-12 * total**4] = 0  # where there is none, rounding leaves fractional weights a hair beside 0
     return {
         "accuracy": correct / total,
         "balanced_accuracy": np.nanmean(recall, axis=1),
         "macro_f1": np.nanmean(f1, axis=1),
         "weighted_f1": np.nansum(f1 * support, axis=1) / total,
         # One class predicted, or one present: the coefficient is 0 by convention (as scikit-learn has it).
-        "mcc": np.divide(covariance, np.sqrt(spread), out=np.zeros_like(covariance), where=spread > 0),
+        "mcc": _ratio(covariance, np.sqrt(spread), defined=True),
         "precision": precision,
         "recall": recall,
         "f1": f1,
@@ -95,7 +96,7 @@ def confidence_bins(confidences: np.ndarray) -> np.ndarray:
     return np.digitize(np.asarray(confidences, dtype=np.float32), inner, right=False)
 
 
-def _ratio(top: np.ndarray, bottom: np.ndarray, *, defined: np.ndarray) -> np.ndarray:
+def _ratio(top: np.ndarray, bottom: np.ndarray, *, defined: np.ndarray | bool) -> np.ndarray:
     """Return top / bottom, 0 where the bottom is 0 though the class is defined, NaN where it is not."""
     ratio = np.divide(top, bottom, out=np.zeros_like(top, dtype=np.float64), where=bottom > 0)
     return np.where(defined, ratio, np.nan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from ferlab.error_analysis.label_issues import count_agreement
-from ferlab.evaluation.intervals import wilson
+from ferlab.evaluation.shares import wilson
 from ferlab.reporting.tables import cell, control_name, number, p_value
 
 LEVEL = 0.05

@@ -164,8 +164,8 @@ def sequences_text(sequences: Mapping[str, Any] | None) -> list[str]:
         f"{cell(sequences, 'frame_accuracy')} % are named right; the mean over all frames of a sequence names {cell(sequences, 'accuracy')} % of the "
         f"sequences right.{mixed} From one frame to the next the name changes in {flicker['flicker']} % of cases; an average that follows the frames "
         f"(weight of the newest {sequences['alpha']}) changes it in {flicker['smoothed_flicker']} % and names "
-        f"{cell(sequences, 'smoothed_accuracy')} % of frames right. Frames of one sequence resemble each other: of the intervals, that over "
-        f"sequences is the honest one."
+        f"{cell(sequences, 'smoothed_accuracy')} % of frames right. Frames of one person or sequence resemble each other, so no interval "
+        f"here counts frames as independent."
     ]
 
 
@@ -176,9 +176,9 @@ def subjects_sentence(scores: Mapping[str, Any], subjects: Mapping[str, Any] | N
     over_faces = scores["accuracy_ci_high"] - scores["accuracy_ci_low"]
     over_subjects = subjects["accuracy_ci_high"] - subjects["accuracy_ci_low"]
     low, high = (number(subjects[f"accuracy_ci_{side}"], percent=True) for side in ("low", "high"))
-    few = " Fewer than 20 subjects: even this is too narrow." if subjects["subjects"] < 20 else ""
+    few = " Fewer than 20 subjects: a rough interval." if subjects["subjects"] < 20 else ""
     return (
-        f"Redrawing whole subjects ({subjects['subjects']}) instead of faces gives [{low}, {high}] % for test accuracy, "
+        f"Counted by subject ({subjects['subjects']}) instead of by face, the interval of the test accuracy is [{low}, {high}] %, "
         f"{over_subjects / over_faces:.1f} times as wide.{few}"
     )
 
