@@ -1,5 +1,7 @@
 """Sentences, tables and galleries of an audit: their numbers are the audit's."""
 
+import io
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -182,5 +184,7 @@ def test_galleries_show_the_pairs_with_their_score_and_the_most_unlike_first(sto
     unlike = pd.DataFrame({"unlike": np.arange(10.0), "nearly_blank": False})
     figure = told.unlike_gallery(store.images, store.faces, unlike, most=3)
     assert [axes.get_title() for axes in figure.axes] == ["9", "8", "7"]
+    odd = store.faces.assign(face_id=[f"s/happy/price $5_$ {row}.png" for row in range(len(store.faces))])
+    told.unlike_gallery(store.images, odd, unlike, most=3).savefig(io.BytesIO())  # as a formula it is a ParseException
     with pytest.raises(ValueError, match="1 to 48"):
         told.unlike_gallery(store.images, store.faces, unlike, most=0)

@@ -40,6 +40,18 @@ def test_the_same_figure_gives_the_same_bytes(shown):
     assert shown[0] == shown[1]
 
 
+def test_a_name_with_dollars_is_no_formula(shown):
+    with plt.rc_context():
+        style.use_style()
+        figure = plt.figure()
+        axes = figure.subplots()
+        axes.set(title="price $5_$ a.png", xlabel="$", xticks=[0, 1], xticklabels=["$x_$", "b"], xscale="linear")
+        axes.plot([0, 1], label="$5_$")
+        axes.legend()
+        style.show(figure, alt="A line with names that hold dollars.")
+    assert shown
+
+
 def test_every_expression_has_a_colour_of_its_own():
     assert set(style.COLOURS) == {*EXPRESSIONS, CONTEMPT}
     assert len(set(style.COLOURS.values())) == len(style.COLOURS)

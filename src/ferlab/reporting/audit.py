@@ -278,7 +278,7 @@ def unlike_gallery(images: np.ndarray, faces: pd.DataFrame, unlike: pd.DataFrame
         one.axis("off")
     for one, row in zip(axes, rows, strict=False):
         one.imshow(images[int(row)], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        one.set_title(f"{faces['face_id'].iloc[row].rsplit('/')[-1]}", fontsize=9, fontweight="normal")
+        one.set_title(f"{faces['face_id'].iloc[row].rsplit('/')[-1]}", fontsize=9, fontweight="normal", parse_math=False)
     return figure
 
 

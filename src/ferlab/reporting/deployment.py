@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogFormatter
 
 from ferlab.deployment.predictor import ReadFace
 from ferlab.reporting.style import COLOURS
@@ -36,6 +37,7 @@ def plot_latency(milliseconds: Mapping[str, np.ndarray], *, budget_ms: float) ->
         xscale="log", ylim=(0, 1.04), xlabel="milliseconds for one face (logarithmic)", ylabel="share of calls", title="One face on one CPU thread"
     )
     axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(LogFormatter())  # plain figures: the default writes formulas
     every = np.concatenate(list(milliseconds.values()))
     axes.set_xlim(every.min() / 1.6, max(budget_ms, every.max()) * 1.6)
     axes.legend(loc="center")  # between the curves and the budget

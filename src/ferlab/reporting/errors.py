@@ -101,6 +101,8 @@ def _draw_slice(axis: Axes, rows: pd.DataFrame, overall: float) -> None:
     long = max(len(str(group)) for group in rows["group"]) > 3
     names = [f"{group}\n({n})" if not long else f"{group} ({n})" for group, n in zip(rows["group"], rows["n"], strict=True)]
     axis.set_xticks(places, names, fontsize=9, rotation=35 if long else 0, ha="right" if long else "center", rotation_mode="anchor" if long else None)
+    for label in axis.get_xticklabels():
+        label.set_parse_math(False)  # a subject may be called anything
     axis.set_xlim(-0.5, len(rows) - 0.5)
     axis.grid(axis="x", visible=False)
 
@@ -116,7 +118,7 @@ def _plot_faces(images: np.ndarray, captions: Sequence[str], *, colours: Sequenc
         _say(axes[0, 0], nothing)
     for axis, image, caption, colour in zip(axes.flat, images, captions, colours, strict=False):
         axis.imshow(image, cmap="gray", vmin=0, vmax=255)
-        axis.set_title(caption, fontsize=9, color=colour)
+        axis.set_title(caption, fontsize=9, color=colour, parse_math=False)
     return figure
 
 

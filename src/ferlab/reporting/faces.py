@@ -67,7 +67,7 @@ def faces_grid(images: np.ndarray, targets: Sequence[int], expressions: Sequence
         for row, place in enumerate(np.flatnonzero(targets == target)):
             _draw_face(axes[row, column], images[place])
             if notes is not None:
-                axes[row, column].set_xlabel(notes[place], fontsize=9, labelpad=2)
+                axes[row, column].set_xlabel(notes[place], fontsize=9, labelpad=2, parse_math=False)
     return figure
 
 

@@ -56,7 +56,7 @@ def before_and_after(
         missed = boxes is not None and boxes[row] is None
         _mark(axes[row, 0], box=boxes[row] if boxes else None, eyes=eyes[row] if eyes else None, missed=missed)
         if names is not None:
-            axes[row, 0].set_ylabel(names[row], fontsize=9)
+            axes[row, 0].set_ylabel(names[row], fontsize=9, parse_math=False)
     for column, title in enumerate(titles):
         axes[0, column].set_title(title, fontsize=9)
     return figure
