@@ -3,6 +3,7 @@
 import io
 import shutil
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -53,6 +54,25 @@ def test_the_file_has_the_bytes_that_numpy_would_write(tmp_path, pictures):
     whole = io.BytesIO()
     np.save(whole, pictures[[row for row in range(COUNT) if row % 10 != 3]][:, ::-1])
     assert (tmp_path / "images.npy").read_bytes() == whole.getvalue()
+
+
+def test_a_picture_that_cannot_be_prepared_is_named_or_left_out(tmp_path, pictures):
+    def outside(row, picture):
+        if row == 3:
+            raise InputError("The box 9, 9, 4 x 4 lies outside its picture of 4 x 5; expected it to overlap. Correct the box.")
+        return (cv2.resize(picture, (0, 0)) if row == 5 else picture), {}
+
+    for rows, said in (
+        (pictures, r"^3\.png cannot be prepared: The box 9, 9, 4 x 4 lies outside"),
+        (pictures[4:], r"^\d\.png cannot be prepared: OpenCV"),
+    ):
+        with pytest.raises(InputError, match=said) as error:
+            build(tmp_path / said[1:3], rows, step=outside if rows is pictures else lambda row, picture: (cv2.resize(picture, (0, 0)), {}))
+        assert "\n" not in str(error.value)
+        assert "`unreadable: leave_out`" in str(error.value)
+    reasons = build(tmp_path, pictures, step=outside, skip_unreadable=True)["reason"]
+    assert reasons[reasons != ""].index.tolist() == [3, 5]
+    assert reasons[3].startswith("cannot be prepared: The box")
 
 
 class Stopped(Exception):

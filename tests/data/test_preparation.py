@@ -13,6 +13,9 @@ from ferlab.paths import InputError
 FACES = pd.DataFrame({"face_id": ["a/0", "a/1", "a/2"]})
 
 
+WRONG = (("--5", "4"), ("²", "4"), ("٣", "4"), ("1", "4" * 400), ("9" * 5000, "4"), ("+1", "4"), ("1.5", "4"))  # x and width
+
+
 def picture():
     """A bright square of 20 x 20 at (30, 10) on black."""
     image = np.zeros((60, 80), np.uint8)
@@ -110,6 +113,7 @@ def test_a_face_is_aligned_by_the_landmarks_of_its_row():
         ("face_id,x,y,width,height\na/0,0,0,1,1\na/0,0,0,1,1\n", "data row 2: 'a/0' comes twice"),
         ("face_id,x,y,width,height\na/0,0,0,0,1\n", "data row 1: the box is 0, 0, 0, 1; expected four whole numbers"),
         ("face_id,x,y,width,height\na/0,0,0,1.5,1\n", r"data row 1: the box is 0, 0, 1\.5, 1"),
+        *((f"face_id,x,y,width,height\na/0,{x},0,{width},4\n", "expected four whole numbers") for x, width in WRONG),
     ],
 )
 def test_a_wrong_list_of_boxes_is_refused(tmp_path, text, said):

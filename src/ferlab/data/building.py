@@ -14,6 +14,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import pandas as pd
 
@@ -71,13 +72,13 @@ def prepare_pictures(
             `NotAFace` to leave the picture out.
         writer: Where faces go.
         work: Folder of the records; what lies there from an interrupted call is gone on with.
-        skip_unreadable: Leave out a picture that cannot be decoded, with the reason, instead of stopping.
+        skip_unreadable: Leave out a picture that cannot be decoded or prepared, with the reason, instead of stopping.
 
     Returns:
         One row per picture: `content_hash` ("" if left out), `reason` ("" if not), and what the step recorded.
 
     Raises:
-        InputError: If a picture cannot be decoded, or faces come out in different shapes.
+        InputError: If a picture cannot be decoded or prepared, which is named, or faces come out in different shapes.
     """
     work.mkdir(parents=True, exist_ok=True)
     path = work / RECORDS
@@ -112,6 +113,11 @@ def _prepare_one(row: int, pictures: Pictures, names: pd.Series, step: Step, wri
         face, found = step(row, picture)
     except NotAFace as reason:
         return {"content_hash": "", "reason": str(reason)}
+    except (InputError, cv2.error, MemoryError) as error:  # a box outside its picture, landmarks in one place, a sliver that OpenCV cannot resize
+        told = f"cannot be prepared: {' '.join(str(error).split()) or type(error).__name__}"
+        if not skip_unreadable:
+            raise InputError(f"{names.iloc[row]} {told} Or exclude such pictures: `unreadable: leave_out`.") from None
+        return {"content_hash": "", "reason": told}
     _check_shape(face, writer, where=str(names.iloc[row]))
     writer.append(face)
     return {"content_hash": content_hash(face), "reason": "", "shape": face.shape, **found}

@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ from ferlab.paths import InputError
 Box = tuple[int, int, int, int]
 BOX = ("box_x", "box_y", "box_w", "box_h")
 BOX_COLUMNS = ("face_id", "x", "y", "width", "height")
+WHOLE = re.compile(r"-?[0-9]{1,9}")
 COLOURS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"grey": appearance.to_grey, "rgb": appearance.to_rgb}
 EQUALISERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"histogram": appearance.equalise_histogram, "clahe": appearance.clahe}
 
@@ -196,8 +198,9 @@ def read_boxes(path: Path, *, known: pd.Series) -> dict[str, Box]:
         if name not in ids or name in boxes:
             wrong = "comes twice" if name in boxes else f"is no face of the set{near_face(name, known)}"
             raise InputError(f"{place}: {name!r} {wrong}. Mend the row.")
-        if not all(text.lstrip("-").isdigit() for text in texts) or int(texts[2]) < 1 or int(texts[3]) < 1:
-            raise InputError(f"{place}: the box is {', '.join(texts)}; expected four whole numbers, width and height at least 1. Mend the row.")
+        if not all(WHOLE.fullmatch(text) for text in texts) or int(texts[2]) < 1 or int(texts[3]) < 1:
+            given = ", ".join(text[:20] for text in texts)
+            raise InputError(f"{place}: the box is {given}; expected four whole numbers, width and height at least 1. Mend the row.")
         boxes[name] = tuple(int(text) for text in texts)  # type: ignore[assignment]
     return boxes
 

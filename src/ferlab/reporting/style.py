@@ -45,7 +45,6 @@ def use_style() -> None:
             "axes.titlesize": 11,
             "axes.titleweight": "bold",
             "legend.frameon": False,
-            "text.parse_math": False,  # names of files and people may hold a $; no figure here holds a formula
             "image.cmap": "gray",
             "text.parse_math": False,  # names of files and people hold dollars; no figure of ours holds a formula
         }
