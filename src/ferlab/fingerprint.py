@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 from pathlib import Path
 
-from ferlab.paths import ROOT
+from ferlab.paths import ROOT, walk_files
 
 # Explicit tables of names; a new line in one must leave trained runs alone.
 REGISTRIES = ("models/registry.py", "data/registry.py")
@@ -35,11 +36,11 @@ def import_closure(source: Path, *, families: tuple[str, ...] = ()) -> list[Path
 
 
 def hash_path(path: Path) -> str:
-    """Hash a file's bytes; a folder's names and bytes. Code is hashed by its path in the clone, so that clones agree."""
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+    """Hash a file's bytes; a folder's names and bytes, behind links too. Code is hashed by its path in the clone, so that clones agree."""
+    files = [path] if path.is_file() else sorted(Path(file) for file, plain in walk_files(path, skip=lambda name: name.startswith(".")) if plain)
     digest = hashlib.sha256()
     for file in files:
-        digest.update(file.relative_to(path.parent).as_posix().encode())
+        digest.update(os.fsencode(file.relative_to(path.parent).as_posix()))  # a name that is not UTF-8 is bytes all the same
         with open(file, "rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()

@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,20 @@ PARTIAL = "FERLAB_PARTIAL"  # set by the runner: where a stage keeps what it nee
 PROGRESS = "FERLAB_PROGRESS"  # set by the runner: the file of JSON lines that it tails as a progress bar
 SCORED = "FERLAB_SCORED"  # set by the runner: the file that says that the test split was scored for this very result, and counted
 PARAMS_HASH = "FERLAB_PARAMS_HASH"  # set by the runner: the hash of the params that this stage declared, for the ledger of test scorings
+MOST_LINKS = 10_000  # to folders, below one folder: links among each other would lead around for ever
 
 
 _HELD: dict[Path, int] = {}  # what this process holds: path -> the open file
 
 
 class InputError(ValueError):
-    """Bad input, told to a person in one line: the file, the row, the value, what was expected and what to do."""
+    """Bad input, told to a person in one line: the file, the row, the value, what was expected and what to do.
+
+    Attributes:
+        reason: What is wrong with a picture, without its path: what an output may keep. "" where it is told by the line alone.
+    """
+
+    reason: str = ""
 
 
 def find_root(start: Path | None = None) -> Path:
@@ -230,6 +238,44 @@ def write_whole(path: Path, content: bytes) -> None:
             beside.unlink()
         left = "the file from before is kept" if path.is_file() else "nothing is left there"
         raise InputError(f"{path}: not saved: {error.strerror} ({len(content) / 1e6:.1f} MB); {left}; see to that and save again") from None
+
+
+def walk_files(root: Path, *, skip: Callable[[str], bool] = lambda name: False, links: list[str] | None = None) -> Iterator[tuple[str, bool]]:
+    """Yield the path of all that lies below a folder and is no folder, in any order, and whether it is a file (not a pipe, a device, a link to
+    nothing). Links to folders are followed, but for one to a folder above itself.
+
+    Args:
+        root: The folder.
+        skip: Names of files and folders that are passed by.
+        links: Where the links to folders that were followed are noted.
+
+    Raises:
+        InputError: If links lead around among more than `MOST_LINKS` folders.
+        OSError: If a folder cannot be listed.
+    """
+    links = [] if links is None else links
+    folders = [(str(root), frozenset([_identity(root)]))]
+    while folders:
+        folder, above = folders.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                linked = entry.is_symlink()
+                if skip(entry.name):
+                    continue
+                if not (Path(entry).is_dir() if linked else entry.is_dir()):  # Keep: Path's is no error for a link that leads around in a circle
+                    yield entry.path, Path(entry).is_file() if linked else entry.is_file()
+                elif (here := _identity(entry)) not in above:
+                    if linked:
+                        links.append(entry.path)
+                    if len(links) > MOST_LINKS:
+                        many = f"{root}: more than {MOST_LINKS:,} links to folders, as {entry.path}"
+                        raise InputError(f"{many}; expected links that do not lead to each other. Remove some.")
+                    folders.append((entry.path, above | {here}))
+
+
+def _identity(folder: Path | os.DirEntry[str]) -> tuple[int, int]:
+    found = os.stat(folder)
+    return found.st_dev, found.st_ino
 
 
 def _plain(value: Any) -> Any:

@@ -102,6 +102,7 @@ def run_stage(stage: str, name: str, interruption: Interruption | None = None) -
         shutil.rmtree(work)
         if stage == "prepare":
             privacy.tell_withdrawn(params.prepare[name], paths.artefact("prepare", "metrics", name))
+            _say_excluded(name)
 
 
 def _check(params: Params) -> int:
@@ -308,6 +309,18 @@ def _move_into_place(stage: str, name: str, *, new: Path, executed: Path, proven
     paths.write_json(metrics, {**paths.read_json(metrics, made_by="its notebook"), "provenance": provenance})
     staging.move_into_place({**moves, executed: paths.executed_notebook(stage, name)})
     (ROOT / "reports" / "_failed" / executed.name).unlink(missing_ok=True)
+
+
+def _say_excluded(name: str) -> None:
+    """Say in the terminal's last line how many pictures a set does not hold, and why; before it, what DVC does not see."""
+    metrics = paths.read_json(paths.artefact("prepare", "metrics", name), made_by="its notebook")
+    if links := metrics.get("links"):
+        print(f"prepare {name}: links to folders were followed ({', '.join(links[:3])}); DVC sees no change behind them: dvc repro -f prepare@{name}")
+    if reasons := metrics.get("left_out"):
+        most = sorted(reasons.items(), key=lambda item: -item[1])
+        more = f"; {len(most) - 5} more reasons" if len(most) > 5 else ""
+        counts = "; ".join(f"{count:,} {reason}" for reason, count in most[:5])
+        print(f"prepare {name}: {sum(reasons.values()):,} pictures excluded: {counts}{more}", flush=True)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def test_a_person_is_the_same_however_an_accent_is_written(root):
 
 def test_corrections_by_hand_are_kept_and_rows_need_no_order(root, drawn):
     first, second, third = drawn[1][:3]
-    write_captures(root, [f'{third},anna,happiness,t3,sadness', f'"{first}", anna ,Anger,t1,', f"{second},anna,bored,,"])
+    write_captures(root, [f"{third},anna,happiness,t3,sadness", f'"{first}", anna ,Anger,t1,', f"{second},anna,bored,,"])
     faces = read(root)[1].set_index("source_path")
     assert faces.loc[[first, second, third], "target"].tolist() == [EXPRESSIONS.index("angry"), -1, EXPRESSIONS.index("happy")]
     assert faces.loc[[first, third], "corrected_from"].tolist() == ["", "sad"]
@@ -146,3 +146,16 @@ def test_what_is_wrong_with_the_record_is_said_in_one_line(root, drawn, consent,
     with pytest.raises(InputError, match=said) as error:
         read(root)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("written", ["Anna", "ANNA", "an na"])
+def test_nobody_is_lost_by_another_spelling_of_the_name(root, written):
+    write_consent(root, [f"{person},yes,2024-05-31,research,,," for person in (written, *PEOPLE[1:])])
+    with pytest.raises(InputError, match=rf"has '{written}', and 7 pictures are of 'anna'; expected one spelling"):
+        read(root)
+
+
+def test_words_that_others_use_are_asked_about(root):
+    write_captures(root, ["anna/angry/000.png,anna,joy,,"])
+    with pytest.raises(InputError, match=r"'joy' is no expression \(did you mean 'happy'\?\)"):
+        read(root)

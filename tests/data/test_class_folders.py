@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ferlab.data.class_folders import NO_PART, SYNONYMS, match_expression, near_expression, read
+from ferlab.data.class_folders import NO_PART, read
+from ferlab.data.folder_names import SYNONYMS, match_expression, near_expression
 from ferlab.expressions import ALL_EXPRESSIONS
 from ferlab.paths import InputError
 
@@ -73,7 +74,12 @@ def test_the_same_files_give_the_same_table_from_a_zip_below_another_folder(tmp_
         (["Training", "PublicTest", "PrivateTest"], ["Training", "PublicTest", "PrivateTest"]),
         (["train", "PublicTest"], ["Training", "PublicTest"]),
         (["images/train", "images/test"], ["train", "test"]),
-        (["a", "b"], ["all", "all"]),
+        (["lead"], ["all"]),
+        (["train_set", "val_set", "test_set"], ["train", "validation", "test"]),
+        (["Train-images", "FER2013Test"], ["train", "test"]),
+        (["train", "eval", "test"], ["train", "validation", "test"]),
+        (["train", "dev", "eval"], ["train", "validation", "test"]),
+        (["lead/images_train", "lead/holdout"], ["train", "test"]),
     ],
 )
 def test_usage_is_the_part_that_the_class_folders_lie_in(tmp_path, folders, usages):
@@ -82,6 +88,64 @@ def test_usage_is_the_part_that_the_class_folders_lie_in(tmp_path, folders, usag
     found = {path.rsplit("/", 2)[0]: usage for path, usage in zip(faces["source_path"], faces["usage"])}
     assert found == dict(zip(folders, usages))
     assert set(faces["left_out"]) == {""}
+
+
+def test_parts_may_lie_below_the_class_folders(tmp_path):
+    write(tmp_path, "happy/train_set/1.png", "happy/test_set/1.png", "sad/train_set/1.png")
+    assert read(tmp_path)[1]["usage"].tolist() == ["test", "train", "train"]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            ["a/happy/1.png", "b/happy/1.png"],
+            r"'a', 'b' over class folders are no parts that are known; .*parts: \{'a': \.\.\., 'b': \.\.\.\}.*subject",
+        ),
+        (["lead/a/happy/1.png", "lead/b/happy/1.png"], "'a', 'b' over class folders"),
+        (["train/happy/1.png", "extra/happy/1.png"], "'extra' over class folders is no part that is known"),
+        (["train/happy/1.png", "tets/happy/1.png"], r"'tets' .*\(did you mean test by 'tets'\?\).*parts: \{'tets': test\}"),
+        (["happy/1.png", "sad/1.png", "augmented/happy/1.png"], "'augmented' over class folders"),
+    ],
+)
+def test_an_unknown_name_over_class_folders_is_asked_about(tmp_path, names, said):
+    write(tmp_path, *names)
+    with pytest.raises(InputError, match=said) as error:
+        read(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_parts_say_what_such_folders_hold(tmp_path):
+    write(tmp_path, "a/happy/1.png", "b/happy/1.png", "c/happy/1.png", "d/sad/1.png")
+    faces = read(tmp_path, parts={"a": "train", "b": "test", "c": None, "d": "all"})[1]
+    assert faces["usage"].tolist() == ["train", "test", "all", "all"]
+    assert faces["left_out"].tolist() == ["", "", "part 'c' left out", ""]
+    assert faces["target"].tolist() == [3, 3, -1, 4]
+    assert set(read(tmp_path, parts=dict.fromkeys("abcd", "all"))[1]["usage"]) == {"all"}
+    assert set(read(tmp_path, subject="^([a-d])/")[1]["usage"]) == {"all"}  # the folders are people
+
+
+def test_words_of_others_are_asked_about_all_at_once(tmp_path):
+    write(tmp_path, "Joy/1.png", "Scared/1.png", "sad/1.png", "bored/1.png")
+    with pytest.raises(InputError, match=r"labels: \{'Joy': happy, 'Scared': fear, 'bored': null\}"):
+        read(tmp_path)
+    write(tmp_path / "german", "freude/1.png", "wuetend/1.png")
+    with pytest.raises(
+        InputError, match=r"no folder that names an expression, but 'freude', 'wuetend'.*labels: \{'freude': happy, 'wuetend': angry\}"
+    ):
+        read(tmp_path / "german")
+
+
+def test_labels_in_text_files_or_lists_are_pointed_to(tmp_path):
+    write(tmp_path / "yolo", "train/images/1.png")
+    (tmp_path / "yolo" / "train" / "labels").mkdir()
+    (tmp_path / "yolo" / "train" / "labels" / "1.txt").write_text("3 0.5 0.5 1 1")
+    with pytest.raises(InputError, match=r"The labels are in text files, as 'train/labels/1\.txt': set dataset: listed"):
+        read(tmp_path / "yolo")
+    write(tmp_path / "list", "images/1.png")
+    (tmp_path / "list" / "labels.csv").write_text("file,label\n1.png,happy\n")
+    with pytest.raises(InputError, match=r"where a file lists them, as 'labels\.csv', set dataset: listed"):
+        read(tmp_path / "list")
 
 
 def test_what_has_no_label_of_ours_stays_in_the_table_with_the_reason(tmp_path):
@@ -129,6 +193,8 @@ def test_a_subject_is_found_in_the_name_or_the_path(tmp_path):
         (["train/sad/1.png", "train/suprise/2.png"], {}, r"'train/suprise' is no expression's folder \(did you mean 'surprise'\?\)"),
         (["sad/1.png"], {"labels": {"sat": "sad"}}, r"the folder 'sat', which .* does not hold \(did you mean 'sad'\?\)"),
         (["sad/1.png"], {"labels": {"sad": "sorrow"}}, "says 'sorrow' of 'sad'; expected angry"),
+        (["a/sad/1.png"], {"parts": {"a": "some"}}, "option parts says 'some' of 'a'; expected train, validation, test, all, or null"),
+        (["a/sad/1.png"], {"parts": {"b": "train"}}, "option parts names the folder 'b', which"),
         (["sad/1.png"], {"subject": "("}, "is no regular expression"),
         (["sad/1.png"], {"subject": "S"}, "has 0 groups; expected one"),
         (["sad/new\nline.png"], {"subject": "(S)"}, r"new\\nline\.png: the option subject, '\(S\)', finds no subject"),

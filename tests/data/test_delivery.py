@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from ferlab.data import delivery
+from ferlab.data import archives
 from ferlab.data.delivery import Delivery
 from ferlab.paths import InputError
 
@@ -69,7 +69,7 @@ def test_names_are_selected_in_order(tmp_path):
 
 
 def test_a_zip_that_unpacks_to_more_than_it_should_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(delivery, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(archives, "MOST_BYTES", 1 << 20)
     with pytest.raises(InputError, match=r"bomb\.zip: 'a\.txt' unpacks to 2,097,152 bytes; expected at most 1,048,576"):
         Delivery(write_zip(tmp_path / "bomb.zip", {"a.txt": bytes(2 << 20)}))
     with pytest.raises(InputError, match=r"many\.zip unpacks [\d,]+ bytes to 2,097,152; expected at most 200 times"):
@@ -91,8 +91,8 @@ def test_a_zip_that_lies_about_a_size_is_refused_when_read(tmp_path):
     [
         (lambda data: data[: len(data) // 2], "is cut or damaged"),
         (lambda data: b"", "is cut or damaged"),
-        (lambda data: data.replace(b"a.txt", b"/.txt"), "points outside the zip"),
-        (lambda data: data.replace(b"a.txt", b"../xx"), "points outside the zip"),
+        (lambda data: data.replace(b"a.txt", b"/.txt"), "points outside the archive"),
+        (lambda data: data.replace(b"a.txt", b"../xx"), "points outside the archive"),
     ],
 )
 def test_a_wrong_zip_is_refused(tmp_path, change, said):

@@ -143,3 +143,37 @@ def test_hidden_files_are_left_alone(root):
     (root / "train" / ".DS_Store").write_bytes(b"x")
     (root / "train" / "happy" / ".DS_Store").write_bytes(b"x")
     assert len(fer2013.read(root)[0]) == 4
+
+
+@pytest.mark.parametrize(("train", "test"), [("Train_Set", "testing"), ("training", "FER2013Test")])
+def test_parts_in_other_spellings_are_read(tmp_path, train, test):
+    write_folders(tmp_path, draw_faces(2), [0, 3], [f"{train}/a.png", f"{test}/b.png"])
+    assert fer2013.read(tmp_path)[1]["usage"].tolist() == ["Training", "PublicTest"]
+
+
+def test_folders_named_by_usage_are_read(tmp_path):
+    write_folders(tmp_path, draw_faces(3), [0, 3, 6], ["Training/a.png", "PublicTest/b.png", "PrivateTest/c.png"])
+    assert fer2013.read(tmp_path)[1]["usage"].tolist() == ["Training", "PublicTest", "PrivateTest"]
+
+
+def test_a_part_that_fer2013_does_not_have_is_named(tmp_path):
+    write_folders(tmp_path, draw_faces(2), [0, 3], ["train/a.png", "validation/b.png"])
+    with pytest.raises(InputError, match=r"test is missing \('validation' lies there, which is no part of FER2013\).*class_folders"):
+        fer2013.read(tmp_path)
+    write_folders(tmp_path, draw_faces(1), [0], ["test/a.png"])
+    with pytest.raises(InputError, match=r"holds 'validation', which is no part of FER2013.*class_folders"):
+        fer2013.read(tmp_path)
+
+
+def test_what_systems_leave_behind_is_passed_by(root):
+    for name in ("train/Thumbs.db", "train/happy/desktop.ini", "test/neutral/Icon\r"):
+        (root / name).write_bytes(b"x")
+    (root / "train" / "happy" / "@eaDir" / "a.png").mkdir(parents=True)
+    assert len(fer2013.read(root)[0]) == 4
+
+
+@pytest.mark.parametrize("damage", [damage_size, damage_unknown_class])
+def test_another_copy_is_pointed_to_class_folders(root, damage):
+    damage(root)
+    with pytest.raises(InputError, match="or set dataset: class_folders"):
+        fer2013.read(root)

@@ -1,7 +1,9 @@
 """FER2013: the same faces from every form, and one line for everything that is wrong with a file."""
 
 import gzip
+import io
 import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -186,9 +188,9 @@ def test_a_missing_folder_or_file_says_what_is_expected_and_where_to_read_on(tmp
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
-    (tmp_path / "fer2013.zip").write_bytes(b"PK")
-    with pytest.raises(InputError, match=r"fer2013\.zip is no form of FER2013"):
-        fer2013.read(tmp_path / "fer2013.zip")
+    (tmp_path / "fer2013.rar").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"fer2013\.rar is no form of FER2013"):
+        fer2013.read(tmp_path / "fer2013.rar")
 
 
 @pytest.mark.parametrize("kept", [0, 10, 0.3, 0.7, 0.999])
@@ -246,3 +248,70 @@ def test_votes_beside_the_csv_are_joined_unless_told_not_to(tmp_path, faces):
     assert table["votes_neutral"].tolist() == [10] * 5
     assert [c for c in table if c.startswith("votes_")] == [f"votes_{e}" for e in (*EXPRESSIONS, "contempt", "unknown", "not_a_face")]
     assert "votes_happy" not in fer2013.read(tmp_path, votes=False)[1]
+
+
+def packed(members):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "member"),
+    [
+        ("archive.zip", "fer2013.csv"),
+        ("fer2013.csv.zip", "fer2013.csv"),
+        ("icml_face_data.csv.ZIP", "icml_face_data.csv"),
+        ("x.zip", "a/fer2013.csv"),
+    ],
+)
+def test_kaggles_zips_are_read_in_place(tmp_path, faces, name, member):
+    (tmp_path / name).write_bytes(packed({member: csv_text(faces, CODES, MOST), "README.txt": "x"}))
+    for raw in (tmp_path, tmp_path / name):
+        images, table = read_dataset("fer2013", raw)
+        expect(images, table, faces, usages=MOST)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_the_competitions_zip_holds_an_archive_and_the_votes(tmp_path, faces):
+    write_tar(tmp_path / "fer2013.tar.gz", {"fer2013/fer2013.csv": csv_text(faces, CODES, MOST).encode()})
+    inner = {"fer2013.tar.gz": (tmp_path / "fer2013.tar.gz").read_bytes(), "fer2013new.csv": votes_text(MOST), "train.csv": "emotion,pixels"}
+    (tmp_path / "fer2013.tar.gz").unlink()
+    (tmp_path / "challenges-in-representation-learning.zip").write_bytes(packed(inner))
+    images, table = read_dataset("fer2013", tmp_path)
+    expect(images, table, faces, usages=MOST)
+    assert table["votes_neutral"].tolist() == [10] * 5
+
+
+@pytest.mark.parametrize("lead", ["", "archive/"])
+def test_folders_in_a_zip_are_the_same_faces(tmp_path, faces, lead):
+    names = [f"{'train' if usage == 'Training' else 'test'}/{usage}_{row}.png" for row, usage in enumerate(MOST)]
+    write_folders(tmp_path / "folders", faces, CODES, names)
+    files = {f"{lead}{path.relative_to(tmp_path / 'folders')}": path.read_bytes() for path in (tmp_path / "folders").rglob("*.png")}
+    (tmp_path / "zipped").mkdir()
+    (tmp_path / "zipped" / "archive.zip").write_bytes(packed(files))
+    images, table = read_dataset("fer2013", tmp_path / "zipped")
+    expect(images, table, faces, usages=MOST)
+    assert table["face_id"].tolist() == [f"fer2013/{row:07d}" for row in range(5)]
+    assert set(table["source_path"]) == set(files)
+    (tmp_path / "zipped" / "archive.zip").write_bytes(packed(files | {f"{lead}train/notes.txt": "x"}))
+    with pytest.raises(InputError, match=r"train/notes\.txt is no expression's folder"):
+        fer2013.read(tmp_path / "zipped")
+
+
+def test_an_archive_that_is_not_opened_or_holds_none_is_named(tmp_path):
+    (tmp_path / "faces.rar").write_bytes(b"Rar!")
+    (tmp_path / "other.zip").write_bytes(packed({"x.txt": "x"}))
+    (tmp_path / "broken.zip").write_bytes(b"PK")  # of another dataset: not this reader's to refuse
+    with pytest.raises(InputError, match=r"There lie broken\.zip \(holds none\), faces\.rar \(not opened: unpack it\), other\.zip \(holds none\)"):
+        fer2013.read(tmp_path)
+
+
+def test_nothing_is_looked_for_beside_a_file_that_raw_names(tmp_path, faces):
+    (tmp_path / "fer2013.csv").write_text(csv_text(faces, CODES, MOST))
+    (tmp_path / "fer2013new.csv").write_text(votes_text(MOST))
+    assert "votes_happy" not in fer2013.read(tmp_path / "fer2013.csv")[1]
+    with pytest.raises(InputError, match=r"is a file, and beside it nothing is looked for; expected .* their folder"):
+        fer2013.read(tmp_path / "fer2013.csv", votes=True)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from ferlab.data import readers
-from ferlab.data.gathering import gather
+from ferlab.data.gathering import find_below, gather
 from ferlab.expressions import ALL_EXPRESSIONS, EXPRESSIONS
 from ferlab.paths import InputError
 
@@ -163,3 +163,12 @@ def test_a_set_without_faces_says_why(tmp_path, sources):
     sources["a"] = faces_of("a", 3).assign(left_out="no label", target=-1)
     with pytest.raises(InputError, match=r"no face is left in the set.*no label \(3\)"):
         gather(tmp_path, {"a": {"dataset": "a"}})
+
+
+@pytest.mark.parametrize("name", ["../poor.csv", "/tmp/poor.csv", "a/../../poor.csv", "..\\poor.csv"])
+def test_what_lies_outside_the_sets_folder_is_not_read(tmp_path, name):
+    with pytest.raises(InputError, match=r"exclusions is '.*poor\.csv', which lies outside .*expected a path below it"):
+        find_below(tmp_path, name, key="exclusions")
+    with pytest.raises(InputError, match=r"sources\.x\.raw is "):
+        gather(tmp_path, {"x": {"dataset": "class_folders", "raw": name}})
+    assert find_below(tmp_path, "a/poor.csv", key="exclusions") == tmp_path / "a" / "poor.csv"

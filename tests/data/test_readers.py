@@ -73,3 +73,24 @@ def test_pictures_that_are_left_out_are_not_read_into_memory(monkeypatch):
     monkeypatch.setattr(readers, "find_reader", lambda dataset: lambda raw: ([pictures[0], pictures[1], np.zeros((3, 2), np.uint8)], table.copy()))
     with pytest.raises(InputError, match="of 2 sizes"):
         read_dataset("toy", "here")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "options", "said"),
+    [
+        ("class_folders", {"name": 3}, r"prepare\.<set>\.options\.name of the dataset 'class_folders' is 3; expected a text"),
+        ("class_folders", {"name": "\ud800"}, r"options\.name is '\\ud800', which is no text"),
+        ("class_folders", {"labels": 3}, "labels .* is 3; expected pairs"),
+        ("class_folders", {"labels": ["happy"]}, r"labels .* is \['happy'\]; expected pairs"),
+        ("class_folders", {"labels": {"a": 3}}, r"options\.labels\.a .* is 3; expected a text"),
+        ("class_folders", {"subject": 3}, "subject .* is 3; expected a text"),
+        ("affectnet", {"classes": "8"}, "classes .* is '8'; expected a whole number"),
+        ("affectnet", {"landmarks": 1}, "landmarks .* is 1; expected true or false"),
+        ("control", {"rho": "high"}, "rho .* is 'high'; expected a number"),
+        ("jaffe", {"labels": ["poser"]}, "labels .* expected a text"),
+    ],
+)
+def test_an_option_of_another_type_is_named(tmp_path, dataset, options, said):
+    with pytest.raises(InputError, match=said) as error:
+        read_dataset(dataset, tmp_path, options)
+    assert "\n" not in str(error.value)

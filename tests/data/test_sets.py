@@ -138,3 +138,16 @@ def test_a_store_of_another_kind_is_replaced(tmp_path, gathered):
     build(tmp_path, gathered)
     assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["faces.parquet", "images.npy", "left_out.parquet"]
     assert (open_store(tmp_path / "store").images == images).all()
+
+
+@pytest.mark.parametrize("rule", ["groups", "leave_one_subject_out"])
+def test_a_split_of_one_expression_is_refused_before_anything_is_prepared(tmp_path, gathered, rule):
+    faces = gathered.faces.assign(target=6)
+    if rule != "groups":
+        faces = gathered.faces.assign(target=np.where(gathered.faces["subject"] == "s0", 6, gathered.faces["target"]))
+    alone = Gathered(pictures=gathered.pictures, faces=faces, left_out=gathered.left_out)
+    with pytest.raises(
+        InputError, match=r"holds neutral alone, in \d+ faces; expected at least 2 expressions in each.*Excluded were: no label \(1\)"
+    ):
+        prepare_set(tmp_path / "store", alone, step, split=SPLIT | {"rule": rule}, work=tmp_path / "work", plan={})
+    assert not (tmp_path / "work").exists()

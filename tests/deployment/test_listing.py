@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from ferlab.control import read
+from ferlab.deployment.export import export_onnx
+from ferlab.deployment.face_steps import DRAWN
 from ferlab.deployment.listing import check_table, face_lines, predict_pictures, shown
 from ferlab.deployment.predictor import Predictor, ReadFace, ReadPicture
 from ferlab.paths import InputError
@@ -56,6 +58,14 @@ def test_the_table_holds_a_row_for_each_face_whose_probabilities_sum_to_one(phot
     assert sum(probs.values()) == pytest.approx(1, abs=2e-6)
     assert rows[0]["expression"] == max(probs, key=probs.get)
     assert capsys.readouterr().out.count("face at 0, 0, 40 x 40") == 2
+
+
+def test_a_model_that_has_met_drawn_faces_alone_says_so_once(photo, tiny, tmp_path, capsys) -> None:
+    export_onnx(replace(tiny, sources=("control",)), tmp_path / "drawn.onnx")
+    predict_pictures([photo, photo], model=str(tmp_path / "drawn.onnx"), whole=True)
+    told = capsys.readouterr()
+    assert told.err.splitlines() == [f"ferlab: {tmp_path / 'drawn.onnx'}: {DRAWN}"]
+    assert len(told.out.splitlines()) == 2
 
 
 def test_a_bad_file_is_told_and_the_others_are_read(photo, tiny_onnx, tmp_path, capsys) -> None:

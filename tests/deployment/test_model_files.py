@@ -62,6 +62,8 @@ def test_a_small_model_of_ones_own_is_read(tmp_path):
         ({"size": 16, "channels": 1}, "lacks `expressions`"),
         (CARD | {"size": "x"}, "`size` of its card is 'x'; expected a whole number from 1 to 1024"),
         (CARD | {"size": 0}, "`size` of its card is 0"),
+        (CARD | {"sources": "control"}, "`sources` of its card is 'control'; expected a list of names"),
+        (CARD | {"preparation": [1]}, "`preparation` of its card is a list; expected a table of steps"),
         (CARD | {"size": True}, "`size` of its card is True"),
         (CARD | {"size": 16.0}, "`size` of its card is 16.0"),
         (CARD | {"size": 1_000_000_000}, "`size` of its card is 1000000000"),

@@ -15,10 +15,13 @@ from torch import nn
 from ferlab.explanation import attributions
 from ferlab.explanation.attributions import (
     dead_maps,
+    flattens_maps,
     grad_cam,
     grey_baseline,
+    hires_cam,
     occlusion,
 )
+from ferlab.models import MODELS, create_model
 from ferlab.paths import InputError
 
 ARANGE = torch.arange(16.0).reshape(1, 1, 4, 4)
@@ -79,6 +82,46 @@ def test_grad_cam_equals_the_hand_computed_map() -> None:
     maps = grad_cam(OneConv().eval(), ARANGE, explained_class=[0], layer="conv")
     np.testing.assert_allclose(maps[0], expected, rtol=1e-6)
     assert maps.dtype == np.float32
+
+
+def test_hires_cam_equals_the_hand_computed_map() -> None:
+    # Each block's sum times its own gradient: 45 * 1, 54 * 2, 81 * 3, 90 * 4 = 45, 108, 243, 360, at the corners of the 4x4 map.
+    maps = hires_cam(OneConv().eval(), ARANGE, explained_class=[0], layer="conv")
+    np.testing.assert_allclose(maps[0][[0, 0, 3, 3], [0, 3, 0, 3]], [45, 108, 243, 360], rtol=1e-6)
+    np.testing.assert_allclose(maps[0][0], [45, 60.75, 92.25, 108], rtol=1e-6)
+
+
+def test_evidence_that_averaging_over_space_loses_is_in_hires_cam() -> None:
+    # Gradients 1, 1, 1, -4: their mean is negative, so Grad-CAM is zero, though three of four places speak for the class.
+    net = OneConv().eval()
+    with torch.no_grad():
+        net.head.weight[0] = torch.tensor([1.0, 1.0, 1.0, -4.0])
+    assert dead_maps(grad_cam(net, ARANGE, explained_class=[0], layer="conv")).tolist() == [True]
+    maps = hires_cam(net, ARANGE, explained_class=[0], layer="conv")
+    np.testing.assert_allclose(maps[0][[0, 0, 3, 3], [0, 3, 0, 3]], [45, 54, 81, 0], rtol=1e-6)
+
+
+def test_hires_cam_is_grad_cam_before_a_global_mean() -> None:
+    torch.manual_seed(0)
+    net, faces, classes = Mirrored().eval(), torch.randn(5, 1, 12, 12), np.array([0, 1, 2, 0, 1])
+    pooled = nn.Sequential(net.conv1, nn.ReLU(), net.conv2, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), net.head).eval()
+    one, other = (explain(pooled, faces, explained_class=classes, layer="3") for explain in (grad_cam, hires_cam))
+    assert one.max() > 0
+    np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "flattened"), [("five_layer", True), ("fersys_cnn", True), ("resnet18_fer", False), ("mini_xception", False), ("compact", False)]
+)
+def test_models_that_flatten_their_maps_are_known(name: str, flattened: bool) -> None:
+    card = MODELS[name]
+    face = torch.zeros(1, card["channels"], card["input_size"], card["input_size"])
+    assert flattens_maps(create_model(name).eval(), face) is flattened
+
+
+def test_a_flattened_head_is_found_without_a_layer_that_says_so() -> None:
+    assert flattens_maps(OneConv().eval(), ARANGE)  # tensor.flatten, no module
+    assert not flattens_maps(Mirrored().eval(), torch.zeros(1, 1, 12, 12))  # tensor.mean
 
 
 def test_grad_cam_of_a_class_with_only_negative_evidence_is_dead() -> None:
@@ -153,7 +196,7 @@ def test_captum_target_is_passed_by_keyword_from_explained_class() -> None:
         for node in ast.walk(ast.parse(inspect.getsource(attributions)))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "attribute"
     ]
-    assert len(calls) == 2
+    assert len(calls) == 3
     for call in calls:
         (target,) = [keyword.value for keyword in call.keywords if keyword.arg == "target"]
         assert isinstance(target, ast.Name)
@@ -170,8 +213,9 @@ def test_caller_s_net_keeps_its_layout_and_mode() -> None:
 def test_unknown_layer_and_flat_layer_are_named() -> None:
     with pytest.raises(InputError, match="no layer is called 'conv9'"):
         grad_cam(OneConv().eval(), ARANGE, explained_class=[0], layer="conv9")
-    with pytest.raises(InputError, match="expected a layer that puts out maps"):
-        grad_cam(OneConv().eval(), ARANGE, explained_class=[0], layer="head")
+    for explain in (grad_cam, hires_cam):
+        with pytest.raises(InputError, match="expected a layer that puts out maps"):
+            explain(OneConv().eval(), ARANGE, explained_class=[0], layer="head")
 
 
 @pytest.mark.parametrize(("window", "stride"), [(5, 1), (2, 3), (2, 0)])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from ferlab.explanation.attributions import grad_cam, grey_baseline, occlusion
+from ferlab.explanation.attributions import grad_cam, grey_baseline, hires_cam, occlusion
 from ferlab.explanation.maps import explain_faces, resize_maps, scale_to_input, write_attributions
 from ferlab.expressions import EXPRESSIONS
 from ferlab.models import LoadedModel, create_model
@@ -39,8 +40,18 @@ def test_stored_faces_get_the_maps_of_their_normalised_selves(monkeypatch: pytes
     faces = torch.tensor((images[:, None] / 255 - 0.5) / 0.25, dtype=torch.float32)
     cams = grad_cam(model.module, faces, explained_class=classes, layer="relu3")
     drops = occlusion(model.module, faces, explained_class=classes, baseline=grey_baseline(0.5, 0.25), window=16, stride=16)
+    assert list(maps) == ["grad_cam", "hires_cam", "occlusion"]
     np.testing.assert_allclose(maps["grad_cam"], cams, atol=1e-6)
+    np.testing.assert_allclose(maps["hires_cam"], hires_cam(model.module, faces, explained_class=classes, layer="relu3"), atol=1e-6)
     np.testing.assert_allclose(maps["occlusion"], drops, atol=1e-6)
+
+
+def test_models_that_pool_or_have_no_convolution_have_no_hires_cam() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 48, 48), dtype=np.uint8)
+    pooled = replace(loaded("mini_xception"), target_layer="maps")
+    assert list(explain_faces(pooled, images, explained_class=np.array([1, 2]), window=24, stride=24)) == ["grad_cam", "occlusion"]
+    without = replace(loaded(), target_layer=None)
+    assert list(explain_faces(without, images, explained_class=np.array([1, 2]), window=24, stride=24)) == ["occlusion"]
 
 
 def test_larger_colour_faces_get_maps_of_their_own_size() -> None:

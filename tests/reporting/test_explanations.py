@@ -12,7 +12,7 @@ from ferlab.explanation.regions import Registration, template_masks
 from ferlab.explanation.sample import typical_pairs
 from ferlab.explanation.shares import area_shares, class_shares, method_shares, region_shares
 from ferlab.expressions import EXPRESSIONS
-from ferlab.reporting import explanation_text
+from ferlab.reporting import explanation_text, explanation_verdict
 from ferlab.reporting.explanations import plot_gallery, plot_mean_maps, plot_region_shares
 
 DPI = 120
@@ -55,7 +55,7 @@ def test_gallery_says_in_words_what_is_missing_and_what_is_dead(explained: dict[
     said = words(gallery_of(explained))
     assert "no wrong disgust face\namong those explained" in said
     assert "no right sad face\namong those explained" in said
-    assert said.count("dead map:\nno positive\nevidence") == 1
+    assert said.count("zero\neverywhere") == 1
     assert "angry 70 %" in said
     assert "angry, called\ndisgust 70 %" in said
 
@@ -85,9 +85,11 @@ def test_mean_maps_count_their_faces_and_say_where_there_are_none(explained: dic
     maps = {"grad_cam": explained["grad_cam"], "occlusion": explained["occlusion"]}
     figure = plot_mean_maps(explained["images"], maps=maps, classes=right, expressions=EXPRESSIONS, masks=template_masks((48, 48)))
     said = words(figure)
-    assert "disgust (2)" in said
+    assert "disgust" in said
+    counts = [axis.get_xlabel() for axis in figure.axes if axis.get_xlabel()]
+    assert (counts[0], counts[1], counts[7]) == ("0 of 1 maps", "2 of 2 maps", "1 of 1 maps")  # Grad-CAM of angry is zero, occlusion is not
     assert said.count("no right face") == 2  # sad, both methods
-    assert said.count("dead map:\nno positive\nevidence") == 1  # angry has one right face, and its Grad-CAM is dead
+    assert said.count("zero\neverywhere") == 1  # angry has one right face, and its Grad-CAM is dead
     assert [axis.get_ylabel() for axis in figure.axes if axis.get_ylabel()][:2] == ["Grad-CAM", "occlusion"]
 
 
@@ -148,7 +150,8 @@ def test_carrying_table_keeps_the_order_of_methods_and_expressions() -> None:
     ]
     wide = explanation_text.carrying_table(pd.DataFrame(rows))
     assert wide.index.tolist() == ["Grad-CAM", "occlusion", "blob in the middle", "edges of the face", "area, %"]
-    assert wide.columns.tolist() == ["sad", "happy", "all"]
+    assert wide.columns.tolist() == ["maps", "sad", "happy", "all"]
+    assert wide["maps"].tolist() == ["5", "5", "5", "5", ""]
     assert wide.loc["occlusion", "all"] == "40.0 [30.0, 50.0]"
     said = explanation_text.carrying_sentence(pd.DataFrame(rows))
     assert "Grad-CAM 1.50, occlusion 2.00; maps that know no net: blob in the middle 1.00" in said
@@ -157,3 +160,45 @@ def test_carrying_table_keeps_the_order_of_methods_and_expressions() -> None:
 
 def test_faces_without_truth_are_said_to_be_unchecked() -> None:
     assert "nothing here was checked" in explanation_text.truth_sentence(None, None)
+
+
+def judged_rows() -> pd.DataFrame:
+    interval = {"ratio_ci_low": 1.5, "ratio_ci_high": 2.5, "ahead_ci_low": 0.1, "ahead_ci_high": 0.5}
+    row = {"maps": 91, "zero": 0, "n": 72, "ratio": 2.0, "baseline": "centre", "baseline_ratio": 1.7, "ahead": 0.3, **interval}
+    wide = {"ahead": 0.1, "ahead_ci_low": -0.2}
+    return pd.DataFrame(
+        [
+            {"method": "grad_cam", **row, "zero": 48, "n": 32, **wide, "verdict": "not believed"},
+            {"method": "hires_cam", **row, **wide, "verdict": "undecided"},
+            {"method": "occlusion", **row, "verdict": "believed"},
+        ]
+    )
+
+
+def test_the_verdict_names_each_method_its_reasons_and_the_criterion() -> None:
+    dead = {"grad_cam": 48, "hires_cam": 0, "occlusion": 0}
+    said = explanation_verdict.verdict_sentence(judged_rows(), dead=dead, maps=91)
+    assert "Occlusion may be believed on this run." in said
+    assert "Grad-CAM may not be believed on this run: 48 of 91 maps are zero" in said
+    assert "HiResCAM is undecided on this run: its difference 0.10 [-0.20, 0.50] from the blob in the middle is not above 0." in said
+    assert "Criterion: at most 5 %" in said
+    wide = explanation_verdict.verdict_table(judged_rows())
+    assert wide["verdict"].tolist() == ["not believed", "undecided", "believed"]
+    assert wide.loc["occlusion", "density ratio"] == "2.00 [1.50, 2.50]"
+    assert wide["maps judged"].tolist() == ["32", "72", "72"]
+
+
+def test_without_truth_only_zero_maps_rule_a_method_out() -> None:
+    said = explanation_verdict.verdict_sentence(None, dead={"grad_cam": 48, "hires_cam": 0, "occlusion": 0}, maps=91)
+    assert "Grad-CAM may not be believed on this run: 48 of 91 maps are zero (limit: 5 %)." in said
+    assert "Whether HiResCAM and occlusion may be believed is not known" in said
+    assert "may not" not in explanation_verdict.verdict_sentence(None, dead={"grad_cam": 1, "occlusion": 0}, maps=91)
+
+
+def test_the_reason_for_zero_maps_is_given_only_where_the_counts_bear_it_out() -> None:
+    said = explanation_text.zero_sentence({"grad_cam": 48, "hires_cam": 0, "occlusion": 0}, maps=91)
+    assert "Grad-CAM is zero for 48 of 91 faces; HiResCAM" in said
+    assert "averages gradients over space" in said
+    assert "averages" not in explanation_text.zero_sentence({"grad_cam": 48, "occlusion": 0}, maps=91)
+    assert "averages" not in explanation_text.zero_sentence({"grad_cam": 3, "hires_cam": 3, "occlusion": 0}, maps=91)
+    assert explanation_text.zero_sentence({"grad_cam": 0, "hires_cam": 0, "occlusion": 0}, maps=91) == "No map is zero everywhere."

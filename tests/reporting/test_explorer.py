@@ -100,7 +100,7 @@ def test_missing_weights_are_told_in_the_notebook(scored, monkeypatch) -> None:
     assert "train the run first" in shown.told.value
 
 
-@pytest.mark.parametrize("method", ["grad_cam", "occlusion"])
+@pytest.mark.parametrize("method", ["grad_cam", "hires_cam", "occlusion"])
 def test_heat_maps_come_in_the_size_of_the_stored_face(scored, monkeypatch, method) -> None:
     import torch
 

@@ -82,7 +82,7 @@ def test_crossings_are_counted_and_laid_at_the_right_door():
 def test_what_is_left_out_is_counted_by_source_and_reason():
     reasons = ["no label", "excluded: blurred (EK)", "excluded: a hand (EK)", "no label", "unreadable: x.png is cut"]
     left_out = pd.DataFrame({"face_id": list("abcde"), "source": list("xxxyx"), "source_path": "", "usage": "", "reason": reasons})
-    assert sets.left_out_sentence(left_out, kept=15).startswith("**5 of the 20 pictures that were read (25.0 %) are not in the set.**")
+    assert sets.left_out_sentence(left_out, kept=15).startswith("**5 of the 20 pictures that lie there (25.0 %) are not in the set.**")
     assert sets.left_out_table(left_out).to_numpy().tolist() == [
         ["x", "excluded", 2, "b"],
         ["x", "no label", 1, "a"],

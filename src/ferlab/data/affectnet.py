@@ -29,9 +29,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ferlab.data.affectnet_csv import AGAIN, BY_A_NET, COORDINATES, CSV_USAGES, FOLDER_USAGES, NOT_ANNOTATED, UNLISTED, read_csvs
+from ferlab.data.accounting import picture_names, say_unread
+from ferlab.data.affectnet_csv import AGAIN, BY_A_NET, COORDINATES, CSV_USAGES, FOLDER_USAGES, NOT_ANNOTATED, UNLISTED, folder_usage, read_csvs
 from ferlab.data.delivery import Delivery
-from ferlab.data.pictures import ENDINGS, PictureFiles
+from ferlab.data.pictures import PictureFiles
 from ferlab.expressions import AFFECTNET_CODES, AFFECTNET_OTHER, ALL_EXPRESSIONS, CONTEMPT
 from ferlab.paths import InputError
 
@@ -92,22 +93,31 @@ def _find_layout(delivery: Delivery, layout: str) -> str:
         parts = name.rsplit("/", 3)
         if parts[-1].lower() in CSV_USAGES:
             found.add("csv")
-        elif len(parts) > 2 and parts[-3] in FOLDER_USAGES and parts[-2] in ("images", "annotations"):
+        elif len(parts) > 2 and folder_usage(parts[-3]) and parts[-2] in ("images", "annotations"):
             found.add("folders")
     if layout == "auto" and len(found) == 2:
         raise InputError(f"{delivery.root} holds AffectNet in both layouts; expected one. Set the option layout to csv or folders.")
     if not found or layout not in ("auto", *found):
         sought = {"csv": "training.csv or validation.csv", "folders": "train_set or val_set with images and annotations"}
         expected = " or ".join(sought.values()) if layout == "auto" else sought[layout]
-        raise InputError(f"{delivery.root} holds no AffectNet; expected {expected} somewhere below it. See data/raw/README.md.")
+        raise InputError(
+            f"{delivery.root} holds no AffectNet; expected {expected} somewhere below it. See data/raw/README.md.{_say_other_form(delivery)}"
+        )
     return found.pop() if layout == "auto" else layout
+
+
+def _say_other_form(delivery: Delivery) -> str:
+    """Say what lies there instead: YOLO's form, other copies, archives that are not opened."""
+    texts = [name for name in delivery.names if "labels" in name.split("/")[:-1] and name.endswith(".txt")]
+    yolo = f" {delivery.where(texts[0])} is a label in YOLO's form: set dataset: listed." if texts else ""
+    return yolo or say_unread(delivery)
 
 
 def _read_folders(delivery: Delivery, *, landmarks: bool) -> pd.DataFrame:
     pictures = _pair_files(delivery)
     columns: dict[str, Any] = {
         "face_id": [f"affectnet/{part}/{stem}" for part, stem, _ in pictures],
-        "usage": [FOLDER_USAGES[part] for part, *_ in pictures],
+        "usage": [folder_usage(part) for part, *_ in pictures],
         "source_path": [name for *_, name in pictures],
     }
     known = (*AFFECTNET_CODES, *AFFECTNET_OTHER)
@@ -127,16 +137,8 @@ def _in_range(values: np.ndarray) -> np.ndarray:
 
 def _pair_files(delivery: Delivery) -> list[tuple[str, str, str]]:
     """Pictures as (train_set or val_set, stem, name), train first, by number; each with its four annotations."""
-    pictures, annotations = [], set()
-    for name in delivery.names:
-        parts = name.rsplit("/", 3)
-        if len(parts) < 3 or parts[-3] not in FOLDER_USAGES:
-            continue
-        if parts[-2] == "images" and name.lower().endswith(ENDINGS):
-            pictures.append((parts[-3], parts[-1].rpartition(".")[0], name))
-        elif parts[-2] == "annotations" and name.endswith(".npy"):
-            annotations.add(name)
-    pictures.sort(key=lambda picture: (picture[0], _by_number(picture[1])))
+    pictures, annotations = _list_parts(delivery)
+    pictures.sort(key=lambda picture: (folder_usage(picture[0]), picture[0], _by_number(picture[1])))
     for (*key, name), (*before, other) in zip(pictures[1:], pictures):
         if key == before:
             raise InputError(f"{delivery.where(other)} and {delivery.where(name)} are both {'/'.join(key)}; expected every image once. Remove one.")
@@ -150,6 +152,25 @@ def _pair_files(delivery: Delivery) -> list[tuple[str, str, str]]:
     if not pictures:
         raise InputError(f"{delivery.root}: the folders images of train_set and val_set are empty; expected pictures. {AGAIN}")
     return pictures
+
+
+def _list_parts(delivery: Delivery) -> tuple[list[tuple[str, str, str]], set[str]]:
+    """Return the pictures, as `_pair_files` has them, and the names of the annotations, in the order of the files."""
+    pictures: list[tuple[str, str, str]] = []
+    annotations: set[str] = set()
+    readable = set(picture_names(delivery))
+    for name in delivery.names:
+        parts = name.rsplit("/", 3)
+        if len(parts) < 3 or parts[-2] not in ("images", "annotations"):
+            continue
+        if not folder_usage(parts[-3]):
+            found = f"{delivery.where(name)} lies in a part {parts[-3]!r}"
+            raise InputError(f"{found}; expected {' and '.join(FOLDER_USAGES)} alone. Rename or move that folder.")
+        if parts[-2] == "images" and name in readable:
+            pictures.append((parts[-3], parts[-1].rpartition(".")[0], name))
+        elif parts[-2] == "annotations" and name.endswith(".npy"):
+            annotations.add(name)
+    return pictures, annotations
 
 
 def _by_number(stem: str) -> tuple[bool, int, str]:
@@ -168,7 +189,7 @@ def _read_values(delivery: Delivery, names: list[str], *, right: Callable[[np.nd
         found = _read_npy(delivery, name, size=1).item()
         try:
             values[row] = float(found)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise InputError(f"{delivery.where(name)} holds {found!r}; expected {expected}. {AGAIN}") from None
     wrong = ~right(values)
     if wrong.any():
@@ -181,7 +202,7 @@ def _read_landmarks(delivery: Delivery, name: str) -> np.ndarray:
     values = _read_npy(delivery, name, size=COORDINATES)
     try:
         landmarks = values.astype(np.float32)
-    except ValueError:
+    except (ValueError, TypeError):
         landmarks = np.array([np.nan])
     if not np.isfinite(landmarks).all():
         raise InputError(f"{delivery.where(name)} holds landmarks that are no numbers; expected {COORDINATES} numbers, x y x y ... {AGAIN}")
@@ -197,9 +218,9 @@ def _read_npy(delivery: Delivery, name: str, *, size: int) -> np.ndarray:
         if math.prod(shape) != size:
             raise InputError(f"{delivery.where(name)} holds an array of shape {shape}; expected {size} value{'s' * (size > 1)}. {AGAIN}")
         return np.frombuffer(data, kind, count=size, offset=start)  # refuses pickled objects
-    except (ValueError, IndexError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except Exception:  # noqa: BLE001 - numpy evaluates the header: a cut one raises errors of the tokenizer, of the memory, of types
         raise InputError(f"{delivery.where(name)} is cut, damaged or a pickle; expected a .npy file of numbers or text. {AGAIN}") from None
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ferlab.data.accounting import picture_names
 from ferlab.data.delivery import Delivery
-from ferlab.data.pictures import ENDINGS
+from ferlab.data.folder_names import match_part
 from ferlab.data.pixels import name_row
 from ferlab.expressions import AFFECTNET_OTHER
 from ferlab.paths import InputError
@@ -64,6 +65,12 @@ def read_csvs(delivery: Delivery, *, landmarks: bool) -> pd.DataFrame:
     return rows
 
 
+def folder_usage(folder: str) -> str:
+    """Return the usage that a folder of the other layout holds, "" for any other: train_set, Train, val_set and validation are known."""
+    part = match_part(folder)
+    return part if part in FOLDER_USAGES.values() else ""
+
+
 def _rows_without_annotation(like: pd.DataFrame, names: dict[str, str], *, code: int) -> list[pd.DataFrame]:
     if not names:
         return []
@@ -78,11 +85,9 @@ def _index_pictures(delivery: Delivery) -> tuple[dict[str, str], list[str]]:
     """Pictures by <folder>/<file>, as the csvs name them; and those that a net annotated."""
     pictures: dict[str, str] = {}
     by_a_net = []
-    for name in delivery.names:
-        if not name.lower().endswith(ENDINGS):
-            continue
+    for name in picture_names(delivery):
         parts = name.rsplit("/", 3)
-        if len(parts) > 2 and parts[-3] in FOLDER_USAGES and parts[-2] == "images":
+        if len(parts) > 2 and folder_usage(parts[-3]) and parts[-2] == "images":
             continue  # of the other layout, which was not asked for
         if name.lower().startswith(AUTOMATIC) or f"/{AUTOMATIC}" in name.lower():
             by_a_net.append(name)

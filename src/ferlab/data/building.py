@@ -107,8 +107,8 @@ def _prepare_one(row: int, pictures: Pictures, names: pd.Series, step: Step, wri
         picture = pictures[row]
     except InputError as error:
         if not skip_unreadable:
-            raise
-        return {"content_hash": "", "reason": f"unreadable: {error}"}
+            raise InputError(f"{error} Or exclude such pictures: `unreadable: leave_out`.") from None
+        return {"content_hash": "", "reason": f"unreadable: {error.reason or error}"}
     try:
         face, found = step(row, picture)
     except NotAFace as reason:

@@ -17,14 +17,16 @@ import io
 import logging
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
-from ferlab.data.class_folders import match_expression, near_expression
+from ferlab.data.accounting import picture_names, say_unread
 from ferlab.data.delivery import Delivery
-from ferlab.data.pictures import PictureFiles, is_picture
+from ferlab.data.folder_names import match_expression, near_expression
+from ferlab.data.pictures import PictureFiles
 from ferlab.data.pixels import name_row
 from ferlab.expressions import ALL_EXPRESSIONS
 from ferlab.paths import InputError
@@ -53,9 +55,10 @@ def read(raw: Path, *, scope: str = "research") -> tuple[PictureFiles, pd.DataFr
     delivery = Delivery(raw)
     consent_csv = _find_one(delivery, "consent.csv")
     base = PurePosixPath(consent_csv).parent
-    names = delivery.select(is_picture)
+    names = picture_names(delivery)
     if not names:
-        raise InputError(f"{raw} holds no pictures; expected captures.csv or <person>/<expression>/<image> by consent.csv. See data/raw/README.md.")
+        expected = "expected captures.csv or <person>/<expression>/<image> by consent.csv. See data/raw/README.md."
+        raise InputError(f"{raw} holds no pictures; {expected}{say_unread(delivery)}")
     beside = delivery.select(lambda path: path.parent == base and path.name.lower() == "captures.csv")
     captures = _from_csv(delivery, beside[0], names) if beside else _from_folders(delivery, names, base)
     consent = _read_consent(delivery, consent_csv)
@@ -66,6 +69,7 @@ def read(raw: Path, *, scope: str = "research") -> tuple[PictureFiles, pd.DataFr
 
 def _leave_out_without_consent(captures: pd.DataFrame, consent: pd.DataFrame, *, scope: str, where: str) -> None:
     reasons = {person: _why_not(row, scope) for person, row in zip(consent["person"], consent.to_dict("records"), strict=True)}
+    _refuse_other_spellings(captures["subject"], reasons, where=where)
     for person, count in captures["subject"].value_counts().sort_index().items():
         why = reasons.get(person, "no consent")
         if person and why:
@@ -79,6 +83,20 @@ def _leave_out_without_consent(captures: pd.DataFrame, consent: pd.DataFrame, *,
     captures["consent_scope"] = captures["subject"].map(dict(zip(consent["person"], consent["scope"], strict=True))).fillna("")
     if refused.all():
         raise InputError(f"{where}: nobody whose pictures are here consented to {scope!r}; expected a row person,yes,date,scope for who did.")
+
+
+def _refuse_other_spellings(people: pd.Series, rows: Iterable[str], *, where: str) -> None:
+    """Whether 'anna' is the 'Anna' who consented is not for a program to say; that nobody is lost by a capital letter, it is."""
+    plain = {_spelling(row): row for row in rows}
+    for person in sorted(set(people).difference(["", *rows])):
+        row = plain.get(_spelling(person))
+        if row is not None:
+            found = f"{where} has {row!r}, and {(people == person).sum()} pictures are of {person!r}"
+            raise InputError(f"{found}; expected one spelling for one person. Write the same in both, or give {person!r} a row of their own.")
+
+
+def _spelling(person: str) -> str:
+    return re.sub(r"[\W_]+", "", person.casefold())
 
 
 def _why_not(row: dict[str, str], scope: str) -> str:

@@ -35,8 +35,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ferlab.data.accounting import picture_names, say_unread
 from ferlab.data.delivery import Delivery
-from ferlab.data.pictures import ENDINGS, PictureFiles
+from ferlab.data.pictures import PictureFiles
 from ferlab.expressions import ALL_EXPRESSIONS, CKPLUS_CODES, CONTEMPT
 from ferlab.paths import InputError
 
@@ -171,9 +172,7 @@ def _find_frames(delivery: Delivery) -> tuple[Frames, dict[str, str]]:
     found: Frames = defaultdict(dict)
     classes: dict[str, str] = {}
     foreign: list[str] = []
-    for name in delivery.names:  # Keep: strings, since a Path for each of 10,000 names costs a fifth of decoding small faces
-        if not name.lower().endswith(ENDINGS):
-            continue
+    for name in picture_names(delivery):  # Keep: strings, since a Path for each of 10,000 names costs a fifth of decoding small faces
         match = NAME.fullmatch(name.rpartition("/")[2].rpartition(".")[0])
         if not match:
             foreign.append(name)
@@ -213,7 +212,7 @@ def _check_layout(found: Frames, classes: Mapping[str, str], foreign: Iterable[s
             if name.rpartition("/")[2].lower() == "ckextended.csv":
                 lacks = "is a copy of CK+ without subjects and sequences, which cannot be split soundly"
                 raise InputError(f"{delivery.where(name)} {lacks}; {expected}. Use the delivered trees or CK+48.")
-        raise InputError(f"{delivery.root} holds no frames of CK+; {expected}. See data/raw/README.md.")
+        raise InputError(f"{delivery.root} holds no frames of CK+; {expected}. See data/raw/README.md.{say_unread(delivery)}")
     if classes and len(classes) < len(files):
         both = "holds both sequences and CK+48's folders, which are the same frames twice"
         raise InputError(f"{delivery.root} {both}; expected one of them. Let prepare.<set>.raw name the one you mean.")

@@ -1,82 +1,105 @@
-"""A dataset's files as they were delivered: a folder, zips in a folder, or one zip. Zips are read in place; nothing is unpacked.
+"""A dataset's files as they were delivered: a folder, archives in a folder, or one archive. Archives are read in place; nothing is unpacked.
 
-Names are posix paths below the root, sorted, whatever order the file system has them in. What a zip holds counts as lying beside it;
-where a file of the same name lies there unpacked, that one is read.
+Names are posix paths below the root, sorted, whatever order the file system has them in. Links are followed. What an archive holds counts as lying
+beside it; where a file of the same name lies there unpacked, that one is read. Two archives that would hide each other's files (happy/1.png in both
+train.zip and test.zip), and one that is named as a part of the dataset and holds no folder that is, count as folders of their names.
 """
 
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import IO
 
-from ferlab.paths import InputError
+from ferlab.data.archives import MOST_TABLE, first_line, is_archive, list_members, place_members, show, stem
+from ferlab.paths import InputError, walk_files
 
-MOST_BYTES = 1 << 28  # of one file inside a zip: no face is larger
-MOST_TABLE = 1 << 30  # of a csv there: AffectNet's has some 420 MB
-MOST_RATIO = 200  # unpacked bytes for one packed, over a zip of more than MOST_BYTES: photographs do not shrink at all
-IGNORED = ("__MACOSX", "Thumbs.db", "desktop.ini")
+# What systems leave behind, in small letters: macOS, Windows, and the network disks of Synology and QNAP. Hidden files are passed by too.
+HELPERS = {
+    *("__macosx", "icon\r", "network trash folder", "temporary items"),
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "lost+found"),
+    *("@eadir", "#recycle", "#snapshot", "@tmp", "@recycle", "@recently-snapshot", "@sharebin"),
+}
+HEAD = 512  # bytes of a file that tell what it is
 MARKER = "CONTROL_FACES.txt"  # lies in a folder whose faces ferlab drew; `ferlab.control.layouts` writes it
 
 
 class Delivery:
-    """The files below a folder, with those in its zips; or those of one zip.
+    """The files below a folder, with those in its archives; or those of one archive.
 
     Attributes:
-        root: The folder or zip.
-        names: Posix paths of all files, sorted; hidden ones are left out.
+        root: The folder or archive.
+        names: Posix paths of all files, sorted; hidden ones and what systems leave behind are not among them.
+        links: Links to folders that were followed, as posix paths.
+        taken: Names of the files that were read whole so far.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, only: Sequence[str] = ()) -> None:
         """List all files.
 
         Args:
-            root: A folder or a .zip.
+            root: A folder or an archive.
+            only: Names directly below the folder that are looked at; none: all.
 
         Raises:
-            InputError: If it is missing, a zip is damaged, locked, or unpacks to more than it should, or a name is not UTF-8.
+            InputError: If it is missing; an archive is damaged, locked, or unpacks to more than it should; a name is not UTF-8; a link leads to
+                nothing; something is no plain file.
         """
         if not root.exists():
-            raise InputError(f"{root} does not exist; expected a dataset's folder or zip. data/raw/README.md says how to get it.")
+            raise InputError(f"{root} does not exist; expected a dataset's folder or archive. data/raw/README.md says how to get it.")
         self.root = root
-        self._members: dict[str, tuple[zipfile.ZipFile, zipfile.ZipInfo]] = {}
-        lying: set[str] = set()
-        if root.is_dir():
-            for folder, _, files in os.walk(root):
-                below = Path(folder).relative_to(root)
-                for file in files:
-                    self._add_file(below / file, lying)
-        elif root.suffix == ".zip":
-            self._add_zip(root, PurePosixPath())
-        else:
-            raise InputError(f"{root} is neither a folder nor a .zip; expected a dataset as it was delivered. See data/raw/README.md.")
-        self._members = {name: member for name, member in self._members.items() if name not in lying}
-        self.names = tuple(sorted((*lying, *self._members)))
+        self.taken: set[str] = set()
+        lying, links = _list_files(root, only) if root.is_dir() else ([], [])
+        if not root.is_dir() and not is_archive(root.name):
+            raise InputError(f"{root} is neither a folder nor a .zip or .tar; expected a dataset as it was delivered. See data/raw/README.md.")
+        paths = [name for name in lying if is_archive(name)] if root.is_dir() else [""]
+        groups = [(name.rpartition("/")[0], stem(name or root.name), list_members(root / name)) for name in paths]
+        plain = set(lying).difference(paths)
+        self._members = {member.name: member for member in place_members(groups, beside=plain) if not _passed_by(member.name)}
+        self.names: tuple[str, ...] = tuple(sorted((*plain, *self._members)))
+        self.links = sorted(links)
         self._markers = {name for name in self.names if name.rpartition("/")[2] == MARKER}
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a file.
 
         Raises:
-            InputError: If there is no such file, or a zip is damaged there.
+            InputError: If there is no such file, an archive is damaged there, or it unpacks to more than a table could hold.
         """
+        self.taken.add(name)
+        return self._read(name, None)
+
+    def head(self, name: str) -> bytes:
+        """Return the first `HEAD` bytes of a file; raises as `read`."""
+        return self._read(name, HEAD)
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a file, as a stream of its bytes; what a damaged archive raises while it is read is for the caller."""
+        self.taken.add(name)
+        return self._open(name)
+
+    def _open(self, name: str) -> IO[bytes]:
+        return self._members[name].open() if name in self._members else open(self.root / name, "rb")
+
+    def _read(self, name: str, count: int | None) -> bytes:
+        member = name in self._members
         try:
-            if name not in self._members:
-                return (self.root / name).read_bytes()
-            archive, member = self._members[name]
-            return archive.read(member)
+            with self._open(name) as stream:
+                data = stream.read(MOST_TABLE + 1 if member and count is None else -1 if count is None else count)
         except FileNotFoundError:
             raise InputError(f"{self.where(name)} is missing; expected it among the files of the dataset. Get the dataset again.") from None
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
-            raise InputError(f"{self.where(name)} cannot be read ({_first_line(error)}). Get the dataset again.") from None
+        except Exception as error:  # noqa: BLE001 - zipfile, tarfile and the decompressors raise a dozen types for bytes that are wrong
+            raise InputError(f"{self.where(name)} cannot be read ({first_line(error)}). Get the dataset again.") from None
+        if member and len(data) > MOST_TABLE:
+            raise InputError(f"{self.where(name)} unpacks to more than {MOST_TABLE:,} bytes. Do not use this archive, or unpack it yourself.")
+        return data
 
     def where(self, name: str) -> str:
         """Say in one line where a file lies, for an error."""
-        shown = repr(name)[1:-1]  # a newline in a name must not break the line
+        shown = show(name)
         if name in self._members:
-            return f"{self._members[name][0].filename}, {shown}"
+            return f"{self._members[name].archive}, {shown}"
         return f"{self.root}/{shown}"
 
     def says_drawn(self, name: str) -> bool:
@@ -87,50 +110,37 @@ class Delivery:
         """Return the names whose path passes a test, sorted."""
         return [name for name in self.names if keep(PurePosixPath(name))]
 
-    def _add_file(self, path: Path, lying: set[str]) -> None:
-        name = path.as_posix()
-        if _ignored(PurePosixPath(name)):
-            return
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise InputError(f"{self.root}: the file name {name.encode(errors='backslashreplace').decode()} is not UTF-8. Rename it.") from None
-        if path.suffix == ".zip":
-            self._add_zip(self.root / path, PurePosixPath(path.parent.as_posix()))
-        else:
-            lying.add(name)
 
-    def _add_zip(self, path: Path, below: PurePosixPath) -> None:
-        try:
-            archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, EOFError) as error:
-            raise InputError(f"{path} is cut or damaged ({_first_line(error)}); expected a whole .zip. Get it again.") from None
-        members = [member for member in archive.infolist() if not member.is_dir()]
-        _check_members(path, members)
-        for member in members:
-            if not _ignored(PurePosixPath(member.filename)):
-                self._members[(below / member.filename).as_posix()] = (archive, member)
+def is_helper(name: str) -> bool:
+    """Whether a file or folder of that name is hidden, or one that systems leave behind: it is nobody's picture."""
+    return name.startswith(".") or name.casefold() in HELPERS
 
 
-def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
-    for member in members:
-        inside = PurePosixPath(member.filename)
-        if inside.is_absolute() or ".." in inside.parts:
-            raise InputError(f"{path}: the member {member.filename!r} points outside the zip; expected paths inside it. Do not use this zip.")
-        if member.flag_bits & 1:
-            raise InputError(f"{path} is locked with a password; expected an open zip. Unpack it beside with the password you were given.")
-        most = MOST_TABLE if inside.suffix == ".csv" else MOST_BYTES
-        if member.file_size > most:
-            found = f"{path}: {member.filename!r} unpacks to {member.file_size:,} bytes"
-            raise InputError(f"{found}; expected at most {most:,}. Do not use this zip, or unpack it yourself.")
-    packed, unpacked = (sum(getattr(member, size) for member in members) for size in ("compress_size", "file_size"))
-    if unpacked > MOST_BYTES and unpacked > MOST_RATIO * max(packed, 1):
-        raise InputError(f"{path} unpacks {packed:,} bytes to {unpacked:,}; expected at most {MOST_RATIO} times as many. Do not use this zip.")
+def _passed_by(name: str) -> bool:
+    return any(is_helper(part) for part in name.split("/"))
 
 
-def _ignored(path: PurePosixPath) -> bool:
-    return any(part.startswith(".") or part in IGNORED for part in path.parts)
+def _list_files(root: Path, only: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the names of the files below a folder, and of the links to folders."""
+    start, names, links = len(os.path.join(root, "")), [], []
+    try:
+        for path, plain in walk_files(root, skip=is_helper, links=links):
+            name = path[start:]
+            if only and name.split("/", 1)[0] not in only:
+                continue
+            _check_file(root, name, plain=plain)
+            names.append(name)
+    except OSError as error:
+        raise InputError(f"{root} cannot be listed ({first_line(error)}); expected folders that may be read. Mend or move that folder.") from None
+    return names, [link[start:] for link in links]
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+def _check_file(root: Path, name: str, *, plain: bool) -> None:
+    if not plain:
+        linked = (root / name).is_symlink()
+        found = f"is a link to {show(os.readlink(root / name))}, which is not there" if linked else "is no plain file but a pipe or a device"
+        raise InputError(f"{root}/{show(name)} {found}; expected files. Mend or remove it.")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{root}: the file name {show(name)} is not UTF-8. Rename it.") from None

@@ -2,11 +2,12 @@
 
     fer2013.csv          emotion,pixels,Usage            Kaggle's own; rows of PrivateTest may be absent
     icml_face_data.csv   emotion, Usage, pixels          the same rows, other order, blanks in the header
-    fer2013.tar.gz       holds fer2013/fer2013.csv       read as a stream, never unpacked
+    fer2013.tar.gz       holds fer2013/fer2013.csv
     train/ and test/     <expression>/<image>            one folder per expression, see `face_folders`
+    archive.zip, ...     any archive that holds one of these, as Kaggle sends them: fer2013.csv.zip, icml_face_data.csv.zip
 
-Where FER+'s fer2013new.csv lies beside, its votes are joined. Faces come in the order of the file; `face_id` counts its rows
-from 0, so a face has the same id in every form that keeps the order.
+Archives are read in place. Where FER+'s fer2013new.csv lies beside or in the archive, its votes are joined. Faces come in the order of the file;
+`face_id` counts its rows from 0, so a face has the same id in every form that keeps the order.
 
 References:
     Goodfellow et al. (2013), Challenges in Representation Learning, arXiv 1307.0414.
@@ -25,9 +26,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from ferlab.data.archives import open_member
+from ferlab.data.accounting import say_unread
+from ferlab.data.archives import first_line, is_archive
+from ferlab.data.delivery import Delivery
 from ferlab.data.face_folders import read_face_folders
-from ferlab.data.fer2013_reshuffled import refuse_reshuffled
+from ferlab.data.fer2013_forms import VOTES_FILE, find_form, find_source, find_votes
+from ferlab.data.fer2013_reshuffled import refuse_reshuffled_names
 from ferlab.data.ferplus import join_votes
 from ferlab.data.pixels import name_row, parse_pixels
 from ferlab.expressions import EXPRESSIONS, FER2013_CODES, USAGES
@@ -35,8 +39,6 @@ from ferlab.paths import InputError
 
 SIDE = 48
 COLUMNS = ("emotion", "pixels", "Usage")
-FORMS = ("fer2013.csv", "icml_face_data.csv", "fer2013.tar.gz", "train")  # looked for in this order; all hold the same faces
-VOTES_FILE = "fer2013new.csv"
 BLOCK = 1 << 22  # bytes of csv text at a time: some 500 faces
 
 
@@ -45,8 +47,8 @@ def read(raw: Path, *, votes: bool | None = None) -> tuple[np.ndarray, pd.DataFr
 
     Args:
         raw: A folder that holds one of the forms above (or holds it in a folder `fer2013`), or the csv or archive itself.
-        votes: Whether to join FER+'s votes: None, where `raw` is a folder and fer2013new.csv lies in it; True, it must; False, never. Beside a
-            file that `raw` names nothing is looked for: DVC would not see it change.
+        votes: Whether to join FER+'s votes: None, where fer2013new.csv lies in the folder or archive; True, it must; False, never. Beside a
+            file that `raw` names nothing is looked for: a change there would not be seen.
 
     Returns:
         Images uint8 (N, 48, 48), and a face table without `split` and `content_hash`. With votes, columns `votes_<expression>`,
@@ -56,40 +58,25 @@ def read(raw: Path, *, votes: bool | None = None) -> tuple[np.ndarray, pd.DataFr
         InputError: In one line: the file, the row, the value, what was expected and what to do.
     """
     source = find_source(raw)
-    if source.is_dir():
+    delivery = Delivery(source) if source.is_file() and is_archive(source.name) else None
+    if delivery is not None:
+        images, faces, rows = _read_archive(delivery)
+    elif source.is_dir():
         images, faces, rows = read_face_folders(source, side=SIDE)
     else:
-        images, faces = _read_archive(source) if source.name.endswith((".tar.gz", ".tgz")) else _read_file(source)
+        images, faces = _read_file(source)
         rows = np.arange(len(faces))
     if raw.is_dir() and source.parent != raw and source != raw:  # in its folder `fer2013`
         faces["source_path"] = "fer2013/" + faces["source_path"]
-    beside = source / VOTES_FILE if source.is_dir() else source.parent / VOTES_FILE
-    if votes and raw.is_file():
-        raise InputError(f"votes: true, but raw is the file {raw.name}, and what lies beside it is not part of raw; name the folder of both as raw")
-    if votes is False or (votes is None and (raw.is_file() or not beside.is_file())):
+    if votes is False:
         return images, faces
-    return images, join_votes(faces, beside, rows=rows, required=votes is True)
-
-
-def find_source(raw: Path) -> Path:
-    """Return the file, or the folder that holds `train`, that FER2013 is read from.
-
-    Raises:
-        InputError: If there is none, or only the reshuffled copy of FER2013 in a folder `images`.
-    """
-    if raw.is_file():
-        if raw.name.endswith((".csv", ".tar.gz", ".tgz")):
-            return raw
-        raise InputError(f"{raw} is no form of FER2013; expected a .csv, a .tar.gz, or a folder that holds one. See data/raw/README.md.")
-    for folder in (raw, raw / "fer2013"):
-        for form in FORMS:
-            if (folder / form).exists():
-                return folder if form == "train" else folder / form
-    for folder in (raw, raw / "fer2013"):
-        refuse_reshuffled(folder / "images")
-    what = "does not exist" if not raw.exists() else "holds no FER2013"
-    forms = "fer2013.csv, icml_face_data.csv, fer2013.tar.gz, or train/ and test/"
-    raise InputError(f"{raw} {what}; expected {forms}. data/raw/README.md says how to get it; the study quick needs no data.")
+    found = find_votes(source, delivery, look_beside=raw.is_dir())
+    if found is None and votes is None:
+        return images, faces
+    if found is None:
+        place = f"{raw} is a file, and beside it nothing is looked for" if raw.is_file() else f"{raw / VOTES_FILE} is missing"
+        raise InputError(f"{place}; expected FER+'s {VOTES_FILE} beside FER2013, and their folder in prepare.<set>.raw. See data/raw/README.md.")
+    return images, join_votes(faces, found[1], where=found[0], rows=rows, required=votes is True)
 
 
 def _read_file(path: Path) -> tuple[np.ndarray, pd.DataFrame]:
@@ -97,9 +84,23 @@ def _read_file(path: Path) -> tuple[np.ndarray, pd.DataFrame]:
         return _read_csv(stream, where=str(path), source_path=path.name)
 
 
-def _read_archive(path: Path) -> tuple[np.ndarray, pd.DataFrame]:
-    with open_member(path, "fer2013.csv") as stream:
-        return _read_csv(stream, where=f"{path}, fer2013.csv", source_path=path.name)
+def _read_archive(delivery: Delivery) -> tuple[np.ndarray, pd.DataFrame, np.ndarray | None]:
+    form = find_form(delivery.names)
+    if form is None:
+        expected = "expected fer2013.csv, icml_face_data.csv, or the folders train and test"
+        raise InputError(f"{delivery.root} holds no fer2013.csv; {expected}. Get the archive again, or give the csv itself.{say_unread(delivery)}")
+    if not form.endswith(".csv"):
+        refuse_reshuffled_names([name.removeprefix(form) for name in delivery.names if name.startswith(form)], where=str(delivery.root))
+        images, faces, rows = read_face_folders(delivery.root, side=SIDE, delivery=delivery, below=form)
+        return images, faces.assign(source_path=form + faces["source_path"]), rows
+    try:
+        with delivery.open(form) as stream:
+            images, faces = _read_csv(stream, where=delivery.where(form), source_path=delivery.root.name)
+    except InputError:
+        raise
+    except Exception as error:  # noqa: BLE001 - zipfile and the decompressors raise a dozen types for bytes that are wrong
+        raise InputError(f"{delivery.where(form)} is cut or damaged ({first_line(error)}). Get the archive again.") from None
+    return images, faces, np.arange(len(faces))
 
 
 def _read_csv(stream: BinaryIO, *, where: str, source_path: str) -> tuple[np.ndarray, pd.DataFrame]:

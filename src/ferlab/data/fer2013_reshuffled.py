@@ -13,6 +13,8 @@ References:
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -67,11 +69,20 @@ def refuse_reshuffled(folder: Path) -> None:
     Raises:
         InputError: With the reason.
     """
-    counts = {name: _count_pictures(folder / "train" / name) for name in EXPRESSIONS}
-    others = sum(_count_pictures(folder / "validation" / name) for name in EXPRESSIONS)
+    train, validation = (sum(_count_pictures(folder / part / name) for name in EXPRESSIONS) for part in ("train", "validation"))
+    _refuse(str(folder), train=train, validation=validation)
+
+
+def refuse_reshuffled_names(names: Iterable[str], *, where: str) -> None:
+    """As `refuse_reshuffled`, for files of an archive: their names below the folder that holds `train`."""
+    counts = Counter(name.split("/")[0] for name in names if name.count("/") == 2 and is_picture(PurePosixPath(name)))
+    _refuse(where, train=counts["train"], validation=counts["validation"])
+
+
+def _refuse(where: str, *, train: int, validation: int) -> None:
     known = {part: sum(expected.values()) for part, expected in RESHUFFLED_COUNTS.items()}
-    if sum(counts.values()) == known["train"] or others == known["validation"]:
-        found = f"{folder} holds {sum(counts.values()):,} faces in train and {others:,} in validation: the reshuffled copy of FER2013"
+    if train == known["train"] or validation == known["validation"]:
+        found = f"{where} holds {train:,} faces in train and {validation:,} in validation: the reshuffled copy of FER2013"
         raise InputError(f"{found}; {SHUFFLED}. Get FER2013 itself, or set prepare.<set>.dataset to fer2013_reshuffled.")
 
 

@@ -21,8 +21,9 @@ References:
 
 from __future__ import annotations
 
+import io
 import logging
-from pathlib import Path
+from pathlib import PurePath
 
 import numpy as np
 import pandas as pd
@@ -42,46 +43,47 @@ BALLOT = tuple(FERPLUS_COLUMNS.values())  # in the order of FER+'s columns: of t
 OTHER = {"unknown": "unknown", "not_a_face": "not a face"}  # what no label fits, and the words for it; the last of the ballot
 
 
-def join_votes(faces: pd.DataFrame, path: Path, *, rows: np.ndarray | None, required: bool = False) -> pd.DataFrame:
+def join_votes(faces: pd.DataFrame, content: bytes, *, where: str, rows: np.ndarray | None, required: bool = False) -> pd.DataFrame:
     """Return `faces` with the columns `votes_<expression>`, `votes_contempt`, `votes_unknown` and `votes_not_a_face`.
 
     Args:
         faces: Face table of FER2013.
-        path: fer2013new.csv.
+        content: Of fer2013new.csv.
+        where: What to call the file in an error.
         rows: Each face's row in fer2013.csv, counted from 0; None where it is not known, then nothing is joined.
         required: Whether votes that cannot be joined are an error.
 
     Raises:
-        InputError: If the file is missing, cut or changed, or its rows are not those of `faces`.
+        InputError: If the file is cut or changed, or its rows are not those of `faces`.
     """
     if rows is None:
         if required:
             unknown = "the names of these faces do not tell their row in fer2013.csv"
-            raise InputError(f"{path} cannot be joined: {unknown}. Read fer2013.csv.")
-        LOG.warning("%s lies beside the faces, but their file names do not tell their row in fer2013.csv: its votes are not joined.", path.name)
+            raise InputError(f"{where} cannot be joined: {unknown}. Read fer2013.csv.")
+        LOG.warning(
+            "%s lies beside the faces, but their file names do not tell their row in fer2013.csv: its votes are not joined.", PurePath(where).name
+        )
         return faces
     otherwise = "" if required else " Or set the option votes to false."
-    if not path.is_file():
-        raise InputError(f"{path} is missing; expected FER+'s fer2013new.csv beside FER2013. See data/raw/README.md.{otherwise}")
-    votes = read_votes(path)
+    votes = read_votes(content, where=where)
     allowed = sorted({len(faces), OFFICIAL_ROWS})
     if len(votes) not in allowed:
         expected = " or ".join(str(count) for count in allowed)
-        raise InputError(f"{path} has {len(votes)} rows; expected {expected}, {EVERY_FACE}. Get it again.{otherwise}")
+        raise InputError(f"{where} has {len(votes)} rows; expected {expected}, {EVERY_FACE}. Get it again.{otherwise}")
     if int(rows.max()) >= len(votes):
-        raise InputError(f"{path} has {len(votes)} rows, but the faces reach row {int(rows.max()) + 1}; expected {EVERY_FACE}. Get it again.")
+        raise InputError(f"{where} has {len(votes)} rows, but the faces reach row {int(rows.max()) + 1}; expected {EVERY_FACE}. Get it again.")
     joined = votes.iloc[rows].reset_index(drop=True)
     differs = joined.pop("Usage").to_numpy() != faces["usage"].to_numpy()
     if differs.any():
         at = int(differs.argmax())
         theirs, ours = votes["Usage"].iloc[int(rows[at])], faces["usage"].iloc[at]
-        place = f"{name_row(str(path), int(rows[at]) + 1)}: Usage is {theirs!r}, but the face there is of {ours!r}"
+        place = f"{name_row(where, int(rows[at]) + 1)}: Usage is {theirs!r}, but the face there is of {ours!r}"
         raise InputError(f"{place}; expected {EVERY_FACE}. Give the faces in that order.{otherwise}")
     return pd.concat([faces.reset_index(drop=True), joined], axis=1)
 
 
-def read_votes(path: Path) -> pd.DataFrame:
-    """Read fer2013new.csv.
+def read_votes(content: bytes, *, where: str) -> pd.DataFrame:
+    """Read fer2013new.csv; `where` is what to call it in an error.
 
     Returns:
         One row per face of FER2013: `Usage`, then int64 columns `votes_<name>`, in the fixed order of the expressions.
@@ -90,13 +92,13 @@ def read_votes(path: Path) -> pd.DataFrame:
         InputError: If a column, name or vote is not as published.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
+        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, skipinitialspace=True)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as csv ({str(error).splitlines()[0]}). Get it again.") from None
+        raise InputError(f"{where} cannot be read as csv ({str(error).splitlines()[0]}). Get it again.") from None
     columns = ["Usage", "Image name", *FERPLUS_COLUMNS]
     if list(table.columns) != columns:
-        raise InputError(f"{path} has the columns {', '.join(map(str, table.columns))}; expected {', '.join(columns)}. Get it again.")
-    counts = {FERPLUS_COLUMNS[column]: _whole(table[column], path) for column in FERPLUS_COLUMNS}
+        raise InputError(f"{where} has the columns {', '.join(map(str, table.columns))}; expected {', '.join(columns)}. Get it again.")
+    counts = {FERPLUS_COLUMNS[column]: _whole(table[column], where) for column in FERPLUS_COLUMNS}
     order = [*EXPRESSIONS, *(name for name in counts if name not in EXPRESSIONS)]
     return pd.DataFrame({"Usage": table["Usage"], **{VOTES + name: counts[name] for name in order}})
 
@@ -218,10 +220,10 @@ def _reasons(counted: np.ndarray, *, least: np.ndarray) -> np.ndarray:
     ).astype(object)
 
 
-def _whole(values: pd.Series, path: Path) -> np.ndarray:
+def _whole(values: pd.Series, where: str) -> np.ndarray:
     wrong = ~values.isin([str(count) for count in range(RATERS + 1)]).to_numpy()
     if wrong.any():
         row = int(wrong.argmax())
-        place = name_row(str(path), row + 1)
+        place = name_row(where, row + 1)
         raise InputError(f"{place}: {values.name} is {values.iloc[row]!r}; expected a number of votes, 0 to {RATERS}. Get it again.")
     return values.to_numpy().astype(np.int64)

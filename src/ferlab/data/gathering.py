@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ferlab.data.accounting import unread_rows
 from ferlab.data.delivery import MARKER
 from ferlab.data.faces import CONTROL, VOTES
 from ferlab.data.pictures import Pictures
@@ -34,12 +35,16 @@ class Gathered:
     Attributes:
         pictures: N pictures, decoded when asked for.
         faces: Face table of N rows, without `content_hash` and `split`.
-        left_out: Pictures that the set will not hold: `face_id`, `source`, `source_path`, `usage`, `reason`.
+        left_out: Pictures that the set will not hold, and archives that may hold some: `face_id`, `source`, `source_path`, `usage`, `reason`.
+        other_files: Files that are no pictures and that the reader did not take, below the set's folder.
+        links: Links to folders that were followed, likewise.
     """
 
     pictures: Pictures
     faces: pd.DataFrame
     left_out: pd.DataFrame
+    other_files: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
 
     @property
     def expressions(self) -> tuple[str, ...]:
@@ -93,7 +98,7 @@ def gather(raw: Path, sources: Mapping[str, Mapping[str, Any]], *, exclusions: s
     parts = [_gather_one(raw, name, source, seed=seed) for name, source in sources.items()]
     gathered = parts[0] if len(parts) == 1 else _join(parts)
     if exclusions:
-        gathered = _exclude(gathered, raw / exclusions)
+        gathered = _exclude(gathered, find_below(raw, exclusions, key="exclusions"))
     if len(gathered.faces) == 0:
         reasons = ", ".join(f"{reason} ({count})" for reason, count in gathered.left_out["reason"].value_counts().head(3).items())
         raise InputError(f"{raw}: no face is left in the set; expected some. Left out: {reasons}.")
@@ -102,18 +107,42 @@ def gather(raw: Path, sources: Mapping[str, Mapping[str, Any]], *, exclusions: s
 
 def _gather_one(raw: Path, name: str, source: Mapping[str, Any], *, seed: int) -> Gathered:
     below = source.get("raw") or ""
-    place = raw / below if below else raw
+    place = find_below(raw, below, key=f"sources.{name}.raw") if below else raw
     pictures, faces = read_source(source["dataset"], place, source.get("options"))
+    unread, others, links = _account(pictures, faces)
     faces = _name_drawn(faces, pictures, place)
     if below:
-        faces = faces.assign(source_path=[f"{below}/{path}" for path in faces["source_path"]])
+        faces, unread = (table.assign(source_path=[f"{below}/{path}" for path in table["source_path"]]) for table in (faces, unread))
+        others, links = ([f"{below}/{path}" for path in paths] for paths in (others, links))
     reasons = faces.pop("left_out") if "left_out" in faces else pd.Series("", index=faces.index, dtype="str")
     faces, reasons = _map_labels(faces, reasons, source.get("labels") or {}, name)
     faces, reasons = _map_usages(faces, reasons, source.get("usages") or {}, name)
-    gathered = _set_aside(Gathered(pictures=pictures, faces=faces, left_out=_no_rows()), reasons)
+    gathered = Gathered(pictures=pictures, faces=faces, left_out=unread, other_files=tuple(others), links=tuple(links))
+    gathered = _set_aside(gathered, reasons)
     if source.get("deal"):
         gathered = replace(gathered, faces=_deal_usages(gathered.faces, source["deal"], name, seed=seed))
     return gathered
+
+
+def find_below(raw: Path, name: str, *, key: str) -> Path:
+    """Return the path of a file or folder that params.yaml names below a set's folder, where a change of it is seen.
+
+    Raises:
+        InputError: If it would lie elsewhere: an absolute path, or one with `..`.
+    """
+    inside = PurePosixPath(name.replace("\\", "/"))
+    if inside.is_absolute() or ".." in inside.parts:
+        raise InputError(f"{key} is {name!r}, which lies outside {raw}; expected a path below it, where DVC sees a change. Put it there.")
+    return raw / name
+
+
+def _account(pictures: Pictures, faces: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """Return the files of a delivery that have no row, as rows of those left out and as names, and its links."""
+    delivery = getattr(pictures, "delivery", None)
+    if delivery is None:
+        return _no_rows(), [], []
+    unread, others = unread_rows(delivery, set(faces["source_path"]), source=faces["source"].iloc[0] if len(faces) else "")
+    return unread, others, delivery.links
 
 
 def _name_drawn(faces: pd.DataFrame, pictures: Pictures, place: Path) -> pd.DataFrame:
@@ -173,7 +202,8 @@ def _set_aside(gathered: Gathered, reasons: pd.Series) -> Gathered:
         return gathered
     gone = gathered.faces.loc[out, ["face_id", "source", "source_path", "usage"]].assign(reason=reasons[out].astype("str"))
     kept = np.flatnonzero(~out)
-    return Gathered(
+    return replace(
+        gathered,
         pictures=_Chosen(gathered.pictures, kept),
         faces=gathered.faces.iloc[kept].reset_index(drop=True),
         left_out=pd.concat([gathered.left_out, gone], ignore_index=True),
@@ -196,7 +226,8 @@ def _join(parts: Sequence[Gathered]) -> Gathered:
         raise InputError(f"The face {twice!r} comes from two sources of the set; expected each once. Remove one of the two sources.")
     starts = np.cumsum([0, *(len(part.pictures) for part in parts)])
     left_out = pd.concat([part.left_out for part in parts], ignore_index=True)
-    return Gathered(pictures=_Joined([part.pictures for part in parts], starts), faces=faces, left_out=left_out)
+    files, links = (tuple(path for part in parts for path in paths(part)) for paths in (lambda part: part.other_files, lambda part: part.links))
+    return Gathered(_Joined([part.pictures for part in parts], starts), faces, left_out, files, links)
 
 
 def _own_names(faces: pd.DataFrame) -> pd.DataFrame:

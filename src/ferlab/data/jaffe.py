@@ -29,8 +29,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
+from ferlab.data.accounting import picture_names, say_unread
 from ferlab.data.delivery import Delivery
-from ferlab.data.pictures import ENDINGS, PictureFiles
+from ferlab.data.pictures import PictureFiles
 from ferlab.expressions import ALL_EXPRESSIONS, EXPRESSIONS, JAFFE_CODES, JAFFE_RATINGS
 from ferlab.paths import InputError
 
@@ -95,11 +96,12 @@ def count_differences(faces: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]
 
 
 def _list_faces(delivery: Delivery) -> pd.DataFrame:
-    paths = [PurePosixPath(name) for name in delivery.names if name.lower().endswith(ENDINGS)]
+    paths = [PurePosixPath(name) for name in picture_names(delivery)]
     pictures = [(path, NAME.fullmatch(path.stem)) for path in paths]
     folders = {path.parent for path, match in pictures if match}
     if not folders:
-        raise InputError(f"{delivery.root} holds no faces of JAFFE; expected pictures such as KA.AN1.39.tiff. See data/raw/README.md.")
+        expected = "expected pictures such as KA.AN1.39.tiff. See data/raw/README.md."
+        raise InputError(f"{delivery.root} holds no faces of JAFFE; {expected}{say_unread(delivery)}")
     rows: dict[str, dict[str, str | int]] = {}
     for path, match in pictures:
         if match is None and path.parent in folders:  # elsewhere below raw it may be another dataset's
@@ -174,7 +176,7 @@ def parse_ratings(text: str, *, where: str) -> pd.DataFrame | None:
         if not columns:
             header = [word.upper() for word in words]
             columns = header if {*JAFFE_RATINGS, "PIC"} <= set(header) else []
-        elif words[0].isdigit():
+        elif words[0].isascii() and words[0].isdecimal() and len(words[0]) < 10:
             row = _parse_row(dict(zip(columns, words)) if len(words) == len(columns) else {}, words, f"{where}, line {line_number}")
             if row[1] in rows:
                 raise InputError(f"{where}, line {line_number}: {row[1]} is rated a second time; expected one row a picture. Get the file again.")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -100,7 +101,12 @@ class PictureFiles:
     def __getitem__(self, row: int) -> np.ndarray:
         """Decode one picture: uint8 (H, W) or (H, W, 3); see `decode_picture` for what raises."""
         name = self.names[row]
-        return decode_picture(self.delivery.read(name), where=self.delivery.where(name))
+        where = self.delivery.where(name)
+        try:
+            return decode_picture(self.delivery.read(name), where=where)
+        except InputError as error:
+            error.reason = re.split(r"; expected|\. [A-Z]", str(error).removeprefix(where).strip())[0].removeprefix("is ")
+            raise
 
 
 def is_picture(path: PurePosixPath) -> bool:

@@ -23,7 +23,7 @@ from ferlab.data import appearance
 from ferlab.data.alignment import align_by_eyes, align_by_landmarks, find_eyes
 from ferlab.data.building import NotAFace
 from ferlab.data.detection import Detector, FoundFace, crop_box, find_box, open_detector
-from ferlab.data.gathering import near_face, read_listed
+from ferlab.data.gathering import find_below, near_face, read_listed
 from ferlab.paths import InputError
 
 Box = tuple[int, int, int, int]
@@ -103,18 +103,26 @@ class Preparation:
         if self.looks_for_faces and found is None and not self.whole:
             raise NotAFace("no face found")
         box = found.box if found else None
-        face, eyes = self._cut(picture, found, landmarks)
+        face, eyes = self.cut(picture, found, landmarks)
         if face is not picture:
             images["aligned" if eyes is not None or self.align == "landmarks" else "cut out"] = face
-        images |= self._change(face)
+        images |= self.change(face)
         return Stages(images=images, box=box, eyes=eyes, found=_record(found, eyes=eyes, aligned=self.align) if self.looks_for_faces else {})
 
-    def _find(self, picture: np.ndarray, face_id: str) -> FoundFace | None:
-        if face_id in self.boxes:
-            return FoundFace(box=self.boxes[face_id], rung="box given", landmarks=None, others=0)
-        return find_box(picture, self.detector) if self.detector is not None else None
+    def cut(self, picture: np.ndarray, found: FoundFace | None, landmarks: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Cut the face out of a picture, aligned where that is asked for.
 
-    def _cut(self, picture: np.ndarray, found: FoundFace | None, landmarks: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        Args:
+            picture: uint8 (H, W) or (H, W, 3).
+            found: The face; None: the picture is the face.
+            landmarks: The dataset's, which come before the detector's.
+
+        Returns:
+            The face, or the picture itself; and the eyes it was aligned by, as in `Stages`.
+
+        Raises:
+            NotAFace: If there are no landmarks to align by.
+        """
         size = self.size or min(picture.shape[:2])
         if self.align == "landmarks":
             points = landmarks if landmarks is not None else found.landmarks if found else None
@@ -128,7 +136,8 @@ class Preparation:
                 return align_by_eyes(picture, eyes[0], eyes[1], size=size), np.asarray(eyes)
         return (crop_box(picture, found.box, margin=self.margin) if found else picture), None
 
-    def _change(self, face: np.ndarray) -> dict[str, np.ndarray]:
+    def change(self, face: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what each step after cutting made of a face, by the step's name, in order: colour, size, grey levels, blur."""
         images = {}
         if self.colour != "as_is" and COLOURS[self.colour](face).shape != face.shape:
             images[self.colour] = face = COLOURS[self.colour](face)
@@ -139,6 +148,11 @@ class Preparation:
         if self.blur:
             images[f"smoothed {self.blur} x {self.blur}"] = appearance.gaussian_blur(face, kernel=self.blur)
         return images
+
+    def _find(self, picture: np.ndarray, face_id: str) -> FoundFace | None:
+        if face_id in self.boxes:
+            return FoundFace(box=self.boxes[face_id], rung="box given", landmarks=None, others=0)
+        return find_box(picture, self.detector) if self.detector is not None else None
 
 
 def plan_preparation(
@@ -164,12 +178,36 @@ def plan_preparation(
         search = {key: face[key] for key in ("scale_factor", "min_neighbors", "min_size", "retries")}
         detector = open_detector(face["detector"], file=face["file"] or None, sha256=face["sha256"] or None, **search)
     if face["boxes"]:
-        boxes = boxes | read_boxes(raw / face["boxes"], known=faces["face_id"])
+        boxes = boxes | read_boxes(find_below(raw, face["boxes"], key="face.boxes"), known=faces["face_id"])
     if face["align"] == "landmarks" and "landmarks" not in faces and face["detector"] != "yunet":
         raise InputError("face.align is 'landmarks', but the dataset gives none and only yunet finds some; expected 68 or 5 points. Align by eyes.")
     whole = face["not_found"] == "whole"
     steps = {"size": size, "colour": colour, "equalise": equalise, "blur": blur}
     return Preparation(detector=detector, boxes=boxes, margin=face["margin"], align=face["align"], whole=whole, **steps)
+
+
+def prepared_as(face: Mapping[str, Any], *, size: int | None, colour: str, equalise: str, blur: int, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return how a set's faces were prepared, in plain values: what a model carries, so that a picture is prepared as its set was.
+
+    Args:
+        face: As in `plan_preparation`, likewise the next four.
+        size: What a set keeps as delivered is recorded as what it holds: the side of its faces, where they are square, and their colour.
+        colour: Likewise.
+        equalise: As in `Preparation`.
+        blur: Likewise.
+        shape: Of the prepared faces, (H, W) or (H, W, 3).
+
+    Returns:
+        "face" (empty where no face was looked for or aligned; without the file of boxes, which are other pictures'), "size", "colour",
+        "equalise" and "blur", as params.yaml has them.
+    """
+    searched = face["detector"] != "none" or face["boxes"] or face["align"] != "none"
+    found = {key: value for key, value in face.items() if key != "boxes"} if searched else {}
+    if found.get("file") and Path(found["file"]).is_absolute():
+        found["file"] = Path(found["file"]).name
+    square = shape[0] if shape[0] == shape[1] else None
+    held = {"as_is": "grey" if len(shape) == 2 else "rgb"}
+    return {"face": found, "size": size or square, "colour": held.get(colour, colour), "equalise": equalise, "blur": blur}
 
 
 def step_of(preparation: Preparation, faces: pd.DataFrame) -> Callable[[int, np.ndarray], tuple[np.ndarray, dict[str, Any]]]:

@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ferlab.data.accounting import picture_names, say_unread
 from ferlab.data.delivery import Delivery
-from ferlab.data.pictures import ENDINGS, PictureFiles
+from ferlab.data.pictures import PictureFiles
 from ferlab.expressions import ALL_EXPRESSIONS, RAFDB_CODES
 from ferlab.paths import InputError
 
@@ -39,7 +40,7 @@ RAFDB_COUNTS: dict[str, tuple[int, ...]] = {
 
 LISTS = ("list_patition_label.txt", "list_partition_label.txt")
 FACES = {"aligned": "_aligned", "original": ""}  # folder: what its file names add
-LINE = re.compile(r"((train|test)_[^/\\]+)\.(?:jpg|jpeg|png)[ \t]+(-?\d+)", re.IGNORECASE)
+LINE = re.compile(r"((train|test)_[^/\\]+)\.(?:jpg|jpeg|png)[ \t]+(-?[0-9]{1,9})", re.IGNORECASE)
 ATTRIBUTES: dict[str, tuple[str, ...]] = {  # in the order of the file's last three lines
     "gender": ("male", "female", "unsure"),
     "race": ("Caucasian", "African-American", "Asian"),
@@ -71,7 +72,8 @@ def read(raw: Path, *, faces: str = "aligned") -> tuple[PictureFiles, pd.DataFra
     basic = listed.rpartition("/")[0].rpartition("/")[0]  # the folder above EmoLabel
     below = [name for name in delivery.names if (not basic or name.startswith(f"{basic}/")) and not _of_compound(name)]
     codes = _read_list(delivery, listed)
-    pictures = _index(delivery, below, folder=faces, endings=[FACES[faces] + ending for ending in ENDINGS])
+    readable = set(picture_names(delivery)).intersection(below)
+    pictures = _index(delivery, sorted(readable), folder=faces, endings=[FACES[faces] + ending for ending in {_ending(name) for name in readable}])
     _match(delivery, listed, codes=codes, pictures=pictures, folder=faces)
     table = pd.DataFrame(
         {
@@ -89,10 +91,27 @@ def read(raw: Path, *, faces: str = "aligned") -> tuple[PictureFiles, pd.DataFra
 def _find_list(delivery: Delivery) -> str:
     found = [name for name in delivery.names if name.rsplit("/", 1)[-1].lower() in LISTS and not _of_compound(name)]
     if not found:
-        raise InputError(f"{delivery.root} holds no RAF-DB; expected basic/EmoLabel/{LISTS[0]} somewhere below it. See data/raw/README.md.")
+        expected = f"expected basic/EmoLabel/{LISTS[0]} somewhere below it"
+        raise InputError(
+            f"{delivery.root} holds no RAF-DB; {expected}. {_say_other_form(delivery) or 'See data/raw/README.md.' + say_unread(delivery)}"
+        )
     if len(found) > 1:
         raise InputError(f"{delivery.where(found[0])} and {delivery.where(found[1])} are both there; expected one list of labels. Remove one.")
     return found[0]
+
+
+def _say_other_form(delivery: Delivery) -> str:
+    """Say how to read the copies that have other names: class folders 1 to 7, or a csv that lists the pictures."""
+    codes = ", ".join(f'"{code}": {expression}' for code, expression in RAFDB_CODES.items())
+    numbered = {part for name in delivery.names for part in name.split("/")[:-1]} >= {str(code) for code in RAFDB_CODES}
+    if numbered:
+        return f"It has folders {min(RAFDB_CODES)} to {max(RAFDB_CODES)}: set dataset: class_folders, options: {{name: rafdb, labels: {{{codes}}}}}."
+    lists = [name for name in delivery.names if name.lower().endswith(".csv")]
+    return f"If {lists[0]} lists pictures: set dataset: listed, options: {{name: rafdb, labels: {{{codes}}}}}." if lists else ""
+
+
+def _ending(name: str) -> str:
+    return f".{name.rpartition('.')[2].lower()}" if "." in name.rpartition("/")[2] else ""
 
 
 def _of_compound(name: str) -> bool:
@@ -175,7 +194,7 @@ def _read_manual(delivery: Delivery, name: str | None) -> tuple[tuple[str, ...],
     words = []
     for number, (line, (attribute, known)) in enumerate(zip(lines[LANDMARKS:], ATTRIBUTES.items()), start=LANDMARKS + 1):
         code = line.strip()
-        if not code.isascii() or not code.isdigit() or int(code) >= len(known):
+        if not code.isascii() or not code.isdigit() or len(code) > 9 or int(code) >= len(known):
             raise InputError(f"{delivery.where(name)}, line {number}: {attribute} is {code[:20]!r}; expected 0 to {len(known) - 1}. {AGAIN}")
         words.append(known[int(code)])
     return tuple(words), points.ravel()

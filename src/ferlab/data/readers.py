@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ferlab.data.faces import add_content_hashes, check_faces
 from ferlab.data.pictures import Pictures
@@ -22,6 +23,15 @@ from ferlab.data.registry import READERS
 from ferlab.params import nearest
 from ferlab.paths import InputError
 
+TYPES = {  # of pydantic's errors: what was expected
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "dict_type": "pairs as in {folder: word}",
+    "mapping_type": "pairs as in {folder: word}",
+    "list_type": "a list",
+}
 Reader = Callable[..., tuple[Pictures, pd.DataFrame]]
 
 
@@ -85,10 +95,25 @@ def find_reader(dataset: str) -> Reader:
 
 
 def _check_options(read: Reader, *, dataset: str, options: Mapping[str, Any]) -> None:
-    parameters = list(inspect.signature(read).parameters.values())[1:]
+    parameters = list(inspect.signature(read, eval_str=True).parameters.values())[1:]
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return
     names = [parameter.name for parameter in parameters]
     for option in options:
         if option not in names:
             raise InputError(f"The dataset {dataset!r} has no option {option!r} (prepare.<set>.options); {nearest(option, names)}")
+    for parameter in parameters:
+        if parameter.name in options and parameter.annotation is not parameter.empty:
+            _check_type(dataset, parameter, options[parameter.name])
+
+
+def _check_type(dataset: str, parameter: inspect.Parameter, value: Any) -> None:
+    try:
+        TypeAdapter(parameter.annotation, config=ConfigDict(strict=True)).validate_python(value)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        place = "".join(f".{part}" for part in wrong["loc"] if isinstance(part, (str, int)) and str(part) in str(value))
+        said = f"prepare.<set>.options.{parameter.name}{place} of the dataset {dataset!r} is {wrong['input']!r:.60}"
+        raise InputError(f"{said}; expected {TYPES.get(wrong['type'], wrong['msg'].lower())}. Mend the option.") from None
+    if isinstance(value, str) and value.encode(errors="replace").decode() != value:
+        raise InputError(f"prepare.<set>.options.{parameter.name} is {value!a}, which is no text; expected letters. Mend the option.")

@@ -20,14 +20,17 @@ from ferlab.data.appearance import mean_image
 from ferlab.data.building import ImageWriter, Step, append_images, prepare_pictures
 from ferlab.data.faces import check_faces
 from ferlab.data.gathering import Gathered
+from ferlab.data.preparation import prepared_as
 from ferlab.data.resampling import copy_faces, oversample
 from ferlab.data.shards import INDEX, SHARDS, ShardFiles
 from ferlab.data.splits import assign_splits
 from ferlab.data.store import IMAGES, LEFT_OUT_COLUMNS, ImageFile, Store, open_store, write_faces
+from ferlab.expressions import ALL_EXPRESSIONS
 from ferlab.paths import InputError
 
 MEAN_IMAGE, PLAN = "mean_image.npy", "plan.json"
 DERIVED = ("derived_from", "derivation")  # columns of a set that holds copies: "" for the faces themselves
+LEAST_EXPRESSIONS = 2  # in each split: with one there is nothing to tell apart
 MOST_BLENDED = 4 << 30  # bytes of float32 pixels that oversampling may take
 
 
@@ -44,6 +47,7 @@ def prepare_set(
     method: str = "none",
     skip_unreadable: bool = False,
     keep_mean: bool = False,
+    preparation: Mapping[str, Any] | None = None,
 ) -> Store:
     """Prepare, split and keep a set.
 
@@ -59,12 +63,13 @@ def prepare_set(
         method: "smote" or "adasyn": add blended faces to train until expressions are even; "none".
         skip_unreadable: Leave out pictures that cannot be decoded instead of stopping.
         keep_mean: Write the mean image of train beside the faces, as cs231a's nets want it.
+        preparation: What `step` does, as keyword arguments of `prepared_as`, for the models that learn the set; None where it is not known.
 
     Raises:
         InputError: If a picture, the split or what is to be multiplied is not as it should be; what was prepared is kept.
     """
     # A split that cannot be made is found out before an hour of preparation, not after: only the twins are not known yet.
-    assign_splits(gathered.faces.assign(content_hash=gathered.faces["face_id"]), **split)
+    _check_expressions(assign_splits(gathered.faces.assign(content_hash=gathered.faces["face_id"]), **split), gathered.left_out)
     _start_or_go_on(work, plan)
     folder.mkdir(parents=True, exist_ok=True)
     with _writer(work, shards) as writer:
@@ -72,20 +77,34 @@ def prepare_set(
         records = prepare_pictures(gathered.pictures, names, step, writer=writer, work=work, skip_unreadable=skip_unreadable)
         faces, left_out = _tables(gathered, records)
         faces = assign_splits(faces, **split)
+        _check_expressions(faces, left_out)
         if copies or method != "none":
             kept = np.flatnonzero((records["content_hash"] != "").to_numpy())
             blend = {"method": method, "seed": int(split["seed"]), "expressions": gathered.expressions}
             faces = _multiply(faces, _again(gathered, step, kept), writer, copies=copies, blend=blend)
         writer.finish()
+        shape = writer.shape or ()
     for name in (IMAGES, SHARDS, INDEX):  # a store that lies here may have been of the other kind
         shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink(missing_ok=True)
         if (work / name).exists():
             os.replace(work / name, folder / name)
-    write_faces(folder, faces, expressions=gathered.expressions, left_out=left_out)
+    made = prepared_as(**preparation, shape=shape) if preparation else None
+    write_faces(folder, faces, expressions=gathered.expressions, left_out=left_out, preparation=made)
     store = open_store(folder)
     if keep_mean:
         np.save(folder / MEAN_IMAGE, mean_image(store.images, np.flatnonzero(store.faces["split"] == "train")))
     return store
+
+
+def _check_expressions(faces: pd.DataFrame, left_out: pd.DataFrame) -> None:
+    """Refuse a set that asks nothing: one expression alone in what fits, selects or tests."""
+    for split, targets in faces.groupby("split")["target"]:
+        if targets.nunique() < LEAST_EXPRESSIONS:
+            alone = f"The split {split!r} holds {ALL_EXPRESSIONS[targets.iloc[0]]} alone, in {len(targets):,} faces"
+            reasons = left_out["reason"].value_counts().head(3)
+            out = f" Excluded were: {', '.join(f'{reason} ({count:,})' for reason, count in reasons.items())}." if len(reasons) else ""
+            way = "Name more folders in `labels`, give more faces, or another split"
+            raise InputError(f"{alone}; expected at least {LEAST_EXPRESSIONS} expressions in each of train, val and test. {way}.{out}")
 
 
 def originals(faces: pd.DataFrame) -> pd.DataFrame:

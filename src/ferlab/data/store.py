@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,14 @@ class Store:
         faces: Face table of N rows with `split`.
         expressions: Names that `target` counts, in order.
         folder: Where it was opened; None if it was made in memory.
+        preparation: How the faces were prepared, see `ferlab.data.preparation.prepared_as`; empty where that was not recorded.
     """
 
     images: np.ndarray | ShardedImages
     faces: pd.DataFrame
     expressions: tuple[str, ...]
     folder: Path | None = None
+    preparation: dict[str, Any] = field(default_factory=dict)
 
     def counts(self) -> pd.DataFrame:
         """Return faces per split (rows, in order of use) and expression (columns, in order of `target`)."""
@@ -168,7 +170,14 @@ def write_store(folder: Path, images: np.ndarray, faces: pd.DataFrame, *, expres
     write_faces(folder, faces, expressions=expressions)
 
 
-def write_faces(folder: Path, faces: pd.DataFrame, *, expressions: Sequence[str] = EXPRESSIONS, left_out: pd.DataFrame | None = None) -> None:
+def write_faces(
+    folder: Path,
+    faces: pd.DataFrame,
+    *,
+    expressions: Sequence[str] = EXPRESSIONS,
+    left_out: pd.DataFrame | None = None,
+    preparation: Mapping[str, Any] | None = None,
+) -> None:
     """Write the tables of a store whose images lie in `folder`.
 
     Args:
@@ -176,13 +185,15 @@ def write_faces(folder: Path, faces: pd.DataFrame, *, expressions: Sequence[str]
         faces: Face table in the order of the images, with `split`.
         expressions: Names that `target` counts.
         left_out: One row per picture that is not in the store: `face_id`, `source`, `source_path`, `usage`, `reason`.
+        preparation: See `Store`; None where it is not known.
 
     Raises:
         InputError: If the table is no face table with `split`, or counts more expressions than are named.
     """
     _check_table(faces, expressions)
     # Keep: pandas' own metadata names library versions, which would change the bytes without a change of faces.
-    metadata = {METADATA: json.dumps({"expressions": list(expressions)}).encode()}
+    stated = {"expressions": list(expressions), **({"preparation": dict(preparation)} if preparation else {})}
+    metadata = {METADATA: json.dumps(stated).encode()}
     table = pa.Table.from_pandas(faces, preserve_index=False).replace_schema_metadata(metadata)
     pq.write_table(table, folder / FACES, compression="zstd")
     if left_out is not None:
@@ -217,7 +228,9 @@ def open_store(folder: Path) -> Store:
         raise InputError(f"{folder / FACES} does not name its expressions; expected a table written by write_store. Run the stage prepare again.")
     faces = table.replace_schema_metadata(None).to_pandas()
     _check_images(images, len(faces))
-    return Store(images=images, faces=check_faces(faces), expressions=tuple(json.loads(stated)["expressions"]), folder=folder)
+    known = json.loads(stated)
+    expressions, preparation = tuple(known["expressions"]), known.get("preparation", {})
+    return Store(images=images, faces=check_faces(faces), expressions=expressions, folder=folder, preparation=preparation)
 
 
 def _check_table(faces: pd.DataFrame, expressions: Sequence[str]) -> None:

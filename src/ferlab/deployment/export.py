@@ -1,7 +1,8 @@
 """A trained net as one ONNX file, and the proof that it answers as the net does.
 
 The graph takes float32 `faces` (N, C, size, size) in [0, 1] and returns float32 `probabilities` (N, K): normalisation and softmax are inside, so
-whoever runs the file needs no statistics. Size, channels and expressions stand in its metadata as one JSON string under the key `ferlab`.
+whoever runs the file needs no statistics. Size, channels, expressions and how the faces were prepared stand in its metadata as one JSON string
+under the key `ferlab`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import logging
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -56,7 +57,11 @@ class Deployed(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         """Return probabilities (N, K) of faces (N, C, H, W) in [0, 1]."""
-        return self.probs(self.module((faces - self.mean) / self.std))
+        return self.probs(self.module(self.scale(faces)))
+
+    def scale(self, faces: Tensor) -> Tensor:
+        """Return faces (N, C, H, W) in [0, 1] as the network takes them."""
+        return (faces - self.mean) / self.std
 
 
 def export_onnx(model: LoadedModel, path: Path, *, weights: str = "float32") -> int:
@@ -87,15 +92,26 @@ def export_onnx(model: LoadedModel, path: Path, *, weights: str = "float32") -> 
             verbose=False,
         )
     proto = _without_traces(program.model_proto)
-    card = {"channels": model.channels, "expressions": list(model.expressions), "mean": list(model.mean), "name": model.name}
-    card |= {"size": model.size, "std": list(model.std)}
-    onnx.helper.set_model_props(proto, {KEY: json.dumps(card, sort_keys=True)})
+    onnx.helper.set_model_props(proto, {KEY: json.dumps(exported_card(model), sort_keys=True)})
     if weights == "float16":
         proto = halve_weights(proto)
     onnx.checker.check_model(proto)
     content = proto.SerializeToString(deterministic=True)
     write_whole(path, content)
     return len(content)
+
+
+def exported_card(model: LoadedModel) -> dict[str, Any]:
+    """Return what the file says of a model beside its graph: what `Predictor` needs, and the model's name and scaling for readers.
+
+    `preparation` and `sources` are as `LoadedModel` has them, and absent where they are not known; of a mean image, which is a constant of the
+    graph, the card has the means of its channels.
+    """
+    mean = model.mean.mean(dim=(1, 2)).tolist() if isinstance(model.mean, Tensor) else list(model.mean)
+    card = {"channels": model.channels, "expressions": list(model.expressions), "mean": mean, "name": model.name}
+    card |= {"size": model.size, "std": list(model.std)}
+    known = {"preparation": model.preparation, "sources": list(model.sources)}
+    return card | {key: value for key, value in known.items() if value}
 
 
 @torch.inference_mode()

@@ -1,5 +1,6 @@
-"""From a cropped face to what a net takes, in numpy: the twin of `ferlab.models.inputs` for machines without torch.
+"""From a prepared face to what a network takes, in numpy: `ferlab.models.inputs` for machines without torch.
 
+How a picture's face is prepared before is `ferlab.deployment.face_steps`; the scaling behind it stands in the graph.
 A test holds the two together. Resizing is a matrix product a side, so both ways are exact: smaller faces grow bilinearly (half-pixel centres),
 larger ones shrink by area, as torch's `interpolate` does.
 """
@@ -29,7 +30,7 @@ def prepare_faces(faces: np.ndarray, *, size: int, channels: int) -> np.ndarray:
     Raises:
         InputError: If the shape or dtype is another; one line that says which was expected.
     """
-    _check(faces)
+    check_faces(faces)
     planes = faces[:, None] if faces.ndim == 3 else faces.transpose(0, 3, 1, 2)  # (N, C, H, W)
     planes = planes.astype(np.float32) / np.float32(255)
     height, width = planes.shape[2:]
@@ -39,6 +40,23 @@ def prepare_faces(faces: np.ndarray, *, size: int, channels: int) -> np.ndarray:
     if channels == 1 and planes.shape[1] == 3:
         planes = (planes * LUMA[:, None, None]).sum(axis=1, keepdims=True)
     return np.ascontiguousarray(np.broadcast_to(planes, (len(planes), channels, size, size)), dtype=np.float32)
+
+
+def check_faces(faces: np.ndarray) -> None:
+    """Refuse what are no faces: expected is uint8 (N, H, W) or (N, H, W, 3).
+
+    Raises:
+        InputError: One line that says what was expected.
+    """
+    wanted = "expected uint8 faces (N, H, W) or (N, H, W, 3) in RGB"
+    if not isinstance(faces, np.ndarray):
+        raise InputError(f"{wanted}, got {type(faces).__name__}")
+    if faces.ndim == 2 or (faces.ndim == 3 and faces.shape[2] == 3):
+        raise InputError(f"{wanted}, got {faces.dtype} {faces.shape}: one face needs a leading axis, faces[None]")
+    if faces.dtype != np.uint8:
+        raise InputError(f"{wanted}, got {faces.dtype} {faces.shape}: scale to 0-255 and use .astype('uint8')")
+    if faces.ndim not in (3, 4) or (faces.ndim == 4 and faces.shape[3] != 3) or 0 in faces.shape[1:]:
+        raise InputError(f"{wanted}, got {faces.dtype} {faces.shape}")
 
 
 def spread_rows(split: np.ndarray, name: str, most: int) -> np.ndarray:
@@ -54,18 +72,6 @@ def spread_rows(split: np.ndarray, name: str, most: int) -> np.ndarray:
     """
     rows = np.flatnonzero(split == name)
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).round().astype(int)]
-
-
-def _check(faces: np.ndarray) -> None:
-    wanted = "expected uint8 faces (N, H, W) or (N, H, W, 3) in RGB"
-    if not isinstance(faces, np.ndarray):
-        raise InputError(f"{wanted}, got {type(faces).__name__}")
-    if faces.ndim == 2 or (faces.ndim == 3 and faces.shape[2] == 3):
-        raise InputError(f"{wanted}, got {faces.dtype} {faces.shape}: one face needs a leading axis, faces[None]")
-    if faces.dtype != np.uint8:
-        raise InputError(f"{wanted}, got {faces.dtype} {faces.shape}: scale to 0-255 and use .astype('uint8')")
-    if faces.ndim not in (3, 4) or (faces.ndim == 4 and faces.shape[3] != 3) or 0 in faces.shape[1:]:
-        raise InputError(f"{wanted}, got {faces.dtype} {faces.shape}")
 
 
 @lru_cache(maxsize=16)

@@ -45,6 +45,8 @@ def predict_pictures(
         raise InputError(f"--top {top}: expected 1 or more")
     target = None if table is None else check_table(table, pictures)
     predictor = Predictor.load(model)
+    for note in predictor.notes:
+        print(f"ferlab: {model or 'the model that ships'}: {note}", file=sys.stderr)
     read: list[tuple[str, ReadPicture]] = []
     unread = []
     for name in pictures:

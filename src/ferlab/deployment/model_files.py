@@ -167,6 +167,10 @@ CARD: dict[str, Field] = {
     "expressions": Field("a list of 1 to 100 different names", _are_names),
     "size": Field(f"a whole number from 1 to {MOST_SIDE}", lambda value: _is_number(value, low=1, high=MOST_SIDE)),
 }
+OPTIONAL: dict[str, Field] = {  # what older cards lack
+    "preparation": Field("a table of steps", lambda value: isinstance(value, dict)),  # step by step: `ferlab.deployment.face_steps.read_steps`
+    "sources": Field("a list of names", lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value)),
+}
 
 
 def read_card(metadata: Mapping[str, str], *, inputs: list[Any], outputs: list[Any], where: str) -> dict[str, Any]:
@@ -187,9 +191,9 @@ def read_card(metadata: Mapping[str, str], *, inputs: list[Any], outputs: list[A
         raise InputError(f"{where}: no ferlab card in its metadata; {OURS}") from None
     if not isinstance(card, dict):
         raise InputError(f"{where}: its card is a {type(card).__name__}, not a table of keys; {OURS}")
-    for key, field in CARD.items():
-        if key not in card:
-            raise InputError(f"{where}: its card lacks `{key}`; {OURS}")
+    if lacking := [key for key in CARD if key not in card]:
+        raise InputError(f"{where}: its card lacks `{lacking[0]}`; {OURS}")
+    for key, field in (CARD | {key: field for key, field in OPTIONAL.items() if key in card}).items():
         if not field.fits(card[key]):
             shown = f"a {type(card[key]).__name__}" if isinstance(card[key], (list, dict)) else repr(card[key])[:60]
             raise InputError(f"{where}: `{key}` of its card is {shown}; expected {field.expected}; {OURS}")

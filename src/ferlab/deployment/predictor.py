@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
@@ -14,9 +14,12 @@ import onnxruntime
 from ferlab.data.detection import Detector, crop_box
 from ferlab.data.pictures import read_plain_file
 from ferlab.deployment.face_search import Box, Found, find_faces, read_picture
-from ferlab.deployment.inputs import prepare_faces
+from ferlab.deployment.inputs import check_faces, prepare_faces
 from ferlab.deployment.model_files import MOST_BATCH, MOST_FILE, check_graph, read_card
 from ferlab.paths import InputError
+
+if TYPE_CHECKING:
+    from ferlab.deployment.face_steps import FaceSteps
 
 SHIPPED = Path(__file__).parent / "weights" / "model.onnx"
 CARD = "card.json"  # beside the net that ships: what it is, how good, and its checksum
@@ -95,7 +98,12 @@ def _open_checked(path: Path, *, threads: int) -> tuple[onnxruntime.InferenceSes
 
 
 class Predictor:
-    """A net that is ready to read faces; make one with `Predictor.load`."""
+    """A net that is ready to read faces; make one with `Predictor.load`.
+
+    Attributes:
+        steps: What a face is taken through before the network's own size, channels and scale; None where the model's card records none.
+        notes: What a user should know of it, a line each: that it has met drawn faces alone, what of its set's preparation is replaced.
+    """
 
     def __init__(
         self,
@@ -106,6 +114,8 @@ class Predictor:
         channels: int,
         batch: int = MOST_BATCH,
         where: str = "the model",
+        steps: FaceSteps | None = None,
+        notes: tuple[str, ...] = (),
     ) -> None:
         self.session = session
         self.batch = batch
@@ -113,6 +123,8 @@ class Predictor:
         self.expressions = expressions
         self.size = size
         self.channels = channels
+        self.steps = steps
+        self.notes = notes
 
     @classmethod
     def load(cls, path: str | Path | None = None, *, threads: int = 1) -> Predictor:
@@ -133,13 +145,16 @@ class Predictor:
         metadata = session.get_modelmeta().custom_metadata_map
         card = read_card(metadata, inputs=session.get_inputs(), outputs=session.get_outputs(), where=str(path))
         known = {"expressions": tuple(card["expressions"]), "size": card["size"], "channels": card["channels"]}
-        return cls(session, **known, batch=batch, where=str(path))
+        return cls(session, **known, batch=batch, where=str(path), **_steps_of(card, where=str(path)))
 
     def predict_faces(self, faces: np.ndarray, *, flip: bool = False) -> np.ndarray:
-        """Return the probability of each expression.
+        """Return the probability of each expression in cropped faces.
+
+        They are taken through the steps that the model's set took behind its crop (colour, size, equalisation, blur), then to the network's
+        size and channels; nothing is searched for, cut or aligned. Faces that a set's store holds have been through: `predict_prepared`.
 
         Args:
-            faces: uint8 cropped faces (N, H, W), or (N, H, W, 3) in RGB; any H and W, N may be 0.
+            faces: uint8 (N, H, W), or (N, H, W, 3) in RGB; any H and W, N may be 0.
             flip: Average each face with its mirror image: somewhat better, twice the time.
 
         Returns:
@@ -148,6 +163,11 @@ class Predictor:
         Raises:
             InputError: If the shape or dtype is another, or the model answers NaN or what are no probabilities.
         """
+        check_faces(faces)
+        return self.predict_prepared(self.steps.change(faces) if self.steps else faces, flip=flip)
+
+    def predict_prepared(self, faces: np.ndarray, *, flip: bool = False) -> np.ndarray:
+        """Return the probability of each expression in faces as the store of the model's set holds them; otherwise as `predict_faces`."""
         prepared = prepare_faces(faces, size=self.size, channels=self.channels)
         probs = self._run(prepared)
         return (probs + self._run(prepared[..., ::-1])) / 2 if flip else probs
@@ -167,13 +187,16 @@ class Predictor:
         detector: Detector | None = None,
         small: bool = False,
     ) -> ReadPicture:
-        """Find the faces of a picture and read each; how they are found and cut out is stated in `ferlab.deployment.face_search`.
+        """Find the faces of a picture and read each, prepared as the faces that the model was trained on.
+
+        How they are found is stated in `ferlab.deployment.face_search`, with what steps each is prepared in `ferlab.deployment.face_steps`.
 
         Args:
             image: A path, or uint8 (H, W) or (H, W, 3) in RGB.
             whole: Whether the picture is a face already: nothing is searched for.
             flip: Average each face with its mirror image.
-            detector: From `ferlab.data.detection.open_detector`; None is Haar with cs231a's parameters.
+            detector: From `ferlab.data.detection.open_detector`; None is that of the model's set where it has one, else Haar with cs231a's
+                parameters.
             small: See `ferlab.deployment.face_search.find_faces`.
 
         Raises:
@@ -181,9 +204,12 @@ class Predictor:
         """
         picture = read_picture(image)
         size = (picture.shape[1], picture.shape[0])
-        found = Found([(0, 0, *size)], [None], None) if whole else find_faces(picture, detector, small=small)
-        crops = [picture if whole else crop_box(picture, box) for box in found.boxes]
-        rows = [self.predict_faces(crop[None], flip=flip)[0] for crop in crops]
+        if whole:
+            found, rows = Found([(0, 0, *size)], [None], None), self.predict_faces(picture[None], flip=flip)
+        else:
+            found = find_faces(picture, detector or (self.steps.detector if self.steps else None), small=small)
+            crops = self.steps.cut(picture, found.boxes) if self.steps else [crop_box(picture, box) for box in found.boxes]
+            rows = [self.predict_prepared(crop[None], flip=flip)[0] for crop in crops]
         faces = [ReadFace(box, row, self.expressions, score) for box, row, score in zip(found.boxes, rows, found.scores, strict=True)]
         return ReadPicture(faces=faces, smallest=found.smallest, size=size)
 
@@ -205,6 +231,16 @@ class Predictor:
         if probs.min() < -OFF or np.abs(probs.sum(axis=1) - 1).max() > OFF:
             raise InputError(f"{self.where}: answers numbers from {probs.min():.3g} whose sum is {probs[0].sum():.3g}; expected probabilities.")
         return probs
+
+
+def _steps_of(card: dict[str, Any], *, where: str) -> dict[str, Any]:
+    """Return `steps` and `notes` of a card; what reads them is imported only for a card that has some."""
+    if not (card.get("preparation") or card.get("sources")):
+        return {}
+    from ferlab.deployment.face_steps import read_steps, source_notes
+
+    steps = read_steps(card.get("preparation"), where=where)
+    return {"steps": steps, "notes": (*source_notes(card.get("sources", ())), *(steps.notes if steps else ()))}
 
 
 def shipped_card() -> dict[str, Any]:

@@ -117,9 +117,11 @@ def _card(params: Params, run: str, *, model: LoadedModel, store: Store, evaluat
         "expressions": list(model.expressions),
         "size": model.size,
         "channels": model.channels,
+        "preparation": model.preparation,
         "study": params.study,
         "seed": params.runs[run].seed,
         "fitted_on": {"dataset": evaluated["dataset"], "usages": sorted(set(fitted["usage"])), "splits": list(model.fitted_on), "faces": len(fitted)},
+        "sources": list(model.sources),
         "test": {
             "usage": evaluated["usage"]["test"],
             "n": evaluated["n"]["test"],

@@ -1,10 +1,11 @@
-"""Attribution maps of faces: Grad-CAM and occlusion, both by captum, in batches large enough to be worth a forward pass.
+"""Attribution maps of faces: Grad-CAM, HiResCAM and occlusion, all by captum, in batches large enough to be worth a forward pass.
 
 Works on normalised faces; `maps` serves stored ones. What a map means for parts of the face is `shares`.
 The class being explained is called `explained_class` everywhere: captum's `target`, which is not the true class of the face.
 
 References:
     Selvaraju et al. (2017), Grad-CAM, arXiv 1610.02391: ReLU of the weighted sum, bilinear upsampling.
+    Draelos & Carin (2020), Use HiResCAM instead of Grad-CAM for faithful explanations, arXiv 2011.08891: gradients are not averaged over space.
     Zeiler & Fergus (2014), Visualizing and Understanding Convolutional Networks, arXiv 1311.2901: occlusion.
     Khanzada, Bai & Celepcikay (2020), Facial Expression Recognition with Deep Learning, arXiv 2004.11823 (cs230): its
         8x8 window, stride 4, grey of .5.
@@ -14,11 +15,12 @@ References:
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from captum.attr import LayerAttribution, LayerGradCam, Occlusion
+from captum.attr import GradientAttribution, LayerAttribution, LayerGradCam, LayerGradientXActivation, Occlusion
 from torch import Tensor, nn
 
 from ferlab.paths import InputError
@@ -42,15 +44,61 @@ def grad_cam(module: nn.Module, images: Any, *, explained_class: Any, layer: str
     Raises:
         InputError: If the layer does not exist or puts out no map.
     """
-    images, classes = torch.as_tensor(images), _checked_classes(explained_class, images)
-    layer = _named_layer(module, layer) if isinstance(layer, str) else layer
-    device = _device(module)
-    cam = LayerGradCam(module, layer)
-    maps = [
-        _upsampled_cam(cam, faces.to(device), explained_class=chosen.to(device))
-        for faces, chosen in zip(images.split(batch_size), classes.split(batch_size), strict=True)
-    ]
-    return torch.cat(maps).numpy()
+    return _in_batches(_grad_cam, LayerGradCam(module, _found_layer(module, layer)), images, explained_class=explained_class, batch_size=batch_size)
+
+
+def hires_cam(module: nn.Module, images: Any, *, explained_class: Any, layer: str | nn.Module, batch_size: int = 256) -> np.ndarray:
+    """HiResCAM of one layer for one class per face, brought to the size of the face.
+
+    Each activation is multiplied with its own gradient, summed over channels, cut at zero, upsampled bilinearly. Grad-CAM multiplies it with the
+    gradient's mean over space: the same map where a global mean follows the layer, another one where features are flattened into a linear
+    layer, which weighs every place on its own.
+
+    Args:
+        module: As for `grad_cam`.
+        images: Likewise.
+        explained_class: Likewise.
+        layer: Likewise.
+        batch_size: Likewise.
+
+    Returns:
+        Attributions (N, H, W) float32, >= 0, in units of the logit.
+
+    Raises:
+        InputError: If the layer does not exist or puts out no map.
+    """
+    products = LayerGradientXActivation(module, _found_layer(module, layer))
+    return _in_batches(_hires_cam, products, images, explained_class=explained_class, batch_size=batch_size)
+
+
+def flattens_maps(module: nn.Module, image: Any) -> bool:
+    """Tell whether a linear layer of a model takes its maps place by place (flattened), instead of their mean over space.
+
+    Args:
+        module: Model in eval mode.
+        image: A normalised face (1, C, H, W).
+
+    Returns:
+        True where the first linear layer after some map (1, C', h, w) has more inputs than the map has channels.
+    """
+    last: list[tuple[int, ...]] = []
+    flattened = []
+
+    def watch(layer: nn.Module, inputs: tuple[Any, ...], outputs: Any) -> None:
+        if isinstance(layer, nn.Linear):
+            flattened.append(bool(last) and layer.in_features > last[0][1] and layer.in_features % last[0][1] == 0)
+            last.clear()
+        elif isinstance(outputs, Tensor) and outputs.ndim == 4:
+            last[:] = [tuple(outputs.shape)]
+
+    hooks = [layer.register_forward_hook(watch) for layer in module.modules() if not list(layer.children())]
+    try:
+        with torch.no_grad():
+            module(torch.as_tensor(image).to(_device(module)))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return any(flattened)
 
 
 def occlusion(
@@ -122,9 +170,11 @@ def grey_baseline(mean: Any, std: Any, *, grey: float = 0.5) -> np.ndarray:
 
 
 def dead_maps(attributions: np.ndarray) -> np.ndarray:
-    """Tell which maps (N, H, W) say nothing because they are zero everywhere.
+    """Tell which maps (N, H, W) are zero everywhere.
 
-    Grad-CAM dies where the explained class has only negative evidence: the ReLU leaves nothing.
+    A map is zero where its ReLU leaves nothing. Grad-CAM's often is where features are flattened into a linear layer: a channel's gradient then
+    changes its sign between places, and its mean over space may be negative for every active channel though the class has evidence; see
+    `hires_cam`.
 
     Returns:
         (N,) bool.
@@ -132,9 +182,25 @@ def dead_maps(attributions: np.ndarray) -> np.ndarray:
     return ~np.any(attributions, axis=(1, 2))
 
 
-def _upsampled_cam(cam: LayerGradCam, faces: Tensor, *, explained_class: Tensor) -> Tensor:
-    # captum's own defaults are no ReLU and nearest: both are said here, as in the paper
-    maps = cam.attribute(faces, target=explained_class, relu_attributions=True)
+def _in_batches(explain: Callable[..., Tensor], method: GradientAttribution, images: Any, *, explained_class: Any, batch_size: int) -> np.ndarray:
+    """Explain batch after batch on the model's device and return the maps, float32 (N, H, W)."""
+    images, classes = torch.as_tensor(images), _checked_classes(explained_class, images)
+    device = _device(method.forward_func)
+    batches = zip(images.split(batch_size), classes.split(batch_size), strict=True)
+    return torch.cat([explain(method, faces.to(device), explained_class=chosen.to(device)) for faces, chosen in batches]).numpy()
+
+
+def _grad_cam(method: LayerGradCam, faces: Tensor, *, explained_class: Tensor) -> Tensor:
+    # captum's own defaults are no ReLU and nearest: both are said here and in `_upsampled`, as in the paper
+    return _upsampled(method.attribute(faces, target=explained_class, relu_attributions=True), faces)
+
+
+def _hires_cam(method: LayerGradientXActivation, faces: Tensor, *, explained_class: Tensor) -> Tensor:
+    products = method.attribute(faces, target=explained_class)  # (N, C', h, w)
+    return _upsampled(products.sum(dim=1, keepdim=True).relu() if products.ndim == 4 else products, faces)
+
+
+def _upsampled(maps: Tensor, faces: Tensor) -> Tensor:
     if maps.ndim != 4:
         raise InputError(f"grad_cam: expected a layer that puts out maps (N, C, h, w), got {tuple(maps.shape)}")
     return LayerAttribution.interpolate(maps, tuple(faces.shape[2:]), interpolate_mode="bilinear")[:, 0].detach().float().cpu()
@@ -153,11 +219,13 @@ def _checked_classes(explained_class: Any, images: Tensor) -> Tensor:
     return classes
 
 
-def _named_layer(module: nn.Module, name: str) -> nn.Module:
+def _found_layer(module: nn.Module, layer: str | nn.Module) -> nn.Module:
+    if isinstance(layer, nn.Module):
+        return layer
     layers = dict(module.named_modules())
-    if name not in layers:
-        raise InputError(f"grad_cam: no layer is called {name!r}; the last ones are {', '.join(list(layers)[-4:])}")
-    return layers[name]
+    if layer not in layers:
+        raise InputError(f"grad_cam: no layer is called {layer!r}; the last ones are {', '.join(list(layers)[-4:])}")
+    return layers[layer]
 
 
 def _device(module: nn.Module) -> torch.device:

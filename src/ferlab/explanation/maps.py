@@ -5,7 +5,7 @@ Owns what stands between the store and `attributions`: normalisation, scaling of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from ferlab.explanation.attributions import dead_maps, grad_cam, grey_baseline, occlusion
+from ferlab.explanation.attributions import dead_maps, flattens_maps, grad_cam, grey_baseline, hires_cam, occlusion
 from ferlab.models import LoadedModel
 from ferlab.paths import report_progress
 
@@ -23,7 +23,7 @@ FACES_AT_ONCE = 64  # between two reports of progress; bounds what is held at th
 def explain_faces(
     model: LoadedModel, images: np.ndarray, *, explained_class: np.ndarray, window: int = 8, stride: int = 4, batch_size: int = 1024
 ) -> dict[str, np.ndarray]:
-    """Explain one class per stored face by Grad-CAM and by occlusion with cs230's grey.
+    """Explain one class per stored face by Grad-CAM, by HiResCAM where features are flattened, and by occlusion with cs230's grey.
 
     Args:
         model: A loaded net; Grad-CAM looks at its `target_layer`, and is left out where it has none.
@@ -34,25 +34,33 @@ def explain_faces(
         batch_size: Perturbed faces per forward pass.
 
     Returns:
-        "grad_cam", unless the net has no target layer, and "occlusion", (N, H, W) float32 each, of the stored faces' size; see
-        `attributions` for their units.
+        "grad_cam", unless the net has no target layer; "hires_cam", where a linear layer takes flattened maps, so that it differs; and "occlusion";
+        (N, H, W) float32 each, of the stored faces' size; see `attributions` for their units.
     """
     size = images.shape[1:3]
     sides = {"window": scale_to_input(window, face=size[0], net=model.size), "stride": scale_to_input(stride, face=size[0], net=model.size)}
     baseline = grey_baseline(model.mean, model.std)
-    layer = model.target_layer
-    parts: dict[str, list[np.ndarray]] = {"occlusion": []} if layer is None else {"grad_cam": [], "occlusion": []}
+    layered = _layer_methods(model, images)
+    parts: dict[str, list[np.ndarray]] = {method: [] for method in (*layered, "occlusion")}
     for start in range(0, len(images), FACES_AT_ONCE):
         faces = model.normalise(np.asarray(images[start : start + FACES_AT_ONCE]))
         chosen = explained_class[start : start + FACES_AT_ONCE]
-        if layer is not None:
-            parts["grad_cam"].append(resize_maps(grad_cam(model.module, faces, explained_class=chosen, layer=layer), size))
+        for method, explain in layered.items():
+            parts[method].append(resize_maps(explain(model.module, faces, explained_class=chosen, layer=model.target_layer), size))
         drops = occlusion(
             model.module, faces, explained_class=chosen, baseline=baseline, batch_size=batch_size, num_classes=len(model.expressions), **sides
         )
         parts["occlusion"].append(resize_maps(drops, size))
         report_progress(done=start + len(faces), total=len(images), note="faces explained")
     return {method: np.concatenate(maps) for method, maps in parts.items()}
+
+
+def _layer_methods(model: LoadedModel, images: np.ndarray) -> dict[str, Callable[..., np.ndarray]]:
+    """Return the methods that look at the model's target layer."""
+    if model.target_layer is None or not len(images):
+        return {}
+    flattened = flattens_maps(model.module, model.normalise(np.asarray(images[:1])))
+    return {"grad_cam": grad_cam} | ({"hires_cam": hires_cam} if flattened else {})
 
 
 def count_dead(maps: Mapping[str, np.ndarray]) -> dict[str, int]:
@@ -91,7 +99,7 @@ def write_attributions(path: Path, *, face_id: Any, target: Any, explained_class
         face_id: Keys of the faces (N,) str.
         target: True class per face (N,) int.
         explained_class: Explained class per face (N,) int.
-        **maps: Per method, "grad_cam" and "occlusion", its maps (N, H, W), stored as float16.
+        **maps: Per method, "grad_cam", "hires_cam" and "occlusion", its maps (N, H, W), stored as float16.
 
     Raises:
         ValueError: If a value does not fit float16.

@@ -33,6 +33,26 @@ def sample_sentence(target: np.ndarray, pred: np.ndarray, *, scored: int, split:
     )
 
 
+def zero_sentence(dead: Mapping[str, int], *, maps: int) -> str:
+    """Say what the maps that are zero everywhere come from, as far as the counts of this run tell.
+
+    Args:
+        dead: Per method the number of maps that are zero everywhere.
+        maps: Maps of each method.
+    """
+    grad, hires = dead.get("grad_cam", 0), dead.get("hires_cam")
+    if not any(dead.values()):
+        return "No map is zero everywhere."
+    told = "A map that is zero everywhere is shown as such and excluded from all means; each mean names the number of maps it rests on."
+    if hires is None or grad <= hires:
+        return told
+    return (
+        f"{told} Grad-CAM is zero for {grad} of {maps} faces; HiResCAM, from the same layer and the same gradients, for {hires}. The evidence "
+        "is there: it is lost where Grad-CAM averages gradients over space, before a linear layer that weighs every place of the flattened "
+        "features on its own."
+    )
+
+
 def gallery_sentence(pairs: list[tuple[int | None, int | None]], expressions: tuple[str, ...]) -> str:
     """Say what the gallery holds and what it lacks."""
     missing = [f"no {kind} {name} face" for name, pair in zip(expressions, pairs) for kind, row in zip(("right", "wrong"), pair) if row is None]
@@ -119,7 +139,7 @@ def regions_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return template and truth side by side in percent.
 
     Args:
-        table: From `compare_regions`, with the methods "grad_cam" and "occlusion", or occlusion alone.
+        table: From `compare_regions`, with any of the methods of METHOD_NAMES.
     """
     shown = {"IoU": [number(value, digits=2) for value in table["iou"]]}
     for column, name in (("area", "area"), *((method, NAMES[method]) for method in _methods(table))):
@@ -141,8 +161,8 @@ def regions_sentence(table: pd.DataFrame) -> str:
 
 
 def _methods(table: pd.DataFrame) -> list[str]:
-    """Return the methods of a table of `compare_regions`: a net without convolutions has no Grad-CAM."""
-    return [method for method in ("grad_cam", "occlusion") if f"{method}_true" in table]
+    """Return the methods of a table of `compare_regions`: a net without convolutions has no Grad-CAM, one without flattened maps no HiResCAM."""
+    return [method for method in METHOD_NAMES if f"{method}_true" in table]
 
 
 def carrying_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -157,6 +177,8 @@ def carrying_table(table: pd.DataFrame) -> pd.DataFrame:
     wide = cells.pivot(index="method", columns="expression", values="cell").loc[list(dict.fromkeys(cells["method"])), order]
     areas = table.sort_values("n", kind="stable").groupby("expression")["area"].last()  # of most faces: methods with zero maps count fewer
     wide.loc["area, %"] = [number(areas[name], percent=True) for name in order]
+    used = {NAMES[row["method"]]: str(row["n"]) for row in rows if row["expression"] == "all"}
+    wide.insert(0, "maps", [used.get(name, "") for name in wide.index])
     return wide.rename_axis(None, axis=1)
 
 
@@ -166,8 +188,8 @@ def carrying_sentence(table: pd.DataFrame) -> str:
     if all_faces.empty:
         return "No face with a moving part is named right: there is nothing to compare with the truth."
     lifts = {method: float(all_faces.loc[method, "lift"]) for method in all_faces.index}
-    own = ", ".join(f"{NAMES[method]} {number(lifts[method], digits=2)}" for method in ("grad_cam", "occlusion") if method in lifts)
-    other = ", ".join(f"{NAMES[method]} {number(lifts[method], digits=2)}" for method in lifts if method not in ("grad_cam", "occlusion"))
+    own = ", ".join(f"{NAMES[method]} {number(lifts[method], digits=2)}" for method in METHOD_NAMES if method in lifts)
+    other = ", ".join(f"{NAMES[method]} {number(lifts[method], digits=2)}" for method in lifts if method not in METHOD_NAMES)
     return f"Share on the carrying pixels per share of area (1: no preference): {own}; maps that know no net: {other}."
 
 

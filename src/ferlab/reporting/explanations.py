@@ -1,6 +1,6 @@
 """Figures of what a net looks at: a gallery of single faces, the mean map of each expression, shares of the parts of the face.
 
-Every map is drawn as density: its positive part in units of its own mean, so that Grad-CAM and occlusion, faint faces and
+Every map is drawn as density: its positive part in units of its own mean, so that gradient maps and occlusion, faint faces and
 strong ones, share one colour scale. 1 is what a map without preference would show.
 """
 
@@ -23,8 +23,8 @@ COLOUR_MAP = "plasma"
 OPACITY = 0.75  # of a map over a face, reached at the density SOLID; below it the face shows through
 SOLID = 1.5
 TOP_QUANTILE = 0.995  # of the densities shown; what lies above has the last colour
-METHOD_MARKERS: dict[str, str] = {"grad_cam": "o", "occlusion": "D"}
-METHOD_NAMES: dict[str, str] = {"grad_cam": "Grad-CAM", "occlusion": "occlusion"}
+METHOD_MARKERS: dict[str, str] = {"grad_cam": "o", "hires_cam": "s", "occlusion": "D"}
+METHOD_NAMES: dict[str, str] = {"grad_cam": "Grad-CAM", "hires_cam": "HiResCAM", "occlusion": "occlusion"}
 
 
 def plot_gallery(
@@ -79,7 +79,7 @@ def plot_mean_maps(
     expressions: Sequence[str],
     masks: Mapping[str, np.ndarray],
 ) -> Figure:
-    """Draw the mean density of each expression over the mean face, with the outlines of the regions.
+    """Draw the mean density of each expression over the mean face, with the outlines of the regions and the number of maps in each mean.
 
     Args:
         images: Faces, uint8 (N, H, W) or (N, H, W, 3).
@@ -107,7 +107,8 @@ def plot_mean_maps(
                 _draw_map(axis, np.asarray(images[classes == c]).mean(axis=0), values[c], top=top)
                 _outline(axis, masks)
             if place == 0:
-                axis.set_title(f"{expressions[c]} ({n})", color=COLOURS.get(expressions[c], "black"))
+                axis.set_title(expressions[c], color=COLOURS.get(expressions[c], "black"))
+            axis.set_xlabel(f"{int(density[method][classes == c].any(axis=(1, 2)).sum())} of {n} maps", fontsize=9)
         axes[place, 0].set_ylabel(METHOD_NAMES.get(method, method))
     _add_colour_bar(figure, axes, top)
     return figure
@@ -115,6 +116,8 @@ def plot_mean_maps(
 
 def plot_region_shares(tables: Mapping[str, pd.DataFrame], areas: pd.Series) -> Figure:
     """Draw the share of each region per expression with 95 % intervals, over bars of what a map without preference would give.
+
+    Titles give the number of maps that each method's means rest on, in the order of the legend.
 
     Args:
         tables: Per method a table of `ferlab.explanation.shares.class_shares`.
@@ -137,8 +140,8 @@ def plot_region_shares(tables: Mapping[str, pd.DataFrame], areas: pd.Series) -> 
                 color=COLOURS.get(name, "black"), markerfacecolor="white" if offset == offsets[0] and len(tables) > 1 else None,
                 label=method, zorder=2,
             )  # fmt: skip
-        counts = dict.fromkeys(int(table.loc[table["expression"] == name, "n"].max()) for table in tables.values())
-        axis.set_title(f"{name}\nn = {', '.join(map(str, counts))}", color=COLOURS.get(name, "black"))
+        counts = [str(int(table.loc[table["expression"] == name, "n"].max())) for table in tables.values()]
+        axis.set_title(f"{name}\nn = {' / '.join(counts)}", color=COLOURS.get(name, "black"))
         axis.grid(axis="y", visible=False)
     axes[0, 0].set(yticks=places, yticklabels=regions, ylim=(len(regions) - 0.5, -0.5), xlim=(0, None))
     figure.supxlabel("share of the map, %", fontsize=10)
@@ -178,7 +181,7 @@ def _draw_map(axis: Axes, image: np.ndarray, density: np.ndarray, *, top: float)
     """Blend the colours of a map with the grey face below it."""
     if not np.nan_to_num(density).any():
         axis.imshow(image, cmap="gray", vmin=0, vmax=255, alpha=0.35)
-        _say(axis, "dead map:\nno positive\nevidence")
+        _say(axis, "zero\neverywhere")
         return
     face = np.asarray(image, dtype=np.float64) / 255
     axis.imshow(_blend(face if face.ndim == 3 else face[..., None], density, top))

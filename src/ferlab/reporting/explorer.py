@@ -26,7 +26,7 @@ from ferlab.params import Explain, load_params
 from ferlab.paths import InputError, artefact
 from ferlab.reporting.style import COLOURS
 
-METHODS = ("none", "grad_cam", "occlusion")
+METHODS = ("none", "grad_cam", "hires_cam", "occlusion")
 ANSWERS = ("all", "right", "wrong")
 EXAMPLES = 5  # faces shown of each confusion
 
@@ -103,20 +103,21 @@ def attribute(scored: Scored, row: int, *, method: str, explained_class: int) ->
     Args:
         scored: An opened run.
         row: A row of its predictions.
-        method: "grad_cam" or "occlusion", with the window and stride of params.yaml.
+        method: "grad_cam", "hires_cam" or "occlusion", with the window and stride of params.yaml.
         explained_class: The class whose evidence is shown.
 
     Raises:
-        InputError: Grad-CAM of a net without convolutions.
+        InputError: Grad-CAM or HiResCAM of a net without convolutions.
     """
     from ferlab.explanation import attributions, maps
 
     model, face = scored.model, scored.image(row)
     images = model.normalise(face[None])
-    if method == "grad_cam" and model.target_layer is None:
-        raise InputError(f"{scored.run}: {model.name} has no convolution that Grad-CAM could look at; choose occlusion")
-    if method == "grad_cam":
-        heat = attributions.grad_cam(model.module, images, explained_class=[explained_class], layer=model.target_layer)
+    layered = {"grad_cam": attributions.grad_cam, "hires_cam": attributions.hires_cam}
+    if method in layered and model.target_layer is None:
+        raise InputError(f"{scored.run}: {model.name} has no convolution that {method} could look at; choose occlusion")
+    if method in layered:
+        heat = layered[method](model.module, images, explained_class=[explained_class], layer=model.target_layer)
     else:
         side = {"face": face.shape[0], "net": model.size}
         heat = attributions.occlusion(

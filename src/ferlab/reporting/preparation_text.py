@@ -17,6 +17,7 @@ from ferlab.data.jaffe import count_differences
 from ferlab.data.preparation import Preparation, Stages
 from ferlab.data.sets import MEAN_IMAGE
 from ferlab.data.store import Store
+from ferlab.paths import InputError
 from ferlab.reporting.preparation import before_and_after, found_sentence
 
 MOST_ROWS = 7
@@ -71,7 +72,11 @@ def try_steps(gathered: Gathered, preparation: Preparation, rows: Sequence[int])
     landmarks = gathered.faces.get("landmarks")
     shown = []
     for row in [int(row) for row in rows][:MOST_ROWS]:
-        picture, face_id = gathered.pictures[row], gathered.faces["face_id"].iloc[row]
+        face_id = gathered.faces["face_id"].iloc[row]
+        try:
+            picture = gathered.pictures[row]
+        except InputError:  # preparing it, below, stops there or excludes it
+            continue
         try:
             shown.append(preparation.stages(picture, face_id, None if landmarks is None else landmarks.iloc[row]))
         except NotAFace:

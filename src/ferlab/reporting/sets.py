@@ -137,12 +137,28 @@ def short_reasons(left_out: pd.DataFrame) -> pd.Series:
 
 
 def left_out_sentence(left_out: pd.DataFrame, *, kept: int) -> str:
-    """Say how many of the pictures that were read the set does not hold."""
+    """Say how many of the pictures that lie in the set's folder it does not hold."""
     if len(left_out) == 0:
         return f"**Every one of the {kept:,} pictures that were read is in the set.**"
     read = kept + len(left_out)
     share = f"{100 * len(left_out) / read:.1f} %"
-    return f"**{len(left_out):,} of the {read:,} pictures that were read ({share}) are not in the set.** By source and reason:"
+    return f"**{len(left_out):,} of the {read:,} pictures that lie there ({share}) are not in the set.** By source and reason:"
+
+
+def other_files_sentence(other_files: Sequence[str], links: Sequence[str] = ()) -> str:
+    """Say which files of the set's folder are no pictures and were not read, and which links to folders were followed.
+
+    Args:
+        other_files: Paths below the folder.
+        links: Likewise.
+    """
+    files = f"{len(other_files):,} other files lie there, as {_some(other_files)}." if other_files else "No other file lies there."
+    return files + (f" Links to folders were followed: {_some(links)}." if links else "")
+
+
+def _some(paths: Sequence[str], *, most: int = 5) -> str:
+    named = ", ".join(f"`{path}`" for path in paths[:most])
+    return named + (f" and {len(paths) - most:,} more" if len(paths) > most else "")
 
 
 def left_out_table(left_out: pd.DataFrame) -> pd.DataFrame:

@@ -65,6 +65,8 @@ class FitResult:
         values: What the net says beside the expression, see `ferlab.models.LoadedModel`.
         output: How its logits become probabilities, likewise.
         first: Where its first weights came from.
+        preparation: How the set's faces were prepared, see `ferlab.data.store.Store`.
+        sources: The sources of the fitted faces.
         teachers: The runs that taught it, with the sha256 of their weights.
     """
 
@@ -86,6 +88,8 @@ class FitResult:
     values: dict[str, tuple[float, float]]
     output: str
     first: FirstWeights
+    preparation: dict[str, Any]
+    sources: tuple[str, ...]
     teachers: dict[str, str]
 
     def save(self, path: Path) -> None:
@@ -104,6 +108,8 @@ class FitResult:
             fitted_on=self.fitted_on,
             values=self.values,
             output=self.output,
+            preparation=self.preparation,
+            sources=self.sources,
             selected_on=self.selected_on,
         )
 
@@ -161,6 +167,8 @@ def fit(store: Store, *, run: str, model: str, options: dict[str, Any], seed: in
         values={name: VALUES[name] for name in settings.regress},
         output="sigmoid" if settings.loss == "multi_label" else "softmax",
         first=phase.first,
+        preparation=store.preparation,
+        sources=_sources(store, phase.fitted),
         teachers=_teachers(phase),
     )
 
@@ -222,6 +230,12 @@ def _plan(task: Task, phase: Phase) -> dict[str, Any]:
     mean = phase.data.mean
     shown = hashlib.sha256(mean.cpu().numpy().tobytes()).hexdigest() if isinstance(mean, Tensor) else mean
     return {**asked, **first, **faces, "mean": shown, "std": phase.data.std}
+
+
+def _sources(store: Store, fitted: tuple[str, ...]) -> tuple[str, ...]:
+    if "source" not in store.faces:
+        return ()
+    return tuple(sorted(set(store.faces.loc[store.faces["split"].isin(fitted), "source"])))
 
 
 def _teachers(phase: Phase) -> dict[str, str]:
