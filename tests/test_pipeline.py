@@ -306,3 +306,22 @@ def test_a_name_in_params_is_run_by_no_shell(tmp_path):
     assert done.returncode != 0
     assert done.stderr.count("a name holds letters, digits") == len(names)
     assert not {"PWNED", "WHO"} & {path.name for path in project.rglob("*")}
+
+
+def test_the_last_line_of_prepare_says_what_is_excluded(tmp_path, monkeypatch, capsys):
+    metrics = tmp_path / "metrics.json"
+    monkeypatch.setattr(paths, "artefact", lambda *_: metrics)
+    paths.write_json(metrics, {"left_out": {"no label": 2, "HEIC is not read: export it": 40} | {f"r{n}": 1 for n in range(4)}, "links": ["happy"]})
+    pipeline._say_excluded("mine")
+    linked, excluded = capsys.readouterr().out.splitlines()
+    assert linked == "prepare mine: links to folders were followed (happy); DVC sees no change behind them: dvc repro -f prepare@mine"
+    assert excluded == "prepare mine: 46 pictures excluded: 40 HEIC is not read: export it; 2 no label; 1 r0; 1 r1; 1 r2; 1 more reasons"
+    paths.write_json(metrics, {"left_out": {}, "links": []})
+    pipeline._say_excluded("mine")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.slow
+def test_prepare_ends_with_that_line(tmp_path):
+    project = make_project(tmp_path, GOOD.replace('{"faces": 3}', '{"faces": 3, "left_out": {"no label": 1}}'))
+    assert run(project).stdout.splitlines()[-1] == "prepare control: 1 picture excluded: 1 no label"

@@ -319,8 +319,8 @@ def _say_excluded(name: str) -> None:
     if reasons := metrics.get("left_out"):
         most = sorted(reasons.items(), key=lambda item: -item[1])
         more = f"; {len(most) - 5} more reasons" if len(most) > 5 else ""
-        counts = "; ".join(f"{count:,} {reason}" for reason, count in most[:5])
-        print(f"prepare {name}: {sum(reasons.values()):,} pictures excluded: {counts}{more}", flush=True)
+        total, counts = sum(reasons.values()), "; ".join(f"{count:,} {reason}" for reason, count in most[:5])
+        print(f"prepare {name}: {total:,} {'picture' if total == 1 else 'pictures'} excluded: {counts}{more}", flush=True)
 
 
 if __name__ == "__main__":

@@ -15,5 +15,6 @@ READERS: dict[str, str] = {
     "fer2013_reshuffled": "ferlab.data.fer2013_reshuffled:read",
     "ferplus": "ferlab.data.ferplus_benchmark:read",
     "jaffe": "ferlab.data.jaffe:read",
+    "listed": "ferlab.data.listed:read",
     "rafdb": "ferlab.data.rafdb:read",
 }
