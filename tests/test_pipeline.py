@@ -14,42 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from toy_project import GOOD, PARAMS, SOURCE, make_project
 
-from ferlab import fingerprint, notebooks, paths, pipeline, staging
+from ferlab import fingerprint, paths, pipeline, staging
 from ferlab.data.store import open_store
 from ferlab.paths import InputError
 from ferlab.progress import Interruption
-
-SOURCE = Path(__file__).parents[1]
-PARAMS = (SOURCE / "params.yaml").read_text()
-GOOD = """
-from ferlab.paths import output, write_json
-from ferlab.control import read
-from ferlab.data.faces import hash_images
-from ferlab.data.store import write_store
-import warnings, sys
-images, faces = read(faces=14, subjects=2, size=48, seed=0)
-write_store(output("prepare", "store", "control"), images, faces.assign(content_hash=hash_images(images), split="train"))
-warnings.warn("a warning with the kernel's process id in its path")
-write_json(output("prepare", "metrics", "control"), {"faces": 3})
-print(params["prepare"]["dataset"])
-"""
-
-
-def make_project(folder: Path, code: str, *, parameters: str = "set_name = None\nparams = None") -> Path:
-    """A project with one notebook, 01_prepare, whose only code is `code`."""
-    (folder / "notebooks").mkdir(parents=True)
-    (folder / "data" / "raw").mkdir(parents=True)
-    (folder / "data" / "raw" / "README.md").write_text("raw\n")
-    (folder / "dvc.yaml").write_text("stages: {}\n")
-    (folder / "params.yaml").write_text(PARAMS)
-    cells = [
-        {"cell_type": "code", "id": "cell-000", "metadata": {"tags": ["parameters"]}, "source": parameters},
-        {"cell_type": "code", "id": "cell-001", "metadata": {}, "source": code},
-    ]
-    whole = {"cells": [{**c, "outputs": [], "execution_count": None} for c in cells], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
-    (folder / "notebooks" / "01_prepare.ipynb").write_text(notebooks.stored_text(whole))
-    return folder
 
 
 def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -89,7 +59,7 @@ def test_two_clones_at_different_paths_write_the_same_bytes(tmp_path):
          "write_json(output('prepare', 'metrics', 'control'), {})", "faces.parquet is missing; expected a prepared set"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("import sys; sys.exit(0)", "left the notebook early"),
-        ("import os; os.kill(os.getpid(), 9)", "the kernel of 01_prepare.ipynb stopped"),
+        ("import os; os.kill(os.getpid(), 9)", "the kernel of 01_prepare.ipynb stopped: it was killed, as happens where memory runs out"),
         ("pass", "the notebook did not write data/prepared/control"),
         ("from ferlab.paths import output\nopen('/dev/full', 'w').write('x' * 100_000)", "No space left on device"),
     ],
@@ -145,10 +115,13 @@ def test_a_notebook_without_the_injected_parameter_is_refused(tmp_path):
     assert "its parameters cell lacks params" in done.stderr
 
 
-def test_a_missing_raw_path_names_what_to_do(tmp_path):
+@pytest.mark.parametrize("arguments", [("prepare", "--set", "control"), ("check",)])
+def test_a_missing_raw_path_names_what_to_do(tmp_path, arguments):
+    """DVC itself says [Errno 2] of it; `make repro` asks `check` before."""
     project = make_project(tmp_path / "p", GOOD)
+    assert run(project, "check").returncode == 0
     (project / "data" / "raw" / "README.md").unlink()
-    done = run(project)
+    done = run(project, *arguments)
     assert done.returncode == 1
     assert "data/raw/README.md: not found; put the data of set 'control' there" in done.stderr
 
