@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ferlab.cli import main, studies, study_text, write_study
+from ferlab import cli
+from ferlab.cli import main
 from ferlab.params import load_params
 from ferlab.paths import InputError
+from ferlab.studies import recipe_and_cost, studies, study_lines, study_text, write_study
 
 ROOT = Path(__file__).parents[1]
 
@@ -62,6 +64,45 @@ def test_an_unknown_or_broken_study_changes_nothing(clone):
     with pytest.raises(InputError, match="did you mean 'cs230'"):
         write_study(clone, "cs23")
     assert (clone / "params.yaml").read_text() == before
+
+
+def test_outside_a_clone_the_studies_are_not_an_empty_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    assert main(["study"]) == 1
+    assert capsys.readouterr().err == f"ferlab: {tmp_path}: no clone of ferlab, nor any folder above it; cd into one\n"
+
+
+def test_each_study_is_a_line_with_recipe_cost_and_data(clone):
+    lines = study_lines(clone)
+    assert [line.partition(":")[0] for line in lines] == studies(clone)
+    assert all("; cost: " in line and "; data/raw: " in line for line in lines)
+    assert all(all(recipe_and_cost(clone, name)) for name in studies(clone))
+    line = next(line for line in lines if line.startswith("cs231a: "))
+    assert "cost: an hour and a half of two CPU cores for each of 12 runs, minutes on a GPU; data/raw: " in line
+    assert "ckplus in data/raw/ckplus" in line
+    assert next(line for line in lines if line.startswith("quick: ")).endswith("; cost: a few minutes of two CPU cores; data/raw: nothing")
+
+
+def test_a_study_says_what_must_lie_in_data_raw_and_whether_it_does(clone, capsys):
+    write_study(clone, "cs231a")
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "params.yaml now holds study cs231a"
+    assert "ckplus: data/raw/ckplus: missing; data/raw/README.md says how to get it, `ferlab draw` draws control faces in its place" in told
+    assert told[-1] == "next: put there what is missing, then dvc repro"
+    for name in ("ckplus", "jaffe", "custom", "captured"):
+        (clone / "data" / "raw" / name).mkdir(parents=True, exist_ok=True)
+        (clone / "data" / "raw" / name / "faces.zip").touch()
+    write_study(clone, "cs231a")
+    told = capsys.readouterr().out.splitlines()
+    assert "ckplus: data/raw/ckplus: holds faces.zip" in told
+    assert told[-1] == "next: dvc repro", told
+
+
+@pytest.mark.parametrize(("text", "told"), [("", "sections, got NoneType"), ("- 1\n", "sections, got list"), ("a: &a [*a]\n", "repeats")])
+def test_an_overlay_that_is_no_mapping_is_one_line(clone, text, told):
+    (clone / "conf" / "study" / "x.yaml").write_text(text)
+    with pytest.raises(InputError, match=f"conf/study/x.yaml: .*{told}"):
+        write_study(clone, "x")
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from ferlab.cli import BASE, studies, study_text
 from ferlab.control.layouts import draw_layout
 from ferlab.data.gathering import gather
 from ferlab.data.preparation import plan_preparation, step_of
@@ -21,6 +20,7 @@ from ferlab.data.store import Store
 from ferlab.models import create_model, model_card
 from ferlab.models.create import input_shape
 from ferlab.params import Params, Prepare, check_params
+from ferlab.studies import BASE, studies, study_text
 from ferlab.training.fit import fit
 
 ROOT = Path(__file__).parents[1]

@@ -1,29 +1,26 @@
 """The `ferlab` command: what a researcher types beside `dvc`.
 
-    ferlab study                       the studies at hand
-    ferlab study cs230                 write params.yaml for that study
+    ferlab study                       the studies at hand: recipe, cost, and what must lie in data/raw
+    ferlab study cs230                 write params.yaml for that study, and say what must lie in data/raw
     ferlab predict photo.jpg           the expression of each face, from any folder
     ferlab ship compact --cost TEXT    put a trained run's net into the package
     ferlab draw ckplus                 control faces as CK+'s files, for a study whose data cannot be had
+    ferlab forget                      after consent was withdrawn: remove every earlier state of faces
 
-Studies, shipping and drawing belong to a clone; predicting needs none, and no torch.
+Studies, shipping, drawing and forgetting belong to a clone; predicting needs none, and no torch.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-import os
 import sys
 from pathlib import Path
-from typing import Any
 
-from ruamel.yaml import YAML
-
-from ferlab.params import check_params, nearest, read_yaml
+from ferlab.params import load_params
 from ferlab.paths import ROOT, InputError
-
-BASE = "quick"  # the complete study; every other one is an overlay on it
+from ferlab.privacy import forget
+from ferlab.studies import study_lines, write_study
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     ship.add_argument("--note", default="", metavar="TEXT", help="what else a user of the net should know")
     ship.add_argument("--weights", choices=("float16", "float32"), default="float16", help="how weights are stored; computed is in float32 (float16)")
     ship.set_defaults(run=_ship)
+    gone = commands.add_parser("forget", help="after consent was withdrawn and dvc repro has run: remove earlier results, from DVC's cache too")
+    gone.set_defaults(run=_forget)
     draw = commands.add_parser("draw", help="draw control faces as a dataset's files, to stand in for it")
     draw.add_argument("layout", help="ckplus, jaffe, affectnet, affectnet_csv, class_folders, captured, fer2013, fer2013_reshuffled or ferplus")
     draw.add_argument("folder", nargs="?", help="a new or empty one (data/raw/LAYOUT)")
@@ -71,9 +70,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _study(chosen: argparse.Namespace) -> int:
     if chosen.name is None:
-        print("\n".join(studies(ROOT)))
+        print("\n".join(study_lines(ROOT)))
     else:
         write_study(ROOT, chosen.name)
+    return 0
+
+
+def _forget(chosen: argparse.Namespace) -> int:
+    print("\n".join(forget(ROOT, load_params())))
     return 0
 
 
@@ -102,69 +106,6 @@ def _draw(chosen: argparse.Namespace) -> int:
     count = draw_layout(chosen.layout, folder, subjects=chosen.subjects, each=chosen.each, seed=chosen.seed)
     print(f"{folder}: {count:,} files of control faces, drawn, no photographs; every page of a set that reads them says so")
     return 0
-
-
-def studies(root: Path) -> list[str]:
-    """Return the names of the studies of a clone, sorted."""
-    return sorted(path.stem for path in (root / "conf" / "study").glob("*.yaml"))
-
-
-def write_study(root: Path, name: str) -> None:
-    """Check a study and write it as params.yaml, comments kept, `study: <name>` on top.
-
-    A params.yaml that was edited by hand is kept beside data/scratch, and the terminal says so.
-
-    Raises:
-        InputError: An unknown study, or one that does not pass the checks of `ferlab.params`; params.yaml stays as it was.
-    """
-    text = study_text(root, name)
-    path = root / "params.yaml"
-    if path.is_file() and path.read_text() not in (text, *(study_text(root, known) for known in studies(root))):
-        kept = root / "data" / "scratch" / "params-before.yaml"
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(path.read_text())
-        print(f"params.yaml had edits of yours; they are kept in {kept.relative_to(root)}")
-    beside = path.with_name("params.yaml.new")
-    beside.write_text(text)
-    os.replace(beside, path)
-    print(f"params.yaml now holds study {name}; next: dvc repro")
-
-
-def study_text(root: Path, name: str) -> str:
-    """Return what params.yaml holds for a study: the base study with the overlay's keys, sets and runs replaced whole."""
-    from io import StringIO
-
-    if name not in studies(root):
-        raise InputError(f"no study is called {name!r}; {nearest(name, studies(root))}")
-    base = _load(root, BASE)
-    if name != BASE:
-        _overlay(base, _load(root, name))
-    base["study"] = name
-    check_params(base, source=f"conf/study/{name}.yaml")
-    stream = StringIO()
-    _yaml().dump(base, stream)
-    return stream.getvalue()
-
-
-def _overlay(base: Any, over: Any) -> None:
-    for key, value in over.items():
-        if key in ("prepare", "runs") or not isinstance(value, dict) or not isinstance(base.get(key), dict):
-            base[key] = value
-        else:
-            _overlay(base[key], value)
-    for key in over:  # what a study says of a key stands with it
-        if key in over.ca.items:
-            base.ca.items[key] = over.ca.items[key]
-
-
-def _load(root: Path, name: str) -> Any:
-    return read_yaml(root / "conf" / "study" / f"{name}.yaml", source=f"conf/study/{name}.yaml", round_trip=True)
-
-
-def _yaml() -> YAML:
-    yaml = YAML()  # round trip: comments and order stay
-    yaml.width = 130
-    return yaml
 
 
 if __name__ == "__main__":

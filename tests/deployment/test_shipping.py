@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 import torch
 
-from ferlab.cli import write_study
 from ferlab.deployment import Predictor, predictor, shipping
 from ferlab.deployment.shipping import FOLDER, ship
 from ferlab.expressions import EXPRESSIONS
 from ferlab.models import create_model, save_model
 from ferlab.paths import InputError, write_json
+from ferlab.studies import write_study
 
 ROOT = Path(__file__).parents[2]
 FACES = 12

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from ferlab.cli import study_text
 from ferlab.evaluation.published import read_published
 from ferlab.params import check_params, load_params
 from ferlab.paths import ROOT, InputError
 from ferlab.reporting import publish as publish_module
 from ferlab.reporting.publish import beside_page, first_seeds, publish, summary_table
+from ferlab.studies import study_text
 
 SCORES = {"accuracy": 0.64451, "accuracy_ci_low": 0.6287, "accuracy_ci_high": 0.66, "macro_f1": 0.6011, "nll": 0.9783, "ece": 0.0472}
 TRAINED = {"n": {"val": 100}, "val": {"accuracy": 0.64, "loss": 0.98}}

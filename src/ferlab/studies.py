@@ -1,0 +1,136 @@
+"""The studies of a clone: what each is, what it costs and needs, and how it becomes params.yaml.
+
+A study is an overlay `conf/study/<name>.yaml` on the complete one. Its recipe and cost stand in its head, as comments; what must lie in
+data/raw is told from its sets.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from ferlab.params import Params, check_params, nearest, read_yaml
+from ferlab.paths import InputError, write_whole
+
+BASE = "quick"  # the complete study; every other one is an overlay on it
+BASE_HEAD = "cs230's five-layer net on control faces, two seeds. Cost: a few minutes of two CPU cores."
+DRAWN = "control"  # the reader that reads nothing
+LONGEST = 110  # characters of a recipe or a cost in a list
+
+
+def studies(root: Path) -> list[str]:
+    """Return the names of the studies of a clone, sorted.
+
+    Raises:
+        InputError: This is no clone.
+    """
+    if not (root / "conf" / "study" / f"{BASE}.yaml").is_file():
+        raise InputError(f"{root}: no clone of ferlab, nor any folder above it; cd into one")
+    return sorted(path.stem for path in (root / "conf" / "study").glob("*.yaml"))
+
+
+def write_study(root: Path, name: str) -> None:
+    """Check a study and write it as params.yaml, comments kept, `study: <name>` on top.
+
+    A params.yaml that was edited by hand is kept beside data/scratch, and the terminal says so.
+
+    Raises:
+        InputError: An unknown study, or one that does not pass the checks of `ferlab.params`; params.yaml stays as it was.
+    """
+    text = study_text(root, name)
+    path = root / "params.yaml"
+    if path.is_file() and path.read_text() not in (text, *(study_text(root, known) for known in studies(root))):
+        kept = root / "data" / "scratch" / "params-before.yaml"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(path.read_text())
+        print(f"params.yaml had edits of yours; they are kept in {kept.relative_to(root)}")
+    write_whole(path, text.encode())
+    wanted = wanted_data(root, _merged(root, name)[1])
+    print("\n".join([f"params.yaml now holds study {name}", *wanted.values()]))
+    print("next: " + ("put there what is missing, then dvc repro" if any("missing" in line for line in wanted.values()) else "dvc repro"))
+
+
+def study_text(root: Path, name: str) -> str:
+    """Return what params.yaml holds for a study: the base study with the overlay's keys, sets and runs replaced whole."""
+    stream = io.StringIO()
+    _yaml().dump(_merged(root, name)[0], stream)
+    return stream.getvalue()
+
+
+def _merged(root: Path, name: str) -> tuple[Any, Params]:
+    """Return a study's params, with comments and order as they are written, and checked."""
+    if name not in studies(root):
+        raise InputError(f"no study is called {name!r}; {nearest(name, studies(root))}")
+    base = _load(root, BASE)
+    if name != BASE:
+        _overlay(base, _load(root, name))
+    base["study"] = name
+    return base, check_params(base, source=f"conf/study/{name}.yaml")
+
+
+def _overlay(base: Any, over: Any) -> None:
+    for key, value in over.items():
+        if key in ("prepare", "runs") or not isinstance(value, dict) or not isinstance(base.get(key), dict):
+            base[key] = value
+        else:
+            _overlay(base[key], value)
+    for key in over:  # what a study says of a key stands with it
+        if key in over.ca.items:
+            base.ca.items[key] = over.ca.items[key]
+
+
+def _load(root: Path, name: str) -> Any:
+    return read_yaml(root / "conf" / "study" / f"{name}.yaml", source=f"conf/study/{name}.yaml", round_trip=True)
+
+
+def _yaml() -> YAML:
+    yaml = YAML()  # round trip: comments and order stay
+    yaml.width = 130
+    return yaml
+
+
+def study_lines(root: Path) -> list[str]:
+    """Return a line for each study: its name, recipe, cost, and what must lie in data/raw."""
+    lines = []
+    for name in studies(root):
+        params = _merged(root, name)[1]
+        recipe, cost = recipe_and_cost(root, name)
+        raw = ", ".join(wanted_data(root, params)) or "nothing"
+        lines.append(f"{name}: {_short(recipe)}; cost: {_short(cost)}; data/raw: {raw}")
+    return lines
+
+
+def recipe_and_cost(root: Path, name: str) -> tuple[str, str]:
+    """Return the first sentence of a study's head, and the one that tells its cost ("" where none does)."""
+    text = (root / "conf" / "study" / f"{name}.yaml").read_text(encoding="utf-8")
+    head = " ".join(line.lstrip("# ") for line in re.match(r"(#.*\n)*", text)[0].splitlines()) if name != BASE else BASE_HEAD
+    recipe = re.match(r".+?(?=\.\s|\.?$)", head)
+    cost = re.search(r"\bCost( on [^:]*)?[^:]*: (.+?)(?=[.;]\s|[.;]?$)", head)
+    return (recipe[0] if recipe else "", f"{(cost[1] or '').strip()} {cost[2]}".strip() if cost else "")
+
+
+def wanted_data(root: Path, params: Params) -> dict[str, str]:
+    """Return for each dataset that a study reads, as `jaffe in data/raw/jaffe`, a line that says whether something lies there."""
+    wanted = {}
+    for prepare in params.prepare.values():
+        for source in prepare.all_sources.values():
+            place = (Path(prepare.raw) / source["raw"]).as_posix()
+            if source["dataset"] != DRAWN:
+                wanted[f"{source['dataset']} in {place}"] = f"{source['dataset']}: {place}: {_lies_there(root / place)}"
+    return wanted
+
+
+def _lies_there(path: Path) -> str:
+    missing = "missing; data/raw/README.md says how to get it, `ferlab draw` draws control faces in its place"
+    if path.is_file():
+        return "is there"
+    found = sorted(each.name for each in path.iterdir() if each.name != "README.md" and not each.name.startswith(".")) if path.is_dir() else []
+    return f"holds {', '.join(found[:5])}{' ...' if len(found) > 5 else ''}" if found else missing
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3].rstrip()}..."
