@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 
 from ferlab.control import read
 from ferlab.data.augmentation import Augmentation, epoch_seed
@@ -281,8 +282,17 @@ def test_class_weights_are_n_over_k_times_n_c() -> None:
     counts = [74874, 134415, 25459, 14090, 6378, 3803, 24882, 3750]
     weights = class_weights(np.repeat(np.arange(8), counts), list("abcdefgh"))
     assert weights.tolist() == pytest.approx([0.480, 0.268, 1.412, 2.552, 5.638, 9.455, 1.445, 9.588], abs=1e-3)
-    with pytest.raises(InputError, match="no face to train on shows 'happy'"):
-        class_weights(np.array([0, 2]), NAMES)
+
+
+def test_class_weights_are_of_the_expressions_that_occur() -> None:
+    targets = np.array([0, 2, 2, 2])  # no happy face
+    weights = class_weights(targets, NAMES)
+    assert weights.dtype == torch.float32
+    assert weights.tolist() == pytest.approx([4 / 2, 0, 4 / 6])
+    balanced = compute_class_weight("balanced", classes=np.array([0, 2]), y=targets)  # scikit-learn's knows the classes that occur
+    assert weights[[0, 2]].tolist() == pytest.approx(balanced.tolist())
+    assert weights[targets].mean() == pytest.approx(1)
+    assert class_weights(np.array([1, 1]), NAMES).tolist() == [0, 1, 0]
 
 
 def test_the_data_measures_the_fitted_splits_only_and_holds_val_apart() -> None:

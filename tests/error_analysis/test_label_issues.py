@@ -65,6 +65,23 @@ def test_split_without_a_class_is_no_problem() -> None:
     assert np.isnan(counts.loc["disgust", "share"])
 
 
+def test_an_expression_that_no_label_bears_is_never_suggested() -> None:
+    full, changed = planted()
+    probs = np.column_stack([0.45 * full[[f"prob_{name}" for name in NAMES]].to_numpy(), np.full(len(full), 0.55)])
+    predictions = predictions_table(full["face_id"], full["split"], full["target"].to_numpy(), probs=probs, expressions=(*NAMES, "neutral"))
+    assert (predictions["pred"] == 3).all()  # the model says neutral to all, and no face is given as neutral
+    issues = doubtful_labels(predictions)
+    assert sorted(issues["face_id"]) == full["face_id"].iloc[changed].tolist()
+    assert issues["suggested"].tolist() == doubtful_labels(full)["suggested"].tolist()
+
+
+@pytest.mark.parametrize("given", [[0], [1, 1, 1], [0, 1], [0, 2, 2, 2]])
+def test_splits_of_few_faces_or_one_class_give_a_table(given: list[int]) -> None:
+    probs = np.full((len(given), 3), [1.0, 0.0, 0.0])
+    predictions = predictions_table([f"set/{n}" for n in range(len(given))], ["val"] * len(given), np.array(given), probs=probs, expressions=NAMES)
+    assert tuple(doubtful_labels(predictions).columns) == LABEL_COLUMNS
+
+
 def test_raters_are_read_by_hand() -> None:
     issues = pd.DataFrame({"face_id": ["b", "a", "c", "d"], "given": ["angry"] * 4, "suggested": ["fear"] * 4})
     faces = pd.DataFrame(

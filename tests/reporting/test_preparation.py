@@ -116,7 +116,8 @@ def test_weights_are_those_of_scikit_learn_and_their_mean_over_faces_is_one():
 def test_an_expression_without_faces_has_no_weight_and_is_named():
     table = weights_table([4, 0, 2], NAMES)
     assert np.isnan(table.loc["sad", "weight"])
-    assert weights_sentence([4, 0, 2], NAMES).endswith("No face shows sad, which has no weight.")
+    assert table.loc[["happy", "fear"], "weight"].tolist() == [0.75, 1.5]  # two expressions occur: 6 / (2 * 4), 6 / (2 * 2)
+    assert weights_sentence([4, 0, 2], NAMES).endswith("No face shows sad: weight 0, and K counts the others.")
     assert weights_sentence([0, 0, 0], NAMES) == "There are no faces to weigh."
 
 

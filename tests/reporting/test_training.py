@@ -98,6 +98,8 @@ def test_weights_in_the_loss_are_those_of_the_training() -> None:
     assert table["faces"].tolist() == [3, 1]
     assert table["share, %"].tolist() == [75.0, 25.0]
     assert table["weight in the loss"].tolist() == pytest.approx([0.667, 2.0])
+    absent = fitted_table(np.array([0, 0, 0, 2]), ("angry", "happy", "sad"), weighted=True)["weight in the loss"]
+    assert absent.tolist() == pytest.approx([0.667, 0.0, 2.0])
     assert set(fitted_table(np.array([0, 1]), ("angry", "happy"), weighted=False)["weight in the loss"]) == {1.0}
 
 

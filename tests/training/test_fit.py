@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import recall_score
+from torchmetrics.classification import MulticlassStatScores
 
 from ferlab.data.batches import epoch_order
 from ferlab.data.ferplus import BALLOT
@@ -21,7 +23,7 @@ from ferlab.params import Train
 from ferlab.paths import PROGRESS, InputError
 from ferlab.training import phases
 from ferlab.training.fit import COLUMNS, FitResult, fit
-from ferlab.training.module import Classifier
+from ferlab.training.module import Classifier, mean_recall
 
 Make = Callable[..., Any]
 
@@ -263,13 +265,23 @@ def test_progress_within_and_after_epochs_goes_to_the_file_and_nothing_to_the_sc
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lines", "p"]
 
 
-def test_a_set_that_lacks_an_expression_can_be_fitted_without_weights_only(toy_store: Make, settings: Make, tmp_path: Path) -> None:
+def test_a_set_that_lacks_an_expression_can_be_fitted_with_and_without_class_weights(toy_store: Make, settings: Make, tmp_path: Path) -> None:
     store = toy_store()
     keep = (store.faces["target"] != 1).to_numpy()
     lacking = Store(images=store.images[keep], faces=store.faces[keep].reset_index(drop=True), expressions=store.expressions)
-    assert np.isfinite(run_fit(lacking, settings(epochs=1), tmp_path / "p").val["balanced_accuracy"])
-    with pytest.raises(InputError, match="shows 'happy'"):
-        run_fit(lacking, settings(epochs=1, class_weights=True), tmp_path / "q")
+    for weighted in (False, True):
+        result = run_fit(lacking, settings(epochs=1, class_weights=weighted), tmp_path / str(weighted))
+        assert np.isfinite(result.val["balanced_accuracy"])
+        assert result.history["train_loss"].notna().all()
+
+
+def test_balanced_accuracy_of_val_is_scikit_learns_whatever_is_predicted() -> None:
+    counts = MulticlassStatScores(4, average=None)
+    target, pred = torch.tensor([0, 0, 2, 2, 2, 3]), torch.tensor([0, 1, 2, 2, 1, 3])  # no face shows class 1, which is predicted twice
+    counts.update(pred[:2], target[:2])
+    counts.update(pred[2:], target[2:])
+    expected = recall_score(target, pred, labels=[0, 2, 3], average="macro")
+    assert mean_recall(counts.compute()).item() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("averaging", ["ema", "swa"])

@@ -24,7 +24,7 @@ from torch import Tensor
 from ferlab.data.augmentation import Augmentation, augment, draw_epoch, epoch_seed
 from ferlab.data.input_statistics import Prepare, input_statistics
 from ferlab.data.shards import WINDOW, ShardedImages
-from ferlab.data.store import Store
+from ferlab.data.store import Store, weigh_classes
 from ferlab.paths import InputError
 
 RESIDENT = 2**30  # bytes; larger sets are gathered batch by batch
@@ -293,13 +293,5 @@ def split_rows(store: Store, *splits: str) -> np.ndarray:
 
 
 def class_weights(targets: np.ndarray, expressions: Sequence[str]) -> Tensor:
-    """Return N / (K n_c) for each expression, float32 (K,): their mean over the faces is 1.
-
-    Raises:
-        InputError: If an expression has no faces.
-    """
-    counts = np.bincount(targets, minlength=len(expressions))
-    for expression, count in zip(expressions, counts):
-        if count == 0:
-            raise InputError(f"no face to train on shows {expression!r}; expected at least one of each of {', '.join(expressions)}")
-    return torch.from_numpy(len(targets) / (len(expressions) * counts)).to(torch.float32)
+    """Return the class weight of each expression, float32 (K,), as `store.weigh_classes` has it: 0 for one without faces to train on."""
+    return torch.from_numpy(weigh_classes(np.bincount(targets, minlength=len(expressions)))).to(torch.float32)

@@ -87,6 +87,22 @@ def count_faces(faces: pd.DataFrame, by: str, *, expressions: Sequence[str] = EX
     return table.set_axis(list(expressions), axis=1).rename_axis(None, axis=1)
 
 
+def weigh_classes(counts: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return the class weight N / (K n_c) of every expression, float64: K and the mean over the faces, which is 1, are of those that occur.
+
+    Args:
+        counts: Faces per expression, n_c.
+
+    Returns:
+        0 for an expression without faces.
+
+    >>> weigh_classes([3, 1, 0, 2]).round(2).tolist()
+    [0.67, 2.0, 0.0, 1.0]
+    """
+    faces = np.asarray(counts, np.float64)
+    return np.divide(faces.sum(), np.count_nonzero(faces) * faces, out=np.zeros(len(faces)), where=faces > 0)
+
+
 class ImageFile:
     """Appends uint8 images of one shape to an .npy file; cut off anywhere, it goes on after the last whole image.
 

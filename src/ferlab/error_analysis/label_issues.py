@@ -32,14 +32,16 @@ def doubtful_labels(predictions: pd.DataFrame, faces: pd.DataFrame | None = None
         faces: Face table with those faces; where it has votes, the raters' answer is set beside.
 
     Returns:
-        `face_id`, names `given` and `suggested` (the predicted expression), `label_quality` (the probability of the given
-        label, cleanlab's self-confidence) and `prob_suggested`. With votes also `raters_label` (most votes; "tie" where several
-        lead), `raters_share` (its share of the votes) and `raters_agree_with`: "given", "suggested" or "neither".
+        `face_id`, names `given` and `suggested` (the predicted expression; where no label bears that, the most probable of those that occur),
+        `label_quality` (the probability of the given label, cleanlab's self-confidence) and `prob_suggested`. With votes also
+        `raters_label` (most votes; "tie" where several lead), `raters_share` (its share of the votes) and `raters_agree_with`: "given",
+        "suggested" or "neither".
     """
     names, probs = expressions_of(predictions), probs_of(predictions).astype(np.float64)
     given = predictions["target"].to_numpy()
-    doubted = _doubted(given, probs)
-    pred = predictions["pred"].to_numpy()
+    occurring = np.unique(given)
+    doubted = _doubted(given, probs, occurring)
+    pred = occurring[probs[:, occurring].argmax(axis=1)]
     table = pd.DataFrame(
         {
             "face_id": predictions["face_id"].to_numpy(),
@@ -90,11 +92,18 @@ def issues_per_class(issues: pd.DataFrame, predictions: pd.DataFrame) -> pd.Data
     return pd.DataFrame(rows, columns=["expression", "faces", "doubted", "share", "most_suggested"])
 
 
-def _doubted(given: np.ndarray, probs: np.ndarray) -> np.ndarray:
-    """Mask (N,) of cleanlab's `prune_by_noise_rate`; n_jobs=1, because its worker processes cost more than they save here."""
-    with warnings.catch_warnings():  # a class of one face or none gets no issue; `issues_per_class` shows how many faces it has
+def _doubted(given: np.ndarray, probs: np.ndarray, occurring: np.ndarray) -> np.ndarray:
+    """Mask (N,) of cleanlab's `prune_by_noise_rate` over the classes that occur: of others it could tell no threshold, and suggest none.
+
+    n_jobs=1, because its worker processes cost more than they save here.
+    """
+    if len(occurring) < 2:
+        return np.zeros(len(given), bool)
+    own = probs[:, occurring] + 1e-12  # a face whose whole probability lies elsewhere has none to share out
+    with warnings.catch_warnings():  # a class of one face gets no issue; `issues_per_class` shows how many faces it has
         warnings.filterwarnings("ignore", message="May not flag all label issues", category=UserWarning)
-        return np.asarray(find_label_issues(given, probs, filter_by="prune_by_noise_rate", n_jobs=1))
+        issues = find_label_issues(np.searchsorted(occurring, given), own / own.sum(axis=1, keepdims=True), filter_by="prune_by_noise_rate", n_jobs=1)
+    return np.asarray(issues)
 
 
 def _vote_columns(faces: pd.DataFrame) -> list[str]:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ferlab.data.detection import STATED, Rung, haar_ladder, yunet_ladder
+from ferlab.data.store import weigh_classes
 
 CELL = 1.25  # inches per picture
 MOST = 48  # pictures in one figure, as for faces
@@ -119,14 +120,14 @@ def not_found_table(faces: pd.DataFrame) -> pd.DataFrame:
 
 
 def weights_table(counts: Sequence[int] | np.ndarray, expressions: Sequence[str]) -> pd.DataFrame:
-    """Return faces, their share and the class weight N / (K n_c) of every expression; an expression with no faces has no weight (NaN).
+    """Return faces, their share and the class weight of every expression, as `store.weigh_classes` has it; one with no faces has none (NaN).
 
     Args:
         counts: Training faces per expression (K,).
         expressions: Names.
     """
     faces = np.asarray(counts, np.int64)
-    weights = np.divide(faces.sum(), len(faces) * faces, out=np.full(len(faces), np.nan), where=faces > 0)
+    weights = np.where(faces > 0, weigh_classes(faces), np.nan)
     table = pd.DataFrame({"faces": faces, "share": faces / max(int(faces.sum()), 1), "weight": weights}, index=list(expressions))
     return table.rename_axis("expression")
 
@@ -140,7 +141,7 @@ def weights_sentence(counts: Sequence[int] | np.ndarray, expressions: Sequence[s
     high, low = weights.idxmax(), weights.idxmin()
     said = f"Weighed by N / (K n), a face of {high} counts {weights[high]:.2f}, one of {low} {weights[low]:.2f}"
     said += f": {weights[high] / weights[low]:.1f} times."
-    return said + (f" No face shows {', '.join(absent)}, which has no weight." if absent else "")
+    return said + (f" No face shows {' or '.join(absent)}: weight 0, and K counts the others." if absent else "")
 
 
 def resampled_table(targets: np.ndarray, added: Mapping[str, np.ndarray], expressions: Sequence[str]) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from ferlab.data.store import weigh_classes
 from ferlab.reporting.style import SPLIT_COLOURS
 
 CHOSEN = "#000000"
@@ -80,10 +81,10 @@ def fitted_table(targets: np.ndarray, expressions: Sequence[str], *, weighted: b
     Args:
         targets: int64 (N,), of the fitted faces.
         expressions: Names.
-        weighted: Whether the loss is weighted by N / (K n_c).
+        weighted: Whether the loss is weighted by class, as `store.weigh_classes` has it.
     """
     counts = np.bincount(targets, minlength=len(expressions))
-    weights = len(targets) / (len(expressions) * np.maximum(counts, 1)) if weighted else np.ones(len(expressions))
+    weights = weigh_classes(counts) if weighted else np.ones(len(expressions))
     columns = {"faces": counts, "share, %": (100 * counts / len(targets)).round(1), "weight in the loss": weights.round(3)}
     return pd.DataFrame(columns, index=pd.Index(expressions, name="expression"))
 

@@ -17,7 +17,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.classification import MulticlassAccuracy, MulticlassStatScores
 from torchmetrics.regression import ConcordanceCorrCoef
 
 from ferlab.data.augmentation import epoch_seed
@@ -106,7 +106,7 @@ class Classifier(pl.LightningModule):
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.history: list[dict[str, float]] = []
         self.accuracy = MulticlassAccuracy(num_classes, average="micro")
-        self.balanced_accuracy = MulticlassAccuracy(num_classes, average="macro")
+        self.per_class = MulticlassStatScores(num_classes, average=None)
         self.concordance = nn.ModuleDict({name: ConcordanceCorrCoef() for name in recipe.regress})
         self.train_sums = self.val_sums = torch.zeros(3)  # loss, correct, faces
 
@@ -170,7 +170,7 @@ class Classifier(pl.LightningModule):
         logits = outputs[:, : self.classes]
         self.val_sums += _sums(expression_loss(self.recipe.loss, logits, target), logits, target)
         self.accuracy.update(logits, target)
-        self.balanced_accuracy.update(logits, target)
+        self.per_class.update(logits, target)
         for place, name in enumerate(self.recipe.regress):
             known = wanted[0][:, self.classes + place].isfinite()
             if known.any():  # the metric takes no empty batch
@@ -179,10 +179,10 @@ class Classifier(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log val's numbers."""
         sums = self.trainer.strategy.reduce(self.val_sums, reduce_op="sum")
-        loss, accuracy, balanced = sums[0] / sums[2], self.accuracy.compute(), self.balanced_accuracy.compute()
+        loss, accuracy, balanced = sums[0] / sums[2], self.accuracy.compute(), mean_recall(self.per_class.compute())
         self.log_dict({"val/loss": loss.float(), "val/accuracy": accuracy, "val/balanced_accuracy": balanced})
         self.log_dict({f"val/{name}_ccc": metric.compute() for name, metric in self.concordance.items()})
-        for metric in (self.accuracy, self.balanced_accuracy, *self.concordance.values()):
+        for metric in (self.accuracy, self.per_class, *self.concordance.values()):
             metric.reset()
 
     def on_train_epoch_end(self) -> None:
@@ -285,6 +285,18 @@ class Classifier(pl.LightningModule):
             return recipe.factors[self.current_epoch]
         before = [row[recipe.monitor.replace("/", "_")] for row in self.history[: self.current_epoch]]
         return plateau_factor(before, higher_is_better=higher_is_better(recipe.monitor), lr=recipe.lr)
+
+
+def mean_recall(counts: Tensor) -> Tensor:
+    """Return the mean recall of the classes that have faces, as `evaluation.metrics` has balanced accuracy.
+
+    Keep: torchmetrics' macro average counts a class without faces, once it is predicted, as recall 0, and a run would be selected by that.
+
+    Args:
+        counts: (K, 5): true positives, false positives, true negatives, false negatives, faces.
+    """
+    present = counts[:, 4] > 0
+    return (counts[present, 0] / counts[present, 4]).float().mean()
 
 
 def higher_is_better(monitor: str) -> bool:
