@@ -37,6 +37,9 @@ def raw() -> dict:
         ("prepare", "control", {"sources": {"a": {"dataset": "x"}}, "labels": {"contempt": None}}, "`sources` with theirs, and not both"),
         ("explain", "windw", 8, "explain.windw: unknown key; did you mean 'window'?"),
         ("compare", "ensemble", ["five"], "compare.ensemble: no run is called 'five'; did you mean 'five_layer'?"),
+        ("compare", "contrasts", [["five", "b"]], "compare.contrasts: five against b: no run is called 'five'; did you mean 'five_layer'?"),
+        ("compare", "contrasts", [["five_layer"]], "compare.contrasts.0: "),
+        ("compare", "contrasts", [["five_layer", "five_layer"]], "expected two different runs, and each pair once"),
     ],
 )
 def test_a_wrong_key_or_value_is_named_in_one_line(raw, section, key, value, message):

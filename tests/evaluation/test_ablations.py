@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_rel
 
-from ferlab.evaluation.ablations import factor_effects, table_by_factors
+from ferlab.evaluation.ablations import factor_effects, name_contrasts, table_by_factors
 from ferlab.evaluation.predictions import predictions_table
 
 
@@ -46,6 +46,13 @@ def test_a_change_is_the_paired_t_test_of_shares_over_common_seeds() -> None:
     low, high = expected.confidence_interval()
     assert effects[["ci_low", "ci_high"]].iloc[1].tolist() == pytest.approx([low, high])
     assert effects["difference"].iloc[1] == pytest.approx((after - before).mean())
+
+
+def test_params_name_contrasts_or_factors_do() -> None:
+    assert name_contrasts(RUNS) == [("on0", "off0"), ("on1", "off1")]
+    assert name_contrasts(RUNS, [["on0", "off1"]]) == [("on0", "off1")]
+    assert name_contrasts({name: {**each, "factors": {}} for name, each in RUNS.items()}) == []
+    assert name_contrasts({**RUNS, "on0": {**RUNS["on0"], "data": "other"}}) == [("on1", "off1")]
 
 
 def test_two_changes_at_once_are_no_change_of_one_factor() -> None:

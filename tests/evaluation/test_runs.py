@@ -53,6 +53,17 @@ def test_runs_of_different_sets_are_never_paired():
     assert set(pairs_by_name(pairs)["a0"]["a1"]) >= {"difference", "p_exact", "p_holm", "n"}
 
 
+def test_only_named_contrasts_are_tested_and_corrected_for():
+    predictions = {name: table(seed, "x") for seed, name in enumerate(("a0", "a1", "a2"))}
+    every = compare_within_sets(predictions, {"x": list(predictions)})
+    named = compare_within_sets(predictions, {"x": list(predictions)}, contrasts=[("a2", "a0")])
+    assert len(every) == 3
+    assert named[["run_a", "run_b"]].values.tolist() == [["a2", "a0"]]
+    assert named["p_holm"].iloc[0] == named["p_exact"].iloc[0]
+    assert named["detectable"].iloc[0] < every["detectable"].iloc[1]
+    assert compare_within_sets(predictions, {"y": ["a1"]}, contrasts=[("a2", "a0")]).empty
+
+
 def test_sets_of_one_run_make_no_pairs_and_no_ensemble():
     assert compare_within_sets(PREDICTIONS, {"y": ["b"]}).empty
     assert compare_within_sets({}, {}).empty

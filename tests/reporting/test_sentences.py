@@ -131,7 +131,10 @@ def pairs() -> pd.DataFrame:
 
 def test_the_widest_gap_names_the_better_run_first():
     told = pairs_sentence(pairs())
-    assert told.startswith("1 of 2 pairs differ")
+    assert told.startswith("Params name no contrasts (`compare.contrasts`, `runs.<run>.factors`), so Holm's correction counts all pairs: 2 on x. 1")
+    assert told.endswith("the corrected test of this pair finds 1.5 points in 80 % of cases.")
+    assert pairs_sentence(pairs(), named=True).startswith("Holm's correction counts the contrasts that params name: 2 on x. 1 of 2")
+    assert "(p by subject = .020, Holm < .001)" in pairs_sentence(pairs().assign(p_subjects=0.02, detectable=float("nan")))
     assert "b over a by 5.0 points on 3,589 faces (p < .001, Holm < .001)" in told
     assert "no pair" in pairs_sentence(pairs().iloc[:0])
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ferlab.evaluation.comparison import compare_pairs, spread_over_seeds
+from ferlab.evaluation.comparison import compare_correctness, compare_pairs, spread_over_seeds
 from ferlab.evaluation.ensembles import ENSEMBLE, FITTED
 from ferlab.evaluation.published import read_published
 from ferlab.reporting.tables import (
@@ -88,6 +88,15 @@ def test_no_pairs_make_an_empty_table_with_its_columns():
     table = pairs_table(compare_pairs({}).assign(set=pd.Series(dtype=str)))
     assert table.empty
     assert "Holm p" in table
+
+
+def test_p_by_subject_is_shown_where_subjects_are_named():
+    rng = np.random.default_rng(0)
+    right = [rng.random(60) < share for share in (0.9, 0.6)]
+    persons = np.repeat(np.arange(6), 10)
+    for subjects, shown in ((None, False), (persons, True)):
+        row = {"set": "x", "run_a": "a", "run_b": "b", "p_holm": 0.2, **compare_correctness(*right, subjects=subjects)}
+        assert ("p by subject" in pairs_table(pd.DataFrame([row]))) == shown
 
 
 def test_ensembles_stand_side_by_side_with_their_weights():

@@ -92,6 +92,24 @@ def factor_effects(
     return table[list(COLUMNS)].astype({"p_holm": float, "detectable": float})
 
 
+def name_contrasts(runs: Runs, named: Sequence[Sequence[str]] = ()) -> list[tuple[str, str]]:
+    """Return the pairs of runs that a study names before it looks: those in params, else those that differ in one factor alone, of one seed.
+
+    Args:
+        runs: As for `table_by_factors`.
+        named: `compare.contrasts` of params.
+
+    Returns:
+        Pairs of runs of one set, the changed one first; empty where neither params nor factors name any, which means all pairs.
+    """
+    if named:
+        return [(first, second) for first, second in named]
+    recipes = combinations(_recipes(runs).items(), 2)
+    alike = [(a, b) for (levels_a, a), (levels_b, b) in recipes if _only_change(dict(levels_a), dict(levels_b)) is not None]
+    pairs = [(b[seed], a[seed]) for a, b in alike for seed in a if seed in b]
+    return [(changed, base) for changed, base in pairs if runs[changed]["data"] == runs[base]["data"]]
+
+
 def _recipes(runs: Runs) -> dict[tuple[tuple[str, str], ...], dict[int, str]]:
     """Return the runs of each combination of factors, by seed."""
     found: dict[tuple[tuple[str, str], ...], dict[int, str]] = {}

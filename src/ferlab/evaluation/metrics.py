@@ -8,7 +8,7 @@
 | weighted_f1 | F1 weighted by faces per class |
 | mcc | Matthews' correlation, multi-class; 0 where one class alone is present or predicted |
 | nll | mean negative log-likelihood of the true class, nats |
-| ece | expected calibration error, 15 equal bins of confidence, L1 |
+| ece | expected calibration error, 15 equal bins of confidence, L1; the plain estimate, too large on few faces (see `probability_bounds`) |
 | top3_accuracy | share of faces whose true class is among the three largest probabilities |
 
 Classes absent from a split (a clean test split can lose one): recall is undefined (None) without faces; precision and F1 are undefined

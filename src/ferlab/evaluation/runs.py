@@ -182,10 +182,24 @@ def score_ensembles(ensembles: Mapping[str, Mapping[str, pd.DataFrame]], *, resa
 
 
 def compare_within_sets(
-    predictions: Mapping[str, pd.DataFrame], sets: Mapping[str, Sequence[str]], *, split: str = "test"
+    predictions: Mapping[str, pd.DataFrame],
+    sets: Mapping[str, Sequence[str]],
+    *,
+    split: str = "test",
+    contrasts: Sequence[tuple[str, str]] = (),
 ) -> pd.DataFrame:
-    """Return the paired tests of all runs of each set (`set` first, then the columns of `compare_pairs`); Holm over the pairs of a set."""
-    tables = [compare_pairs({run: predictions[run] for run in runs}, split).assign(set=name) for name, runs in sets.items()]
+    """Return the paired tests of the runs of each set, `set` first, then the columns of `compare_pairs`.
+
+    Args:
+        predictions: Per run its predictions table.
+        sets: The runs of each set.
+        split: Which faces.
+        contrasts: The pairs to test, from `name_contrasts`; none for all pairs. Holm's correction is over the pairs tested in a set.
+    """
+    tables = []
+    for name, runs in sets.items():
+        pairs = [(a, b) for a, b in contrasts if {a, b} <= set(runs)] if contrasts else None
+        tables.append(compare_pairs({run: predictions[run] for run in runs}, split, pairs=pairs).assign(set=name))
     return _set_first(tables)
 
 

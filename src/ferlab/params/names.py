@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -26,8 +26,8 @@ def check_names(params: Params, source: str) -> None:
     """Check all names.
 
     Raises:
-        InputError: In one line: one that cannot be a file name, a run of an unknown set, net or teacher, an unknown reader, an ensemble of
-            unknown runs, a path that leaves the set's folder.
+        InputError: In one line: one that cannot be a file name, a run of an unknown set, net or teacher, an unknown reader, an ensemble or
+            contrast of unknown runs, a contrast of runs of two sets, a path that leaves the set's folder.
     """
     for where, name in _names(params):
         if not NAME.fullmatch(name) or len(name) > LONGEST:
@@ -43,6 +43,8 @@ def check_names(params: Params, source: str) -> None:
     for name in params.compare.ensemble:
         if name not in params.runs:
             raise InputError(f"{source}: compare.ensemble: no run is called {name!r}; {nearest(name, params.runs)}")
+    for pair in params.compare.contrasts:
+        _check_contrast(params, pair, source)
     _check_weights(params, source)
 
 
@@ -109,6 +111,19 @@ def _check_teachers(params: Params, name: str, source: str) -> None:
             wrong = f"{leak_sentence(more, _exposure(run))}; name runs of the same train.select and train.refit"
         if wrong:
             raise InputError(f"{where} {teacher}: {wrong}")
+
+
+def _check_contrast(params: Params, pair: Sequence[str], source: str) -> None:
+    """Two runs are compared face by face, so they must be two, and of one set; a pair that is named twice would be corrected for twice."""
+    where = f"{source}: compare.contrasts: {' against '.join(pair)}:"
+    for name in pair:
+        if name not in params.runs:
+            raise InputError(f"{where} no run is called {name!r}; {nearest(name, params.runs)}")
+    if pair[0] == pair[1] or [set(other) for other in params.compare.contrasts].count(set(pair)) > 1:
+        raise InputError(f"{where} expected two different runs, and each pair once")
+    sets = [params.runs[name].data for name in pair]
+    if sets[0] != sets[1]:
+        raise InputError(f"{where} the first is scored on set {sets[0]!r}, the second on {sets[1]!r}; name runs of one set")
 
 
 def _check_weights(params: Params, source: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -197,9 +197,10 @@ class AnalyzeErrors(Section):
 
 
 class Compare(Section):
-    """The soft-vote ensemble; an empty list means all runs of a set."""
+    """The soft-vote ensemble, where an empty list means all runs of a set, and the pairs of runs that are tested."""
 
     ensemble: list[str] = []
+    contrasts: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = []  # [[run, other]]; empty: what `factors` name, else all pairs
     weights: Literal["equal", "fitted"] = "equal"  # fitted: on val alone, shown beside equal ones
 
 

@@ -62,6 +62,7 @@ def _changes(effects: pd.DataFrame) -> pd.DataFrame:
             "over seeds": _spread(row["seed_sd"]),
             "p": p_value(row["p"]),
             "Holm p": p_value(row["p_holm"]),
+            "detectable, points": number(row.get("detectable", float("nan")), percent=True),
         }
         for row in effects.to_dict("records")
     ]

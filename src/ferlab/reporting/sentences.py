@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ferlab.reporting.tables import cell, control_name, number, p_value
+from ferlab.reporting.tables import MISSING, cell, control_name, number, p_value
 
 VIEWS = {
     "flip": "the mean over a face and its mirror image",
@@ -242,18 +242,39 @@ def _vote_sentence(name: str, kind: str, scores: Mapping[str, Any], *, pairs: pd
     )
 
 
-def pairs_sentence(pairs: pd.DataFrame) -> str:
-    """Say how many pairs differ beyond luck after Holm's correction, and which differs most."""
+def family_sentence(pairs: pd.DataFrame, *, named: bool) -> str:
+    """Say which tests Holm's correction counts together.
+
+    Args:
+        pairs: From `compare_within_sets`.
+        named: Whether params or factors named them.
+    """
+    counts = " and ".join(f"{n} on {name}" for name, n in pairs.groupby("set", sort=False).size().items())
+    if named:
+        return f"Holm's correction counts the contrasts that params name: {counts}."
+    return f"Params name no contrasts (`compare.contrasts`, `runs.<run>.factors`), so Holm's correction counts all pairs: {counts}."
+
+
+def pairs_sentence(pairs: pd.DataFrame, *, named: bool = False) -> str:
+    """Say which pairs are tested, how many differ beyond luck after Holm's correction, and which differs most.
+
+    Args:
+        pairs: From `compare_within_sets`.
+        named: Whether params or factors named them; else they are all pairs.
+    """
     if pairs.empty:
-        return "Fewer than two runs share a set: no pair to compare."
+        return "No contrast names two runs of one set." if named else "Fewer than two runs share a set: no pair to compare."
     found = pairs[pairs["p_holm"] < 0.05]
-    head = f"{len(found)} of {len(pairs)} pairs differ at the 5 % level after Holm's correction."
+    head = f"{family_sentence(pairs, named=named)} {len(found)} of {len(pairs)} pairs differ at the 5 % level after it."
     row = pairs.loc[pairs["difference"].abs().idxmax()]
+    tested = "p_exact" if row.get("p_subjects", float("nan")) != row.get("p_subjects", float("nan")) else "p_subjects"
+    by = "" if tested == "p_exact" else " by subject"
+    size = number(row["detectable"], percent=True)
     first, second = (row["run_a"], row["run_b"]) if row["difference"] >= 0 else (row["run_b"], row["run_a"])
     return (
         f"{head} The widest gap: {first} over {second} by {number(abs(row['difference']), percent=True)} points "
-        f"on {row['n']:,} faces (p {_equals(row['p_exact'])}, Holm {_equals(row['p_holm'])}); "
-        f"a test of this size finds {number(row['detectable'], percent=True)} points in 80 % of cases."
+        f"on {row['n']:,} faces (p{by} {_equals(row[tested])}, Holm {_equals(row['p_holm'])})"
+        + ("." if size == MISSING else f"; the corrected test of this pair finds {size} points in 80 % of cases.")
     )
 
 

@@ -144,13 +144,15 @@ def pairs_table(pairs: pd.DataFrame) -> pd.DataFrame:
             "right only in the first / second": f"{row['only_a']} / {row['only_b']}",
             "McNemar p": p_value(row["p_exact"]),
             "mid-p": p_value(row["p_mid"]),
+            "p by subject": p_value(row.get("p_subjects", float("nan"))),
             "Holm p": p_value(row["p_holm"]),
             "detectable, points": number(row["detectable"], percent=True),
         }
         for row in bounded
     ]
-    columns = ["set", "pair", "difference, points", "right only in the first / second", "McNemar p", "mid-p", "Holm p", "detectable, points"]
-    return pd.DataFrame(rows, columns=columns).set_index("pair")
+    tests = ["McNemar p", "mid-p", "p by subject", "Holm p", "detectable, points"]
+    table = pd.DataFrame(rows, columns=["set", "pair", "difference, points", "right only in the first / second", *tests]).set_index("pair")
+    return table if (table["p by subject"] != MISSING).any() else table.drop(columns="p by subject")
 
 
 def ensembles_table(
