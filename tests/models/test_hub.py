@@ -92,7 +92,17 @@ def test_a_file_of_the_hub_is_fetched_once_and_checked(server: Server, tmp_path:
 def test_a_revision_and_a_folder_are_part_of_the_address(server: Server, tmp_path: Path) -> None:
     fetch("hf:lab/net@v1.0/deep/weights.safetensors", folder=tmp_path)
     assert server.asked[0][0] == "/lab/net/resolve/v1.0/deep/weights.safetensors"
-    for name in ("hf:lab/net", "hf:net/../../etc/passwd", "hf:lab/net/../../up.pth", "hf:lab/net/a b.pth"):
+    for name in (
+        "hf:lab/net",
+        "hf:net/../../etc/passwd",
+        "hf:lab/net/../../up.pth",
+        "hf:lab/net/a b.pth",
+        "hf:../..@../up.pth",
+        "hf:lab/..@main/up.pth",
+        "hf:lab/net@../up.pth",
+        "hf:lab/net/./up.pth",
+        "hf:lab/net//",
+    ):
         assert "expected hf:owner/name/file" in refused(name, folder=tmp_path)
 
 
@@ -159,3 +169,20 @@ def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
     assert fetch(str(path), sha256=SHA256) == path
     assert "mend the checksum" in refused(str(path), sha256="0" * 64)
     assert "no such file; give the path of the weights" in refused(str(tmp_path / "none.pth"))
+
+
+@pytest.mark.parametrize("source", ["http://../up.pth", "http:///up.pth", "http://host", "http://host/..", "http://[/up.pth"])
+def test_an_address_of_no_file_is_refused_before_anything_is_made(source: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no address of a file"):
+        fetch(source, folder=tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_link_in_the_way_of_a_download_is_taken_away_not_followed(server: Server, tmp_path: Path) -> None:
+    source = f"{server.url}/weights.safetensors"
+    place = fetch(source, folder=tmp_path / "kept")
+    place.unlink()
+    (tmp_path / "mine").write_text("kept")
+    place.with_name(place.name + ".part").symlink_to(tmp_path / "mine")
+    assert fetch(source, folder=tmp_path / "kept").read_bytes() == CONTENT
+    assert (tmp_path / "mine").read_text() == "kept"

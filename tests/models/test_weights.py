@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pickle
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -127,10 +128,26 @@ def test_faces_of_another_number_of_channels_are_refused(tmp_path: Path) -> None
     ("changes", "named"),
     [
         ({"mean": [0.5, 0.5]}, "`mean` of its card is [0.5, 0.5], expected 1 numbers"),
-        ({"std": [0.0]}, "`std` of its card is [0.0], expected 1 numbers"),
+        ({"mean": []}, "`mean` of its card is [], expected 1 numbers"),
+        ({"std": [0.0]}, "`std` of its card is [0.0], expected a list of numbers above 0"),
         ({"mean": [float("nan")]}, "`mean` of its card is [nan]"),
+        ({"mean": [True]}, "`mean` of its card is [True]"),
         ({"expressions": "happy"}, "`expressions` of its card is 'happy', expected a list"),
-        ({"size": "48"}, "`size` of its card is '48', expected a int"),
+        ({"expressions": ["a", "a"]}, "expected a list of different names"),
+        ({"expressions": [1, 2]}, "expected a list of different names"),
+        ({"fitted_on": [[]]}, "`fitted_on` of its card is [[]], expected a list of names"),
+        ({"size": "48"}, "`size` of its card is '48', expected a whole number of 1 to 1024"),
+        ({"size": 0}, "`size` of its card is 0"),
+        ({"size": -1}, "`size` of its card is -1"),
+        ({"size": True}, "`size` of its card is True"),
+        ({"size": 10**9}, "`size` of its card is 1000000000"),
+        ({"channels": 10**6}, "`channels` of its card is 1000000, expected 1 or 3"),
+        ({"values": [1]}, "`values` of its card is [1], expected two ends for each"),
+        ({"values": {"valence": 1}}, "expected two ends for each"),
+        ({"values": {"valence": [1, "a"]}}, "expected two ends for each"),
+        ({"values": {"valence": [1, -1]}}, "expected two ends for each"),
+        ({"output": "x"}, "`output` of its card is 'x', expected softmax or sigmoid"),
+        ({"output": ["softmax"]}, "expected softmax or sigmoid"),
     ],
 )
 def test_a_card_with_a_wrong_value_is_refused_by_name(changes: dict[str, object], named: str, tmp_path: Path) -> None:
@@ -142,6 +159,39 @@ def test_a_card_with_a_wrong_value_is_refused_by_name(changes: dict[str, object]
 def weights_metadata(path: Path) -> str:
     data = path.read_bytes()
     return json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]["ferlab"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"size": 47}, "make no net"),
+        ({"options": {"pool": 3}}, ""),
+        ({"options": {"pool": ["3x3same"]}}, ""),
+        ({"options": {"channels": 10**9}}, ""),
+        ({"options": {"size": "x"}}, ""),
+        ({"expressions": [f"e{n}" for n in range(100)]}, "tensor"),
+        ({"values": {f"v{n}": [0, 1] for n in range(99)}}, "the net and its classes need"),
+        ({"values": {f"v{n}": [0, 1] for n in range(101)}}, "expected two ends for each"),
+    ],
+)
+def test_a_card_that_is_not_true_of_its_net_is_refused(changes: dict[str, object], named: str, tmp_path: Path) -> None:
+    path = saved(tmp_path / "w.safetensors")
+    card = json.loads(weights_metadata(path))
+    path.write_bytes(save(load_file(path), metadata={"ferlab": json.dumps(card | changes)}))
+    assert named in one_line(path)
+
+
+def test_options_that_ask_for_terabytes_take_no_memory(tmp_path: Path) -> None:
+    for name, options, said in (
+        ("baseline_text", {"fc_units": 65_536}, "the net and its classes need"),
+        ("baseline_text", {"fc_units": 10**9}, "`options` of its card"),
+        ("compact", {"blocks": [10**9, 1, 1]}, "`options` of its card"),
+        ("compact", {"widths": {"a": 1}}, "`options` of its card"),
+    ):
+        path = saved(tmp_path / "w.safetensors", name=name, options=options)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert said in one_line(path)
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kB; these weights would take 4.8 GB
 
 
 def test_a_card_that_is_no_card_is_refused(tmp_path: Path) -> None:

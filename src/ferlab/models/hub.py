@@ -46,7 +46,7 @@ def fetch(source: str, *, folder: Path | None = None, sha256: str | None = None)
     if source.startswith("hf:"):
         url, path = _on_hub(source, kept)
     elif source.startswith(("http://", "https://")):
-        url, path = source, kept / urlsplit(source).netloc.replace(":", "_") / PurePosixPath(urlsplit(source).path).name
+        url, path = source, _for_address(source, kept)
     else:
         url, path = "", ROOT / Path(source).expanduser()
         if not path.is_file():
@@ -64,9 +64,19 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _for_address(source: str, folder: Path) -> Path:
+    try:
+        host, name = urlsplit(source).netloc.replace(":", "_"), PurePosixPath(urlsplit(source).path).name
+    except ValueError:  # half of an IPv6 address
+        host = name = ""
+    if {host, name} & {"", ".", ".."}:
+        raise InputError(f"{source}: no address of a file; expected http://host/.../file")
+    return folder / host / name
+
+
 def _on_hub(source: str, folder: Path) -> tuple[str, Path]:
     found = HUB_ID.fullmatch(source)
-    if found is None or ".." in PurePosixPath(found["file"]).parts:
+    if found is None or any(part in ("", ".", "..") for name in found.groupdict(default="main").values() for part in name.lstrip("/").split("/")):
         raise InputError(f"{source}: not a file on the hub; expected hf:owner/name/file or hf:owner/name@revision/file")
     owner, name, file, revision = found["owner"], found["name"], found["file"].lstrip("/"), found["revision"] or "main"
     return f"{os.environ.get('HF_ENDPOINT', HUB)}/{owner}/{name}/resolve/{revision}/{file}", folder / "hf" / owner / name / revision / file
@@ -105,6 +115,9 @@ def _download(url: str, path: Path, sha256: str | None) -> None:
 
 def _receive(url: str, part: Path, tag: Path) -> int | None:
     """Append to `part` what it lacks, or write it afresh. Returns how many bytes it should then have, None where nobody says."""
+    for file in (part, tag):
+        if file.is_symlink():  # taken away, not followed
+            file.unlink()
     request, have = urllib.request.Request(url, headers={"User-Agent": "ferlab"}), 0
     if part.is_file() and tag.is_file():
         have = part.stat().st_size

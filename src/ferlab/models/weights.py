@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,55 @@ from ferlab.roles import SELECTING_BEFORE
 
 KEY = "ferlab"  # the one metadata key
 MEAN_IMAGE = "ferlab.mean_image"  # the one tensor beside the net's own, where its inputs are scaled by a mean image
-FIELDS: dict[str, type] = {
-    "channels": int, "expressions": list, "fitted_on": list, "mean": list, "name": str, "options": dict, "size": int, "std": list,
-}  # fmt: skip
-OPTIONAL: dict[str, type] = {"preparation": dict, "sources": list}  # what cards written before these were kept lack
+MOST_SIDE = 1024
+MOST_OPTION, MOST_LISTED = 65_536, 4096  # of options: a layer's width, or how often a block stands in a row
+NUMBERS = (int, float)
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value) and len(set(value)) == len(value)
+
+
+def _are_options(value: Any) -> bool:
+    """Whether options are plain and small: a net of a thousand million blocks would never be built."""
+    if not isinstance(value, dict):
+        return False
+    lists = [option for option in value.values() if isinstance(option, list)]
+    alone = [option for option in value.values() if not isinstance(option, list)]
+    plain = all(isinstance(option, (str, bool, *NUMBERS, type(None))) for option in (*alone, *chain(*lists)))
+    largest = max((abs(option) for option in alone if isinstance(option, NUMBERS)), default=0)
+    listed = sum(abs(option) for option in chain(*lists) if isinstance(option, NUMBERS))
+    return plain and largest <= MOST_OPTION and listed <= MOST_LISTED
+
+
+def _are_spans(value: Any) -> bool:
+    """Whether values have two ends each, in order."""
+    spans = value.values() if isinstance(value, dict) and len(value) <= 100 else [None]
+    return all(isinstance(span, list) and len(span) == 2 and all(_is_finite(end) for end in span) and span[0] < span[1] for span in spans)
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, NUMBERS) and not isinstance(value, bool) and math.isfinite(value)
+
+
+# Every key of a card with what it must be, in words and as a test; those of the second table are lacking in older cards, or where nothing is said.
+FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "channels": ("1 or 3", lambda value: type(value) is int and value in (1, 3)),
+    "expressions": ("a list of different names", lambda value: _are_names(value) and 0 < len(value) <= 100),
+    "fitted_on": ("a list of names", _are_names),
+    "mean": ("a list of numbers", lambda value: isinstance(value, list) and all(map(_is_finite, value))),
+    "name": ("a str", lambda value: isinstance(value, str)),
+    "options": (f"a dict of words and of numbers up to {MOST_OPTION:,}, in lists up to {MOST_LISTED:,}", _are_options),
+    "size": (f"a whole number of 1 to {MOST_SIDE}", lambda value: type(value) is int and 1 <= value <= MOST_SIDE),
+    "std": ("a list of numbers above 0", lambda value: isinstance(value, list) and all(_is_finite(number) and number > 0 for number in value)),
+}
+OPTIONAL: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "output": ("softmax or sigmoid", lambda value: value in ("softmax", "sigmoid")),
+    "preparation": ("a dict", lambda value: isinstance(value, dict)),
+    "selected_on": ("a list of names", _are_names),
+    "sources": ("a list of names", _are_names),
+    "values": ("two ends for each", _are_spans),
+}
 
 
 @dataclass(frozen=True)
@@ -165,15 +211,9 @@ def load_model(path: Path) -> LoadedModel:
     _check_mean_image(path, image, card)
     known = _registered(path, card)
     values = {name: (float(low), float(high)) for name, (low, high) in card.get("values", {}).items()}
-    try:
-        with torch.random.fork_rng(devices=[]):  # fresh weights are drawn and thrown away: the caller's generator stays as it was
-            module = create_model(card["name"], len(card["expressions"]) + len(values), card["channels"], **card["options"])
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    _check_fit(path, module.state_dict(), tensors)
-    module.load_state_dict(tensors)
+    module = _build(path, card, tensors, outputs=len(card["expressions"]) + len(values))
     return LoadedModel(
-        module=module.eval(),
+        module=module,
         name=card["name"],
         options=card["options"],
         expressions=tuple(card["expressions"]),
@@ -189,6 +229,27 @@ def load_model(path: Path) -> LoadedModel:
         preparation=card.get("preparation", {}),
         sources=tuple(card.get("sources", ())),
     )
+
+
+def _build(path: Path, card: dict[str, Any], tensors: dict[str, Tensor], *, outputs: int) -> nn.Module:
+    """Build the net that a card names and give it its weights; first without memory of its own, since options from anyone may ask for terabytes."""
+    options = card["options"]
+    try:
+        with torch.random.fork_rng(devices=[]):  # fresh weights are drawn and thrown away: the caller's generator stays as it was
+            with torch.device("meta"):
+                _check_fit(path, create_model(card["name"], outputs, card["channels"], **options).state_dict(), tensors)
+            module = create_model(card["name"], outputs, card["channels"], **options).eval()
+        module.load_state_dict(tensors)
+        with torch.inference_mode():
+            answer = module(torch.zeros(1, card["channels"], card["size"], card["size"]))
+    except InputError as error:
+        raise InputError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
+    except Exception as error:  # noqa: BLE001 - a builder given options of another type, or layers faces of another size, raise whatever they like
+        what = f"its card's options {str(options)[:80]} and size {card['size']} make no net ({' '.join(str(error).split())[:120]})"
+        raise InputError(f"{path}: {what}; train the run again") from None
+    if tuple(answer.shape) != (1, outputs):
+        raise InputError(f"{path}: its net returns {tuple(answer.shape)} for one face, its card needs {(1, outputs)}; train the run again")
+    return module
 
 
 def _registered(path: Path, card: dict[str, Any]) -> dict[str, Any]:
@@ -211,12 +272,12 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as error:
-        what = "not a whole safetensors file"
-        raise InputError(f"{path}: {what} ({error}); expected one written by ferlab.models.save_model; train the run again") from None
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError) as error:
+        what = f"not a whole safetensors file ({' '.join(str(error).split())[:120]})"
+        raise InputError(f"{path}: {what}; expected one written by ferlab.models.save_model; train the run again") from None
     try:
         card = json.loads(metadata[KEY])
-    except (KeyError, json.JSONDecodeError):
+    except (KeyError, ValueError, RecursionError):
         raise InputError(f"{path}: no ferlab card in its metadata; expected a file written by ferlab.models.save_model") from None
     _check_card(path, card)
     return tensors, card
@@ -227,15 +288,11 @@ def _check_card(path: Path, card: Any) -> None:
         raise InputError(f"{path}: its card is no card but {type(card).__name__}; train the run again")
     if missing := [name for name in FIELDS if name not in card]:
         raise InputError(f"{path}: its card lacks {', '.join(missing)}; train the run again")
-    for name, kind in FIELDS.items():
-        if not isinstance(card[name], kind):
-            raise InputError(f"{path}: `{name}` of its card is {card[name]!r}, expected a {kind.__name__}; train the run again")
-    for name, kind in OPTIONAL.items():
-        if not isinstance(card.get(name, kind()), kind):
-            raise InputError(f"{path}: `{name}` of its card is {card[name]!r}, expected a {kind.__name__}; train the run again")
+    for name, (expected, fits) in (FIELDS | {key: check for key, check in OPTIONAL.items() if key in card}).items():
+        if not fits(card[name]):
+            raise InputError(f"{path}: `{name}` of its card is {repr(card[name])[:60]}, expected {expected}; train the run again")
     for name in ("mean", "std"):
-        numbers = [value for value in card[name] if isinstance(value, float) and math.isfinite(value)]
-        if len(numbers) != card["channels"] or len(numbers) != len(card[name]) or (name == "std" and min(numbers) <= 0):
+        if len(card[name]) != card["channels"]:
             raise InputError(f"{path}: `{name}` of its card is {card[name]}, expected {card['channels']} numbers; train the run again")
 
 
