@@ -6,7 +6,9 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
+from rafdb_files import draw_faces, rafdb_tree
 
+from ferlab.control.layouts import draw_layout
 from ferlab.data import class_folders
 from ferlab.data.accounting import NOT_NAMED, picture_names, unread_files
 from ferlab.data.delivery import Delivery
@@ -29,14 +31,8 @@ def write(root, files):
     return root
 
 
-PICTURES = {
-    "a.png": encoded(),
-    "b.JFIF": encoded("JPEG"),
-    "c.jpe": encoded("JPEG"),
-    "d.JPG_large": encoded("JPEG"),
-    "e": encoded("GIF"),
-    "f.dat": encoded("BMP"),
-}
+JPEG = encoded("JPEG")
+PICTURES = {"a.png": encoded(), "b.JFIF": JPEG, "c.jpe": JPEG, "d.JPG_large": JPEG, "e": encoded("GIF"), "f.dat": encoded("BMP")}
 UNREAD = {
     "g.heic": (HEIC, "HEIC is not read: export"),
     "h": (HEIC, "HEIC is not read: export"),
@@ -134,3 +130,41 @@ def test_what_cannot_be_read_is_named(tmp_path, make, said):
     with pytest.raises(InputError, match=said) as error:
         Delivery(tmp_path)
     assert "\n" not in str(error.value)
+
+
+PLACES = {  # layout: dataset, and a folder of it that holds pictures
+    "affectnet": ("affectnet", "train_set/images"),
+    "affectnet_csv": ("affectnet", "Manually_Annotated/Manually_Annotated_Images"),
+    "captured": ("captured", "s000/happy"),
+    "ckplus": ("ckplus", "cohn-kanade-images"),
+    "class_folders": ("class_folders", "train/happy"),
+    "fer2013_reshuffled": ("fer2013_reshuffled", "images/train/happy"),
+    "jaffe": ("jaffe", "."),
+}
+
+
+@pytest.mark.parametrize("layout", PLACES)
+def test_every_reader_counts_what_it_does_not_read_and_passes_helpers_by(tmp_path, layout):
+    dataset, place = PLACES[layout]
+    raw = tmp_path / "raw"
+    draw_layout(layout, raw, subjects=3, each=1, size=24)
+    sources = {"x": {"dataset": dataset}}
+    before = gather(raw, sources)
+    helpers = {name: JPEG for name in ("@eaDir/a.jpg", f"{place}/Thumbs.db", f"{place}/._a.png")}
+    write(raw, {f"{place}/IMG_1.HEIC": HEIC, f"{place}/rest.rar": b"Rar!"} | helpers)
+    (tmp_path / "elsewhere").mkdir()
+    if place != ".":
+        (raw / place).rename(tmp_path / "elsewhere" / "moved")
+        (raw / place).symlink_to(tmp_path / "elsewhere" / "moved")
+    after = gather(raw, sources)
+    assert after.faces["face_id"].tolist() == before.faces["face_id"].tolist()
+    new = after.left_out[~after.left_out["face_id"].isin(before.left_out["face_id"])]
+    assert new["reason"].tolist() == ["HEIC is not read: export it as JPEG or PNG", "RAR archive, not opened: unpack it here"]
+    assert after.links == (() if place == "." else (place,))
+
+
+def test_rafdb_counts_what_it_does_not_read_and_not_the_other_form_of_its_faces(tmp_path):
+    write(tmp_path, rafdb_tree(draw_faces(3), [1, 2, 3], test=1) | {"basic/Image/aligned/x.heic": HEIC, "basic/Image/@eaDir/x.jpg": JPEG})
+    gathered = gather(tmp_path, {"x": {"dataset": "rafdb"}})
+    assert len(gathered.faces) == 3
+    assert gathered.left_out["reason"].tolist() == ["HEIC is not read: export it as JPEG or PNG"]

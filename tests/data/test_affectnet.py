@@ -275,3 +275,23 @@ def test_official_counts_add_up():
     assert sum(row[contempt] for row in counts.values()) == 4_250
     assert sum(counts["train"]) - counts["train"][contempt] == 283_901
     assert all(len(row) == len(ALL_EXPRESSIONS) for row in counts.values())
+
+
+def test_a_text_of_code_points_that_are_none_is_one_line(tmp_path):
+    files = folder_tree(draw_faces(1), [3], validation=0)
+    name = next(name for name in files if name.endswith("_exp.npy"))
+    wrong = npy(np.array(["1"]))
+    files[name] = wrong[:-4] + b"\xff\xff\xff\xff"
+    write_files(tmp_path, files)
+    with pytest.raises(InputError, match=r"_exp\.npy holds a value of type <U1; expected a code from 0 to 10"):
+        affectnet.read(tmp_path)
+
+
+@pytest.mark.parametrize(("train", "val"), [("Train", "Val"), ("training_set", "validation")])
+def test_parts_in_other_spellings_are_read_and_others_named(tmp_path, train, val):
+    files = folder_tree(draw_faces(4), [3, 1, 2, 0], validation=2)
+    write_files(tmp_path, {name.replace("train_set", train).replace("val_set", val): content for name, content in files.items()})
+    assert affectnet.read(tmp_path)[1]["usage"].tolist() == ["train", "train", "validation", "validation"]
+    write_files(tmp_path, {"test_set/images/1.jpg": jpeg(draw_faces(1)[0])})
+    with pytest.raises(InputError, match="lies in a part 'test_set'; expected train_set and val_set alone"):
+        affectnet.read(tmp_path)

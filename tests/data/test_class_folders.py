@@ -205,3 +205,13 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, names, options, said):
     with pytest.raises(InputError, match=said) as error:
         read(tmp_path, **options)
     assert "\n" not in str(error.value)
+
+
+def test_an_unreadable_picture_is_excluded_without_its_absolute_path(tmp_path):
+    write(tmp_path, "happy/1.png", "sad/2.png")
+    (tmp_path / "sad" / "2.png").write_bytes((tmp_path / "sad" / "2.png").read_bytes()[:50])
+    pictures, _ = read(tmp_path)
+    with pytest.raises(InputError, match=r"sad/2\.png is cut") as error:
+        pictures[1]
+    assert error.value.reason.startswith("cut or damaged (")
+    assert str(tmp_path) not in error.value.reason

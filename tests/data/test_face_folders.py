@@ -1,5 +1,7 @@
 """Faces in folders: order, usage and one line for what is wrong. That every form gives the same faces is in test_fer2013."""
 
+import os
+
 import numpy as np
 import pytest
 from fer2013_files import draw_faces, write_folders
@@ -84,6 +86,15 @@ def damage_to_folder(root):
     (root / "train" / "happy" / "a.png").mkdir()
 
 
+def damage_to_pipe(root):
+    (root / "train" / "happy" / "a.png").unlink()
+    os.mkfifo(root / "train" / "happy" / "a.png")
+
+
+def damage_name(root):
+    (root / "train" / "happy" / os.fsdecode(b"\xff.png")).touch()
+
+
 def damage_empty_class(root):
     (root / "train" / "sad").mkdir()
 
@@ -119,6 +130,8 @@ def damage_empty_test(root):
         (damage_transparency, r"happy/a\.png is partly transparent"),
         (damage_frames, r"happy/a\.png has 2 frames"),
         (damage_to_folder, r"happy/a\.png cannot be read \(Is a directory\)"),
+        (damage_to_pipe, r"happy/a\.png is no plain file"),
+        (damage_name, r"the file name \\udcff\.png is not UTF-8"),
         (damage_empty_class, r"train/sad is empty"),
         (damage_unknown_class, r"test/hapy is no expression's folder \(did you mean 'happy'\?\)"),
         (damage_stray_file, r"train/notes\.txt is no expression's folder"),

@@ -174,7 +174,7 @@ def _list_parts(delivery: Delivery) -> tuple[list[tuple[str, str, str]], set[str
 
 
 def _by_number(stem: str) -> tuple[bool, int, str]:
-    number = stem.isascii() and stem.isdigit()
+    number = stem.isascii() and stem.isdigit() and len(stem) < 18
     return not number, int(stem) if number else 0, stem
 
 
@@ -186,16 +186,23 @@ def _read_values(delivery: Delivery, names: list[str], *, right: Callable[[np.nd
     """One number from each of N .npy files, float64 (N,)."""
     values = np.empty(len(names))
     for row, name in enumerate(names):
-        found = _read_npy(delivery, name, size=1).item()
+        found = _read_npy(delivery, name, size=1)
         try:
-            values[row] = float(found)
-        except (TypeError, ValueError, OverflowError):
-            raise InputError(f"{delivery.where(name)} holds {found!r}; expected {expected}. {AGAIN}") from None
+            values[row] = float(found.item())
+        except Exception:  # noqa: BLE001 - a text of code points that are none is a SystemError
+            raise InputError(f"{delivery.where(name)} holds {_shown(found)}; expected {expected}. {AGAIN}") from None
     wrong = ~right(values)
     if wrong.any():
         row = int(wrong.argmax())
         raise InputError(f"{delivery.where(names[row])} holds {values[row]:g}; expected {expected}. {AGAIN}")
     return values
+
+
+def _shown(value: np.ndarray) -> str:
+    try:
+        return repr(value.item())[:60]
+    except Exception:  # noqa: BLE001 - as where it is read
+        return f"a value of type {value.dtype}"
 
 
 def _read_landmarks(delivery: Delivery, name: str) -> np.ndarray:

@@ -69,7 +69,9 @@ class Member:
 
 def ending(name: str) -> str:
     """Return the last ending of a file's name in small letters, "" if it has none."""
-    return PurePosixPath(name).suffix.lower()
+    base = name.rpartition("/")[2]  # Keep: strings, since a dataset has a million names
+    dot = base.rfind(".")
+    return base[dot:].lower() if dot > 0 else ""
 
 
 def is_archive(name: str) -> bool:

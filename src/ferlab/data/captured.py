@@ -62,12 +62,13 @@ def read(raw: Path, *, scope: str = "research") -> tuple[PictureFiles, pd.DataFr
     beside = delivery.select(lambda path: path.parent == base and path.name.lower() == "captures.csv")
     captures = _from_csv(delivery, beside[0], names) if beside else _from_folders(delivery, names, base)
     consent = _read_consent(delivery, consent_csv)
-    _leave_out_without_consent(captures, consent, scope=scope, where=delivery.where(consent_csv))
+    _leave_out_without_consent(captures, consent, scope=scope, where=delivery.where(consent_csv), name=consent_csv)
     faces = pd.DataFrame({"face_id": [f"captured/{name}" for name in names], "source": "captured", "source_path": names, "usage": "all"})
     return PictureFiles(delivery, names), pd.concat([faces, captures.set_axis(faces.index)], axis=1)
 
 
-def _leave_out_without_consent(captures: pd.DataFrame, consent: pd.DataFrame, *, scope: str, where: str) -> None:
+def _leave_out_without_consent(captures: pd.DataFrame, consent: pd.DataFrame, *, scope: str, where: str, name: str) -> None:
+    """Leave out the pictures of who did not consent, and name them in the log: by the csv's name, since the log becomes part of a page."""
     reasons = {person: _why_not(row, scope) for person, row in zip(consent["person"], consent.to_dict("records"), strict=True)}
     _refuse_other_spellings(captures["subject"], reasons, where=where)
     for person, count in captures["subject"].value_counts().sort_index().items():
@@ -75,7 +76,7 @@ def _leave_out_without_consent(captures: pd.DataFrame, consent: pd.DataFrame, *,
         if person and why:
             near = difflib.get_close_matches(person, list(reasons), n=1, cutoff=0.8) if person not in reasons else []
             hint = f" (no row; did you mean {near[0]!r}?)" if near else "" if person in reasons else " (no row)"
-            LOG.warning("%s: %d pictures of %r are left out: %s%s.", where, count, person, why, hint)
+            LOG.warning("%s: %d pictures of %r are left out: %s%s.", name, count, person, why, hint)
     found = captures["subject"].map(lambda person: reasons.get(person, "no consent") if person else "")
     refused = (found != "").to_numpy()
     captures.loc[refused, "left_out"] = found[refused]

@@ -140,6 +140,11 @@ def _check_file(root: Path, name: str, *, plain: bool) -> None:
         linked = (root / name).is_symlink()
         found = f"is a link to {show(os.readlink(root / name))}, which is not there" if linked else "is no plain file but a pipe or a device"
         raise InputError(f"{root}/{show(name)} {found}; expected files. Mend or remove it.")
+    check_name(name, root)
+
+
+def check_name(name: str, root: Path) -> None:
+    """Refuse a file name below `root` that is no text: no table could hold it."""
     try:
         name.encode()
     except UnicodeEncodeError:

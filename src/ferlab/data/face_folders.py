@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ferlab.data.delivery import Delivery, is_helper
+from ferlab.data.delivery import Delivery, check_name, is_helper
 from ferlab.data.fer2013_reshuffled import refuse_reshuffled
 from ferlab.data.folder_names import match_expression, match_part, near_expression
 from ferlab.data.pictures import decode_picture
@@ -122,6 +122,8 @@ def _list_folder(folder: Path) -> _Faces:
 
     def read(name: str) -> bytes:
         try:
+            if not (folder / name).is_file() and not (folder / name).is_dir():
+                raise InputError(f"{folder / name} is no plain file, or a link to nothing; expected an image. Remove it or get the folder again.")
             return (folder / name).read_bytes()
         except OSError as error:
             raise InputError(f"{folder / name} cannot be read ({error.strerror}); expected an image. Remove it or get the folder again.") from None
@@ -144,7 +146,10 @@ def _list_delivery(delivery: Delivery, below: str) -> _Faces:
 
 
 def _children(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not is_helper(path.name))
+    paths = sorted(path for path in folder.iterdir() if not is_helper(path.name))
+    for path in paths:
+        check_name(path.name, folder)
+    return paths
 
 
 def _order_parts(parts: Sequence[str], where: str) -> list[str]:

@@ -33,7 +33,7 @@ def find_source(raw: Path) -> Path:
         raise InputError(f"{raw} is no form of FER2013; expected a .csv, an archive, or a folder that holds one. See data/raw/README.md.")
     folders = [folder for folder in (raw, raw / "fer2013") if folder.is_dir()]
     for folder in folders:
-        files = {path.name.lower(): path for path in folder.iterdir()}
+        files = {path.name.lower(): path for path in folder.iterdir() if path.is_file()}
         for form in FORMS:
             if form in files:
                 return files[form]

@@ -28,6 +28,7 @@ from pathlib import PurePath
 import numpy as np
 import pandas as pd
 
+from ferlab.data.archives import first_line
 from ferlab.data.faces import SOFT, VOTES
 from ferlab.data.pixels import name_row
 from ferlab.expressions import ALL_EXPRESSIONS, EXPRESSIONS, FER2013_COUNTS, FERPLUS_COLUMNS
@@ -93,8 +94,8 @@ def read_votes(content: bytes, *, where: str) -> pd.DataFrame:
     """
     try:
         table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, skipinitialspace=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{where} cannot be read as csv ({str(error).splitlines()[0]}). Get it again.") from None
+    except Exception as error:  # noqa: BLE001 - pandas raises a dozen types for bytes that are no csv
+        raise InputError(f"{where} cannot be read as csv ({first_line(error)}). Get it again.") from None
     columns = ["Usage", "Image name", *FERPLUS_COLUMNS]
     if list(table.columns) != columns:
         raise InputError(f"{where} has the columns {', '.join(map(str, table.columns))}; expected {', '.join(columns)}. Get it again.")

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ferlab.data.accounting import unread_rows
+from ferlab.data.archives import first_line
 from ferlab.data.delivery import MARKER
 from ferlab.data.faces import CONTROL, VOTES
 from ferlab.data.pictures import Pictures
@@ -284,8 +285,8 @@ def read_listed(path: Path, columns: Sequence[str], *, key: str) -> pd.DataFrame
         raise InputError(f"{path} is missing; expected a csv with the columns {', '.join(columns)}. Make it, or clear `{key}`.")
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as csv ({str(error).splitlines()[0]}). Mend it.") from None
+    except Exception as error:  # noqa: BLE001 - pandas raises a dozen types for bytes that are no csv
+        raise InputError(f"{path} cannot be read as csv ({first_line(error)}). Mend it.") from None
     if list(table.columns) != list(columns):
         raise InputError(f"{path} has the columns {', '.join(map(str, table.columns))}; expected {', '.join(columns)}. Mend the header.")
     return table

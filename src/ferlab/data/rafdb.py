@@ -75,6 +75,8 @@ def read(raw: Path, *, faces: str = "aligned") -> tuple[PictureFiles, pd.DataFra
     readable = set(picture_names(delivery)).intersection(below)
     pictures = _index(delivery, sorted(readable), folder=faces, endings=[FACES[faces] + ending for ending in {_ending(name) for name in readable}])
     _match(delivery, listed, codes=codes, pictures=pictures, folder=faces)
+    others = [folder for folder in FACES if folder != faces]
+    delivery.taken.update(name for name in readable if name.lower().split("/")[-2] in others)  # the same faces in the other form
     table = pd.DataFrame(
         {
             "face_id": [f"rafdb/{stem}" for stem in codes],
