@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -233,3 +235,13 @@ def test_the_exported_graph_scales_as_the_model_does(tiny: LoadedModel, tmp_path
         expected = torch.softmax(tiny.module(model.normalise(changed)), dim=1).numpy()
     np.testing.assert_allclose(predictor.predict_faces(faces), expected, atol=1e-5)
     assert predictor.notes == (DRAWN,)
+
+
+def test_the_steps_need_no_torch(tiny: LoadedModel, tmp_path: Path) -> None:
+    export_onnx(replace(tiny, preparation=CROPPED | {"face": {"detector": "haar"}}, sources=("fer2013",)), tmp_path / "model.onnx")
+    code = (
+        "import sys, numpy as np; from ferlab.deployment import Predictor; picture = np.zeros((64, 64, 3), np.uint8);"
+        f"predictor = Predictor.load({str(tmp_path / 'model.onnx')!r}); predictor.predict_image(picture, whole=True);"
+        "predictor.predict_image(picture); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0
