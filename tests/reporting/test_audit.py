@@ -127,7 +127,7 @@ def test_a_set_without_twins_says_so():
     nothing = dict.fromkeys(("groups", "near_groups", "near_pairs", "mirrored_twins"), 0)
     assert "No two faces" in told.twins_sentence(nothing, test_faces=3)
     assert "No near twins" in told.near_sentence(nothing, limit=0.9)
-    assert "no picture has two labels" in told.conflicts_sentence(nothing)
+    assert "so none has two labels" in told.conflicts_sentence(nothing)
 
 
 def test_labels_that_meet_on_one_picture_are_counted(store, pairs):

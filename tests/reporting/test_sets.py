@@ -23,7 +23,7 @@ def official():
     """Training exactly as published, PublicTest short of one angry face, no PrivateTest."""
     rows = [("Training", target) for target, count in enumerate(FER2013_COUNTS["Training"]) for _ in range(count)]
     rows += [("PublicTest", target) for target, count in enumerate(FER2013_COUNTS["PublicTest"]) for _ in range(count)][1:]
-    return pd.DataFrame(rows, columns=["usage", "target"]).assign(source="fer2013")
+    return pd.DataFrame(rows, columns=["usage", "target"]).assign(source="fer2013", face_id=lambda table: table.index.astype(str))
 
 
 def test_counts_stand_beside_the_official_ones_with_their_difference(official):
@@ -37,7 +37,7 @@ def test_counts_stand_beside_the_official_ones_with_their_difference(official):
 
 def test_the_sentence_names_what_agrees_what_differs_and_what_is_absent(official):
     said = sets.official_sentence(official, EXPRESSIONS)
-    assert "Training (28,709) holds exactly" in said
+    assert "Exactly the official counts: Training (28,709)." in said
     assert "PublicTest differs from the official counts: -1 faces" in said
     assert "PrivateTest is absent; officially it has 3,589 faces" in said
 
@@ -45,8 +45,8 @@ def test_the_sentence_names_what_agrees_what_differs_and_what_is_absent(official
 def test_a_set_of_another_dataset_has_no_official_counts():
     store = store_of(["Training"] * 30 + ["PublicTest"] * 20, np.arange(50) % 7)
     assert sets.official_table(store.faces, EXPRESSIONS) is None
-    assert sets.official_counts(store.faces) is None
-    assert "no official count" in sets.official_sentence(store.faces, EXPRESSIONS)
+    assert sets.official_counts(store.faces, EXPRESSIONS) is None
+    assert "No official counts are known" in sets.official_sentence(store.faces, EXPRESSIONS)
     assert sets.set_summary(store)["official_difference"] is None
 
 
@@ -64,14 +64,14 @@ def test_the_imbalance_sentence_by_hand():
     counts = pd.DataFrame([[30, 10], [1, 3], [6, 2]], index=["train", "val", "test"], columns=["happy", "sad"])
     said = sets.imbalance_sentence(counts)
     assert "happy (30 faces), the rarest sad (10): 3.0 times fewer" in said
-    assert "25.0 % on val, 75.0 % on test, and a balanced accuracy of 50.0 %" in said
+    assert "25.0 % on val and 75.0 % on test, and a balanced accuracy of 50.0 %" in said
 
 
 def test_crossings_are_counted_and_laid_at_the_right_door():
     hashes = [f"{number:064d}" for number in (0, 1, 2, 3, 4, 0, 1, 7)]
     split = ["train"] * 4 + ["val"] + ["test"] * 3
     faces = store_of(["Training"] * 5 + ["PublicTest"] * 3, [0, 1, 2, 3, 4, 2, 1, 6], split=split).faces.assign(content_hash=hashes)
-    assert "(2 faces of test have one in train)" in sets.crossings_sentence(crossings(faces))
+    assert sets.crossings_sentence(crossings(faces)).endswith(".** 2 faces of test share an exact duplicate with train.")
     assert "the dataset's own division" in sets.crossings_sentence(crossings(faces))
     asked = sets.crossings_sentence(crossings(faces.assign(usage="all"), rule="random_frames"))
     assert "a split at random over frames was asked for" in asked

@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 
 from ferlab.data.audit import is_derived
+from ferlab.data.faces import CONTROL
 from ferlab.expressions import EXPRESSIONS, FER2013_COUNTS
 from ferlab.paths import InputError
 
@@ -39,15 +40,17 @@ class Official:
     Attributes:
         counts: Part (a usage, or "all") -> expression (or "all") -> how many.
         unit: What is counted: "face_id", or "sequence".
+        test: The part that published accuracies are measured on; "" where the dataset names none.
     """
 
     counts: dict[str, dict[str, int]]
     unit: str = "face_id"
+    test: str = ""
 
 
 OFFICIAL: dict[str, Official] = {
-    "fer2013": Official({usage: dict(zip(EXPRESSIONS, counts, strict=True)) for usage, counts in FER2013_COUNTS.items()}),
-    "ferplus": Official({"Training": {ALL: 25_060}, "PublicTest": {ALL: 3_199}, "PrivateTest": {ALL: 3_153}}),
+    "fer2013": Official({usage: dict(zip(EXPRESSIONS, counts, strict=True)) for usage, counts in FER2013_COUNTS.items()}, test="PrivateTest"),
+    "ferplus": Official({"Training": {ALL: 25_060}, "PublicTest": {ALL: 3_199}, "PrivateTest": {ALL: 3_153}}, test="PrivateTest"),
     "ckplus": Official(
         {ALL: {"angry": 45, "contempt": 18, "disgust": 59, "fear": 25, "happy": 69, "sad": 28, "surprise": 83}},
         unit="sequence",
@@ -57,9 +60,10 @@ OFFICIAL: dict[str, Official] = {
         {
             "train": {ALL: 12_271},
             "test": {"surprise": 329, "fear": 74, "disgust": 160, "happy": 1_185, "sad": 478, "angry": 162, "neutral": 680},
-        }
+        },
+        test="test",
     ),
-    "affectnet": Official({"train": {ALL: 287_651}, "validation": {ALL: 4_000}}),
+    "affectnet": Official({"train": {ALL: 287_651}, "validation": {ALL: 4_000}}, test="validation"),  # its test part was never given out
 }
 
 
@@ -90,6 +94,28 @@ def compare_counts(faces: pd.DataFrame, expressions: Sequence[str]) -> pd.DataFr
                 rows.append({"source": source, "part": part, "expression": expression, "here": here[official.unit].nunique(), "official": count})
     table = pd.DataFrame(rows, columns=["source", "part", "expression", "here", "official"])
     return table.assign(difference=table["here"] - table["official"])
+
+
+def is_official_test(faces: pd.DataFrame) -> bool | None:
+    """Return whether the test split is the part that published accuracies of the dataset are measured on, whole and alone.
+
+    Args:
+        faces: Face table with `split`.
+
+    Returns:
+        None where the dataset names no such part, or all faces are control faces. A set of several sources has no official test.
+    """
+    originals = faces[~is_derived(faces)]
+    sources = set(originals["source"])
+    if all(source.split(":")[0] == CONTROL for source in sources):
+        return None
+    if len(sources) > 1:
+        return False
+    official = OFFICIAL.get(sources.pop())
+    if official is None or not official.test:
+        return None
+    test = originals[originals["split"] == "test"]
+    return set(test["usage"]) == {official.test} and len(test) == sum(official.counts[official.test].values())
 
 
 def fingerprint_set(faces: pd.DataFrame, expressions: Sequence[str]) -> dict[str, Any]:

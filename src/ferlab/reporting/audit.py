@@ -159,14 +159,16 @@ def found_table(tests: Mapping[str, Mapping[str, Any] | None]) -> pd.DataFrame:
 def conflicts_sentence(audit: Mapping[str, Any]) -> str:
     """Say how often the same picture has two labels."""
     if audit["near_groups"] == 0:
-        return "Without twins, no picture has two labels."
+        return "No picture is there more than once, so none has two labels."
     parts = []
     for prefix, what in (("", "groups of byte-identical faces"), ("near_", "pictures that are there more than once, near copies included")):
         groups, conflicts = audit[f"{prefix}groups"], audit[f"{prefix}label_conflicts"]
         if groups:
             faces = audit[f"faces_in_{prefix}label_conflicts"]
             parts.append(f"In {conflicts:,} of {groups:,} {what} ({100 * conflicts / groups:.1f} %) the labels differ, {faces:,} faces in all.")
-    return f"**{parts[0]}** {' '.join(parts[1:])} No classifier can be right on all of them.".replace("  ", " ")
+    least = audit["label_conflicts"] if audit["groups"] else 0
+    floor = f"A classifier gives exact duplicates one prediction, so it errs on at least {least:,} of these faces." if least else ""
+    return " ".join(filter(None, [f"**{parts[0]}**", *parts[1:], floor]))
 
 
 def label_pairs(faces: pd.DataFrame, twins: pd.DataFrame, expressions: Sequence[str]) -> pd.DataFrame:

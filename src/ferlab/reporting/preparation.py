@@ -139,6 +139,8 @@ def weights_sentence(counts: Sequence[int] | np.ndarray, expressions: Sequence[s
     if len(absent) == len(weights):
         return "There are no faces to weigh."
     high, low = weights.idxmax(), weights.idxmin()
+    if not absent and weights[high] == weights[low]:
+        return "Weighed by N / (K n), every face counts 1: the expressions have equally many."
     said = f"Weighed by N / (K n), a face of {high} counts {weights[high]:.2f}, one of {low} {weights[low]:.2f}"
     said += f": {weights[high] / weights[low]:.1f} times."
     return said + (f" No face shows {' or '.join(absent)}: weight 0, and K counts the others." if absent else "")

@@ -8,17 +8,20 @@ from typing import Any
 import pandas as pd
 
 from ferlab.data.faces import CONTROL, VOTES, drawn_layouts
+from ferlab.data.fingerprints import ALL, OFFICIAL, compare_counts, is_official_test
 from ferlab.data.sets import originals
 from ferlab.data.splits import crossings, split_rule
 from ferlab.data.store import Store, count_faces
-from ferlab.expressions import EXPRESSIONS, FER2013_COUNTS
+from ferlab.expressions import SPLITS
+from ferlab.roles import listed
 
 
-def official_counts(faces: pd.DataFrame) -> pd.DataFrame | None:
-    """Return the published counts per usage (rows) and expression of the dataset that all faces come from; None if there are none."""
-    if set(faces["source"]) != {"fer2013"}:
-        return None
-    return pd.DataFrame.from_dict(FER2013_COUNTS, orient="index", columns=list(EXPRESSIONS))
+def official_counts(faces: pd.DataFrame, expressions: Sequence[str]) -> pd.DataFrame | None:
+    """Return the official counts per usage (rows) of which every expression has one; None if there are none."""
+    counts = compare_counts(faces, expressions)
+    counts = counts[counts["part"].isin(faces["usage"])] if counts["source"].nunique() == 1 else counts[:0]
+    wide = counts.pivot_table(index="part", columns="expression", values="official", sort=False).reindex(columns=list(expressions)).dropna()
+    return wide.astype(int) if len(wide) else None
 
 
 def counts_table(faces: pd.DataFrame, expressions: Sequence[str], *, by: str) -> pd.DataFrame:
@@ -30,34 +33,48 @@ def counts_table(faces: pd.DataFrame, expressions: Sequence[str], *, by: str) ->
 
 
 def official_table(faces: pd.DataFrame, expressions: Sequence[str]) -> pd.DataFrame | None:
-    """Return, per usage, faces here, the official count and the difference, per expression and in all; None without official counts."""
-    official = official_counts(faces)
-    if official is None:
+    """Return, per part of each dataset, faces here, the official count and the difference, in all and per expression where that is official too.
+
+    None without official counts.
+    """
+    counts = compare_counts(faces, expressions)
+    if counts.empty:
         return None
-    here = count_faces(faces, "usage", expressions=expressions).reindex(official.index, fill_value=0)
-    tables = {"here": here, "official": official, "difference": here - official}
-    table = pd.concat(tables).swaplevel().loc[list(official.index)]
-    table["all"] = table.sum(axis="columns")
-    return table.rename_axis(["usage", "count"])
+    rows = {}
+    for part, own in counts.assign(part=_part_names(counts)).groupby("part", sort=False):
+        for kind in ("here", "official", "difference"):
+            cells = dict(zip(own["expression"], own[kind], strict=True))
+            rows[part, kind] = cells if ALL in cells else {**cells, ALL: sum(cells.values())}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table = table[[*table.columns.drop(ALL), ALL]].rename_axis(["part", "count"])
+    return table.astype("Int64").astype(object).where(table.notna(), "") if table.isna().any(axis=None) else table
+
+
+def _part_names(counts: pd.DataFrame) -> pd.Series:
+    """Name the parts: by usage, or where datasets are joined or have one part by the dataset."""
+    whole = counts["source"] + (", " + counts["part"]).where(counts["part"] != ALL, "")
+    return counts["part"].where((counts["part"] != ALL) & (counts["source"].nunique() == 1), whole)
 
 
 def official_sentence(faces: pd.DataFrame, expressions: Sequence[str]) -> str:
     """Say whether the counts are the official ones."""
-    table = official_table(faces, expressions)
-    if table is None:
-        return "There is no official count to hold these faces against."
-    totals = table["all"].unstack("count")
-    absent = [usage for usage in totals.index if totals.loc[usage, "here"] == 0]
-    off = [usage for usage in totals.index if usage not in absent and (table.loc[(usage, "difference")] != 0).any()]
-    agree = [f"{usage} ({totals.loc[usage, 'here']:,})" for usage in totals.index if usage not in absent + off]
-    parts = (
-        [f"**{' and '.join(agree)} {'holds' if len(agree) == 1 else 'hold'} exactly the official number of faces of every expression.**"]
-        if agree
-        else []
-    )
-    parts += [f"**{usage} differs from the official counts: {totals.loc[usage, 'difference']:+,} faces in all.**" for usage in off]
-    parts += [f"{usage} is absent; officially it has {totals.loc[usage, 'official']:,} faces." for usage in absent]
-    return " ".join(parts)
+    counts = compare_counts(faces, expressions)
+    if counts.empty:
+        return "No official counts are known for these faces."
+    agree, told = [], []
+    for part, own in counts.assign(part=_part_names(counts)).groupby("part", sort=False):
+        here, official, unit = int(own["here"].sum()), int(own["official"].sum()), _unit(own["source"].iloc[0])
+        if here == 0:
+            told.append(f"{part} is absent; officially it has {official:,} {unit}.")
+        elif (own["difference"] != 0).any():
+            told.append(f"**{part} differs from the official counts: {here - official:+,} {unit} in all.**")
+        else:
+            agree.append(f"{part} ({here:,}{'' if len(own) > 1 else ' in all'})")
+    return " ".join([f"**Exactly the official counts: {listed(agree)}.**", *told] if agree else told)
+
+
+def _unit(source: str) -> str:
+    return "faces" if OFFICIAL[source].unit == "face_id" else f"{OFFICIAL[source].unit}s"
 
 
 def imbalance_sentence(counts: pd.DataFrame) -> str:
@@ -68,12 +85,16 @@ def imbalance_sentence(counts: pd.DataFrame) -> str:
     """
     fits = counts.loc["train"]
     most, least = fits.idxmax(), fits.idxmin()
-    always = ", ".join(f"{100 * row[most] / row.sum():.1f} % on {split}" for split, row in counts.iterrows() if split != "train")
-    return (
-        f"The commonest expression of train is {most} ({fits[most]:,} faces), the rarest {least} ({fits[least]:,}): "
-        f"{fits[most] / max(fits[least], 1):.1f} times fewer. "
-        f"A net that always answers {most} has an accuracy of {always}, and a balanced accuracy of {100 / len(fits):.1f} %."
-    )
+    splits = {split: row for split, row in counts.iterrows() if split != "train" and row.sum()}
+    always = listed(f"{100 * row[most] / row.sum():.1f} % on {split}" for split, row in splits.items())
+    balanced = listed(dict.fromkeys(f"{100 * (row[most] > 0) / (row > 0).sum():.1f} %" for row in splits.values()))  # over the expressions that occur
+    baseline = f"A model that always predicts {most} has an accuracy of {always}, and a balanced accuracy of {balanced}." if splits else ""
+    if fits[most] == fits[least]:
+        return f"Every expression has {fits[most]:,} faces in train. {baseline}".strip()
+    rarest = f"the rarest {least} ({fits[least]:,}): {fits[most] / max(fits[least], 1):.1f} times fewer"
+    if not fits[least]:
+        rarest = f"and train holds no face of {listed(fits.index[fits == 0])}"
+    return f"The commonest expression of train is {most} ({fits[most]:,} faces), {rarest}. {baseline}".strip()
 
 
 def votes_sentence(faces: pd.DataFrame) -> str:
@@ -111,9 +132,15 @@ def set_summary(store: Store, left_out: pd.DataFrame | None = None, *, rule: str
         "usages": faces["usage"].value_counts(sort=False).to_dict(),
         "subjects": int(faces["subject"].nunique()) if "subject" in faces else None,
         "votes": any(column.startswith(VOTES) for column in faces.columns),
-        "official_difference": None if official is None else official.xs("difference", level="count").to_dict("index"),
+        "official_difference": None if official is None else _differences(official),
+        "official_test": is_official_test(faces),
         "crossings": crossings(faces, rule=rule).to_dict("records"),
     }
+
+
+def _differences(official: pd.DataFrame) -> dict[str, dict[str, int]]:
+    rows = official.xs("difference", level="count").to_dict("index")
+    return {part: {name: int(value) for name, value in cells.items() if value != ""} for part, cells in rows.items()}
 
 
 def set_sentence(store: Store) -> str:
@@ -216,10 +243,16 @@ def crossings_sentence(crossed: pd.DataFrame) -> str:
     """Say whether faces that belong together were parted, and by whom."""
     if len(crossed) == 0:
         return "**No subject, sequence or picture is in two splits.**"
-    into = crossed[(crossed["first"] != "test") & (crossed["second"] == "test")]
-    counts = ", ".join(f"{row['faces']:,} faces of test have one in {row['first']}" for _, row in into.iterrows())
-    if "asked for" in set(crossed["rule"]):
-        return f"**Faces that belong together stand on both sides, because a split at random over frames was asked for** ({counts})."
-    if (crossed["rule"] != "official").any():
-        return f"**Faces that belong together were parted by a split of ours** ({counts}); prepare the set again."
-    return f"**Byte-identical faces stand in two splits because the dataset's own division put them there** ({counts}). Our own choice parted none."
+    named = {"subject": "a subject", "sequence": "a sequence", "content_hash": "an exact duplicate"}
+    counts = "; ".join(
+        f"{row['faces']:,} faces of {row['second']} share {named[row['key']]} with {row['first']}"
+        for row in crossed.to_dict("records")
+        if SPLITS.index(row["first"]) < SPLITS.index(row["second"])
+    )
+    whose = {
+        "official": "the dataset's own division put them there",
+        "asked for": "a split at random over frames was asked for",
+        "ours": "a split of ours parted them; prepare the set again",
+    }
+    why = listed(whose[rule] for rule in whose if rule in set(crossed["rule"]))
+    return f"**Faces that belong together stand in different splits, because {why}.** {counts}."
