@@ -55,6 +55,14 @@ def test_a_stage_killed_after_scoring_and_run_again_counts_once(tmp_path, monkey
     assert len(read_scorings(path)) == 2
 
 
+def test_an_epochs_look_counts_as_a_scoring(tmp_path, monkeypatch):
+    path = tmp_path / "ledger.csv"
+    monkeypatch.setenv(STAGING, str(tmp_path))
+    assert not record_scoring(faces("fer2013"), study="s", run="r", set_name="c", times=0, path=path)
+    record_scoring(faces("fer2013"), study="s", run="r", set_name="c", times=13, path=path)
+    assert len(read_scorings(path)) == 13
+
+
 HEADER = b"study,run,set,params_hash,n\n"
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from ferlab.evaluation.published import comparability_note, read_paper, read_published, rows_beside
@@ -49,15 +50,24 @@ def test_a_row_whose_net_we_have_names_it_as_the_registry_does():
     assert {"five_layer"} <= set(named) & set(MODELS)
 
 
+def ours(dataset: str, split: str, *, hollow: bool = False) -> pd.DataFrame:
+    return pd.DataFrame([{"dataset": dataset, "split": split, "hollow": hollow}])
+
+
 def test_beside_ours_stand_the_papers_of_our_nets_and_anchors_of_our_sets():
     published = read_published(FOLDER)
     real = rows_beside(published, datasets=["fer2013"], papers=["cs230"])
     assert set(real["paper"]) == {"cs230", "anchors"}
-    assert not set(real["kind"]) & {"human", "live"}
-    assert "mind the split" in comparability_note(real, ["fer2013"])
+    assert {"human", "live"} <= set(real["kind"])
+    note = comparability_note(real, ours("fer2013", "PublicTest"))
+    assert f"of {len(real)} published rows were measured on the dataset of ours (fer2013), " in note
+    assert f", {((real['dataset'] == 'fer2013') & (real['split'] == 'PublicTest')).sum()} on the same split;" in note
+    assert f"Open circles ({(real['selected_on'] == 'test').sum() + 1})" in comparability_note(real, ours("fer2013", "PublicTest", hollow=True))
     drawn = rows_beside(published, datasets=["control"], papers=["cs230"])
     assert set(drawn["paper"]) == {"cs230"}
-    assert "None of these" in comparability_note(drawn, ["control"])
+    assert "None of the" in comparability_note(drawn, ours("control", "test"))
+    assert "Open circles" not in comparability_note(drawn[drawn["selected_on"] != "test"], ours("control", "test"))
+    assert comparability_note(drawn[:0], ours("control", "test")) == "No published row stands beside these runs."
 
 
 def test_a_row_without_split_or_with_an_unknown_key_is_named(tmp_path):

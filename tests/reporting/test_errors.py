@@ -68,8 +68,10 @@ def test_empty_cases_are_said_in_words(predictions: pd.DataFrame) -> None:
     assert words(plot_label_issues(np.zeros((0, 48, 48), np.uint8), pd.DataFrame(columns=["given", "suggested", "prob_suggested"]))) == [
         "no doubted label"
     ]
-    assert error_text.pairs_sentence(rank_confusions(faultless)) == "No face is named wrong."
-    assert error_text.confident_sentence(most_confident_errors(faultless, most=3)) == "No face is named wrong."
+    assert error_text.pairs_sentence(rank_confusions(faultless)) == "No prediction differs from its label."
+    assert error_text.confident_sentence(most_confident_errors(faultless, most=3)) == "No prediction differs from its label."
+    one = error_text.confident_sentence(most_confident_errors(predictions, most=1))
+    assert one == "One error, angry called fear, with probability 95.0 %."
 
 
 def test_slices_are_drawn_at_their_rates_over_the_line_of_all_faces() -> None:
@@ -88,7 +90,8 @@ def test_sentences_repeat_the_numbers(predictions: pd.DataFrame) -> None:
     assert said.startswith("Most frequent: angry called fear, 2 faces, 50.0 [15.0, 85.0] % of 4 and 66.7 % of all errors. It leads by rate too.")
     assert error_text.pairs_table(rank_confusions(predictions)).loc["sad called angry", "of"] == 3
     said = error_text.confident_sentence(most_confident_errors(predictions, most=3))
-    assert said == "3 wrong answers, from 95.0 % sure (angry called fear) down to 80.0 %. Most frequent among them: angry called fear, 2 times."
+    assert said.startswith("The 3 most confident errors, from 95.0 % (angry called fear) down to 80.0 %. Most frequent among them: ")
+    assert said.endswith("angry called fear, 2 times.")
 
 
 def test_rate_leader_is_named_where_it_is_another_pair() -> None:
@@ -97,26 +100,15 @@ def test_rate_leader_is_named_where_it_is_another_pair() -> None:
     assert "By rate fear called angry leads, 50.0" in error_text.pairs_sentence(rank_confusions(table))
 
 
-@pytest.mark.parametrize(
-    ("split", "refit", "start"),
-    [("train", False, "**The net was fitted"), ("val", True, "**The net was fitted"), ("val", False, "The net was not fitted")],
-)
-def test_learnt_faces_are_called_learnt(split: str, refit: bool, start: str) -> None:
-    assert error_text.held_out_sentence(split, refit=refit).startswith(start)
-
-
-def test_test_faces_are_said_to_be_used_up() -> None:
-    assert "uses them up" in error_text.held_out_sentence("test", refit=True)
-
-
 def test_slices_sentence_names_what_differs() -> None:
     rng = np.random.default_rng(0)
     planted = pd.Series(rng.integers(0, 2, 800))
     wrong = rng.random(800) < np.where(planted == 1, 0.5, 0.1)
     tests = compare_slices(error_rates({"skin": by_group(pd.Series(rng.integers(0, 3, 800))), "occluder": by_group(planted)}, wrong))
     said = error_text.slices_sentence(tests)
-    assert said.startswith("Error rates differ beyond chance under 1 of 2 conditions: occluder (")
-    assert "None of 1 conditions" in error_text.slices_sentence(tests[tests["condition"] == "skin"])
+    assert said.startswith("Error rates differ at the 5 % level in 1 of 2 conditions (permutation tests, Holm): occluder (")
+    assert "In none of 1 conditions" in error_text.slices_sentence(tests[tests["condition"] == "skin"])
+    assert error_text.slices_sentence(tests[:0]) == "No condition of these faces is known."
     assert error_text.slices_table(tests).loc["occluder", "Holm p"] == "< .001"
 
 
@@ -136,7 +128,8 @@ def test_issues_table_writes_percent_and_a_dash_for_no_faces() -> None:
 
 def test_issues_sentence_tells_whether_raters_voted() -> None:
     issues = pd.DataFrame({"face_id": ["a", "b"]})
-    assert "no raters' votes" in error_text.issues_sentence(issues, n=40)
-    said = error_text.issues_sentence(issues.assign(raters_agree_with=["given", "neither"]), n=40)
-    assert said.startswith("Confident learning doubts 2 of 40 labels (5.0 %).")
+    assert "no raters' votes" in error_text.issues_sentence(issues, n=40, role="untouched")
+    said = error_text.issues_sentence(issues.assign(raters_agree_with=["given", "neither"]), n=40, role="selected_on")
+    assert said.startswith("Confident learning on out-of-sample probabilities finds 2 label issues among 40 faces (5.0 %).")
+    assert "on in-sample probabilities, which can hide label issues, finds" in error_text.issues_sentence(issues, n=40, role="fitted")
     assert "given label on 1 of them, with the net on 0, and with neither on 1" in said

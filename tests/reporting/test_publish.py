@@ -122,15 +122,18 @@ def test_a_published_row_stands_beside_ours_with_both_splits(tmp_path):
     ensembles = {"faces": {"test": {**SCORES, "accuracy": 0.7, "n": 3589}}}
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "summary.json").write_text(json.dumps({"runs": {"one": {"evaluate": scores}}, "compare": {"ensembles": ensembles}}))
-    theirs = "| p: S | PrivateTest | 3,589 | 66.3 [64.7, 67.8] | "
+    theirs = "| p: S | fer2013 | PrivateTest | 3,589 | 66.3 [64.7, 67.8] | net | "
     line = beside_page(stated(), tmp_path).splitlines()[-1]
     assert line == theirs + "[toy/one](toy/README.md), single | PublicTest | 3,589 | 64.5 [62.9, 66.0] | another split |"
     vote = beside_page(stated(ours="toy/ensemble", n=float("nan"), ci_low=float("nan")), tmp_path).splitlines()[-1]
-    unknown = "| p: S | PrivateTest | not said | 66.3 | "
+    unknown = "| p: S | fer2013 | PrivateTest | not said | 66.3 | net | "
     assert vote == unknown + "[toy/ensemble](toy/README.md), soft vote | PublicTest | 3,589 | 70.0 [62.9, 66.0] | another split |"
     assert beside_page(stated(ours=None), tmp_path).splitlines()[-1] == theirs + "none |  |  |  | another split |"
     assert beside_page(stated(ours="toy/two"), tmp_path).splitlines()[-1] == theirs + "toy/two, not published yet |  |  |  | another split |"
-    assert "| p" not in beside_page(pd.concat([stated(), stated(kind="human", system="people")]), tmp_path).split("p: S")[-1]
+    humans = stated(kind="human", system="people", ours=None, differs="", note="as cited")
+    people = beside_page(pd.concat([stated(), humans], ignore_index=True), tmp_path)
+    assert people.splitlines()[-1].startswith("| p: people |")
+    assert people.splitlines()[-1].endswith("| human | none |  |  |  | as cited |")
 
 
 def test_a_run_is_not_published_as_the_pupil_of_another_net(tmp_path, monkeypatch):

@@ -13,10 +13,8 @@ from ferlab.reporting.sentences import (
     confidence_sentence,
     confusion_sentence,
     ensembles_sentence,
-    fitted_sentence,
     hardest_sentence,
     pairs_sentence,
-    refitted_sentence,
     runs_sentence,
     seeds_sentence,
     sequences_text,
@@ -40,11 +38,6 @@ def test_control_faces_are_always_called_so():
     assert source_name({"dataset": "fer2013", "usage": {"test": "PublicTest"}}, "test_clean") == "fer2013, PublicTest"
 
 
-def test_a_net_fitted_on_val_is_told():
-    assert "train **and val**" in fitted_sentence(("train", "val"))
-    assert "and val" not in fitted_sentence(("train",))
-
-
 def test_best_and_worst_class_skip_what_is_undefined():
     per_class = {"a": {"f1": 0.9, "support": 5}, "b": {"f1": None, "support": 0}, "c": {"f1": 0.1, "support": 7}}
     told = best_and_worst_sentence(per_class)
@@ -57,7 +50,7 @@ def test_the_largest_confusion_is_told_by_name():
     table = pd.DataFrame([[8, 2], [5, 5]], index=["sad", "neutral"], columns=["sad", "neutral"])
     assert "13 of 20 faces" in confusion_sentence(table)
     assert "neutral called sad, 5 of 10 (50.0 %)" in confusion_sentence(table)
-    assert "All 3 faces" in confusion_sentence(pd.DataFrame([[1, 0], [0, 2]], index=["a", "b"], columns=["a", "b"]))
+    assert "All 3 faces are classified correctly" in confusion_sentence(pd.DataFrame([[1, 0], [0, 2]], index=["a", "b"], columns=["a", "b"]))
 
 
 @pytest.mark.parametrize(("ece", "words"), [(0.05, ": more than chance"), (0.02, "no more than chance")])
@@ -73,9 +66,9 @@ def test_confidence_above_accuracy_is_overconfident():
 def test_twins_are_told_with_both_groups_and_a_verdict():
     twins = {"n_twins": 20, "n_clean": 80, "accuracy_twins": 0.9, "accuracy_clean": 0.6, "difference": 0.3}
     assert "excludes 0" in twins_sentence(twins | {"difference_ci_low": 0.1, "difference_ci_high": 0.4})
-    assert "holds 0" in twins_sentence(twins | {"difference_ci_low": -0.1, "difference_ci_high": 0.4})
-    told = twins_sentence(twins | {"difference_ci_low": 0, "difference_ci_high": 1}, "near or byte")
-    assert told.startswith("20 of 100 test faces (20.0 %) have a near or byte twin in train or val. ")
+    assert "includes 0" in twins_sentence(twins | {"difference_ci_low": -0.1, "difference_ci_high": 0.4})
+    told = twins_sentence(twins | {"difference_ci_low": 0, "difference_ci_high": 1}, "exact or near-duplicate")
+    assert told.startswith("20 of 100 test faces (20.0 %) have an exact or near-duplicate in train or val. ")
     assert "nothing to compare" in twins_sentence({"n_twins": 0, "n_clean": 80, "difference": None})
 
 
@@ -162,8 +155,3 @@ def test_fitted_weights_are_told_against_equal_ones():
     told = ensembles_sentence(votes, rows)
     assert "On x the fitted ensemble of 2 runs reaches 60.0" in told
     assert "Fitted weights against equal ones: 0.3 points [-0.4, 1.0], Holm p = .500" in told
-
-
-def test_runs_that_were_fitted_on_val_are_named():
-    assert refitted_sentence({"a": {"fitted_on": ["train"]}}) == "No run was fitted on val."
-    assert refitted_sentence({"a": {"fitted_on": ["train", "val"]}, "b": {}}).startswith("Fitted on train **and val**: a;")

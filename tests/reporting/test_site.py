@@ -13,7 +13,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from ferlab import paths
-from ferlab.params import Params, check_params
+from ferlab.params import Params, Source, check_params
 from ferlab.paths import InputError
 from ferlab.reporting import cards, site, sources
 
@@ -46,6 +46,9 @@ def make_params(*runs: str) -> Params:
     return check_params(whole)
 
 
+PREPARED = {"splits": {"train": 7000, "val": 10, "test": 20}}
+
+
 def write_project(root: Path, params: Params, *, without: tuple[str, ...] = ()) -> None:
     """Write an executed notebook and metrics for every stage of these params."""
     named = [(stage, name) for name in params.prepare for stage in paths.SET_STAGES]
@@ -56,7 +59,8 @@ def write_project(root: Path, params: Params, *, without: tuple[str, ...] = ()) 
         if stage not in without:
             nbformat.write(executed(stage), notebook)
         split = {"accuracy": 0.612, "accuracy_ci_low": 0.589, "accuracy_ci_high": 0.634, "per_class": {"happy": {"support": 1200}}}
-        values = {"test": split} if stage == "evaluate" else {"splits": {"train": 7000, "val": 10, "test": 20}} if stage == "prepare" else {}
+        prepared = PREPARED | {"official_test": None if name == "drawn" else False}
+        values = {"test": split} if stage == "evaluate" else prepared if stage == "prepare" else {}
         paths.write_json(paths.artefact(stage, "metrics", name), {**values, "provenance": {"study": "trial", "params": "abc123"}})
 
 
@@ -240,7 +244,24 @@ def test_overview_marks_a_split_that_the_net_was_fitted_on() -> None:
     first = next(iter(params.runs))
     for fitted, marked in ((["train"], False), (["train", "val"], True)):
         text = cards.results_table(params, {first: {"val": scores, "test": scores, "test_clean": None, "fitted_on": fitted}}, links={})
-        assert ("learnt" in text) is marked
+        assert ("trained on" in text) is marked
+        assert ("selected its epoch" in text) is not marked  # val, of metrics that do not say more
+    text = cards.results_table(params, {first: {"val": scores, "test": scores, "fitted_on": ["train"], "selected_on": ["test"]}}, links={})
+    assert [("selected its epoch" in row) for row in text.splitlines()[2:4]] == [False, True]
+
+
+def test_the_overview_shows_intervals_over_subjects_where_they_are_known_and_names_the_view() -> None:
+    scores = {"accuracy": 0.5, "accuracy_ci_low": 0.45, "accuracy_ci_high": 0.55, "n": 400}
+    wide = {"subjects": 20, "accuracy_ci_low": 0.4, "accuracy_ci_high": 0.6}
+    values = {"on_drawn": {"test": scores, "subjects_by_split": {"val": None, "test": wide}}}
+    assert "40.0 to 60.0" in cards.results_table(make_params("on_drawn"), values, links={})
+    assert "mean over a face and its mirror image" in cards.results_sentence("flip", values)
+    assert "interval over subjects." in cards.results_sentence("flip", values)
+    assert "a single view" in cards.results_sentence("single", {"on_drawn": {"test": scores}})
+    assert "interval over faces." in cards.results_sentence("single", {"on_drawn": {"test": scores}})
+    assert "else over faces" in cards.results_sentence("single", {**values, "b": {"test": scores}})
+    assert "biased" not in cards.results_sentence("flip", values)
+    assert "optimistically biased" in cards.results_sentence("flip", {"a": {"test": scores, "fitted_on": ["train"], "selected_on": ["test"]}})
 
 
 def test_faces_that_stand_in_for_a_dataset_have_the_box_of_control_faces() -> None:
@@ -250,6 +271,14 @@ def test_faces_that_stand_in_for_a_dataset_have_the_box_of_control_faces() -> No
     assert "Some of these faces are control faces" in some
     assert "70 of 1,000" in some
     assert "control faces" not in cards.banner(prepare, {"faces": 1000, "drawn_faces": 0})
+
+
+def test_a_test_split_that_is_not_the_official_one_has_a_box_on_every_dataset() -> None:
+    prepare = make_params("a").prepare["real"]
+    assert "Not the official test" in cards.banner(prepare, {"official_test": False, "split_rule": "By subject"})
+    assert cards.banner(prepare, {"official_test": True}) == cards.banner(prepare, {"official_test": None}) == ""
+    joined = prepare.model_copy(update={"dataset": "", "sources": {"one": Source(dataset="fer2013"), "two": Source(dataset="ckplus")}})
+    assert "Joined sources have no official test" in cards.banner(joined, {"official_test": False, "split_rule": "By subject"})
 
 
 @pytest.mark.parametrize(

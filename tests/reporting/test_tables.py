@@ -65,7 +65,7 @@ def test_the_table_of_classes_names_faces_and_scores():
 def run_rows() -> pd.DataFrame:
     rows = []
     for i, name in enumerate(("a", "b")):
-        row = {"run": name, "set": "x", "group": "g", "seed": i, "model": "m"}
+        row = {"run": name, "set": "x", "group": "g", "seed": i, "model": "m", "selected_on": "val"}
         for split in ("val", "test", "test_clean"):
             row |= {f"{split}.{key}": value for key, value in scores(0.6 + 0.1 * i).items()}
         row["test_without_near.accuracy"] = row["test_clean.accuracy"]

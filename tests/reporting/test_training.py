@@ -47,7 +47,7 @@ def test_curves_show_train_and_val_in_their_colours_and_mark_the_chosen_epoch() 
     assert {line.get_label(): line.get_color() for line in losses.get_lines()}["val"] == SPLIT_COLOURS["val"]
     assert all(any(list(line.get_xdata()) == [3, 3] for line in axes.get_lines()) for axes in figure.axes)
     assert [list(line.get_ydata()) for line in accuracies.get_lines() if list(line.get_xdata()) == [3]] == [[0.45]]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["train", "val", "chosen epoch"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["train", "val", "epoch selected on val"]
 
 
 def test_without_val_the_last_epoch_is_kept_and_not_chosen() -> None:
@@ -63,7 +63,7 @@ def test_a_second_fit_is_drawn_dashed() -> None:
     figure = plot_learning_curves(history(refit=3), best_epoch=3)
     dashed = [line for line in figure.axes[1].get_lines() if line.get_linestyle() == "--"]
     assert [list(line.get_ydata()) for line in dashed] == [[0.2, 0.4, 0.5]]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["train", "val", "train and val, afresh", "chosen epoch"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["train", "val", "train and val, afresh", "epoch selected on val"]
 
 
 def test_one_epoch_can_be_drawn() -> None:
@@ -73,9 +73,9 @@ def test_one_epoch_can_be_drawn() -> None:
 def test_sentences_say_the_histories_numbers() -> None:
     text = curves_sentence(history(), best_epoch=3, monitor="val/loss")
     assert "from 15.0 % to 44.0 % over 4 epochs" in text
-    assert "By val/loss epoch 3 is chosen, 1 before the last: val 45.0 %, 5.0 points below train's 50.0 %" in text
-    assert "fitted on the 2,100 faces of train" in refit_sentence(history(), fitted_faces=2100)
-    assert "afresh for 3 epochs on the 2,400 faces" in refit_sentence(history(refit=3), fitted_faces=2400)
+    assert "By val loss epoch 3 is selected, 1 before the last. There val accuracy is 45.0 %, 5.0 points below train's 50.0 %" in text
+    assert "trained on the 2,100 faces of train" in refit_sentence(history(), fitted_faces=2100)
+    assert "anew for 3 epochs on the 2,400 faces" in refit_sentence(history(refit=3), fitted_faces=2400)
 
 
 def test_changes_are_said_as_they_are_set() -> None:

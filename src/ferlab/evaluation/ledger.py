@@ -20,8 +20,8 @@ LEDGER = ROOT / "reports" / "test_scorings.csv"
 COLUMNS = ("study", "run", "set", "params_hash", "n")
 
 
-def record_scoring(faces: pd.DataFrame, *, study: str, run: str, set_name: str, path: Path = LEDGER) -> bool:
-    """Append one scoring of the test split if this is a stage of the pipeline; exploring by hand reports nothing and is not counted.
+def record_scoring(faces: pd.DataFrame, *, study: str, run: str, set_name: str, times: int = 1, path: Path = LEDGER) -> bool:
+    """Append one line for each scoring of the test split if this is a stage of the pipeline; exploring by hand reports nothing and is not counted.
 
     A stage that was killed after it had scored, and runs again, scores the same faces by the same net to the same numbers: one scoring.
 
@@ -30,6 +30,7 @@ def record_scoring(faces: pd.DataFrame, *, study: str, run: str, set_name: str, 
         study: Name of the study.
         run: Name of the run.
         set_name: Name of its set.
+        times: How often it was scored: once per epoch where test selects the epoch; 0 where it was not.
         path: The ledger.
 
     Returns:
@@ -37,9 +38,10 @@ def record_scoring(faces: pd.DataFrame, *, study: str, run: str, set_name: str, 
     """
     test = faces[faces["split"] == "test"]
     scored = Path(os.environ.get(SCORED, os.devnull))  # left by a run of the same params, inputs and code that was killed after it had scored
-    if STAGING not in os.environ or scored.is_file() or test["source"].str.fullmatch("control(:.*)?").all():
+    if not times or STAGING not in os.environ or scored.is_file() or test["source"].str.fullmatch("control(:.*)?").all():
         return False
-    append_scoring(path, study=study, run=run, set_name=set_name, params_hash=os.environ.get(PARAMS_HASH, ""), n=len(test))
+    for _ in range(times):
+        append_scoring(path, study=study, run=run, set_name=set_name, params_hash=os.environ.get(PARAMS_HASH, ""), n=len(test))
     if SCORED in os.environ:
         scored.touch()
     return True

@@ -86,31 +86,38 @@ def read_paper(path: Path) -> PublishedPaper:
 
 
 def rows_beside(published: pd.DataFrame, *, datasets: Collection[str], papers: Collection[str]) -> pd.DataFrame:
-    """Return the rows to set beside ours: nets and ensembles of the papers whose nets ran, and the anchors of the datasets that were scored.
+    """Return the rows to set beside ours: all of the papers whose models ran, and the anchors of the datasets that were scored.
 
     Args:
         published: From `read_published`.
         datasets: Of our sets.
         papers: Families of our runs.
     """
-    nets = published["kind"].isin(("net", "ensemble"))
     chosen = published["paper"].isin(papers) | ((published["paper"] == "anchors") & published["dataset"].isin(datasets))
-    return published[nets & chosen].reset_index(drop=True)
+    return published[chosen].reset_index(drop=True)
 
 
-def comparability_note(rows: pd.DataFrame, datasets: Collection[str]) -> str:
-    """Say whether published rows and ours were measured on the same set."""
-    shared = rows["dataset"].isin(datasets)
-    ours = " and ".join(sorted(set(datasets)))
-    if not shared.any():
-        return (
-            f"None of these {len(rows)} published rows was measured on our faces ({ours}). They show what the papers state on their own sets, "
-            "and no difference between theirs and ours means anything."
-        )
-    return (
-        f"{int(shared.sum())} of {len(rows)} published rows were measured on the same set as ours ({ours}), but mind the split: a row compares "
-        "with ours only where set and split agree. Open circles chose an epoch or members on the very faces they report."
+def comparability_note(rows: pd.DataFrame, ours: pd.DataFrame) -> str:
+    """Say how many published rows were measured on the dataset and split of ours, and how many selected on the faces they report.
+
+    Args:
+        rows: From `rows_beside`.
+        ours: From `ours_beside_published`: `dataset`, `split`, `hollow`.
+    """
+    if rows.empty:
+        return "No published row stands beside these runs."
+    names = " and ".join(sorted(set(ours["dataset"])))
+    same_set = rows["dataset"].isin(ours["dataset"])
+    pairs = set(zip(ours["dataset"], ours["split"], strict=True))
+    same_split = sum(pair in pairs for pair in zip(rows["dataset"], rows["split"], strict=True))
+    told = (
+        f"{int(same_set.sum())} of {len(rows)} published rows were measured on the dataset of ours ({names}), {same_split} on the same split; "
+        "only those compare with ours."
+        if same_set.any()
+        else f"None of the {len(rows)} published rows was measured on our faces ({names}), so none compares with ours."
     )
+    open_circles = int((rows["selected_on"] == "test").sum()) + int(ours["hollow"].sum())
+    return f"{told} Open circles ({open_circles}) selected an epoch or members on the faces they report." if open_circles else told
 
 
 def _bounds(row: PublishedRow) -> dict[str, float]:

@@ -14,6 +14,7 @@ from ferlab.evaluation.intervals import RESAMPLES, metric_intervals
 from ferlab.evaluation.predictions import expressions_of, faces_in, probs_of, read_predictions
 from ferlab.evaluation.weighted_metrics import named_per_class, point_metrics, weighted_metrics
 from ferlab.paths import InputError, artefact
+from ferlab.roles import joint, listed, recorded
 
 Scores = dict[str, dict[str, dict[str, Any]]]  # set -> ensemble -> split -> metrics
 
@@ -43,15 +44,19 @@ def table_of_runs(runs: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, M
         metrics: Per run what evaluate wrote.
 
     Returns:
-        `run, set, dataset, group, seed, model`, and per split val, test, test_clean `<split>.<key>` for accuracy, its bounds, balanced accuracy,
-        macro F1, NLL and ECE; of test_without_near, the test faces without near twins among the fitted, accuracy and its bounds; NaN where
-        a run has no such split.
+        `run, set, dataset, group, seed, model`, `selected_on` (the splits that selected its epoch, "none" where the last was kept); per split val,
+        test, test_clean `<split>.<key>` for accuracy, its bounds, balanced accuracy, macro F1, NLL and ECE; of val and test `<split>.role`, what
+        the split is to the run (see `ferlab.roles`); of test_without_near, the test faces without near twins among the fitted, accuracy and its
+        bounds; NaN where a run has no such split.
     """
     keys = ("accuracy", "accuracy_ci_low", "accuracy_ci_high", "balanced_accuracy", "macro_f1", "macro_f1_ci_low", "macro_f1_ci_high", "nll", "ece")
     rows = []
     for name, run in runs.items():
         row = {"run": name, "set": run["data"], "dataset": metrics[name].get("dataset", "")}
         row |= {key: run[key] for key in ("group", "seed", "model")}
+        seen = recorded(metrics[name])
+        row["selected_on"] = listed(seen.selected_on) if seen.selected_on else "none"
+        row |= {f"{split}.role": seen.role(split) for split in ("val", "test")}
         for split in ("val", "test", "test_clean"):
             scores = metrics[name].get(split) or {}
             row |= {f"{split}.{key}": scores.get(key, float("nan")) for key in keys}
@@ -84,24 +89,31 @@ def fitted_on(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, 
 
 
 def ours_beside_published(
-    runs: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], votes: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    runs: pd.DataFrame,
+    metrics: Mapping[str, Mapping[str, Any]],
+    votes: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    members: Mapping[str, Sequence[str]] | None = None,
 ) -> pd.DataFrame:
-    """Return our test accuracies in the shape of published rows: `label, dataset, split, value, low, high`; ensembles last."""
-    rows = [(name, metrics[name], metrics[name]["test"]) for name in runs["run"]]
+    """Return our test accuracies in the shape of published rows: `label, set, dataset, split, value, low, high`, and `hollow` where test selected
+    the epoch, or that of a member; ensembles last.
+    """
+    rows = [(name, set_name, [name], metrics[name]["test"]) for name, set_name in zip(runs["run"], runs["set"], strict=True)]
     for set_name, kinds in votes.items():
-        member = runs.loc[runs["set"] == set_name, "run"].iloc[0]
-        rows += [(f"{kind} of {set_name}", metrics[member], scores["test"]) for kind, scores in kinds.items()]
+        voting = list((members or {}).get(set_name) or runs.loc[runs["set"] == set_name, "run"])
+        rows += [(f"{kind} of {set_name}", set_name, voting, scores["test"]) for kind, scores in kinds.items()]
     return pd.DataFrame(
         [
             {
                 "label": label,
-                "dataset": described["dataset"],
-                "split": _test_name(described["usage"]["test"]),
+                "set": set_name,
+                "dataset": metrics[voting[0]]["dataset"],
+                "split": _test_name(metrics[voting[0]]["usage"]["test"]),
                 "value": scores["accuracy"],
                 "low": scores["accuracy_ci_low"],
                 "high": scores["accuracy_ci_high"],
+                "hollow": joint(recorded(metrics[run]) for run in voting).role("test") != "untouched",
             }
-            for label, described, scores in rows
+            for label, set_name, voting, scores in rows
         ]
     )
 
@@ -143,7 +155,7 @@ def summarise_runs(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return the table of runs as `{run: {set, group, seed, val: {...}, test: {...}, test_clean: {...}}}` for the metrics file."""
     summary: dict[str, dict[str, Any]] = {}
     for row in runs.to_dict("records"):
-        nested: dict[str, Any] = {key: row[key] for key in ("set", "dataset", "group", "seed", "model")}
+        nested: dict[str, Any] = {key: row[key] for key in ("set", "dataset", "group", "seed", "model", "selected_on")}
         for column, value in row.items():
             split, _, key = str(column).partition(".")
             if key and value == value:

@@ -110,6 +110,16 @@ def score_subjects(rows: pd.DataFrame, faces: pd.DataFrame, *, resamples: int = 
     return cluster_intervals(rows["target"].to_numpy(), probs_of(rows), subjects.to_numpy(), resamples=resamples, seed=seed)
 
 
+def score_subjects_by_split(
+    predictions: pd.DataFrame, twins: pd.DataFrame, faces: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, dict[str, float] | None]:
+    """Return `score_subjects` of val, test and test_clean; arguments as for `score_run`, and the set's face table."""
+    marked = mark_twins(predictions, twins)
+    rows = {"val": faces_in(predictions, "val"), "test": marked, "test_clean": marked[~marked["twin"]]}
+    of_test = {split: table.drop(columns=[*KINDS], errors="ignore") for split, table in rows.items()}
+    return {split: score_subjects(table, faces, resamples=resamples, seed=seed) if len(table) else None for split, table in of_test.items()}
+
+
 def summarise(scores: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Return the few numbers that `dvc metrics show` and `dvc exp show` list."""
     return {split: {key: scores[split][key] for key in SUMMARY} for split in ("val", "test", "test_clean") if scores[split]}

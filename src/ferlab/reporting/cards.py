@@ -12,7 +12,10 @@ from typing import Any
 
 from ferlab.expressions import SPLITS
 from ferlab.params import Params, Prepare
+from ferlab.reporting.exposure import role_mark
+from ferlab.reporting.sentences import VIEWS
 from ferlab.reporting.tables import control_name
+from ferlab.roles import recorded
 
 CONTROL_TITLE = "Control faces: drawn, not photographed; numbers say nothing about real faces"
 SOME_CONTROL = "Some of these faces are control faces: drawn, not photographed"
@@ -50,8 +53,9 @@ def banner(prepare: Prepare, metrics: Mapping[str, Any]) -> str:
         return admonition(CONTROL_TITLE, CONTROL_TEXT, kind="warning")
     if metrics.get("drawn_faces"):
         return admonition(SOME_CONTROL, f"{metrics['drawn_faces']:,} of {metrics['faces']:,}, in the layout of a dataset.", kind="warning")
-    if prepare.dataset == "fer2013" and not _has_private_test(metrics):
-        return admonition("Not the official test", split_rule(prepare, metrics), kind="warning")
+    if metrics.get("official_test") is False:
+        joined = "Joined sources have no official test; numbers published for one of them are another measurement. " * bool(prepare.sources)
+        return admonition("Not the official test", f"{joined}{split_rule(prepare, metrics)}", kind="warning")
     return ""
 
 
@@ -111,15 +115,47 @@ def results_table(params: Params, evaluations: Mapping[str, Mapping[str, Any]], 
         kind = _kind(params.prepare[settings.data], str(values.get("dataset", "")))
         first = f"{_linked(run, links)} {_aside(f'{settings.data}: {kind}')}"
         for split in [s for s in SPLIT_NAMES if values.get(s)]:
-            learnt = _aside("learnt: fitted on it too") if split in values.get("fitted_on", ()) else ""
-            named = f'<span class="keep">{SPLIT_NAMES[split]}</span> {learnt}'.strip()
-            accuracy, *others = (interval(values[split], key) for key in HEADLINES)
+            mark = role_mark(recorded(values), split)
+            named = f'<span class="keep">{SPLIT_NAMES[split]}</span> {_aside(mark) if mark else ""}'.strip()
+            scores = {**values[split], **_bounds_over_subjects(values, split)}
+            accuracy, *others = (interval(scores, key) for key in HEADLINES)
             rows.append([first, named, accuracy, _count(values[split]), *others])  # a phone shows the first columns
             first = ""
         if first:
             rows.append([first, *[DASH] * (2 + len(HEADLINES))])
     accuracy, *others = HEADLINES.values()
     return table(["Run", "Split", accuracy, "Faces", *others], rows, right=range(2, 7))
+
+
+def results_sentence(view: str, evaluations: Mapping[str, Mapping[str, Any]]) -> str:
+    """Say how the faces of the headline table were scored, and what its intervals and splits are.
+
+    Args:
+        view: `evaluate.view`.
+        evaluations: As for `results_table`.
+    """
+    exposures = [recorded(values) for values in evaluations.values() if values]
+    scored = VIEWS.get(view, "each face as it is, a single view")
+    told = [f"Scores are of {scored}. Below each estimate stands its 95 % interval{_whose(evaluations)}."]
+    if any(seen.role("test") == "selected_on" for seen in exposures):
+        told.append("**Where test selected the epoch, its scores are optimistically biased.**")
+    if any(seen.role("val") == "fitted" for seen in exposures):
+        told.append("Scores on val that the model was trained on are training scores.")
+    return " ".join(told)
+
+
+def _whose(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
+    scored = [values for values in evaluations.values() if values.get("test")]
+    by_subject = [bool(_bounds_over_subjects(values, "test")) for values in scored]
+    if not any(by_subject):
+        return " over faces"
+    return " over subjects" if all(by_subject) else ", over subjects where they are known, else over faces"
+
+
+def _bounds_over_subjects(values: Mapping[str, Any], split: str) -> dict[str, float]:
+    """Return the bounds that follow from redrawing subjects, which hold for new people; none where subjects are not known."""
+    found = (values.get("subjects_by_split") or {}).get(split) or {}
+    return {key: value for key, value in found.items() if key.endswith(("_ci_low", "_ci_high"))}
 
 
 def interval(values: Mapping[str, Any], key: str) -> str:

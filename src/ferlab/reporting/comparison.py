@@ -1,6 +1,6 @@
-"""Figures over several runs, one panel per set, and of published rows beside ours.
+"""Figures over several runs, one panel per set, and of published rows beside ours, one panel per dataset.
 
-Runs of different sets share no panel: their faces differ, and so does what an accuracy means.
+Runs of different sets, and rows of different datasets, share no axis: their faces differ, and so does what an accuracy means.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ferlab.reporting.tables import control_name
+
 # Human level on FER2013, 65 +- 5 %: Goodfellow et al. (2013), arXiv 1307.0414. It says nothing of any other set.
 HUMAN_LEVEL = {"fer2013": (0.60, 0.70)}
 HUMAN_COLOUR, OURS, THEIRS = "#E69F00", "#0072B2", "#6B6B6B"
+KINDS = {"human": ("D", HUMAN_COLOUR), "live": ("s", THEIRS)}  # marker and colour of published rows that are no model on a test split
 PRECISION_RECALL = {"precision": (-0.2, "#56B4E9"), "recall": (0.2, "#0072B2")}
 MARKERS = "osD^vP*X<>"
 PANELS_AT_MOST = 6
@@ -27,39 +30,54 @@ PerClass = Mapping[str, Mapping[str, Any]]
 def plot_accuracies(runs: pd.DataFrame, *, split: str = "test", datasets: Mapping[str, str]) -> Figure:
     """Draw the accuracy of each run with its 95 % interval: a panel per set, a row per run, human level where it applies.
 
+    Open circles: these faces were not untouched by the run.
+
     Args:
-        runs: Columns `run`, `set`, `<split>.accuracy` and its bounds.
+        runs: Columns `run`, `set`, `<split>.accuracy` and its bounds, and `<split>.role`.
         split: "val", "test" or "test_clean".
         datasets: Set -> dataset; human level is drawn for "fer2013" alone.
     """
     names = {f"{split}.accuracy": "value", f"{split}.accuracy_ci_low": "low", f"{split}.accuracy_ci_high": "high", "run": "label"}
-    sets = dict(list(runs.rename(columns=names).assign(colour=OURS).groupby("set", sort=False)))
+    hollow = runs[f"{split.split('_')[0]}.role"] != "untouched"
+    sets = dict(list(runs.rename(columns=names).assign(colour=OURS, hollow=hollow).groupby("set", sort=False)))
     figure, axes = _rows_of_panels([len(rows) for rows in sets.values()])
     for axis, (name, rows) in zip(axes, sets.items()):
         _draw_forest(axis, rows, human=HUMAN_LEVEL.get(datasets[name]))
         axis.set_title(f"{name}, {split.replace('_', ' ')}", pad=16)  # human level stands below it
-    axes[-1].set_xlabel("accuracy, %")
+        axis.set_xlabel("accuracy, %")
     return figure
 
 
 def plot_published(ours: pd.DataFrame, published: pd.DataFrame) -> Figure:
-    """Draw published accuracies beside ours, each labelled with its set and split; open circles chose on the faces they report.
+    """Draw published accuracies beside ours, a panel per dataset with an axis of its own; open circles selected on the faces they report.
 
     Args:
-        ours: Columns `label, dataset, split, value, low, high`.
-        published: From `read_published`, without human rows.
+        ours: Columns `label, set, dataset, split, value, low, high, hollow`.
+        published: From `rows_beside`; humans are diamonds, live tries squares.
     """
+    rows = _published_rows(ours, published)
+    panels = dict(list(rows.groupby("panel", sort=False)))
+    figure, axes = _rows_of_panels([len(part) for part in panels.values()])
+    for axis, (name, part) in zip(axes, panels.items()):
+        _draw_forest(axis, part, human=HUMAN_LEVEL.get(part["dataset"].iloc[0]))
+        axis.set_title(name, pad=16)
+        axis.set_xlabel("accuracy, %")
+    return figure
+
+
+def _published_rows(ours: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """Return ours and theirs as rows of the forest, with their `panel`: the dataset, and of control faces the set, since options make them."""
     theirs = published.rename(columns={"system": "label", "accuracy": "value", "ci_low": "low", "ci_high": "high"}).assign(
         colour=THEIRS, hollow=published["selected_on"] == "test"
     )
-    theirs = theirs.sort_values(["dataset", "value"], ascending=False, kind="stable")
-    rows = pd.concat([ours.assign(label="ours: " + ours["label"], colour=OURS, hollow=False), theirs], ignore_index=True)
-    rows["label"] += " · " + rows["dataset"] + " " + rows["split"]
-    human = HUMAN_LEVEL["fer2013"] if (rows["dataset"] == "fer2013").all() else None
-    figure, axes = _rows_of_panels([len(rows)])
-    _draw_forest(axes[0], rows, human=human)
-    axes[0].set_xlabel("accuracy, %")
-    return figure
+    for kind, (marker, colour) in KINDS.items():
+        theirs.loc[published["kind"] == kind, ["marker", "colour"]] = marker, colour
+    theirs = theirs.sort_values(["dataset", "value"], ascending=False, kind="stable").assign(panel=lambda rows: rows["dataset"])
+    drawn = [control_name(name) for name in ours["dataset"]]
+    panels = [name if kind is None else f"{kind}: {of}" for name, kind, of in zip(ours["dataset"], drawn, ours["set"], strict=True)]
+    mine = ours.assign(label="ours: " + ours["label"], colour=OURS, panel=panels)
+    rows = pd.concat([mine, theirs], ignore_index=True).fillna({"marker": "o"})
+    return rows.assign(label=rows["label"] + " · " + rows["split"])
 
 
 def plot_class_lines(per_class: Mapping[str, PerClass], *, sets: Mapping[str, Sequence[str]], key: str = "f1") -> Figure:
@@ -109,9 +127,9 @@ def human_level_note(datasets: Mapping[str, str]) -> str:
 
 
 def _rows_of_panels(rows: Sequence[int]) -> tuple[Figure, list[Axes]]:
-    """Return a figure with one panel below the other, each as high as its rows need, all on one scale."""
+    """Return a figure with one panel below the other, each as high as its rows need, each with an axis of its own."""
     figure, axes = plt.subplots(
-        len(rows), 1, figsize=(8.8, 0.32 * sum(rows) + 0.75 * len(rows) + 0.5), layout="constrained", sharex=True, squeeze=False,
+        len(rows), 1, figsize=(8.8, 0.32 * sum(rows) + 1.0 * len(rows) + 0.5), layout="constrained", squeeze=False,
         height_ratios=[n + 1 for n in rows],
     )  # fmt: skip
     return figure, list(axes[:, 0])
@@ -126,7 +144,7 @@ def _draw_forest(axis: Axes, rows: pd.DataFrame, *, human: tuple[float, float] |
         if row["low"] == row["low"]:
             axis.plot([100 * row["low"], 100 * row["high"]], [place, place], color=row["colour"], linewidth=2, solid_capstyle="butt")
         face = "white" if row.get("hollow") else row["colour"]
-        axis.plot(100 * row["value"], place, "o", color=row["colour"], markerfacecolor=face, markersize=6)
+        axis.plot(100 * row["value"], place, row.get("marker", "o"), color=row["colour"], markerfacecolor=face, markersize=6)
     axis.set_yticks(range(len(rows)), list(rows["label"]))
     axis.grid(axis="y", visible=False)
 

@@ -7,6 +7,7 @@ import pandas as pd
 from ferlab.error_analysis.label_issues import count_agreement
 from ferlab.evaluation.shares import wilson
 from ferlab.reporting.tables import cell, control_name, number, p_value
+from ferlab.roles import Role
 
 LEVEL = 0.05
 
@@ -24,15 +25,6 @@ def errors_sentence(predictions: pd.DataFrame, *, run: str, split: str, source: 
     low, high = wilson(wrong, n)
     rate = cell({"error": wrong / n, "error_ci_low": low, "error_ci_high": high}, "error")
     return f"**{run}** names {wrong:,} of {n:,} {split} faces ({source}) wrong: {rate} %. Brackets hold 95 % intervals."
-
-
-def held_out_sentence(split: str, *, refit: bool) -> str:
-    """Say whether the net has learnt the faces whose errors are shown."""
-    if split == "train" or (split == "val" and refit):
-        return f"**The net was fitted on these {split} faces.** Errors and doubted labels describe faces it has learnt, and are too few."
-    if split == "val":
-        return "The net was not fitted on these faces; they chose its epoch, so errors are a little too few."
-    return "The net was neither fitted nor chosen on these faces. Looking at them uses them up: what is changed after looking is tuned on them."
 
 
 def pairs_table(pairs: pd.DataFrame, *, most: int = 10) -> pd.DataFrame:
@@ -60,7 +52,7 @@ def pairs_table(pairs: pd.DataFrame, *, most: int = 10) -> pd.DataFrame:
 def pairs_sentence(pairs: pd.DataFrame) -> str:
     """Say which pair is confused most often, and which expression suffers most from one confusion."""
     if pairs.empty:
-        return "No face is named wrong."
+        return "No prediction differs from its label."
     first = pairs.iloc[0]
     often = pairs.loc[pairs["rank_by_rate"].idxmin()]
     share = number(first["count"] / pairs["count"].sum(), percent=True)
@@ -69,7 +61,7 @@ def pairs_sentence(pairs: pd.DataFrame) -> str:
         "It leads by rate too" if same else f"By rate {often['target']} called {often['pred']} leads, {cell(often, 'rate')} % of {often['support']}"
     )
     return (
-        f"Most frequent: {first['target']} called {first['pred']}, {first['count']} faces, {cell(first, 'rate')} % of {first['support']} "
+        f"Most frequent: {first['target']} called {first['pred']}, {_many(first['count'], 'face')}, {cell(first, 'rate')} % of {first['support']} "
         f"and {share} % of all errors. {by_rate}."
     )
 
@@ -77,26 +69,30 @@ def pairs_sentence(pairs: pd.DataFrame) -> str:
 def confident_sentence(errors: pd.DataFrame) -> str:
     """Say how sure the net was of the errors shown."""
     if errors.empty:
-        return "No face is named wrong."
+        return "No prediction differs from its label."
     top, last = errors.iloc[0], errors.iloc[-1]
     pairs = (errors["target"] + " called " + errors["pred"]).value_counts()
+    if len(errors) == 1:
+        return f"One error, {top['target']} called {top['pred']}, with probability {number(top['prob_pred'], percent=True)} %."
     return (
-        f"{len(errors)} wrong answers, from {number(top['prob_pred'], percent=True)} % sure ({top['target']} called {top['pred']}) down to "
-        f"{number(last['prob_pred'], percent=True)} %. Most frequent among them: {pairs.index[0]}, {pairs.iloc[0]} times."
+        f"The {len(errors)} most confident errors, from {number(top['prob_pred'], percent=True)} % ({top['target']} called {top['pred']}) down to "
+        f"{number(last['prob_pred'], percent=True)} %. Most frequent among them: {pairs.index[0]}, {_many(int(pairs.iloc[0]), 'time')}."
     )
 
 
-def issues_sentence(issues: pd.DataFrame, *, n: int) -> str:
-    """Say how many labels are doubted, and with whom raters agree where they voted.
+def issues_sentence(issues: pd.DataFrame, *, n: int, role: Role) -> str:
+    """Say how many labels are doubted, whether out of sample, and with whom raters agree where they voted.
 
     Args:
         issues: From `doubtful_labels`.
         n: Faces looked at.
+        role: What their split is to the run: confident learning wants faces that the model was not trained on.
     """
-    said = f"Confident learning doubts {len(issues)} of {n:,} labels ({number(len(issues) / n, percent=True)} %)."
+    sample = "in-sample probabilities, which can hide label issues," if role == "fitted" else "out-of-sample probabilities"
+    said = f"Confident learning on {sample} finds {len(issues)} label issues among {n:,} faces ({number(len(issues) / n, percent=True)} %)."
     agreement = count_agreement(issues)
     if not agreement:
-        return f"{said} This set has no raters' votes to set beside them."
+        return f"{said} There are no raters' votes to set beside them."
     return (
         f"{said} The raters' first choice agrees with the given label on {agreement['given']} of them, with the net on {agreement['suggested']}, "
         f"and with neither on {agreement['neither']}."
@@ -135,11 +131,17 @@ def slices_table(tests: pd.DataFrame) -> pd.DataFrame:
 
 def slices_sentence(tests: pd.DataFrame) -> str:
     """Say under which conditions error rates differ by more than chance."""
+    if tests.empty:
+        return "No condition of these faces is known."
     found = tests[tests["p_holm"] < LEVEL]
     if found.empty:
-        return f"None of {len(tests)} conditions shows error rates that differ beyond chance after Holm's correction."
+        return f"In none of {len(tests)} conditions do error rates differ at the 5 % level (permutation tests, Holm)."
     named = "; ".join(
         f"{row.condition} ({number(row.lowest, percent=True)} to {number(row.highest, percent=True)} %, Holm p {p_value(row.p_holm)})"
         for row in found.itertuples()
     )
-    return f"Error rates differ beyond chance under {len(found)} of {len(tests)} conditions: {named}."
+    return f"Error rates differ at the 5 % level in {len(found)} of {len(tests)} conditions (permutation tests, Holm): {named}."
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -25,8 +25,10 @@ from ferlab.evaluation.shares import wilson
 from ferlab.models.hub import file_sha256
 from ferlab.params import Params, load_params
 from ferlab.paths import InputError
+from ferlab.reporting.exposure import role_mark
 from ferlab.reporting.pages import pick_picture
 from ferlab.reporting.tables import MISSING, cell, markdown_table, published_table
+from ferlab.roles import recorded
 
 # Figures of numbers: stage, what their alt text speaks of, file name.
 FIGURES = (
@@ -102,40 +104,43 @@ def summary_table(params: Params, runs: dict[str, dict[str, Any]]) -> str:
     """Return a Markdown table: one row per run and split, accuracy with its interval and n, that of one view and of flip, then macro F1, NLL and ECE.
 
     A net that was trained afresh on train and val has learnt val's faces: its row there is the selection's, before the refit; where nothing was
-    selected there is none.
+    selected there is none. A test split that selected the epoch is marked.
     """
     lines = ["| run | split | n | accuracy, 95 % interval | one view | flip | macro F1 | NLL | ECE |", "|---|---|---:|---|---:|---:|---:|---:|---:|"]
     for name in params.runs:
         scores = runs[name]["evaluate"]
+        seen = recorded(scores)
         for split in ("val", "test", "test_clean"):
-            if split == "val" and "val" in scores["fitted_on"]:
+            if split == "val" and seen.role("val") == "fitted":
                 lines += [_row_before_refit(name, runs[name]["train"])] if runs[name]["train"]["val"] else []
             elif scores.get(split):
                 beside = [(scores.get(f"{view}_view") or {}).get(split, {}).get("accuracy") for view in ("single", "flip")]
-                lines.append(_row(name, split, scores[split], n=scores["n"][split], beside=beside))
+                marked = f"{split}, {role_mark(seen, split)}" if seen.role("test") == "selected_on" == seen.role(split) else split
+                lines.append(_row(name, marked, scores[split], n=scores["n"][split], beside=beside))
         lines += _row_without_near_twins(name, scores.get("near_twins") or {})
     return "\n".join(lines)
 
 
 def beside_page(published: pd.DataFrame, folder: Path) -> str:
-    """Return the page that sets each published net and ensemble beside ours.
+    """Return the page that sets each published row beside ours, humans and live tries among them.
 
     Args:
         published: From `read_published`.
         folder: The published studies.
     """
-    nets = published[published["kind"].isin(("net", "ensemble"))].reset_index(drop=True)
-    theirs = published_table(nets).reset_index()
+    theirs = published_table(published).reset_index()
     studies = {path.parent.name: paths.read_json(path, made_by="publishing") for path in folder.glob("*/summary.json")}
-    ours = pd.DataFrame([_ours(name, studies) for name in nets["ours"]], columns=["ours", "split", "n", "accuracy, %"], dtype=object).fillna("")
+    ours = pd.DataFrame([_ours(name, studies) for name in published["ours"]], columns=["ours", "split", "n", "accuracy, %"], dtype=object).fillna("")
     table = pd.DataFrame(
         {
             "paper: system": theirs["paper"] + ": " + theirs["system"],
+            "its dataset": theirs["set"],
             "its split": theirs["split"],
             "its n": theirs["n"].replace(MISSING, "not said"),
             "its accuracy, %": theirs["accuracy, %"],
+            "kind": theirs["kind"],
             **ours,
-            "why they differ, or why there is none": nets["differs"],
+            "why they differ, or why there is none": published["differs"].where(published["differs"] != "", published["note"]),
         }
     )
     return (
@@ -160,7 +165,8 @@ def _ours(name: Any, studies: dict[str, Any]) -> dict[str, str]:
         test, view = scored["test"], scored.get("view", "flip")  # flip: what there was before views had names
     else:
         return {"ours": f"{name}, not published yet"}
-    told = f"[{name}]({study}/README.md), {view}"
+    selected = recorded(scored).role("test") == "selected_on"
+    told = f"[{name}]({study}/README.md), {view}{', epoch selected on test' if selected else ''}"
     return {"ours": told, "split": scored["usage"]["test"], "n": f"{scored['n']['test']:,}", "accuracy, %": cell(test, "accuracy")}
 
 
@@ -208,6 +214,7 @@ def _page(params: Params, sets: dict[str, Any], runs: dict[str, dict[str, Any]],
         f"{run['train']['provenance']['code']}; epoch {run['train']['best_epoch']} of {run['train']['epochs_run']} {_chosen(params, name)}"
         for name, run in runs.items()
     )
+    several = "Of several seeds of one recipe the first is shown.\n\n" if len(first_seeds(params)) < len(params.runs) else ""
     shown = "\n\n".join(f"![{alt}]({file})" for file, alt in figures)
     return (
         f"# Study {params.study}\n\nWritten by `python -m ferlab.reporting.publish` from the finished pipeline; `ferlab study {params.study}` and "
@@ -216,7 +223,7 @@ def _page(params: Params, sets: dict[str, Any], runs: dict[str, dict[str, Any]],
         f"{params.evaluate.view} (`evaluate.view`); `one view` is the face alone, `flip` the mean over it and its mirror image.\n\n"
         f"## Results\n\n{summary_table(params, runs)}\n\nRuns compared, and published rows: [results.md](results.md). All numbers: [summary.json]"
         f"(summary.json); the predictions from which they can be recomputed: {PREDICTIONS}/.\n\n"
-        f"## Figures\n\nOf several seeds of one recipe the first is shown.\n\n{shown}\n\n## Provenance\n\n{made}\n"
+        f"## Figures\n\n{several}{shown}\n\n## Provenance\n\n{made}\n"
     )
 
 

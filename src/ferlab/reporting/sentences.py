@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ferlab.reporting.tables import MISSING, cell, control_name, number, p_value
+from ferlab.roles import Exposure, listed
 
 VIEWS = {
     "flip": "the mean over a face and its mirror image",
@@ -47,34 +48,23 @@ def source_name(described: Mapping[str, Any], split: str = "test") -> str:
     return described["dataset"] if usage == "Training" else f"{described['dataset']}, {usage}"
 
 
-def fitted_sentence(fitted_on: Sequence[str]) -> str:
-    """Say which splits fitted the net, and what the val numbers are worth then."""
-    if "val" in fitted_on:
-        return "The net was fitted on train **and val**: numbers on val describe faces it has learnt, only test is new to it."
-    return "The net was fitted on train; val chose its epoch, so numbers on val are a little too good, and only test is new to it."
-
-
-def refitted_sentence(metrics: Mapping[str, Mapping[str, Any]]) -> str:
-    """Say which runs were fitted on val as well, so that their val numbers are no held-out numbers.
-
-    Args:
-        metrics: Per run what evaluate wrote; `fitted_on` names the splits.
-    """
-    refitted = [name for name, of in metrics.items() if "val" in of.get("fitted_on", ())]
-    if not refitted:
-        return "No run was fitted on val."
-    return f"Fitted on train **and val**: {', '.join(refitted)}; val numbers there describe faces that the net has learnt."
-
-
 def best_and_worst_sentence(per_class: Mapping[str, Mapping[str, Any]], key: str = "f1") -> str:
-    """Say the expressions with the highest and lowest value of `key` ("f1", "recall" or "precision")."""
+    """Say the expressions with the highest and lowest value of `key` ("f1", "recall" or "precision"), all of them where several tie."""
     known = {name: values for name, values in per_class.items() if values[key] is not None}
-    best, worst = max(known, key=lambda name: known[name][key]), min(known, key=lambda name: known[name][key])
     label = {"f1": "F1"}.get(key, key)
-    return (
-        f"Best class by {label}: {best}, {cell(known[best], key)} % ({known[best]['support']} faces). "
-        f"Worst: {worst}, {cell(known[worst], key)} % ({known[worst]['support']} faces)."
-    )
+    if not known:
+        return f"{label} is undefined for every expression."
+    ends = [end(values[key] for values in known.values()) for end in (max, min)]
+    best, worst = ([name for name in known if known[name][key] == end] for end in ends)
+    if best == worst:
+        return f"All {len(known)} expressions have the same {label}, {number(ends[0], percent=True)} %."
+    return f"Best class by {label}: {_class(known, best, key)}. Worst: {_class(known, worst, key)}."
+
+
+def _class(known: Mapping[str, Mapping[str, Any]], names: Sequence[str], key: str) -> str:
+    if len(names) == 1:
+        return f"{names[0]}, {cell(known[names[0]], key)} % ({known[names[0]]['support']} faces)"
+    return f"{listed(names)}, {number(known[names[0]][key], percent=True)} % each"
 
 
 def confusion_sentence(confusions: pd.DataFrame) -> str:
@@ -87,7 +77,7 @@ def confusion_sentence(confusions: pd.DataFrame) -> str:
     wrong = counts.copy()
     wrong[range(len(wrong)), range(len(wrong))] = 0
     if not wrong.any():
-        return f"All {counts.sum():,} faces are named right."
+        return f"All {counts.sum():,} faces are classified correctly."
     actual, predicted = divmod(int(wrong.argmax()), len(wrong))
     names, support = list(confusions.index), counts[actual].sum()
     return (
@@ -107,29 +97,62 @@ def calibration_sentence(scores: Mapping[str, Any]) -> str:
 
 
 def confidence_sentence(bins: pd.DataFrame) -> str:
-    """Say whether the net claims more or less than it delivers.
+    """Say whether the mean confidence lies above or below the accuracy, to a tenth of a point.
 
     Args:
         bins: From `reliability_bins`.
     """
     faces = bins["faces"].sum()
     claimed, delivered = (float((bins["faces"] * bins[c]).sum() / faces) for c in ("confidence", "accuracy"))
-    word = "overconfident" if claimed > delivered else "underconfident"
-    return f"On average it claims {number(claimed, percent=True)} % and delivers {number(delivered, percent=True)} %: {word}."
+    gap = round(100 * (claimed - delivered), 1)
+    word = f": {'over' if gap > 0 else 'under'}confident" if gap else ""
+    return f"Mean confidence is {number(claimed, percent=True)} %, accuracy {number(delivered, percent=True)} %{word}."
 
 
-def twins_sentence(twins: Mapping[str, Any], kind: str = "byte") -> str:
-    """Say what faces with a twin of this kind in train or val do to the test accuracy."""
-    total, named = twins["n_twins"] + twins["n_clean"], f"a {kind} twin in train or val"
+def twins_sentence(twins: Mapping[str, Any], kind: str = "exact duplicate") -> str:
+    """Say what faces with a duplicate of this kind in train or val do to the test accuracy."""
+    total, named = twins["n_twins"] + twins["n_clean"], f"an {kind} in train or val"
     if twins["difference"] is None:
         return f"{twins['n_twins']} of {total:,} test faces have {named}: nothing to compare."
     shares = {name: cell(twins, f"accuracy_{name}") for name in ("twins", "clean")}
-    verdict = "The interval holds 0" if twins["difference_ci_low"] <= 0 <= twins["difference_ci_high"] else "The interval excludes 0"
+    verdict = "The interval includes 0" if twins["difference_ci_low"] <= 0 <= twins["difference_ci_high"] else "The interval excludes 0"
     return (
         f"{twins['n_twins']} of {total:,} test faces ({number(twins['n_twins'] / total, percent=True)} %) have {named}. "
         f"Accuracy on them is {shares['twins']} %, on the others {shares['clean']} %: a difference of {cell(twins, 'difference')} points "
         f"between two independent groups of faces (Newcombe). {verdict}."
     )
+
+
+def val_and_test_sentence(scores: Mapping[str, Any], seen: Exposure) -> str:
+    """Say whether the accuracies on val and test agree within their intervals; of a model that was trained on val, that they do not compare.
+
+    Args:
+        scores: A run's metrics, `val` and `test`.
+        seen: What the run was fitted and selected on.
+    """
+    if seen.role("val") == "fitted":
+        return "The model was trained on val, so accuracies on val and test do not compare."
+    val, test = scores["val"], scores["test"]
+    if val["accuracy_ci_low"] <= test["accuracy_ci_high"] and test["accuracy_ci_low"] <= val["accuracy_ci_high"]:
+        return "The 95 % intervals of val and test accuracy overlap."
+    selected = [split for split in ("val", "test") if seen.role(split) == "selected_on"]
+    cause = f", or {listed(selected)} flatters by the selection" if selected else ""
+    return f"The 95 % intervals of val and test accuracy do not overlap: the faces of the two splits differ{cause}."
+
+
+def val_by_view_sentence(scores: Mapping[str, Any], seen: Exposure) -> str:
+    """Say how the val accuracy of this page goes with that of the training page.
+
+    Args:
+        scores: `single_view` and `<view>_view`, each with `val`; `view`.
+        seen: What the run was fitted and selected on.
+    """
+    said = f"On val a single view gives {cell(scores['single_view']['val'], 'accuracy')} %"
+    if scores["view"] != "single":
+        said += f", the reported view {cell(scores[scores['view'] + '_view']['val'], 'accuracy')} %"
+    if seen.role("val") == "selected_on":
+        return f"{said}. The training page reports the single view, computed in the precision of training."
+    return f"{said}. The val accuracies of the training page are those of the model before the refit." if "val" in seen.selected_on else f"{said}."
 
 
 def views_sentence(scores: Mapping[str, Any]) -> str:
@@ -177,9 +200,9 @@ def subjects_sentence(scores: Mapping[str, Any], subjects: Mapping[str, Any] | N
     over_subjects = subjects["accuracy_ci_high"] - subjects["accuracy_ci_low"]
     low, high = (number(subjects[f"accuracy_ci_{side}"], percent=True) for side in ("low", "high"))
     few = " Fewer than 20 subjects: a rough interval." if subjects["subjects"] < 20 else ""
+    ratio = f", {over_subjects / over_faces:.1f} times as wide" if over_faces > 0 else ""
     return (
-        f"Counted by subject ({subjects['subjects']}) instead of by face, the interval of the test accuracy is [{low}, {high}] %, "
-        f"{over_subjects / over_faces:.1f} times as wide.{few}"
+        f"Counted by subject ({subjects['subjects']}) instead of by face, the interval of the test accuracy is [{low}, {high}] %{ratio}.{few}"
     )
 
 
@@ -192,19 +215,29 @@ def runs_sentence(runs: pd.DataFrame, datasets: Mapping[str, str]) -> str:
     """
     told = []
     for name, rows in runs.groupby("set", sort=False):
-        best = rows.loc[rows["test.accuracy"].idxmax()]
+        top = rows[rows["test.accuracy"] == rows["test.accuracy"].max()]
+        best = top.iloc[0]
         value = cell({key.removeprefix("test."): best[key] for key in best.index if str(key).startswith("test.")}, "accuracy")
         faces = (control_name(datasets[str(name)]) or datasets[str(name)]).replace("control faces, drawn", "control faces")
-        told.append(f"Highest test accuracy among {len(rows)} runs on {name} ({faces}): {best['run']}, {value} %.")
+        what = f"Highest test accuracy among {len(rows)} runs" if len(rows) > 1 else "Test accuracy of the one run"
+        told.append(f"{what} on {name} ({faces}): {listed(top['run'])}, {value} %.")
+    if len(runs) > len(told):
+        told.append("Choosing a run by this number would be selecting on test.")
     return " ".join(told)
 
 
 def hardest_sentence(per_class: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     """Say for each run which expression has the lowest F1."""
     known = {run: {name: v["f1"] for name, v in scores.items() if v["f1"] is not None} for run, scores in per_class.items()}
-    hardest = {run: min(values, key=lambda name: values[name]) for run, values in known.items()}
-    told = ", ".join(f"{run}: {name} ({number(known[run][name], percent=True)} %)" for run, name in hardest.items())
-    return f"Lowest F1 on test per run: {told}."
+    return f"Lowest F1 on test per run: {', '.join(f'{run}: {_lowest(values)}' for run, values in known.items())}."
+
+
+def _lowest(values: Mapping[str, float]) -> str:
+    if not values:
+        return "undefined"
+    least = min(values.values())
+    names = [name for name in values if values[name] == least]
+    return f"{'all alike' if 1 < len(names) == len(values) else listed(names)} ({number(least, percent=True)} %)"
 
 
 def ensembles_sentence(votes: Mapping[str, Mapping[str, Mapping[str, Any]]], pairs: pd.DataFrame) -> str:
@@ -267,6 +300,8 @@ def pairs_sentence(pairs: pd.DataFrame, *, named: bool = False) -> str:
     found = pairs[pairs["p_holm"] < 0.05]
     head = f"{family_sentence(pairs, named=named)} {len(found)} of {len(pairs)} pairs differ at the 5 % level after it."
     row = pairs.loc[pairs["difference"].abs().idxmax()]
+    if row["difference"] == 0:
+        return f"{head} No two runs differ in accuracy."
     tested = "p_exact" if row.get("p_subjects", float("nan")) != row.get("p_subjects", float("nan")) else "p_subjects"
     by = "" if tested == "p_exact" else " by subject"
     size = number(row["detectable"], percent=True)

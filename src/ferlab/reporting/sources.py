@@ -85,9 +85,9 @@ def overview(params: Params, entries: list[Entry], folder: Path, *, scorings: li
         " computed, every page from an executed notebook. An expression is what a face shows; it is not what a person feels.",
         cards.admonition(cards.CONTROL_TITLE, f"{cards.CONTROL_TEXT} Drawn here: {', '.join(drawn)}.", kind="warning") if drawn else "",
         "## Results",
-        "Below each estimate stands its 95 % interval. Balanced accuracy is the mean recall of the expressions, macro F1 the mean of their F1. ECE is"
-        " the expected calibration error; less is better. *No twins* leaves out test faces whose very pixels were seen in fitting or selecting;"
-        " each run's evaluation tells its accuracy without near copies too.",
+        f"{cards.results_sentence(params.evaluate.view, evaluated)} Balanced accuracy is the mean recall of the expressions, macro F1 the mean"
+        " of their F1. ECE is the expected calibration error; less is better. *No twins* leaves out test faces that have an exact duplicate in"
+        " train or val; each run's evaluation tells its accuracy without near copies too.",
         cards.results_table(params, evaluated, links={entry.name: f"{entry.page}.ipynb" for entry in done if entry.stage == "evaluate"}),
         _gallery(done, folder),
         "## The faces",
@@ -111,8 +111,8 @@ def _count_scorings(params: Params, scorings: list[dict[str, str]], *, real: lis
     if not real:
         return "All sets of this study are control faces. Scorings are recorded for real sets only."
     return (
-        "A test split that is scored until the number pleases is no test. Each scoring of a real set adds a line to a ledger that is kept in Git;"
-        f" for this study it holds:\n\n{cards.scorings_table(scorings, study=params.study, runs=real)}"
+        "A test split that is scored until the number pleases is no test. Each scoring of a real set adds a line to a ledger that is kept in Git, and"
+        f" so does each epoch that is compared on test; for this study it holds:\n\n{cards.scorings_table(scorings, study=params.study, runs=real)}"
     )
 
 

@@ -73,6 +73,11 @@ def p_value(p: float) -> str:
     return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
 
 
+def filled(table: pd.DataFrame | None, *, where: bool = True) -> pd.DataFrame | None:
+    """Return a table that has something to show; None, which a page leaves blank, for one without rows or whose one cell has nothing beside it."""
+    return table if where and table is not None and table.size > 1 else None
+
+
 def metrics_table(scores: Mapping[str, Any]) -> pd.DataFrame:
     """Return one row per metric, one column per split with its number of faces; cells as `cell` writes them.
 
@@ -112,7 +117,7 @@ def runs_table(runs: pd.DataFrame) -> pd.DataFrame:
     table["macro F1, test, %"] = [_split_cell(row, "test", "macro_f1") for _, row in runs.iterrows()]
     table["ECE, test, %"] = [number(value, percent=True) for value in runs["test.ece"]]
     table["accuracy, val, %"] = [_split_cell(row, "val", "accuracy") for _, row in runs.iterrows()]
-    return table.join(runs[["model", "seed", "set"]]).set_index("run")
+    return table.join(runs.rename(columns={"selected_on": "epoch selected on"})[["epoch selected on", "model", "seed", "set"]]).set_index("run")
 
 
 def groups_table(spread: pd.DataFrame, keys: Mapping[str, str]) -> pd.DataFrame:
@@ -201,12 +206,13 @@ def published_table(published: pd.DataFrame) -> pd.DataFrame:
             "split": row["split"],
             "n": f"{row['n']:,.0f}" if row["n"] == row["n"] and row["n"] is not None else MISSING,
             "accuracy, %": cell(row, "accuracy"),
-            "chosen on": row["selected_on"],
+            "kind": row["kind"],
+            "selected on": row["selected_on"] if row["kind"] in ("net", "ensemble") else MISSING,
             "note": row["note"],
         }
         for row in rows
     ]
-    return pd.DataFrame(table, columns=["system", "paper", "set", "split", "n", "accuracy, %", "chosen on", "note"]).set_index("system")
+    return pd.DataFrame(table, columns=["system", "paper", "set", "split", "n", "accuracy, %", "kind", "selected on", "note"]).set_index("system")
 
 
 def machine_table() -> pd.DataFrame:
@@ -223,7 +229,9 @@ def machine_table() -> pd.DataFrame:
 
 
 def markdown_table(table: pd.DataFrame, *, index: bool = True) -> str:
-    """Return a table as GitHub Markdown; bars and tags in cells are escaped."""
+    """Return a table as GitHub Markdown; bars and tags in cells are escaped. One without rows is no text."""
+    if not len(table):
+        return ""
     shown = table.reset_index() if index else table
     lines = [list(map(str, shown.columns)), ["---"] * len(shown.columns), *shown.astype(str).to_numpy().tolist()]
     return "\n".join("| " + " | ".join(_escaped(line)) + " |" for line in lines) + "\n"
@@ -231,7 +239,7 @@ def markdown_table(table: pd.DataFrame, *, index: bool = True) -> str:
 
 def markdown_page(title: str, sections: Mapping[str, str]) -> str:
     """Return a Markdown page: a title, then each section's heading and text."""
-    return "\n".join([f"# {title}\n", *(f"## {heading}\n\n{text.rstrip()}\n" for heading, text in sections.items())])
+    return "\n".join([f"# {title}\n", *(f"## {heading}\n\n{text.strip()}\n" for heading, text in sections.items() if text.strip())])
 
 
 def _escaped(line: Sequence[str]) -> list[str]:

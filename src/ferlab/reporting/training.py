@@ -70,9 +70,17 @@ def changes_sentence(settings: Mapping[str, Any]) -> str:
     parts = ["mirrored half of the time"] if settings["flip"] else []
     parts += [f"turned by up to {settings['rotation']:g} degrees"] if settings["rotation"] else []
     parts += [f"{word} by up to {100 * settings[key]:g} %" for key, word in (("zoom", "zoomed"), ("shift", "shifted")) if settings[key]]
-    changed = f"Faces are {', '.join(parts)}, either way." if parts else "Faces are not changed."
-    crop = settings.get("crop", 1.0)
-    return changed if crop == 1 else f"A square of {100 * crop:g} % of the side is cut out of each face, anywhere. {changed}"
+    changes = [f"Faces are {', '.join(parts)}, either way."] if parts else []
+    if settings.get("crop", 1.0) != 1:
+        changes.insert(0, f"A square of {100 * settings['crop']:g} % of the side is cut out of each face, anywhere.")
+    changes += [
+        f"{name.capitalize()} changes by up to {100 * settings[name]:g} %, either way." for name in ("brightness", "contrast") if settings.get(name)
+    ]
+    if settings.get("erasing"):
+        changes.append(f"In {100 * settings['erasing']:g} % of the faces a rectangle is filled with the face's mean.")
+    if mixed := [name for name in ("mixup", "cutmix") if settings.get(name)]:
+        changes.append(f"Then faces of a batch are mixed ({' and '.join(mixed)}), which the figure does not show.")
+    return " ".join(changes) or "Faces are not changed."
 
 
 def fitted_table(targets: np.ndarray, expressions: Sequence[str], *, weighted: bool) -> pd.DataFrame:
@@ -99,11 +107,14 @@ def settings_table(settings: Mapping[str, Any]) -> pd.DataFrame:
 
 def settings_off(settings: Mapping[str, Any]) -> list[str]:
     """Return the keys of the `train` section that are off (0, none, empty, false, a factor of 1), and those that hang on one that is."""
-    return [key for key, value in settings.items() if value in OFF or value == ONES.get(key) or not _is_wanted(key, settings)]
+    off = [key for key, value in settings.items() if value in OFF or value == ONES.get(key) or not _is_wanted(key, settings)]
+    return [key for key in off if key != "select"]  # select: none is a choice
 
 
 def off_sentence(settings: Mapping[str, Any]) -> str:
     """Name the settings that the table leaves out."""
+    if not settings_off(settings):
+        return "No setting is off."
     return f"Left out are the settings that are off: {', '.join(f'`{key}`' for key in settings_off(settings))}."
 
 
@@ -112,17 +123,22 @@ def _is_wanted(key: str, settings: Mapping[str, Any]) -> bool:
     return wanted is None or any(settings.get(other) not in OFF if value is None else settings.get(other) == value for other, value in wanted.items())
 
 
+def watched_split(history: pd.DataFrame) -> str:
+    """Return the split that was scored after each epoch: "val", "test", or "" where none was."""
+    return next((split for split in ("val", "test") if f"{split}_loss" in history and history[f"{split}_loss"].notna().any()), "")
+
+
 def plot_learning_curves(history: pd.DataFrame, *, best_epoch: int) -> Figure:
-    """Draw loss, accuracy and learning rate by epoch, the chosen one (or, without val, the kept one) marked; a second fit on train and val is dashed.
+    """Draw loss, accuracy and learning rate by epoch, the kept epoch marked; a second fit on train and val is dashed.
 
     Args:
-        history: Columns epoch, phase, train_loss, train_accuracy, val_loss, val_accuracy, lr.
+        history: Columns epoch, phase, train_loss, train_accuracy, val_loss, val_accuracy (or test_loss, test_accuracy), lr.
         best_epoch: From 1.
     """
     figure = Figure(figsize=(10.5, 3.2), layout="constrained")
     losses, accuracies, rates = figure.subplots(1, 3)
     select, refit = history[history["phase"] != "refit"], history[history["phase"] == "refit"]
-    watched = ("train", "val") if select["val_loss"].notna().any() else ("train",)
+    watched = tuple(filter(None, ("train", watched_split(history))))
     for panel, quantity in ((losses, "loss"), (accuracies, "accuracy")):
         for split in watched:
             panel.plot(select["epoch"], select[f"{split}_{quantity}"], color=SPLIT_COLOURS[split], marker=_marker(select), markersize=3, label=split)
@@ -131,7 +147,7 @@ def plot_learning_curves(history: pd.DataFrame, *, best_epoch: int) -> Figure:
     rates.plot(select["epoch"], select["lr"], color=SPLIT_COLOURS["train"], marker=_marker(select), markersize=3)
     for panel, title in ((losses, "Loss, nats"), (accuracies, "Accuracy"), (rates, "Learning rate")):
         _finish(panel, title, best_epoch)
-    losses.set_ylim(top=_top(select))
+    losses.set_ylim(top=_top(select, watched))
     accuracies.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     rates.set_ylim(bottom=0)
     row = select[select["epoch"] == best_epoch].iloc[0]
@@ -139,7 +155,7 @@ def plot_learning_curves(history: pd.DataFrame, *, best_epoch: int) -> Figure:
     accuracies.plot([best_epoch], [row[f"{watched[-1]}_accuracy"]], "o", color=SPLIT_COLOURS[watched[-1]], **ring)
     handles, labels = accuracies.get_legend_handles_labels()
     chosen = losses.axvline(best_epoch, color=CHOSEN, linewidth=1, linestyle=":")
-    marked = "chosen epoch" if "val" in watched else "kept epoch"
+    marked = f"epoch selected on {watched[-1]}" if len(watched) > 1 else "kept epoch"
     figure.legend([*handles, chosen], [*labels, marked], loc="outside lower center", ncols=len(handles) + 1)
     return figure
 
@@ -150,37 +166,53 @@ def curves_sentence(history: pd.DataFrame, *, best_epoch: int, monitor: str) -> 
     Args:
         history: As in `plot_learning_curves`.
         best_epoch: From 1.
-        monitor: "val/accuracy" or "val/loss", by which the epoch was chosen.
+        monitor: "val/accuracy" or "val/loss", by which the epoch was chosen; of test, where that is watched.
     """
-    select = history[history["phase"] != "refit"]
-    if select["val_loss"].isna().all():
+    select, watched = history[history["phase"] != "refit"], watched_split(history)
+    if not watched:
         first, end = (100 * select["train_accuracy"].iloc[at] for at in (0, -1))
         return (
             f"Train accuracy (augmented, with dropout) went from {first:.1f} % to {end:.1f} % over {len(select)} epochs. "
             "No faces were held out: their number was settled beforehand, and the last epoch is kept."
         )
-    row, last = select[select["epoch"] == best_epoch].iloc[0], select.iloc[-1]
-    gap = 100 * (row["train_accuracy"] - row["val_accuracy"])
-    relation = f"{abs(gap):.1f} points {'below' if gap > 0 else 'above'} train's {100 * row['train_accuracy']:.1f} %"
-    after = "the last" if best_epoch == len(select) else f"{len(select) - best_epoch} before the last"
+    row, last, accuracy = select[select["epoch"] == best_epoch].iloc[0], select.iloc[-1], f"{watched}_accuracy"
+    gap = round(100 * (row["train_accuracy"] - row[accuracy]), 1)
+    relation = f"{abs(gap):.1f} points {'below' if gap > 0 else 'above'}" if gap else "equal to"
+    after = f"{len(select) - best_epoch} before the last" if best_epoch < len(select) else "the last: whether more epochs would help is open"
     return (
-        f"Val accuracy went from {100 * select['val_accuracy'].iloc[0]:.1f} % to {100 * last['val_accuracy']:.1f} % over {len(select)} epochs. "
-        f"By {monitor} epoch {best_epoch} is chosen, {after}: val {100 * row['val_accuracy']:.1f} %, {relation} (augmented, with dropout)."
+        f"{watched.capitalize()} accuracy went from {100 * select[accuracy].iloc[0]:.1f} % to {100 * last[accuracy]:.1f} % over "
+        f"{len(select)} epoch{'s' * (len(select) > 1)}. By {monitor.replace('val/', f'{watched} ')} epoch {best_epoch} is selected, {after}. There "
+        f"{watched} accuracy is {100 * row[accuracy]:.1f} %, {relation} train's {100 * row['train_accuracy']:.1f} % (augmented, with dropout)."
     )
+
+
+def scaling_sentence(scaling: str, *, pretrained: bool) -> str:
+    """Say how the input is scaled: `train.scaling`, and whether pretrained weights bring statistics of their own."""
+    if scaling == "standardised":
+        whose = "the pretrained weights" if pretrained else "the pixels of the faces that the model was trained on"
+        return f"Images are standardised by the mean and standard deviation of {whose}, which are kept with the weights."
+    if scaling == "unit":
+        return "Images are scaled to [0, 1]."
+    return "Images are scaled to [0, 1], less the mean image of the faces that the model was trained on, which is kept with the weights."
+
+
+def counted_sentence(card: Mapping[str, Any], *, built: int, classes: int) -> str:
+    """Say how the parameters counted here go with the card's count for the paper's classes."""
+    if built == card["parameters"]:
+        return f"The model has the {built:,} parameters of its card."
+    return f"The model has {built:,} parameters with {classes} classes and this run's options; its card counts {card['parameters']:,}."
 
 
 def refit_sentence(history: pd.DataFrame, *, fitted_faces: int) -> str:
     """Say whether the kept net was fitted again on train and val."""
     refit = history[history["phase"] == "refit"]
     if (history["phase"] == "whole").all():
-        seen = "It has seen val, so val says nothing about it."
-        return f"The kept net is the last epoch's, fitted on the {fitted_faces:,} faces of train and val. {seen}"
+        return f"The kept model is the last epoch's, trained on the {fitted_faces:,} faces of train and val."
     if refit.empty:
-        return f"The kept net is the one of that epoch, fitted on the {fitted_faces:,} faces of train."
+        return f"The kept model is that of the selected epoch, trained on the {fitted_faces:,} faces of train."
     return (
-        f"The kept net was then trained afresh for {len(refit)} epochs on the {fitted_faces:,} faces of train and val together, and reached "
-        f"{100 * refit['train_accuracy'].iloc[-1]:.1f} % on them. It has seen val, so val says nothing about it; val's numbers here "
-        "are the first net's."
+        f"The kept model was then trained anew for {len(refit)} epochs on the {fitted_faces:,} faces of train and val together, and reached "
+        f"{100 * refit['train_accuracy'].iloc[-1]:.1f} % on them. The val accuracies on this page are those of the first model."
     )
 
 
@@ -188,9 +220,9 @@ def _marker(rows: pd.DataFrame) -> str:
     return "o" if len(rows) <= 20 else ""
 
 
-def _top(select: pd.DataFrame) -> float:
-    """End the loss axis above what matters: val's first epochs can lie far off while batch normalisation warms up."""
-    settled = select.iloc[len(select) // 3 :][["train_loss", "val_loss"]].max(axis=None)
+def _top(select: pd.DataFrame, watched: Sequence[str]) -> float:
+    """End the loss axis above what matters: the watched split's first epochs can lie far off while batch normalisation warms up."""
+    settled = select.iloc[len(select) // 3 :][[f"{split}_loss" for split in watched]].max(axis=None)
     return 1.1 * float(max(settled, select["train_loss"].max()))
 
 
