@@ -19,7 +19,6 @@ import torch
 from ruamel.yaml import YAML
 from torch import nn
 
-from ferlab.cli import studies, study_text
 from ferlab.control import read as draw_control_faces
 from ferlab.data.appearance import equalise_histogram, gaussian_blur, to_grey
 from ferlab.data.augmentation import Augmentation
@@ -36,6 +35,7 @@ from ferlab.models.create import input_shape
 from ferlab.models.inputs import prepare_images, standardise
 from ferlab.params import Params, Prepare, Run, check_params
 from ferlab.paths import InputError
+from ferlab.studies import studies, study_text
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("angry", "happy")
