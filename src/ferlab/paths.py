@@ -158,6 +158,16 @@ def hold(path: Path, *, what: str, wait: float = 0.0) -> None:
             os.close(file)
 
 
+@contextlib.contextmanager
+def held(path: Path, *, what: str) -> Iterator[None]:
+    """Hold a lock file while the block runs; see `hold`."""
+    hold(path, what=what)
+    try:
+        yield
+    finally:
+        let_go(path)
+
+
 def let_go(path: Path) -> None:
     """Let go of a lock file that this process holds, and take it away."""
     file = _HELD.pop(path)

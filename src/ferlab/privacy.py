@@ -24,7 +24,8 @@ PRIVATE = ("data", "reports/notebooks", "reports/_failed", "reports/site", ".dvc
 LEFTOVERS = ("data/.partial", "data/scratch", "reports/_failed", ".dvc/tmp/exps")
 BEYOND = (
     "Not reached: DVC remotes (`dvc gc --workspace --cloud`), models that were trained on them and what was exported or shipped from these, "
-    "other clones, backups, Git history where pictures were committed, and the pictures themselves in data/raw: delete those by hand"
+    "sets and runs that params.yaml no longer names (data/prepared, reports/notebooks), other clones, backups, Git history where pictures were "
+    "committed, and the pictures themselves in data/raw: delete those by hand"
 )
 
 

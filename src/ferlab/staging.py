@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ferlab import paths
-from ferlab.paths import InputError, hold, let_go, lock_of
+from ferlab.paths import InputError, held, hold, let_go, lock_of
 
 ORPHAN = 10.0  # seconds that a kernel without its runner may take to end
 # What is opened before it is moved: the name of an output -> "module:function", by name since the runner imports no room.
@@ -29,12 +29,8 @@ def alone(stage: str, name: str) -> Iterator[Path]:
         InputError: Another process works on it, as one that outlived a killed `dvc repro`.
     """
     partials = paths.ROOT / "data" / ".partial"
-    lock = partials / f"{stage}-{name}.lock"
-    hold(lock, what=f"{stage} {name}".strip())
-    try:
+    with held(partials / f"{stage}-{name}.lock", what=f"{stage} {name}".strip()):
         yield partials
-    finally:
-        let_go(lock)
 
 
 def open_work(partials: Path, stage: str, name: str, fingerprint: str) -> Path:

@@ -331,3 +331,26 @@ def test_no_value_becomes_a_live_tag(tmp_path: Path, monkeypatch: pytest.MonkeyP
     page = article((tmp_path / "site" / "runs" / "on_real" / "evaluate.html").read_text())
     assert page.count("&lt;img src=x onerror=alert(1)&gt;") >= 8
     assert '<span class="aside">kept</span>' in page
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "content", "told"),
+    [
+        ("evaluate", "on_real", "[]", "evaluate/on_real.json: expected a JSON object, got list; stage evaluate makes it anew"),
+        ("evaluate", "on_real", '{"test": 3}', "the metrics of run on_real is not as the stage writes it"),
+        ("prepare", "real", '{"splits": []}', "the metrics of set real is not as the stage writes it"),
+        ("prepare", "real", "[" * 100_000, "prepare/real.json: not JSON"),
+        ("prepare", "real", "\xff", "prepare/real.json: not JSON"),
+    ],
+)
+def test_a_metrics_file_that_no_stage_wrote_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, name: str, content: str, told: str
+) -> None:
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    params = make_params("on_real")
+    write_project(tmp_path, params)
+    paths.artefact(stage, "metrics", name).write_text(content, encoding="latin-1")
+    with pytest.raises(InputError) as error:
+        sources.write_sources(params, sources.collect(params), tmp_path / "pages", scorings=[], commit="")
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)

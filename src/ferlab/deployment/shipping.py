@@ -28,6 +28,7 @@ from ferlab.paths import OUTPUTS, InputError, read_json, write_json
 
 FOLDER = Path("src", "ferlab", "deployment", "weights")  # below a clone
 MOST_BYTES = 6_000_000
+NEEDED = {"train": (), "evaluate": ("fitted_on", "dataset", "usage", "n")}  # of the metrics of each stage
 COMPARED = 2000  # faces on which the file is compared with the net it came from
 LARGEST_CHANGE = 0.02  # of a probability
 LICENCE = "The weights: MIT, as ferlab. The faces they were fitted on are not part of it; their own terms hold for them."
@@ -60,7 +61,7 @@ def ship(root: Path, run: str, *, cost: str, note: str = "", weights: str = "flo
         raise InputError(f"{folder.parent.relative_to(root)}: not found below {root}; shipping works in a clone of ferlab")
     params = load_params(root / "params.yaml")
     declared(params, "train", run)  # names the nearest run
-    trained, evaluated = (_metrics(root, stage, run) for stage in ("train", "evaluate"))
+    trained, evaluated = (_metrics(root, stage, run) for stage in NEEDED)
     model = load_model(_existing(root, "train", "weights", run))
     _check_run(params, run, model=model, trained=trained, evaluated=evaluated)
     history = _existing(root, "train", "history", run)
@@ -148,7 +149,11 @@ def _move_into_place(ready: Path, folder: Path) -> None:
 
 
 def _metrics(root: Path, stage: str, run: str) -> dict[str, Any]:
-    return read_json(_existing(root, stage, "metrics", run), made_by=f"`dvc repro {stage}@{run}`")
+    values = read_json(_existing(root, stage, "metrics", run), made_by=f"`dvc repro {stage}@{run}`")
+    if missing := [key for key in NEEDED[stage] if key not in values]:
+        place = OUTPUTS[stage]["metrics"].format(name=run)
+        raise InputError(f"{place}: {', '.join(missing)} is missing; `dvc repro -sf {stage}@{run}` makes it anew")
+    return values
 
 
 def _existing(root: Path, stage: str, what: str, name: str) -> Path:

@@ -24,7 +24,7 @@ from ferlab.evaluation.published import read_published
 from ferlab.evaluation.shares import wilson
 from ferlab.models.hub import file_sha256
 from ferlab.params import Params, load_params
-from ferlab.paths import InputError
+from ferlab.paths import InputError, held
 from ferlab.reporting.exposure import role_mark
 from ferlab.reporting.pages import pick_picture
 from ferlab.reporting.tables import MISSING, cell, markdown_table, published_table
@@ -261,10 +261,15 @@ def main() -> int:
     try:
         params = load_params()
         folder = paths.ROOT / "reports" / "published" / params.study
-        publish(params, folder)
+        with held(folder.with_name(f".{folder.name}.lock"), what="publishing"):
+            publish(params, folder)
         (folder.parent / "README.md").write_text(beside_page(read_published(), folder.parent))
     except (InputError, OSError) as error:
         print(f"publish: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except (KeyError, TypeError, AttributeError) as error:
+        told = f"{type(error).__name__}: {error}"
+        print(f"publish: a file of reports/metrics is not as its stage writes it ({told}); run that stage again: dvc repro -sf", file=sys.stderr)
         return 1
     print(f"published: {folder.relative_to(paths.ROOT)}")
     return 0

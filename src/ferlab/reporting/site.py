@@ -21,7 +21,7 @@ from pathlib import Path
 from ferlab import paths
 from ferlab.evaluation.ledger import LEDGER, read_scorings
 from ferlab.params import Params, load_params
-from ferlab.paths import InputError
+from ferlab.paths import InputError, held, lock_of
 from ferlab.reporting.markup import disarm
 from ferlab.reporting.pages import missing_alt_text
 from ferlab.reporting.sources import collect, write_sources
@@ -70,14 +70,15 @@ def build_site(params: Params, output: Path, *, conf: Path | None = None) -> lis
     """
     entries = collect(params)
     work = output.parent / f".{output.name}.work"
-    shutil.rmtree(work, ignore_errors=True)
-    try:
-        (work / "pages").mkdir(parents=True)
-        write_sources(params, entries, work / "pages", scorings=read_scorings(paths.ROOT / "reports" / LEDGER.name), commit=git_commit())
-        warnings = render(work / "pages", work / "site", conf=conf or paths.ROOT / "reports")
-        _swap(work / "site", output, aside=work / "last")
-    finally:
+    with held(lock_of(work), what="the report"):
         shutil.rmtree(work, ignore_errors=True)
+        try:
+            (work / "pages").mkdir(parents=True)
+            write_sources(params, entries, work / "pages", scorings=read_scorings(paths.ROOT / "reports" / LEDGER.name), commit=git_commit())
+            warnings = render(work / "pages", work / "site", conf=conf or paths.ROOT / "reports")
+            _swap(work / "site", output, aside=work / "last")
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
     silent = [
         f"{entry.page}: cell {cell} shows a figure without alt text"
         for entry in entries

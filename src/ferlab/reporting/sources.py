@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,28 @@ def write_sources(params: Params, entries: list[Entry], folder: Path, *, scoring
     prepared = {entry.name: entry.metrics for entry in entries if entry.stage == "prepare"}
     for entry in entries:
         if entry.notebook is not None:
-            _write_notebook_page(params, entry, folder, prepared=prepared)
+            with _naming(f"what stage {entry.stage} wrote of {entry.name or 'all runs'}"):
+                _write_notebook_page(params, entry, folder, prepared=prepared)
     for name in params.prepare:
-        _write_set_card(params, name, entries, folder)
+        with _naming(f"the metrics of set {name}"):
+            _write_set_card(params, name, entries, folder)
     for name in params.runs:
-        _write_run_card(params, name, entries, folder)
-    _write(folder / "index.md", overview(params, entries, folder, scorings=scorings, commit=commit))
+        with _naming(f"the metrics of run {name}"):
+            _write_run_card(params, name, entries, folder)
+    with _naming("some metrics file"):
+        _write(folder / "index.md", overview(params, entries, folder, scorings=scorings, commit=commit))
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Files that are JSON and yet not what their stage writes are told in one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise InputError(f"reports/metrics, reports/notebooks: {what} is not as the stage writes it ({told}); run it again: dvc repro -sf") from None
 
 
 def overview(params: Params, entries: list[Entry], folder: Path, *, scorings: list[dict[str, str]], commit: str) -> str:

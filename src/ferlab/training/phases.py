@@ -172,10 +172,11 @@ def _is_whole(path: Path) -> bool:
         with zipfile.ZipFile(path) as parts:
             if parts.testzip() is not None:
                 return False
-        torch.load(path, map_location="meta", weights_only=True)
+        held = torch.load(path, map_location="meta", weights_only=True)
     except Exception:  # noqa: BLE001 - zipfile and torch raise many types for a damaged file
         return False
-    return True
+    needed = {"state_dict", "history", "optimizer_states"} if path.name == LAST else {"state_dict"}
+    return isinstance(held, dict) and needed <= held.keys()
 
 
 def kept_net(phase: Phase, folder: Path) -> nn.Module:
