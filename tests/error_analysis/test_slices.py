@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from scipy.stats import chi2_contingency
 
 from ferlab import control
-from ferlab.error_analysis.slices import by_fifths, by_group, compare_slices, error_rates, face_slices, image_qualities
+from ferlab.error_analysis import slices as slices_module
+from ferlab.error_analysis.slices import by_fifths, by_group, compare_conditions, compare_slices, error_rates, face_slices, image_qualities
 from ferlab.paths import InputError
 
 
@@ -102,6 +103,46 @@ def test_planted_difference_is_found_and_chance_is_not() -> None:
     assert tests.loc[0, "p_holm"] < 0.01
     assert (tests["p_holm"].iloc[1:] > 0.05).all()
     assert (tests["p_holm"] >= tests["p"]).all()
+
+
+def people(rng: np.random.Generator, persons: int = 12, faces: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """Return the subject of each face and whether it is wrong: subjects differ much in how often."""
+    subjects = np.repeat(np.arange(persons), faces)
+    return subjects, rng.random(persons * faces) < rng.beta(0.5, 1, size=persons)[subjects]
+
+
+def test_conditions_of_whole_subjects_are_tested_over_subjects_and_others_within(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices_module, "PERMUTATIONS", 300)
+    found = {"faces": 0, "whole": 0, "within": 0}
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        subjects, wrong = people(rng)
+        slices = {"skin": by_group(pd.Series(subjects % 2)), "light": by_group(pd.Series(rng.integers(0, 2, len(subjects))))}
+        by_subject = compare_conditions(slices, wrong, subjects=subjects, seed=seed).set_index("condition")["p"]
+        found["faces"] += compare_slices(error_rates({"skin": slices["skin"]}, wrong)).loc[0, "p"] < 0.05
+        found["whole"] += by_subject["skin"] < 0.05
+        found["within"] += by_subject["light"] < 0.05
+    assert found["faces"] > 4  # nothing is there: one of 12 would be many
+    assert max(found["whole"], found["within"]) <= 2
+
+
+def test_a_planted_difference_is_found_within_and_between_subjects() -> None:
+    rng = np.random.default_rng(0)
+    subjects, light = np.repeat(np.arange(20), 20), rng.integers(0, 2, 400)
+    tests = compare_conditions(
+        {"light": by_group(pd.Series(light)), "skin": by_group(pd.Series(subjects % 2))},
+        rng.random(400) < 0.1 + 0.25 * light + 0.3 * (subjects % 2),
+        subjects=subjects,
+    )
+    assert (tests["p_holm"] < 0.01).all()
+
+
+def test_rates_of_few_subjects_are_bounded_by_subject() -> None:
+    subjects, wrong = people(np.random.default_rng(1), persons=4)
+    one = by_group(pd.Series(np.where(subjects == 0, "first", "other")))
+    by_face, by_subject = error_rates({"who": one}, wrong), error_rates({"who": one}, wrong, subjects=subjects)
+    assert by_subject.loc[0, ["ci_low", "ci_high"]].isna().all()  # of one person
+    assert by_subject.loc[1, "ci_high"] - by_subject.loc[1, "ci_low"] > by_face.loc[1, "ci_high"] - by_face.loc[1, "ci_low"]
 
 
 def test_error_analysis_imports_no_torch() -> None:

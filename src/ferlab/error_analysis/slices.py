@@ -9,7 +9,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +17,7 @@ import pandas as pd
 from scipy.ndimage import laplace
 from statsmodels.stats.multitest import multipletests
 
+from ferlab.evaluation.clusters import cluster_share
 from ferlab.evaluation.shares import wilson
 from ferlab.paths import InputError
 
@@ -85,15 +86,16 @@ def by_group(values: pd.Series) -> pd.Series:
     return pd.Series(pd.Categorical(values.map(named), categories=list(named.values()), ordered=True))
 
 
-def error_rates(slices: Mapping[str, pd.Series], wrong: np.ndarray) -> pd.DataFrame:
+def error_rates(slices: Mapping[str, pd.Series], wrong: np.ndarray, *, subjects: np.ndarray | None = None) -> pd.DataFrame:
     """Error rate of every group of every condition.
 
     Args:
         slices: As of `face_slices`.
         wrong: Whether each face was answered wrongly (N,) bool.
+        subjects: (N,) the subject of each face; bounds count by subject then.
 
     Returns:
-        One row per group: `condition, group, n, errors, error_rate, ci_low, ci_high` (Wilson, 95 %).
+        One row per group: `condition, group, n, errors, error_rate, ci_low, ci_high` (Wilson, 95 %; NaN for a group of one subject).
 
     Raises:
         InputError: If a condition has another number of faces.
@@ -105,7 +107,7 @@ def error_rates(slices: Mapping[str, pd.Series], wrong: np.ndarray) -> pd.DataFr
         for group in groups.cat.categories:
             inside = (groups == group).to_numpy()
             n, errors = int(inside.sum()), int(wrong[inside].sum())
-            low, high = wilson(errors, n)
+            low, high = wilson(errors, n) if subjects is None or not n else cluster_share(wrong[inside], subjects[inside])
             rows.append((condition, group, n, errors, errors / n if n else np.nan, low, high))
     return pd.DataFrame(rows, columns=["condition", "group", "n", "errors", "error_rate", "ci_low", "ci_high"])
 
@@ -114,8 +116,8 @@ def compare_slices(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Test per condition whether error rates differ between its groups by more than chance.
 
     The chi-square statistic of errors per group is set against 10,000 random deals of the same errors to groups of the same size
-    (a permutation test), so small groups are no problem. Faces are taken as independent; where a few subjects give many faces
-    each, p is too small.
+    (a permutation test), so small groups are no problem. Faces are taken as independent; where subjects give many faces each, see
+    `compare_conditions`.
 
     Args:
         table: As of `error_rates`.
@@ -133,6 +135,61 @@ def compare_slices(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
         statistic = ((np.vstack([errors, deals]) - expected) ** 2 / sizes).sum(axis=1)  # chi-square up to a factor all deals share
         p = float((statistic >= statistic[0] * (1 - 1e-12)).mean())  # the observed deal counts as one
         rows.append((condition, len(groups), groups["error_rate"].min(), groups["error_rate"].max(), p))
+    return _corrected(rows)
+
+
+def compare_conditions(slices: Mapping[str, pd.Series], wrong: np.ndarray, *, subjects: np.ndarray | None = None, seed: int = 0) -> pd.DataFrame:
+    """Test per condition whether error rates differ between its groups by more than chance: `compare_slices`, or by subject where they are named.
+
+    A condition that changes within subjects (light, a head turned) is tested by dealing each subject's errors to groups among that
+    subject's faces; one that every subject has once and for all (skin) by dealing whole subjects to groups. Both are permutation tests
+    of the chi-square statistic, as in `compare_slices`.
+
+    Args:
+        slices: As of `face_slices`.
+        wrong: Whether each face was answered wrongly (N,) bool.
+        subjects: (N,) the subject of each face, which may have several; None where faces are independent.
+        seed: Of the deals.
+
+    Returns:
+        As `compare_slices`.
+    """
+    if subjects is None:
+        return compare_slices(error_rates(slices, wrong), seed=seed)
+    rng, rows = np.random.default_rng(seed), []
+    person = np.unique(subjects, return_inverse=True)[1]
+    for condition, groups in slices.items():
+        known = groups.notna().to_numpy()
+        levels, group = np.unique(groups[known].cat.codes, return_inverse=True)
+        faces, errors = np.zeros((2, person.max() + 1, len(levels)))
+        np.add.at(faces, (person[known], group), 1)
+        np.add.at(errors, (person[known], group), wrong[known])
+        deal = _deal_subjects if ((faces > 0).sum(axis=1) <= 1).all() else _deal_within
+        sizes, dealt = deal(rng, faces, errors)  # the observed deal first
+        expected = sizes * dealt.sum(axis=1, keepdims=True) / sizes.sum(axis=1, keepdims=True)
+        statistic = ((dealt - expected) ** 2 / np.maximum(sizes, 1)).sum(axis=1)
+        rates = errors.sum(axis=0) / faces.sum(axis=0)
+        rows.append((condition, len(levels), rates.min(), rates.max(), float((statistic >= statistic[0] * (1 - 1e-12)).mean())))
+    return _corrected(rows)
+
+
+def _deal_within(rng: np.random.Generator, faces: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return sizes (1, G) and errors (1 + PERMUTATIONS, G) of groups, each subject's errors dealt anew among the subject's faces (S, G)."""
+    dealt = np.zeros((PERMUTATIONS, faces.shape[1]), dtype=np.int64)
+    for sizes, wrong in zip(faces.astype(np.int64), errors.sum(axis=1).astype(np.int64), strict=True):
+        dealt += rng.multivariate_hypergeometric(sizes, wrong, size=PERMUTATIONS, method="marginals")
+    return faces.sum(axis=0, keepdims=True), np.vstack([errors.sum(axis=0), dealt])
+
+
+def _deal_subjects(rng: np.random.Generator, faces: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return sizes and errors (1 + PERMUTATIONS, G) of groups, whole subjects of (S, G) dealt anew to as many places per group."""
+    places = (faces > 0)[faces.sum(axis=1) > 0].astype(np.float64)  # (subjects, G), one place each
+    totals = np.stack([faces, errors]).sum(axis=2)[:, faces.sum(axis=1) > 0]
+    orders = np.vstack([np.arange(len(places)), rng.permuted(np.tile(np.arange(len(places)), (PERMUTATIONS, 1)), axis=1)])
+    return totals[0][orders] @ places, totals[1][orders] @ places
+
+
+def _corrected(rows: Sequence[tuple[str, int, float, float, float]]) -> pd.DataFrame:
     tests = pd.DataFrame(rows, columns=["condition", "groups", "lowest", "highest", "p"])
     tests["p_holm"] = multipletests(tests["p"], method="holm")[1] if len(tests) else tests["p"]
     return tests.sort_values("p", kind="stable").reset_index(drop=True)

@@ -89,7 +89,7 @@ def plot_slices(table: pd.DataFrame, overall: float) -> Figure:
         axis.set_title(condition)
     for axis in axes[:, 0]:
         axis.set_ylabel("error rate, %")
-    axes[0, 0].set_ylim(0, min(103, 110 * table["ci_high"].max()))
+    axes[0, 0].set_ylim(0, min(103, 110 * table[["error_rate", "ci_high"]].max().max()))
     return figure
 
 
