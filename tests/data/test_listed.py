@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ferlab.data.gathering import gather
 from ferlab.data.listed import read
+from ferlab.data.preparation import plan_preparation
 from ferlab.data.readers import read_source
 from ferlab.expressions import ALL_EXPRESSIONS, RAFDB_CODES
+from ferlab.params.sections import Face
 from ferlab.paths import InputError
 
 
@@ -146,7 +149,8 @@ def test_affectnet_in_yolos_form(yolo):
     assert faces["usage"].tolist() == ["test", "test", "train", "train", "train", "validation"]
     assert faces["face_id"].tolist()[2:5] == ["affectnet/Y/train/images/1.png", *(f"affectnet/Y/train/images/2.png#{n}" for n in (1, 2))]
     assert faces[["box_x", "box_y", "box_w", "box_h"]].to_numpy()[3:5].tolist() == [[10, 5, 20, 10], [0, 0, 20, 10]]  # of 40 x 20 pixels
-    assert faces["box_x"].isna().tolist() == [True, True, True, False, False, True]
+    assert faces["box_w"].tolist()[2:] == [40, 20, 20, 40]
+    assert faces["box_x"].isna().tolist() == [True, True, False, False, False, False]
     assert len(pictures) == len(faces)
 
 
@@ -167,6 +171,18 @@ def test_a_wrong_label_file_is_named(yolo, name, lines, said):
     with pytest.raises(InputError, match=said) as error:
         read(yolo)
     assert "\n" not in str(error.value)
+
+
+def test_boxes_around_whole_pictures_are_none(yolo):
+    text(yolo, "Y/train/labels/2.txt", "2 0.5 0.5 1 1")
+    assert "box_x" not in read(yolo)[1]
+
+
+def test_boxes_of_a_list_are_cut_out(yolo):
+    gathered = gather(yolo, {"x": {"dataset": "listed"}})
+    preparation = plan_preparation(yolo, gathered.faces, Face(detector="dataset").model_dump(), size=None, colour="as_is", equalise="none", blur=0)
+    shapes = [preparation.stages(gathered.pictures[row], face).face.shape for row, face in enumerate(gathered.faces["face_id"])]
+    assert shapes == [(40, 40), (20, 20), (20, 20), (40, 40)]  # as `crop_box` squares them
 
 
 def test_classes_without_names_are_named_in_labels(yolo):

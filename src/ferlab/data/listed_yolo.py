@@ -28,7 +28,7 @@ from ferlab.paths import InputError
 
 IMAGES, LABELS = "images", "labels"
 NAMES = ("classes.txt", "obj.names", "labels.txt")
-WHOLE = (0.5, 0.5, 1.0, 1.0)  # a box around all of the picture, for which its size need not be known
+WHOLE = (0.5, 0.5, 1.0, 1.0)  # a box around all of the picture; where all are, none need be cut out
 MOST_YAML = 1 << 16  # bytes that are read of it
 AGAIN = "Get the dataset again."
 
@@ -45,7 +45,7 @@ def read_label_files(delivery: Delivery, pictures: Sequence[str]) -> pd.DataFram
 
     Returns:
         One row a face: `source_path`, `usage` (as `folder_names.part_of`), `word` (the name of its class, or its number), `where` for an error,
-        `mark` ("#2" for the second of a picture), and its box in pixels.
+        `mark` ("#2" for the second of a picture), and its box in pixels, unless every box is all of its picture.
 
     Raises:
         InputError: Naming the file and line.
@@ -63,10 +63,10 @@ def read_label_files(delivery: Delivery, pictures: Sequence[str]) -> pd.DataFram
         faces = _read_text(delivery, text, names) if text else []
         for number, (word, box, where) in enumerate(faces, start=1):
             mark = f"#{number}" if len(faces) > 1 else ""
-            rows.append({**part, "word": word, "where": where, "mark": mark, **_in_pixels(delivery, picture, box)})
+            rows.append({**part, "word": word, "where": where, "mark": mark, "box": box})
         if not faces:
-            rows.append({**part, "word": "", "where": delivery.where(picture), "mark": "", **_in_pixels(delivery, picture, WHOLE)})
-    return pd.DataFrame(rows)
+            rows.append({**part, "word": "", "where": delivery.where(picture), "mark": "", "box": None})
+    return _add_boxes(pd.DataFrame(rows), delivery)
 
 
 def _text_of(picture: str) -> str:
@@ -95,17 +95,25 @@ def _read_text(delivery: Delivery, name: str, names: dict[int, str]) -> list[tup
     return faces
 
 
-def _in_pixels(delivery: Delivery, picture: str, box: tuple[float, ...]) -> dict[str, float]:
-    """Return a box in pixels of the upright picture; none where it is all of it, or the picture cannot be read: preparing it says so."""
-    columns = ("box_x", "box_y", "box_w", "box_h")
-    if box == WHOLE:
-        return dict.fromkeys(columns, np.nan)
+def _add_boxes(rows: pd.DataFrame, delivery: Delivery) -> pd.DataFrame:
+    """Put boxes in pixels in place of shares."""
+    boxes = rows.pop("box")
+    if all(box is None or box == WHOLE for box in boxes):
+        return rows
+    pixels = [_in_pixels(delivery, picture, box) for picture, box in zip(rows["source_path"], boxes, strict=True)]
+    return pd.concat([rows, pd.DataFrame(pixels, columns=["box_x", "box_y", "box_w", "box_h"])], axis=1)
+
+
+def _in_pixels(delivery: Delivery, picture: str, box: tuple[float, ...] | None) -> tuple[float, ...]:
+    """Return a box in pixels of the upright picture; none where that cannot be read: preparing it says so."""
+    if box is None:
+        return (np.nan,) * 4
     try:
         height, width = decode_picture(delivery.read(picture), where=delivery.where(picture)).shape[:2]
     except InputError:
-        return dict.fromkeys(columns, np.nan)
+        return (np.nan,) * 4
     x, y, w, h = box
-    return dict(zip(columns, ((x - w / 2) * width, (y - h / 2) * height, w * width, h * height), strict=True))
+    return (x - w / 2) * width, (y - h / 2) * height, w * width, h * height
 
 
 def _read_names(delivery: Delivery) -> dict[int, str]:
