@@ -4,10 +4,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.utils.class_weight import compute_class_weight
 
+from ferlab.data.gathering import gather
+from ferlab.data.preparation import Preparation
 from ferlab.reporting import preparation
 from ferlab.reporting.preparation import before_and_after, found_sentence, found_table, weights_sentence, weights_table
+from ferlab.reporting.preparation_text import try_steps
 
 RNG = np.random.default_rng(0)
 NAMES = ("happy", "sad", "fear")
@@ -126,3 +130,12 @@ def test_what_resampling_adds_is_counted_beside_what_there_was():
     assert table.loc["happy"].to_dict() == {"faces": 3, "+ smote": 0, "+ copies": 1, "all": 4}
     assert table.loc["all"].to_dict() == {"faces": 4, "+ smote": 2, "+ copies": 2, "all": 8}
     assert list(table.index) == [*NAMES, "all"]
+
+
+def test_a_picture_that_cannot_be_read_is_not_shown_and_stops_nothing(tmp_path):
+    for number, name in enumerate(("happy/1.png", "sad/1.png")):
+        (tmp_path / name).parent.mkdir()
+        Image.fromarray(np.full((20, 20), number, np.uint8)).save(tmp_path / name)
+    (tmp_path / "sad" / "1.png").write_bytes((tmp_path / "sad" / "1.png").read_bytes()[:50])
+    gathered = gather(tmp_path, {"x": {"dataset": "class_folders"}})
+    assert len(try_steps(gathered, Preparation(size=10), [0, 1])) == 1

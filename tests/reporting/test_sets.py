@@ -127,3 +127,9 @@ def test_drawn_faces_in_a_datasets_layout_are_never_called_photographs():
     assert sets.kind_of(mixed) == "faces (10 drawn in the layout of jaffe, the others photographs)"
     assert sets.count_drawn(mixed.assign(source="control")) == 50
     assert sets.count_drawn(mixed.assign(source="fer2013")) == 0
+
+
+def test_other_files_and_links_are_listed():
+    assert sets.other_files_sentence([]) == "No other file lies there."
+    said = sets.other_files_sentence([f"{n}.txt" for n in range(7)], ["happy"])
+    assert said == "7 other files lie there, as `0.txt`, `1.txt`, `2.txt`, `3.txt`, `4.txt` and 2 more. Links to folders were followed: `happy`."
