@@ -287,7 +287,7 @@ def test_the_last_line_of_prepare_says_what_is_excluded(tmp_path, monkeypatch, c
     paths.write_json(metrics, {"left_out": {"no label": 2, "HEIC is not read: export it": 40} | {f"r{n}": 1 for n in range(4)}, "links": ["happy"]})
     pipeline._say_excluded("mine")
     linked, excluded = capsys.readouterr().out.splitlines()
-    assert linked == "prepare mine: links to folders were followed (happy); DVC sees no change behind them: dvc repro -f prepare@mine"
+    assert linked == "prepare mine: links to folders were followed ('happy'); DVC sees no change behind them: dvc repro -f prepare@mine"
     assert excluded == "prepare mine: 46 pictures excluded: 40 HEIC is not read: export it; 2 no label; 1 r0; 1 r1; 1 r2; 1 more reasons"
     paths.write_json(metrics, {"left_out": {}, "links": []})
     pipeline._say_excluded("mine")

@@ -315,7 +315,8 @@ def _say_excluded(name: str) -> None:
     """Say in the terminal's last line how many pictures a set does not hold, and why; before it, what DVC does not see."""
     metrics = paths.read_json(paths.artefact("prepare", "metrics", name), made_by="its notebook")
     if links := metrics.get("links"):
-        print(f"prepare {name}: links to folders were followed ({', '.join(links[:3])}); DVC sees no change behind them: dvc repro -f prepare@{name}")
+        told = f"prepare {name}: links to folders were followed ({', '.join(map(repr, links[:3]))})"
+        print(f"{told}; DVC sees no change behind them: dvc repro -f prepare@{name}")
     if reasons := metrics.get("left_out"):
         most = sorted(reasons.items(), key=lambda item: -item[1])
         more = f"; {len(most) - 5} more reasons" if len(most) > 5 else ""

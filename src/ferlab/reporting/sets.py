@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from ferlab.data.archives import show
 from ferlab.data.faces import CONTROL, VOTES, drawn_layouts
 from ferlab.data.fingerprints import ALL, OFFICIAL, compare_counts, is_official_test
 from ferlab.data.sets import originals
@@ -179,12 +180,13 @@ def other_files_sentence(other_files: Sequence[str], links: Sequence[str] = ()) 
         other_files: Paths below the folder.
         links: Likewise.
     """
-    files = f"{len(other_files):,} other files lie there, as {_some(other_files)}." if other_files else "No other file lies there."
+    lie = "other file lies there:" if len(other_files) == 1 else "other files lie there, as"
+    files = f"{len(other_files):,} {lie} {_some(other_files)}." if other_files else "No other file lies there."
     return files + (f" Links to folders were followed: {_some(links)}." if links else "")
 
 
 def _some(paths: Sequence[str], *, most: int = 5) -> str:
-    named = ", ".join(f"`{path}`" for path in paths[:most])
+    named = ", ".join(f"`{show(path)}`" for path in paths[:most])
     return named + (f" and {len(paths) - most:,} more" if len(paths) > most else "")
 
 
