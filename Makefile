@@ -23,7 +23,8 @@ lab: $(READY)  ## JupyterLab on the notebooks; saving one without an edit leaves
 	JUPYTER_CONFIG_DIR="$(CURDIR)/conf/jupyter" python -m jupyter lab
 
 bench: $(READY)  ## speed and memory as ratios of one run
-	status=0; for bench in tests/bench/bench_*.py; do echo "== $$bench"; python "$$bench" || status=1; done; exit $$status
+	trap 'exit 130' INT; status=0; for bench in tests/bench/bench_*.py; do \
+	  echo "== $$bench"; SECONDS=0; python "$$bench" || status=1; echo "$$SECONDS s"; done; exit $$status
 
 deps: $(READY)  ## write the lists of code in dvc.yaml anew, from what the notebooks import
 	python -m ferlab.dependencies

@@ -2,19 +2,19 @@
 
     python tests/bench/bench_training.py [threads]
 
-Both train the same net from fresh weights with the same SGD, batch, precision (bf16) and layout (channels_last), and score the same
-val faces after each epoch. Once without augmentation, where the bare loop's faces are already the standardised floats that the net
-takes, and once with cs230's, where it changes its batches by the same function. What `fit` does more: it turns stored uint8 faces
-into floats batch by batch, counts correct faces and takes float64 sums at every step, sets every generator anew each epoch, uses
-deterministic algorithms, and writes the last and the best checkpoint after each epoch. Its start (measuring the faces, Lightning's
-Trainer) is left out and printed; its end (loading the kept weights) is in.
+Both train the same net from fresh weights with the same SGD, batch, precision and layout (channels_last), and score the same val
+faces after each epoch; the precision is bf16 where the CPU is faster in it, else float32. Once without augmentation, where the bare
+loop's faces are already the standardised floats that the net takes, and once with cs230's, where it changes its batches by the same
+function. What `fit` does more: it turns stored uint8 faces into floats batch by batch, counts correct faces and takes float64 sums at
+every step, sets every generator anew each epoch, uses deterministic algorithms, and writes the last and the best checkpoint after each
+epoch. Its start (measuring the faces, Lightning's Trainer) is left out and printed; its end (loading the kept weights) is in.
 
 At least 0.95 of the bare loop's images per second is wanted: in wall seconds on a GPU and where the bare loop had its threads to
 itself; where other work took from them wall seconds swing too much, and CPU seconds are judged. The ratio is the median over
-rounds, each with both sides one after the other, in turn. What the numbers depend on: the net (a small one has more steps a second,
-so more of it is overhead), the faces of an epoch (FER2013's 28,709 weigh the checkpoints three to fourteen times less than the
-epochs here), the batch, the threads, and what else the machine does. On a GPU, ResNet-18 on faces of 44 pixels, which is large
-enough to fill one.
+rounds, each with both sides one after the other, in turn; fewer rounds are run where one takes long. What the numbers depend on: the
+net (a small one has more steps a second, so more of it is overhead), the faces of an epoch (FER2013's 28,709 weigh the checkpoints
+three to fourteen times less than the epochs here), the batch, the threads, and what else the machine does. On a GPU, ResNet-18 on
+faces of 44 pixels, which is large enough to fill one.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import pandas as pd
 import torch
+from precision import faster_precision
 from torch.nn import functional as F
 
 from ferlab.data.augmentation import Augmentation, augment, draw_epoch
@@ -42,6 +43,7 @@ from ferlab.params import Train
 from ferlab.training.fit import fit
 
 LIMIT = 0.95
+SECONDS, LEAST = 90, 3  # of a case: as many rounds as this allows by the first, at least so many
 QUIET = 0.8  # of its threads' seconds that a process gets on a machine with little else to do
 CS230 = {"flip": True, "rotation": 10.0, "zoom": 0.1, "shift": 0.1}
 SGD = {"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4}
@@ -60,6 +62,7 @@ class Case:
     rounds: int
     device: str = "cpu"
     epochs: int = 1
+    precision: str = "bf16-mixed"
 
     def store(self) -> Store:
         generator = np.random.default_rng(0)
@@ -103,7 +106,7 @@ def bare_loop(case: Case, store: Store, changes: dict[str, float]) -> Callable[[
         for rows in train[torch.randperm(case.faces, device=case.device)].split(case.batch):
             faces = images[rows] if draws is None else augment(images[rows], draws[rows], Augmentation(**changes))
             optimizer.zero_grad()
-            with torch.autocast(case.device, dtype=torch.bfloat16):
+            with torch.autocast(case.device, dtype=torch.bfloat16, enabled=case.precision == "bf16-mixed"):
                 loss = F.cross_entropy(net(faces.contiguous(memory_format=torch.channels_last)), targets[rows])
             loss.backward()
             optimizer.step()
@@ -113,7 +116,7 @@ def bare_loop(case: Case, store: Store, changes: dict[str, float]) -> Callable[[
         net.eval()
         correct = torch.zeros((), device=case.device)
         for rows in val.split(case.batch):
-            with torch.autocast(case.device, dtype=torch.bfloat16):
+            with torch.autocast(case.device, dtype=torch.bfloat16, enabled=case.precision == "bf16-mixed"):
                 logits = net(images[rows].contiguous(memory_format=torch.channels_last))
             correct += (logits.argmax(1) == targets[rows]).sum()
         net.train()
@@ -125,7 +128,8 @@ def bare_loop(case: Case, store: Store, changes: dict[str, float]) -> Callable[[
 def through_fit(case: Case, store: Store, changes: dict[str, float], *, threads: int) -> Callable[[], np.ndarray]:
     """Return what trains as the workspace does and says how long that took, and in further columns how long its start took."""
     still = {"flip": False}
-    settings = Train(epochs=case.epochs, batch_size=case.batch, optimizer="sgd", schedule="constant", threads=threads, **SGD, **(changes or still))
+    recipe = {"optimizer": "sgd", "schedule": "constant", "precision": case.precision, **SGD, **(changes or still)}
+    settings = Train(epochs=case.epochs, batch_size=case.batch, threads=threads, **recipe)
     own = FaceBatches.set_epoch
 
     def work() -> np.ndarray:
@@ -147,16 +151,19 @@ def measure(case: Case, changes: dict[str, float], *, threads: int) -> bool:
     """Print rates and ratios of one net; return whether the limit holds."""
     store = case.store()
     works = [bare_loop(case, store, changes), through_fit(case, store, changes, threads=threads)]
-    rounds = []
-    for turn in range(case.rounds + 1):
-        first = turn % 2
+    start, rounds = time.perf_counter(), []
+    wanted = case.rounds
+    while len(rounds) <= wanted:
+        first = len(rounds) % 2
         taken = {side: works[side]() for side in (first, 1 - first)}
         rounds.append((taken[0], taken[1]))
-    bare, ours = (np.array(side) for side in zip(*rounds[1:]))  # the first round warms up
+        if len(rounds) == 1:  # it warms up, and says how many fit in
+            wanted = min(case.rounds, max(LEAST, int(SECONDS / (time.perf_counter() - start))))
+    bare, ours = (np.array(side) for side in zip(*rounds[1:]))
     ratios = np.median(bare / ours[:, :2], axis=0)
     where = f"{threads} threads" if case.device == "cpu" else torch.cuda.get_device_name()
-    what = f"{case.model} at {case.size}, batch {case.batch}, bf16, {where}, {'augmented' if changes else 'plain'}"
-    print(f"{what}; start {np.median(ours[:, 2]):.2f} s")
+    what = f"{case.model} at {case.size}, batch {case.batch}, {case.precision}, {where}, {'augmented' if changes else 'plain'}"
+    print(f"{what}; start {np.median(ours[:, 2]):.2f} s, {wanted} rounds")
     for n, clock in enumerate(CLOCKS):
         rates = [case.faces * case.epochs / np.median(side[:, n]) for side in (bare, ours)]
         print(f"    images per {clock} second: bare loop {rates[0]:.0f}, fit {rates[1]:.0f}; ratio {ratios[n]:.3f}")
@@ -175,14 +182,15 @@ def main() -> int:
     """Measure every net that can be; return 1 if the limit is missed."""
     threads = int(sys.argv[1]) if len(sys.argv) > 1 else 2
     torch.set_num_threads(threads)
-    holds = []
+    precision, holds = faster_precision(), []
     for case in CASES:
         if case.model not in MODELS:
             print(f"skipped: there is no net {case.model}")
         elif case.device == "cuda" and not torch.cuda.is_available():
             print(f"skipped: {case.model} is measured on a GPU, and PyTorch finds none")
         else:
-            holds += [measure(case, changes, threads=threads) for changes in ({}, CS230)]
+            own = case if case.device == "cuda" else replace(case, precision=precision)
+            holds += [measure(own, changes, threads=threads) for changes in ({}, CS230)]
     return int(not all(holds))
 
 
