@@ -36,8 +36,8 @@ deploy: {repeats: 10}
 pytestmark = pytest.mark.slow
 
 
-def make_clone(folder: Path) -> Path:
-    """A fresh clone of the working tree: what git tracks or would track, committed. The tree itself may be an unpacked zip."""
+def make_clone(folder: Path, *, zipped: bool = False) -> Path:
+    """A fresh clone of the working tree: what git tracks or would track, committed, or unpacked from a zip. The tree itself may be either."""
     blank = folder.parent / "blank"
     subprocess.run(["git", "init", "-q", str(blank)], check=True)
     listing = ["git", f"--git-dir={blank / '.git'}", f"--work-tree={ROOT}", "ls-files", "-o", "--exclude-standard"]
@@ -47,9 +47,12 @@ def make_clone(folder: Path) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     (folder / "conf" / "study" / "tiny.yaml").write_text(TINY)
+    call(folder, "ferlab.cli", "study", "tiny")
+    if zipped:
+        call(folder, "ferlab.clone")
+        return folder
     git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
     subprocess.run([*git, "init", "-q", "-b", "main"], cwd=folder, check=True)
-    call(folder, "ferlab.cli", "study", "tiny")
     subprocess.run(["git", "config", "user.name", "test"], cwd=folder, check=True)
     subprocess.run(["git", "config", "user.email", "test@example.org"], cwd=folder, check=True)
     subprocess.run([*git, "add", "-A"], cwd=folder, check=True)
@@ -77,6 +80,8 @@ def locked(clone: Path) -> dict:
 def clone(tmp_path_factory) -> Path:
     folder = make_clone(tmp_path_factory.mktemp("first") / "clone")
     call(folder, "dvc", "repro")
+    changed = subprocess.run(["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True).stdout
+    assert changed == "?? dvc.lock\n"
     subprocess.run(["git", "add", "-A"], cwd=folder, check=True)
     subprocess.run(["git", "commit", "-q", "-m", "Results"], cwd=folder, check=True)
     return folder
@@ -97,8 +102,8 @@ def test_nothing_to_do_says_so_and_leaves_the_tree_clean(clone):
     assert not subprocess.run(["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True, check=True).stdout
 
 
-def test_a_second_clone_at_another_path_ends_with_the_same_lock(clone, tmp_path):
-    second = make_clone(tmp_path / "a longer path" / "second")
+def test_a_zip_unpacked_at_another_path_ends_with_the_same_lock(clone, tmp_path):
+    second = make_clone(tmp_path / "a longer path" / "second", zipped=True)
     call(second, "dvc", "repro", "compare", "explain@tiny", "analyze_errors@tiny", "control_faces")
     ours, theirs = locked(clone), locked(second)
     assert {name for name in ours if ours[name] != theirs.get(name)} == set()

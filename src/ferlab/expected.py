@@ -112,9 +112,13 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _number(metrics: Any, path: str) -> float | None:
-    """The number at a dotted path; None where there is none."""
-    for key in path.split("."):
-        metrics = metrics.get(key) if isinstance(metrics, dict) else None
+    """The number at a dotted path, None where there is none; a step `method=occlusion,expression=all` is the first such row of a list."""
+    for step in path.split("."):
+        if isinstance(metrics, list):
+            wanted = dict(condition.split("=") for condition in step.split(",")) if "=" in step else {"": ""}
+            metrics = next((row for row in metrics if all(str(row.get(key)) == value for key, value in wanted.items())), None)
+        else:
+            metrics = metrics.get(step) if isinstance(metrics, dict) else None
     return metrics if isinstance(metrics, (int, float)) else None
 
 
