@@ -211,9 +211,13 @@ def test_what_changes_while_a_stage_runs_stops_it_before_anything_moves(tmp_path
     (project / "go").touch()
     assert process.wait(60) == 1
     what = "params.yaml and an input changed while the stage ran"
-    end = "so its results are of neither state: nothing was moved into place; run dvc repro again"
-    assert (project / "told.txt").read_text() == f"prepare: {what}, {end}\n"
+    end = "so its results are of neither state: nothing was moved into place; put it back, and dvc repro goes on from what is kept"
+    assert (project / "told.txt").read_text().startswith(f"prepare: {what}, {end}")
     assert not contents(project)
+    (project / "params.yaml").write_text(PARAMS)
+    (project / "data" / "raw" / "README.md").write_text("raw\n")
+    assert "going on where the interrupted run stopped" in run(project).stdout
+    assert contents(project)
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ferlab.progress import follow, progress_line
+from ferlab.progress import Interruption, follow, progress_line
 
 
 def test_a_line_says_what_is_done_and_how_much_is_left():
@@ -20,3 +20,14 @@ def test_a_stage_is_announced_and_its_end_said(tmp_path, capsys):
     with follow(tmp_path / "none.jsonl", title="prepare control"):
         pass
     assert capsys.readouterr().out.splitlines()[-1].startswith("prepare control: done in ")
+
+
+def test_what_a_person_should_read_is_printed_whole_and_garbled_lines_are_passed_over(tmp_path, capsys):
+    lines = tmp_path / "lines.jsonl"
+    lines.write_bytes(b'{"done": 1, "total": 4, "note": "epoch 1 of 4"}\n\xff[[\n[]\n{"say": "last.ckpt is dropped"}\n{"done": 2')
+    with follow(lines, title="train a"):
+        pass
+    assert "train a: last.ckpt is dropped" in capsys.readouterr().out.splitlines()
+    stopped = Interruption("train a")
+    stopped.lines, stopped.kept = lines, tmp_path
+    assert stopped.line() == "train a: stopped in epoch 1 of 4; `dvc repro` goes on there"

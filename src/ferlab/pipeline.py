@@ -137,7 +137,8 @@ def _check_unchanged(stage: str, name: str, before: dict[str, str]) -> None:
     named = {"study": "the study", "params": "params.yaml", "data": "an input", "code": "the code"}
     if changed := [named[key] for key in before if before[key] != now[key]]:
         told = f"{' and '.join(changed)} changed while the stage ran, so its results are of neither state"
-        raise InputError(f"{told}: nothing was moved into place; run dvc repro again")
+        back = "put it back, and dvc repro goes on from what is kept; or run dvc repro as it is now, which starts afresh"
+        raise InputError(f"{told}: nothing was moved into place; {back}")
 
 
 def _name_of(stage: str, *, run: str | None, set_name: str | None) -> str:

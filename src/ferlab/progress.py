@@ -95,10 +95,12 @@ def _watch(lines: Path, title: str, stop: threading.Event, start: float) -> None
     first: tuple[float, float] | None = None  # when the first record came, and what was done by then: a resumed run starts late
     said, position, record = 0.0, 0, None
     _say(f"{title}: started")
-    while not stop.wait(0.5):
+    ended = False
+    while not ended:
+        ended = stop.wait(0.5)
         position, record = _newest(lines, position, record, say=title)
         now = time.monotonic()
-        if record is None or (not sys.stdout.isatty() and now - said < PLAIN_EVERY):
+        if ended or record is None or (not sys.stdout.isatty() and now - said < PLAIN_EVERY):
             continue
         done = float(record.get("done", 0))
         if first is None:
@@ -122,12 +124,21 @@ def _newest(lines: Path, position: int, record: dict | None, *, say: str = "") -
             if not line.endswith(b"\n"):  # still being written
                 break
             position += len(line)
-            told = json.loads(line)
-            if "say" not in told:
-                record = told
-            elif say:
+            told = _read_line(line)
+            if say and "say" in told:
                 _say(f"{say}: {told['say']}", last=True)
+            elif told and "say" not in told:
+                record = told
     return position, record
+
+
+def _read_line(line: bytes) -> dict:
+    """Return what a line says; one that is no JSON object, as two processes at once may write it, says nothing."""
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def _say(text: str, *, last: bool = False) -> None:

@@ -11,8 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from ferlab.params.names import check_names
-from ferlab.params.nearest import nearest
+from ferlab.params.names import check_names, nearest
 from ferlab.params.reading import check_plain, read_yaml, shown
 from ferlab.params.sections import (
     AnalyzeErrors,

@@ -8,18 +8,25 @@ no room.
 from __future__ import annotations
 
 import ast
+import difflib
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from ferlab.params.nearest import nearest
 from ferlab.params.sections import Params, Run
 from ferlab.paths import InputError
 from ferlab.roles import Exposure, leak_sentence, planned
 
 PACKAGE = Path(__file__).parents[1]
 NAME, LONGEST = re.compile(r"\w[\w-]*"), 100  # file names end at 255 bytes
+
+
+def nearest(word: str, known: Any) -> str:
+    """Return "did you mean ...?" for the known word nearest to a misspelt one, or the list of what is known."""
+    match = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.5)
+    return f"did you mean {match[0]!r}?" if match else f"known: {', '.join(map(str, known)) or 'none'}"
 
 
 def check_names(params: Params, source: str) -> None:
