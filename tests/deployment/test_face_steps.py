@@ -101,6 +101,20 @@ def in_predictor(model: LoadedModel, monkeypatch: pytest.MonkeyPatch, asked: str
     return Deployed(model).scale(torch.from_numpy(np.concatenate(given)))
 
 
+def assert_alike(wanted: torch.Tensor, model: LoadedModel, stages: list[Any], shown: tuple[np.ndarray, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare the last two pictures, cropped faces and stored faces as the network's input, to 1e-5 of the full scale, black to white."""
+    for picture, stage, row in zip(shown[-2:], stages[-2:], wanted, strict=True):
+        searched = stage.box is not None
+        got = {"predict_image": in_predictor(model, monkeypatch, "predict_image", picture, whole=not searched)}
+        got["predict_prepared"] = in_predictor(model, monkeypatch, "predict_prepared", stage.face[None])
+        if "cut out" in stage.images:
+            got["predict_faces"] = in_predictor(model, monkeypatch, "predict_faces", stage.images["cut out"][None])
+        for way, inputs in got.items():
+            assert inputs.shape == row[None].shape, way
+            apart = (inputs - row[None]).abs().amax(dim=(0, 2, 3)) * torch.tensor(model.std)
+            assert apart.max() < 1e-5, way
+
+
 @pytest.mark.parametrize("name", studies(ROOT))
 def test_the_predictor_gives_a_network_what_the_pipeline_gives_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     params = study(name)
@@ -114,18 +128,28 @@ def test_the_predictor_gives_a_network_what_the_pipeline_gives_it(name: str, mon
                 continue
             done.add(case)
             shown = pictures(source["dataset"])
-            wanted, model, stages = in_pipeline(run, prepare, shown)
-            for picture, stage, row in zip(shown[-2:], stages[-2:], wanted, strict=True):
-                searched = stage.box is not None
-                got = {"predict_image": in_predictor(model, monkeypatch, "predict_image", picture, whole=not searched)}
-                got["predict_prepared"] = in_predictor(model, monkeypatch, "predict_prepared", stage.face[None])
-                if searched:
-                    got["predict_faces"] = in_predictor(model, monkeypatch, "predict_faces", stage.images["cut out"][None])
-                for way, inputs in got.items():
-                    assert inputs.shape == row[None].shape, (case, way)
-                    apart = (inputs - row[None]).abs().amax(dim=(0, 2, 3)) * torch.tensor(model.std)  # of the full scale, black to white
-                    assert apart.max() < 1e-5, (case, way)
+            assert_alike(*in_pipeline(run, prepare, shown), shown, monkeypatch)
     assert done
+
+
+HAAR = {"detector": "haar"}
+SETS = {  # what no study has
+    "CLAHE, a margin, colour": ("captured", {"face": HAAR | {"margin": 0.2}, "size": 64, "colour": "rgb", "equalise": "clahe"}),
+    "aligned, as delivered in colour": ("captured", {"face": HAAR | {"align": "eyes"}, "size": 64}),
+    "a closer cut, blurred": ("ckplus", {"face": HAAR | {"margin": -0.1}, "size": 40, "colour": "grey", "blur": 3}),
+    "whole where no face is found": ("fer2013", {"face": HAAR | {"min_size": 100, "retries": False, "not_found": "whole"}, "equalise": "clahe"}),
+    "pictures that are not square": ("ckplus", {"equalise": "histogram", "blur": 5}),
+    "grey made of colour": ("affectnet", {"colour": "grey", "size": 100, "equalise": "histogram"}),
+}
+
+
+@pytest.mark.parametrize("scaling", ["standardised", "unit", "mean_image"])
+@pytest.mark.parametrize("name", SETS)
+def test_sets_that_no_study_has_are_predicted_as_prepared_too(name: str, scaling: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, steps = SETS[name]
+    run = study("resemotenet").runs["cnn"]
+    run = run.model_copy(update={"train": run.train.model_copy(update={"scaling": scaling})})
+    assert_alike(*in_pipeline(run, Prepare(dataset=dataset, **steps), pictures(dataset)), pictures(dataset), monkeypatch)
 
 
 def test_the_pictures_of_cs231a_and_of_the_auxiliary_data_are_searched() -> None:

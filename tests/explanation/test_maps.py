@@ -46,6 +46,26 @@ def test_stored_faces_get_the_maps_of_their_normalised_selves(monkeypatch: pytes
     np.testing.assert_allclose(maps["occlusion"], drops, atol=1e-6)
 
 
+def test_grey_is_grey_where_a_mean_image_is_subtracted() -> None:
+    """The same network, the mean image taken away before it or as its first step: covered by the same grey, the maps are the same."""
+    mean = torch.rand(1, 48, 48)
+    images, classes = np.random.default_rng(0).integers(0, 256, (2, 48, 48), dtype=np.uint8), np.array([1, 4])
+
+    class Subtracts(torch.nn.Module):
+        def __init__(self, module: torch.nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, faces: torch.Tensor) -> torch.Tensor:
+            return self.module(faces - mean)
+
+    before = replace(loaded(), mean=mean, std=(1.0,), target_layer=None)
+    within = replace(before, module=Subtracts(before.module).eval(), mean=(0.0,))
+    maps = [explain_faces(model, images, explained_class=classes, window=16, stride=16)["occlusion"] for model in (before, within)]
+    np.testing.assert_allclose(maps[0], maps[1], atol=1e-6)
+    assert np.abs(maps[0]).max() > 1e-3
+
+
 def test_models_that_pool_or_have_no_convolution_have_no_hires_cam() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 48, 48), dtype=np.uint8)
     pooled = replace(loaded("mini_xception"), target_layer="maps")
