@@ -106,6 +106,13 @@ def test_scores_of_another_training_are_refused(clone) -> None:
     refuse(clone, "evaluated before its last training")
 
 
+def test_a_net_that_was_selected_on_test_is_refused(clone) -> None:
+    path = clone / "models" / "five_layer" / "weights.safetensors"
+    card = {"name": "five_layer", "options": {}, "expressions": EXPRESSIONS, "mean": [0.5], "std": [0.25], "size": 48, "channels": 1}
+    save_model(path, create_model("five_layer"), **card, selected_on=("test",))
+    refuse(clone, "run five_layer: test selected its epoch")
+
+
 def test_a_net_that_is_too_large_is_refused(clone, monkeypatch) -> None:
     monkeypatch.setattr(shipping, "MOST_BYTES", 4_000_000)
     refuse(clone, r"takes 4\.9 MB with float16 weights; expected at most 4 MB")

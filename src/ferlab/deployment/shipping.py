@@ -25,6 +25,7 @@ from ferlab.deployment.predictor import open_session
 from ferlab.models import LoadedModel, count_parameters, load_model, model_card
 from ferlab.params import Params, declared, load_params
 from ferlab.paths import OUTPUTS, InputError, read_json, write_json
+from ferlab.roles import Exposure
 
 FOLDER = Path("src", "ferlab", "deployment", "weights")  # below a clone
 MOST_BYTES = 6_000_000
@@ -92,6 +93,8 @@ def _check_run(params: Params, run: str, *, model: LoadedModel, trained: dict[st
         raise InputError(f"run {run}: its weights are of {built[0]} {built[1]}, params.yaml says {wanted[0]} {wanted[1]}; `dvc repro` trains again")
     if sorted(evaluated["fitted_on"]) != sorted(model.fitted_on):
         raise InputError(f"run {run}: evaluated before its last training; `dvc repro` evaluates it again")
+    if Exposure(model.fitted_on, model.selected_on).role("test") != "untouched":
+        raise InputError(f"run {run}: test selected its epoch, so the card could name no score of untouched faces; ship a run of select: val or none")
 
 
 def _write_net(model: LoadedModel, path: Path, *, store: Store, weights: str) -> Parity:
@@ -122,6 +125,7 @@ def _card(params: Params, run: str, *, model: LoadedModel, store: Store, evaluat
         "study": params.study,
         "seed": params.runs[run].seed,
         "fitted_on": {"dataset": evaluated["dataset"], "usages": sorted(set(fitted["usage"])), "splits": list(model.fitted_on), "faces": len(fitted)},
+        "selected_on": list(model.selected_on),
         "sources": list(model.sources),
         "test": {
             "usage": evaluated["usage"]["test"],

@@ -1,0 +1,284 @@
+"""Sentences over a grid of studies: every setting of selection, good and useless models, absent classes, no duplicates and all of them."""
+
+from __future__ import annotations
+
+import functools
+import re
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ferlab.error_analysis.confusions import most_confident_errors, rank_confusions
+from ferlab.error_analysis.label_issues import doubtful_labels, issues_per_class
+from ferlab.evaluation import runs as comparing
+from ferlab.evaluation.calibration import reliability_bins
+from ferlab.evaluation.comparison import spread_over_seeds
+from ferlab.evaluation.ensembles import vote_per_set
+from ferlab.evaluation.predictions import confusion_table, faces_in, predictions_table, probs_of
+from ferlab.evaluation.scores import score_run, score_subjects_by_split, score_views
+from ferlab.reporting import audit as audits
+from ferlab.reporting import error_text, exposure, preparation, sentences, sets, tables
+from ferlab.reporting.cards import results_sentence, results_table
+from ferlab.roles import planned
+
+NAMES = ("angry", "happy", "sad")
+SETTINGS = [("val", False), ("val", True), ("test", False), ("none", False)]
+MODELS = ("perfect", "useless", "usual")
+ABSENT = (None, "sad")
+DUPLICATES = ("none", "some", "all")
+# What no page may say: numbers that are none, and what was found false under some setting.
+NEVER = re.compile(r"\b[Nn]a[Nn]\b|\binf\b|\bNone\b|\[\]|\b1\.0 times fewer|No classifier can be right|came to rest|val chose its epoch")
+
+
+@functools.cache
+def predictions(model: str, absent: str | None, seed: int = 0) -> pd.DataFrame:
+    """Sixty faces of val and sixty of test, of which `absent` may lack in test."""
+    rng = np.random.default_rng(7)
+    targets = rng.integers(0, 3, 120)
+    if absent:
+        targets[60:] = rng.integers(0, 2, 60)
+    logits = np.random.default_rng(seed).normal(size=(120, 3))
+    logits[np.arange(120), targets] += {"perfect": 50.0, "useless": 0.0, "usual": 1.5}[model]
+    if model == "useless":
+        logits = np.tile([0.0, 1.0, 0.0], (120, 1))
+    probs = np.exp(logits - logits.max(axis=1, keepdims=True))
+    splits = ["val"] * 60 + ["test"] * 60
+    return predictions_table([f"x/{i}" for i in range(120)], splits, targets, probs=probs / probs.sum(axis=1, keepdims=True), expressions=NAMES)
+
+
+@functools.cache
+def twins(how: str) -> pd.DataFrame:
+    marked = np.zeros(120, bool)
+    marked[60:] = {"none": False, "some": np.arange(60) % 4 == 0, "all": True}[how]
+    nothing = np.zeros(120, bool)
+    columns = {"twin_in_train": marked, "twin_in_val": nothing, "near_twin_in_train": marked, "near_twin_in_val": nothing}
+    return pd.DataFrame({"face_id": [f"x/{i}" for i in range(120)], **columns})
+
+
+@functools.cache
+def scored(model: str, absent: str | None, how: str) -> dict:
+    table = predictions(model, absent)
+    faces = pd.DataFrame({"face_id": table["face_id"], "subject": [f"p{i % 6}" for i in range(120)]})
+    views = {"view": "flip", "passes": 2, "ties": None} | score_views(table, {"single": probs_of(table), "flip": probs_of(table)})
+    by_subject = score_subjects_by_split(table, twins(how), faces, resamples=100)
+    described = {"dataset": "control", "usage": {"val": "Training", "test": "Training"}}
+    return score_run(table, twins(how), resamples=100) | views | described | {"subjects_by_split": by_subject, "near_twins": None}
+
+
+def metrics(model: str, absent: str | None, how: str, setting: tuple[str, bool]) -> dict:
+    seen = planned(setting[0], refit=setting[1])
+    return scored(model, absent, how) | {"fitted_on": list(seen.fitted_on), "selected_on": list(seen.selected_on)}
+
+
+def evaluate_page(model: str, absent: str | None, how: str, setting: tuple[str, bool]) -> str:
+    of, seen = metrics(model, absent, how, setting), planned(setting[0], refit=setting[1])
+    test = faces_in(predictions(model, absent), "test")
+    per_class = {name: of["test"]["per_class"][name] for name in NAMES}
+    return "\n".join(
+        [
+            exposure.exposure_sentence(seen),
+            sentences.accuracy_sentence("run", of, source="control faces, drawn"),
+            sentences.val_and_test_sentence(of, seen),
+            sentences.confusion_sentence(confusion_table(test)),
+            sentences.best_and_worst_sentence(per_class),
+            sentences.confidence_sentence(reliability_bins(test["target"].to_numpy(), probs_of(test))),
+            sentences.calibration_sentence(of["test"]),
+            sentences.twins_sentence(of["twins"]),
+            sentences.views_sentence(of),
+            sentences.val_by_view_sentence(of, seen),
+            sentences.subjects_sentence(of["test"], of["subjects_by_split"]["test"]),
+        ]
+    )
+
+
+def errors_page(model: str, absent: str | None, setting: tuple[str, bool], split: str = "val") -> str:
+    seen, rows = planned(setting[0], refit=setting[1]), faces_in(predictions(model, absent), split)
+    pairs, issues = rank_confusions(rows), doubtful_labels(rows)
+    return "\n".join(
+        [
+            error_text.errors_sentence(rows, run="run", split=split, source="control faces, drawn"),
+            exposure.split_sentence(seen, split),
+            error_text.pairs_sentence(pairs),
+            error_text.confident_sentence(most_confident_errors(rows, most=4)),
+            error_text.issues_sentence(issues, n=len(rows), role=seen.role(split)),
+            str(tables.filled(error_text.pairs_table(pairs)) is None),
+            error_text.issues_table(issues_per_class(issues, rows)).to_string(),
+        ]
+    )
+
+
+@pytest.mark.parametrize(("model", "absent", "how"), list(product(MODELS, ABSENT, DUPLICATES)))
+def test_the_page_of_one_run_is_true_whatever_the_study(model, absent, how):
+    for setting in SETTINGS:
+        seen, text = planned(setting[0], refit=setting[1]), evaluate_page(model, absent, how, setting)
+        assert not NEVER.search(text), NEVER.search(text)
+        assert ("on val are training scores" in text) is (seen.role("val") == "fitted")
+        assert ("Scores on test describe the best of several epochs" in text) is (seen.role("test") == "selected_on")
+        assert ("neither trained nor selected on" in text) is ("untouched" in {seen.role("val"), seen.role("test")})
+        assert ("classified correctly" in text) is (model == "perfect")
+        assert ("nothing to compare" in text) is (how != "some")
+        assert ("have the same F1" in text) is (model == "perfect")
+        assert ("overconfident" in text) is (model == "useless")
+
+
+@pytest.mark.parametrize(("model", "absent"), list(product(MODELS, ABSENT)))
+def test_the_page_of_errors_is_true_whatever_the_study(model, absent):
+    for setting, split in product(SETTINGS, ("val", "test")):
+        role, text = planned(setting[0], refit=setting[1]).role(split), errors_page(model, absent, setting, split)
+        assert not NEVER.search(text), NEVER.search(text)
+        assert ("in-sample: expect more" in text) is ("on in-sample probabilities" in text) is (role == "fitted")
+        assert ("optimistically biased" in text) is (role == "selected_on")
+        assert ("No prediction differs from its label." in text) is (model == "perfect")
+    assert ("True" in text) is (model == "perfect")  # a table of no pairs is left out
+
+
+@functools.cache
+def compared(model: str, seeds: int) -> tuple:
+    tables_of = {f"r{seed}": predictions(model, None, seed) for seed in range(seeds)}
+    members = {"x": list(tables_of)}
+    voted = vote_per_set(tables_of, members)
+    tests = comparing.compare_within_sets(tables_of, members), comparing.compare_ensembles(voted, tables_of, members)
+    return tables_of, members, comparing.score_ensembles(voted, resamples=100), *tests
+
+
+def compare_page(runs: dict[str, dict], model: str, of: dict[str, dict]) -> str:
+    tables_of, members, votes, pairs, vote_pairs = compared(model, len(runs))
+    rows, datasets = comparing.table_of_runs(runs, of), {"x": "control"}
+    ours = comparing.ours_beside_published(rows, of, votes, members)
+    return "\n".join(
+        [
+            sentences.runs_sentence(rows, datasets),
+            exposure.runs_sentence(of),
+            sentences.seeds_sentence(spread_over_seeds(rows, ["test.accuracy"])),
+            sentences.pairs_sentence(pairs),
+            sentences.ensembles_sentence(votes, vote_pairs),
+            exposure.ensembles_sentence(members, of),
+            sentences.hardest_sentence(comparing.per_class_of(of, tables_of)),
+            f"open circles: {ours['hollow'].sum()}",
+            str(tables.filled(tables.pairs_table(pairs)) is None),
+            results_sentence("flip", of),
+        ]
+    )
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_the_comparison_is_true_for_one_seed_and_several(model, seeds):
+    for setting in SETTINGS:
+        runs = {f"r{seed}": {"data": "x", "group": "g", "seed": seed, "model": "m"} for seed in range(seeds)}
+        text = compare_page(runs, model, dict.fromkeys(runs, metrics(model, None, "none", setting)))
+        seen = planned(setting[0], refit=setting[1])
+        biased = seen.role("test") == "selected_on"
+        assert not NEVER.search(text.rsplit("\n", 2)[0]), NEVER.search(text)
+        assert ("Every group has one seed" in text) is ("no pair to compare" in text) is ("nothing to vote" in text) is (seeds == 1)
+        assert ("selecting on test" in text) is (seeds > 1)
+        assert (f"open circles: {seeds + (seeds > 1)}" in text) is biased
+        assert ("its scores are optimistically biased" in text) is ("scores on test describe" in text) is biased
+        assert ("training scores" in text) is (seen.role("val") == "fitted")
+        assert ("test scores are biased by" in text) is (biased and seeds > 1)
+        assert ("No two runs differ in accuracy" in text) is (seeds > 1 and model != "usual")
+
+
+def test_the_overview_shows_a_mark_beside_what_is_no_clean_score():
+    from ferlab.params import load_params
+    from ferlab.paths import find_root
+
+    params = load_params(find_root() / "params.yaml")
+    run = next(iter(params.runs))
+    for setting in SETTINGS:
+        seen = planned(setting[0], refit=setting[1])
+        rows = results_table(params.model_copy(update={"runs": {run: params.runs[run]}}), {run: metrics("usual", None, "some", setting)}, links={})
+        marks = [re.findall("trained on|selected its epoch", row) for row in rows.splitlines()[2:]]
+        assert marks == [[exposure.MARKS[seen.role(split)]] if seen.role(split) != "untouched" else [] for split in ("val", "test", "test_clean")]
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_what_votes_and_what_was_weighed_on_val_is_said(setting):
+    of = {"one": metrics("usual", None, "none", setting), "two": metrics("usual", None, "none", ("val", False))}
+    told = exposure.ensembles_sentence({"x": ["one", "two"], "alone": ["one"]}, of, {"x": {"one": 0.5, "two": 0.5}})
+    assert told.endswith("On x the weights were fitted on val: of the fitted ensemble, val scores are in-sample.")
+    assert ("by one (" in told) is (setting != ("val", False))
+    assert "two" not in told.split("weights")[0]
+
+
+def set_counts(train: list[int], test: list[int]) -> pd.DataFrame:
+    return pd.DataFrame([train, [5, 5, 5], test], index=["train", "val", "test"], columns=list(NAMES))
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "must", "never"),
+    [
+        ([30, 30, 30], [5, 5, 5], ["Every expression has 30 faces", "balanced accuracy of 33.3 %"], ["times fewer", "commonest"]),
+        ([30, 10, 20], [6, 3, 0], ["3.0 times fewer", "balanced accuracy of 33.3 % and 50.0 %"], []),
+        ([30, 0, 0], [6, 3, 1], ["train holds no face of happy and sad"], ["times fewer"]),
+        ([30, 20, 10], [0, 5, 5], ["0.0 % on test", "33.3 % and 0.0 %"], []),
+    ],
+)
+def test_imbalance_is_told_over_the_expressions_that_occur(train, test, must, never):
+    said = f"{sets.imbalance_sentence(set_counts(train, test))} {preparation.weights_sentence(train, NAMES)}"
+    assert not [word for word in must if word not in said], said
+    assert not [word for word in never if word in said], said
+    assert not NEVER.search(said)
+
+
+@pytest.mark.parametrize(("groups", "conflicts"), [(0, 0), (59, 0), (59, 7)])
+def test_labels_that_contradict_are_concluded_from_only_where_some_do(groups, conflicts):
+    audit = {"groups": groups, "label_conflicts": conflicts, "faces_in_label_conflicts": 2 * conflicts}
+    audit |= {f"near_{key}": value for key, value in audit.items() if key != "faces_in_label_conflicts"}
+    said = audits.conflicts_sentence(audit | {"faces_in_near_label_conflicts": 2 * conflicts})
+    assert not NEVER.search(said)
+    assert ("errs on at least 7 of these faces" in said) is bool(conflicts)
+    assert ("so none has two labels" in said) is (groups == 0)
+
+
+def of_part(source: str, counts: dict[str, int], targets: list[int] | None = None) -> pd.DataFrame:
+    usages = [usage for usage, count in counts.items() for _ in range(count)]
+    table = pd.DataFrame({"usage": usages, "source": source, "target": targets or 0})
+    return table.assign(face_id=[f"{source}/{i}" for i in range(len(table))])
+
+
+RAFDB = {"surprise": 329, "fear": 74, "disgust": 160, "happy": 1_185, "sad": 478, "angry": 162, "neutral": 680}
+SEVEN = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+
+
+def rafdb() -> pd.DataFrame:
+    targets = [0] * 12_271 + [SEVEN.index(name) for name, count in RAFDB.items() for _ in range(count)]
+    faces = of_part("rafdb", {"train": 12_271, "test": 3_068}, targets)
+    return faces.assign(split=["val" if i < 100 else part for i, part in enumerate(faces["usage"])])
+
+
+def ferplus(**counts: int) -> pd.DataFrame:
+    faces = of_part("ferplus", counts)
+    return faces.assign(split=faces["usage"].map({"Training": "train", "PublicTest": "test", "PrivateTest": "test"}))
+
+
+def test_01_and_02_hold_a_set_against_the_same_official_counts():
+    from ferlab.data.fingerprints import compare_counts
+
+    for faces in (rafdb(), ferplus(Training=25_060, PublicTest=3_199), ferplus(Training=25_060, PublicTest=3_199, PrivateTest=3_153)):
+        one, two = sets.official_sentence(faces, SEVEN), audits.fingerprint_sentence(compare_counts(faces, SEVEN), "0" * 64)
+        assert ("Exactly the official counts" in one) is ("exactly the official counts" in two) is True
+        assert ("PrivateTest is absent" in one) is ("PrivateTest: not here" in two)
+    table = sets.official_table(rafdb(), SEVEN)
+    assert table.loc[("test", "official"), ["happy", "all"]].tolist() == [1_185, 3_068]
+    assert table.loc[("train", "official"), ["happy", "all"]].tolist() == ["", 12_271]
+    assert sets.official_counts(rafdb(), SEVEN).index.tolist() == ["test"]
+    joined = pd.concat([rafdb(), ferplus(Training=25_060)], ignore_index=True)
+    assert {"rafdb, train", "ferplus, PrivateTest"} <= set(sets.official_table(joined, SEVEN).index.get_level_values("part"))
+    assert sets.official_counts(joined, SEVEN) is None
+
+
+def test_only_the_official_test_whole_and_alone_goes_without_a_box():
+    from ferlab.data.fingerprints import is_official_test
+
+    assert is_official_test(rafdb()) is True
+    assert is_official_test(rafdb().iloc[:-1]) is False
+    whole = ferplus(Training=9, PublicTest=3_199, PrivateTest=3_153)
+    assert is_official_test(whole.assign(split=whole["usage"].map({"Training": "train", "PublicTest": "val", "PrivateTest": "test"}))) is True
+    assert is_official_test(whole) is False  # PublicTest is scored too
+    assert is_official_test(ferplus(Training=9, PublicTest=3_199)) is False
+    assert is_official_test(pd.concat([rafdb(), ferplus(PrivateTest=3_153)], ignore_index=True)) is False
+    for source in ("control", "control:fer2013", "ckplus", "mine"):
+        assert is_official_test(rafdb().assign(source=source)) is None
