@@ -302,3 +302,19 @@ def test_the_last_line_of_prepare_says_what_is_excluded(tmp_path, monkeypatch, c
 def test_prepare_ends_with_that_line(tmp_path):
     project = make_project(tmp_path, GOOD.replace('{"faces": 3}', '{"faces": 3, "left_out": {"no label": 1}}'))
     assert run(project).stdout.splitlines()[-1] == "prepare control: 1 picture excluded: 1 no label"
+
+
+def test_a_change_behind_a_link_is_found_by_check(tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "ROOT", tmp_path)
+    metrics, raw = tmp_path / "metrics.json", tmp_path / "raw"
+    monkeypatch.setattr(paths, "artefact", lambda *_: metrics)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "1.png").write_bytes(b"1")
+    raw.mkdir()
+    (raw / "happy").symlink_to("../elsewhere")
+    pipeline._check_links("mine", [raw])  # not prepared yet
+    paths.write_json(metrics, {"links": ["happy"], "provenance": {"data": fingerprint.digest(fingerprint.hash_path(raw))}})
+    pipeline._check_links("mine", [raw])
+    (tmp_path / "elsewhere" / "1.png").write_bytes(b"2")
+    with pytest.raises(InputError, match=r"'happy' or another link below raw leads to files that changed .*dvc repro -f prepare@mine"):
+        pipeline._check_links("mine", [raw])

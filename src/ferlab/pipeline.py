@@ -108,8 +108,18 @@ def run_stage(stage: str, name: str, interruption: Interruption | None = None) -
 def _check(params: Params) -> int:
     """Say what keeps `dvc repro` from running, as far as that can be seen beforehand; DVC itself names no more than a missing path."""
     for name in params.prepare:
-        _inputs("prepare", declared(params, "prepare", name), runs=[])
+        raw = _inputs("prepare", declared(params, "prepare", name), runs=[])
+        _check_links(name, raw)
     return 0
+
+
+def _check_links(name: str, raw: list[Path]) -> None:
+    """DVC does not look behind links to folders: a set that was read through some is compared here, and no other."""
+    metrics = paths.artefact("prepare", "metrics", name)
+    made = paths.read_json(metrics, made_by="stage prepare") if metrics.is_file() else {}
+    if made.get("links") and made["provenance"]["data"] != digest(*map(hash_path, raw)):
+        changed = f"{made['links'][0]!r} or another link below {raw[0].name} leads to files that changed since set {name!r} was prepared"
+        raise InputError(f"{changed}, which DVC does not see: dvc repro -f prepare@{name}")
 
 
 def _provenance(params: Params, stage: str, name: str) -> tuple[dict[str, Any], dict[str, str]]:
