@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from fer2013_files import draw_faces, write_folders
 
 from ferlab.data import readers
 from ferlab.data.gathering import find_below, gather
@@ -163,6 +164,14 @@ def test_a_set_without_faces_says_why(tmp_path, sources):
     sources["a"] = faces_of("a", 3).assign(left_out="no label", target=-1)
     with pytest.raises(InputError, match=r"no face is left in the set.*no label \(3\)"):
         gather(tmp_path, {"a": {"dataset": "a"}})
+
+
+def test_fer2013_behind_a_link_is_known_to_be(tmp_path):
+    write_folders(tmp_path / "elsewhere", draw_faces(4), [0, 3, 0, 3], ["train/a.png", "train/b.png", "test/c.png", "test/d.png"])
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "fer2013").symlink_to("../elsewhere")
+    assert gather(tmp_path / "raw", {"x": {"dataset": "fer2013"}}).links == ("fer2013",)
+    assert gather(tmp_path / "elsewhere", {"x": {"dataset": "fer2013"}}).links == ()
 
 
 @pytest.mark.parametrize("name", ["../poor.csv", "/tmp/poor.csv", "a/../../poor.csv", "..\\poor.csv"])

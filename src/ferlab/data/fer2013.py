@@ -66,7 +66,7 @@ def read(raw: Path, *, votes: bool | None = None) -> tuple[np.ndarray, pd.DataFr
     else:
         images, faces = _read_file(source)
         rows = np.arange(len(faces))
-    if raw.is_dir() and source.parent != raw and source != raw:  # in its folder `fer2013`
+    if raw / "fer2013" in (source, source.parent):
         faces["source_path"] = "fer2013/" + faces["source_path"]
     if votes is False:
         return images, faces

@@ -110,7 +110,7 @@ def _gather_one(raw: Path, name: str, source: Mapping[str, Any], *, seed: int) -
     below = source.get("raw") or ""
     place = find_below(raw, below, key=f"sources.{name}.raw") if below else raw
     pictures, faces = read_source(source["dataset"], place, source.get("options"))
-    unread, others, links = _account(pictures, faces)
+    unread, others, links = _account(pictures, faces, place)
     faces = _name_drawn(faces, pictures, place)
     if below:
         faces, unread = (table.assign(source_path=[f"{below}/{path}" for path in table["source_path"]]) for table in (faces, unread))
@@ -137,11 +137,12 @@ def find_below(raw: Path, name: str, *, key: str) -> Path:
     return raw / name
 
 
-def _account(pictures: Pictures, faces: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[str]]:
+def _account(pictures: Pictures, faces: pd.DataFrame, place: Path) -> tuple[pd.DataFrame, list[str], list[str]]:
     """Return the files of a delivery that have no row, as rows of those left out and as names, and its links."""
     delivery = getattr(pictures, "delivery", None)
-    if delivery is None:
-        return _no_rows(), [], []
+    if delivery is None:  # a reader that reads every file, or stops
+        folders = {parent for path in faces["source_path"].unique() for parent in PurePosixPath(path).parents}
+        return _no_rows(), [], sorted(str(folder) for folder in folders if str(folder) != "." and (place / folder).is_symlink())
     unread, others = unread_rows(delivery, set(faces["source_path"]), source=faces["source"].iloc[0] if len(faces) else "")
     return unread, others, delivery.links
 
