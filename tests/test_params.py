@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ruamel.yaml import YAML
 from ferlab.params import check_params, declared, load_params, read_yaml, stage_params
 from ferlab.params.names import registered
 from ferlab.paths import NOTEBOOKS, RUN_STAGES, SET_STAGES, InputError
+from ferlab.studies import study_text
 
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted((ROOT / "conf" / "study").glob("*.yaml"))
@@ -174,6 +176,7 @@ def test_a_missing_empty_or_broken_file_is_one_line(tmp_path, text, message):
         ("prepare.control.dataset", "contrl", "prepare.control: no reader is called 'contrl'; did you mean 'control'?"),
         ("prepare.control.exclusions", "../poor.csv", "prepare.control.exclusions: '../poor.csv' leaves the set's raw folder"),
         ("prepare.control.face", {"boxes": "/etc/boxes.csv"}, "prepare.control.face.boxes: '/etc/boxes.csv' leaves the set's raw folder"),
+        ("train", "x", "train: expected the defaults of all runs, got 'x'"),
         ("train.lr", -1, "params.yaml: train.lr: input should be greater than 0, got -1"),
         ("train.zoom", float("nan"), "train.zoom: expected a number, got nan"),
         ("prepare.control.seed", 2**80, "prepare.control.seed: expected a number within 64 bits"),
@@ -240,3 +243,56 @@ def test_yaml_that_is_deep_cyclic_huge_or_odd_is_one_line(tmp_path, text, messag
             read(path)
         assert message in str(error.value)
         assert "\n" not in str(error.value)
+
+
+ODD = [None, "", "x", -1, 0, 2**70, 1e309, True, [], {}, [[]], {"a": {"b": []}}, "a\nb", "<b>", "$(x)", "..", "é" * 300, [1, "a", None], {1: 2}, b"x"]
+ODD_KEYS = ["epoch", "-x", "a b", "__class__", 3, None]
+
+
+def places(value, path=()):
+    """Every place of a nested value."""
+    yield path
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(inner, (*path, key))
+
+
+def broken_values(base: dict, draw: random.Random) -> dict:
+    """One value of another kind, one key gone, or one more."""
+    broken = copy.deepcopy(base)
+    *above, last = draw.choice([place for place in places(broken) if place])
+    inside = broken
+    for key in above:
+        inside = inside[key]
+    change = draw.choice(["value", "gone", "new"]) if isinstance(inside, dict) else "value"
+    if change == "gone":
+        del inside[last]
+    else:
+        inside[last if change == "value" else draw.choice(ODD_KEYS)] = draw.choice(ODD)
+    return broken
+
+
+def broken_bytes(text: str, draw: random.Random) -> bytes:
+    mutated = bytearray(text.encode())
+    for _ in range(draw.randint(1, 30)):
+        mutated[draw.randrange(len(mutated))] = draw.randrange(256)
+    return bytes(mutated)
+
+
+def refusal(read, *given) -> str:
+    try:
+        read(*given)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def test_five_hundred_broken_params_are_each_refused_in_one_line_or_read(tmp_path):
+    """Values of other types, keys that are gone or new, bytes of the file changed: what is no params says so, and nothing else is raised."""
+    text, draw, path = study_text(ROOT, "fers"), random.Random(7), tmp_path / "params.yaml"
+    base = YAML(typ="safe").load(text)
+    told = [refusal(check_params, broken_values(base, draw)) for _ in range(400)]
+    for _ in range(100):
+        path.write_bytes(broken_bytes(text, draw))
+        told.append(refusal(load_params, path))
+    assert not [line for line in told if "\n" in line or len(line) > 1000]
+    assert sum(map(bool, told)) > 300

@@ -75,8 +75,9 @@ def check_params(raw: Mapping[str, Any], *, source: str = "params.yaml") -> Para
     """Return the checked params of a plain mapping; see `load_params` for what raises."""
     check_plain(raw, source)
     defaults = raw.get("train")
-    if isinstance(defaults, dict):
-        _check_keys(defaults, source)
+    if "train" in raw and not isinstance(defaults, dict):
+        raise InputError(f"{source}: train: expected the defaults of all runs, got {shown(defaults)}")
+    _check_keys(defaults or {}, source)
     merged = dict(raw)
     if isinstance(raw.get("runs"), dict):
         merged["runs"] = {name: _merge_run(run, defaults) for name, run in raw["runs"].items()}
