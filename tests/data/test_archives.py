@@ -97,6 +97,17 @@ def test_archives_named_as_parts_keep_their_parts(tmp_path, inside):
     assert set(held(tmp_path)) == {"train/happy/1.txt", "test_set/happy/2.txt", "valid/happy/3.txt"}
 
 
+def test_the_name_of_an_archive_that_is_all_of_the_dataset_tells_nothing(tmp_path):
+    (tmp_path / "test.zip").write_bytes(zip_of(FILES))
+    assert held(tmp_path / "test.zip") == FILES
+
+
+def test_archives_named_as_expressions_are_class_folders(tmp_path):
+    for name, content in {"happy.zip": {"1.txt": b"1"}, "Sad.zip": {"2.txt": b"2"}, "fear.zip": {"fear/3.txt": b"3"}}.items():
+        (tmp_path / name).write_bytes(zip_of(content))
+    assert set(held(tmp_path)) == {"happy/1.txt", "Sad/2.txt", "fear/3.txt"}
+
+
 def test_an_archive_that_lies_beside_its_unpacked_folder_is_read_once(tmp_path):
     (tmp_path / "faces.tar.gz").write_bytes(gzip.compress(tar_of(FILES)))
     for name, content in FILES.items():

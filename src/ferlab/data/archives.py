@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from ferlab.data.folder_names import match_part, part_of
+from ferlab.data.folder_names import match_expression, match_part
 from ferlab.paths import InputError
 
 MOST_BYTES = 1 << 28  # of one file inside an archive: no face is larger
@@ -107,8 +107,9 @@ def place_members(groups: Sequence[tuple[str, str, list[Member]]], *, beside: Co
     placed = []
     for below, own, members in groups:
         hidden = any(len(contents[posixpath.join(below, member.name)]) > 1 for member in members)
-        is_part = match_part(own) is not None and not any(part_of(PurePosixPath(member.name).parent) for member in members)
-        lead = own if hidden or is_part else ""
+        told = [tells for tells in (match_part, match_expression) if tells(own)]  # train.zip, happy.zip: unless folders inside say it too
+        inside = {folder for member in members for folder in member.name.split("/")[:-1]}
+        lead = own if hidden or any(not any(map(tells, inside)) for tells in told) else ""
         names = [posixpath.join(below, lead, member.name) for member in members]
         unpacked = [name in beside or posixpath.join(below, own, member.name) in beside for name, member in zip(names, members, strict=True)]
         placed += [replace(member, name=name) for name, member, lies in zip(names, members, unpacked, strict=True) if not lies]

@@ -2,7 +2,7 @@
 
 Names are posix paths below the root, sorted, whatever order the file system has them in. Links are followed. What an archive holds counts as lying
 beside it; where a file of the same name lies there unpacked, that one is read. Two archives that would hide each other's files (happy/1.png in both
-train.zip and test.zip), and one that is named as a part of the dataset and holds no folder that is, count as folders of their names.
+train.zip and test.zip), and one named as a part or an expression that holds no folder of one, count as folders of their names.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Delivery:
         if not root.is_dir() and not is_archive(root.name):
             raise InputError(f"{root} is neither a folder nor a .zip or .tar; expected a dataset as it was delivered. See data/raw/README.md.")
         paths = [name for name in lying if is_archive(name)] if root.is_dir() else [""]
-        groups = [(name.rpartition("/")[0], stem(name or root.name), list_members(root / name)) for name in paths]
+        groups = [(name.rpartition("/")[0], stem(name), list_members(root / name)) for name in paths]
         plain = set(lying).difference(paths)
         self._members = {member.name: member for member in place_members(groups, beside=plain) if not _passed_by(member.name)}
         self.names: tuple[str, ...] = tuple(sorted((*plain, *self._members)))
