@@ -1,8 +1,8 @@
-"""All metrics at once for many weightings of the same faces: the arithmetic behind the bootstrap, in numpy alone.
+"""All metrics in numpy alone, of faces that may have weights, or of many confusion matrices at once.
 
-A resample is a weight per face (how often it was drawn). Every metric here is a function of sums over faces, so R resamples of N faces
-are one product of (R, N) weights and an (N, F) table of per-face terms, not R passes over the faces. With weights of one it gives the
-plain metrics, which notebooks without torch use for ensembles; `metrics` computes the same with torchmetrics, and a test holds the two equal.
+Every metric here is a function of sums over faces. With weights of one it gives the plain metrics, which notebooks without torch use for
+ensembles; `metrics` computes the same with torchmetrics, and a test holds the two equal. `confusion_metrics` takes matrices of
+fractions, as they are drawn from a posterior.
 
 Classes without faces: see `metrics`. ECE: 15 equal bins, the last closed, as in Guo et al. (2017), arXiv 1706.04599.
 """

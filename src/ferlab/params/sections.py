@@ -174,7 +174,7 @@ class Evaluate(Section):
 
     view: Literal["single", "flip", "ten_crop", "seven", "two_scales", "vote"] = "flip"  # how a face is looked at; see ferlab.evaluation.views
     crop: float = Field(0.92, ge=0.5, lt=1)  # ten_crop, two_scales: side of a crop, as a share of the face's
-    bootstrap: int = Field(2000, ge=100)
+    bootstrap: int = Field(2000, ge=100)  # random draws behind each interval that needs them
     batch_size: int = Field(512, ge=1)
 
 

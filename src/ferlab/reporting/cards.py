@@ -153,7 +153,7 @@ def _whose(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _bounds_over_subjects(values: Mapping[str, Any], split: str) -> dict[str, float]:
-    """Return the bounds that follow from redrawing subjects, which hold for new people; none where subjects are not known."""
+    """Return the bounds that count by subject, which hold for new people; none where subjects are not known."""
     found = (values.get("subjects_by_split") or {}).get(split) or {}
     return {key: value for key, value in found.items() if key.endswith(("_ci_low", "_ci_high"))}
 
