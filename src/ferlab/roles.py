@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 Role = Literal["untouched", "selected_on", "fitted"]
 RANKS: tuple[Role, ...] = ("untouched", "selected_on", "fitted")
+MARKS: dict[Role, str] = {"fitted": "trained on", "selected_on": "selected its epoch", "untouched": ""}  # beside a split's scores
 SELECTING_BEFORE = ("val",)  # of metrics and weights written before `selected_on` was
 
 

@@ -158,10 +158,10 @@ def test_the_probe_says_whether_pixels_know_too_much_and_what_twins_are_worth():
     said = told.probe_sentence(leaky)
     assert "60.0 % [53.0, 67.0] of 200" in said
     assert "lies above 40 %" in said
-    assert "worth 30.0 points" in said
+    assert "accuracy is 30.0 points lower" in said
     clean = told.probe_sentence(leaky | {"all": accuracy(0.31, 200, 0.25, 0.38)})
     assert "does not lie above 40 %" in clean
-    assert "worth" not in clean
+    assert "points lower" not in clean
 
 
 def test_counts_beside_the_official_ones():

@@ -21,7 +21,7 @@ from ferlab.evaluation.scores import score_run, score_subjects_by_split, score_v
 from ferlab.reporting import audit as audits
 from ferlab.reporting import error_text, exposure, preparation, sentences, sets, tables
 from ferlab.reporting.cards import results_sentence, results_table
-from ferlab.roles import planned
+from ferlab.roles import MARKS, planned
 
 NAMES = ("angry", "happy", "sad")
 SETTINGS = [("val", False), ("val", True), ("test", False), ("none", False)]
@@ -191,7 +191,7 @@ def test_the_overview_shows_a_mark_beside_what_is_no_clean_score():
         seen = planned(setting[0], refit=setting[1])
         rows = results_table(params.model_copy(update={"runs": {run: params.runs[run]}}), {run: metrics("usual", None, "some", setting)}, links={})
         marks = [re.findall("trained on|selected its epoch", row) for row in rows.splitlines()[2:]]
-        assert marks == [[exposure.MARKS[seen.role(split)]] if seen.role(split) != "untouched" else [] for split in ("val", "test", "test_clean")]
+        assert marks == [[MARKS[seen.role(split)]] if seen.role(split) != "untouched" else [] for split in ("val", "test", "test_clean")]
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

@@ -109,7 +109,7 @@ def test_the_datasets_of_a_set_are_named_once_each():
 
 def test_votes_and_truth_are_said_to_be_there_or_not():
     store = store_of(["Training"] * 30 + ["PublicTest"] * 20, np.arange(50) % 7, votes_happy=7, votes_sad=3)
-    assert "came with 50 of 50 faces, 10 to a face, over 2 answers" in sets.votes_sentence(store.faces)
+    assert "came with 50 of 50 faces, 10 to a face (median), over 2 answers" in sets.votes_sentence(store.faces)
     assert "photographs" in sets.truth_sentence(store.faces)
     drawn = store.faces.assign(source="control", intensity=np.linspace(0, 5, 50), occluder=["none", "hand"] * 25)
     assert "50 % are partly covered" in sets.truth_sentence(drawn)

@@ -171,13 +171,14 @@ def spread_over_seeds(runs: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """Return mean and standard deviation over the seeds of each group.
 
     Args:
-        runs: One row per run with `set`, `group`, and the columns `keys`.
-        keys: Which numbers.
+        runs: One row per run with `set`, `group`, and the columns `keys`; where there is `<split>.role`, scores on fitted faces count as missing.
+        keys: Which numbers, as `<split>.<key>`.
 
     Returns:
         One row per group and set: `set, group, seeds`, and per key `<key>_mean`, `<key>_sd` (n - 1; NaN for one seed).
     """
-    groups = runs.groupby(["set", "group"], sort=False)
+    trained_on = {key: runs[role] == "fitted" for key in keys if (role := f"{key.split('.')[0]}.role") in runs}
+    groups = runs.assign(**{key: runs[key].mask(mask) for key, mask in trained_on.items()}).groupby(["set", "group"], sort=False)
     spread = groups.size().rename("seeds").to_frame()
     for key in keys:
         spread[f"{key}_mean"], spread[f"{key}_sd"] = groups[key].mean(), groups[key].std(ddof=1)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ferlab.roles import Exposure, joint, listed, recorded
+from ferlab.roles import MARKS, Exposure, joint, listed, recorded
 
-MARKS = {"fitted": "trained on", "selected_on": "selected its epoch", "untouched": ""}
 BIASED = "scores on {} describe the best of several epochs and are optimistically biased"
 TRAINING = "scores on {} are training scores"
 

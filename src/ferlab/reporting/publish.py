@@ -218,8 +218,8 @@ def _page(params: Params, sets: dict[str, Any], runs: dict[str, dict[str, Any]],
     shown = "\n\n".join(f"![{alt}]({file})" for file, alt in figures)
     return (
         f"# Study {params.study}\n\nWritten by `python -m ferlab.reporting.publish` from the finished pipeline; `ferlab study {params.study}` and "
-        f"`dvc repro` make it again.\n\n## Splits\n\n{rules}\n\n`test_clean` is test without the faces that have a byte-identical twin among those "
-        f"fitted or selected on, `test without near twins` also without other copies of a picture there. The reported accuracy is that of the view "
+        f"`dvc repro` make it again.\n\n## Splits\n\n{rules}\n\n`test_clean` is test without the faces that have an exact duplicate in train or "
+        f"val, `test without near twins` also without other copies of a picture there. The reported accuracy is that of the view "
         f"{params.evaluate.view} (`evaluate.view`); `one view` is the face alone, `flip` the mean over it and its mirror image.\n\n"
         f"## Results\n\n{summary_table(params, runs)}\n\nRuns compared, and published rows: [results.md](results.md). All numbers: [summary.json]"
         f"(summary.json); the predictions from which they can be recomputed: {PREDICTIONS}/.\n\n"

@@ -104,7 +104,9 @@ def votes_sentence(faces: pd.DataFrame) -> str:
     if not votes:
         return "No raters' votes came with these faces."
     total = faces[votes].sum(axis="columns")
-    return f"Raters' votes came with {int((total > 0).sum()):,} of {len(faces):,} faces, {total.median():.0f} to a face, over {len(votes)} answers."
+    voted = total[total > 0]
+    many = f", {voted.median():.0f} to a face (median), over {len(votes)} answers" if len(voted) else ""
+    return f"Raters' votes came with {len(voted):,} of {len(faces):,} faces{many}."
 
 
 def set_summary(store: Store, left_out: pd.DataFrame | None = None, *, rule: str = "auto") -> dict[str, Any]:
@@ -234,6 +236,8 @@ def truth_sentence(faces: pd.DataFrame) -> str:
     if not drawn(faces):
         return "These are photographs. Which part of a face carries its expression, and how strongly, nobody has marked: there is no truth to draw."
     moved = faces.loc[faces["intensity"] > 0, "intensity"]
+    if moved.empty:
+        return "These faces were drawn from action units. All of them are neutral: no region carries an expression."
     covered = 100 * (faces["occluder"] != "none").mean()
     return (
         f"These faces were drawn from action units. Their intensity runs from {moved.min():.1f} to {moved.max():.1f} of 5 (neutral: 0), "

@@ -15,6 +15,7 @@ import pandas as pd
 import psutil
 
 from ferlab.reporting.markup import escape_tags
+from ferlab.roles import MARKS, Exposure
 
 MISSING = "–"
 # How each metric is written: its name for a reader, whether in percent, and digits.
@@ -78,15 +79,17 @@ def filled(table: pd.DataFrame | None, *, where: bool = True) -> pd.DataFrame | 
     return table if where and table is not None and table.size > 1 else None
 
 
-def metrics_table(scores: Mapping[str, Any]) -> pd.DataFrame:
+def metrics_table(scores: Mapping[str, Any], seen: Exposure | None = None) -> pd.DataFrame:
     """Return one row per metric, one column per split with its number of faces; cells as `cell` writes them.
 
     Args:
         scores: A run's metrics: `val`, `test`, `test_clean`, `n`.
+        seen: What the run was fitted and selected on, said in the heading; None: nothing is said.
     """
+    marks = {split: f", {MARKS[seen.role(split)]}" if seen and MARKS[seen.role(split)] else "" for split in SPLIT_NAMES}
     splits = [name for name in SPLIT_NAMES if scores.get(name)]
     columns = {
-        f"{SPLIT_NAMES[split]} (n = {scores['n'][split]:,})": [
+        f"{SPLIT_NAMES[split]}{marks[split]} (n = {scores['n'][split]:,})": [
             cell(scores[split], key, percent=percent, digits=digits) for key, (_, percent, digits) in METRICS.items()
         ]
         for split in splits
@@ -106,6 +109,8 @@ def per_class_table(per_class: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 def runs_table(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs as a reader meets them, test first: accuracy, where another without near twins, macro F1, ECE; then val and what they are.
 
+    Accuracies on faces that a run was trained or selected on are marked, but for those on val where val selected the epoch, as it is there for.
+
     Args:
         runs: From `ferlab.evaluation.runs.table_of_runs`.
     """
@@ -113,10 +118,12 @@ def runs_table(runs: pd.DataFrame) -> pd.DataFrame:
     apart = (runs["test_without_near.accuracy"].notna() & (runs["test_without_near.accuracy"] != runs["test_clean.accuracy"])).any()
     tests = {"test": "test", "test_clean": "test, clean"} | ({"test_without_near": "test, no near twins"} if apart else {})
     for split, name in tests.items():
-        table[f"accuracy, {name}, %"] = [_split_cell(row, split, "accuracy") for _, row in runs.iterrows()]
+        marks = [" (selected on)" if row.get("test.role") == "selected_on" else "" for _, row in runs.iterrows()]
+        table[f"accuracy, {name}, %"] = [_split_cell(row, split, "accuracy") + mark for (_, row), mark in zip(runs.iterrows(), marks, strict=True)]
     table["macro F1, test, %"] = [_split_cell(row, "test", "macro_f1") for _, row in runs.iterrows()]
     table["ECE, test, %"] = [number(value, percent=True) for value in runs["test.ece"]]
-    table["accuracy, val, %"] = [_split_cell(row, "val", "accuracy") for _, row in runs.iterrows()]
+    marks = [" (trained on)" if row.get("val.role") == "fitted" else "" for _, row in runs.iterrows()]
+    table["accuracy, val, %"] = [_split_cell(row, "val", "accuracy") + mark for (_, row), mark in zip(runs.iterrows(), marks, strict=True)]
     return table.join(runs.rename(columns={"selected_on": "epoch selected on"})[["epoch selected on", "model", "seed", "set"]]).set_index("run")
 
 
