@@ -8,7 +8,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/src
 READY := $(VENV)/.ready
 
-.PHONY: repro test lab bench deps clean
+.PHONY: repro test lab bench fuzz deps clean
 repro: $(READY)  ## run the whole pipeline; open reports/site/index.html afterwards
 	@python -m ferlab.clone
 	@python -m ferlab.pipeline check
@@ -25,6 +25,9 @@ lab: $(READY)  ## JupyterLab on the notebooks; saving one without an edit leaves
 bench: $(READY)  ## speed and memory as ratios of one run
 	trap 'exit 130' INT; status=0; for bench in tests/bench/bench_*.py; do \
 	  echo "== $$bench"; SECONDS=0; python "$$bench" || status=1; echo "$$SECONDS s"; done; exit $$status
+
+fuzz: $(READY)  ## 100,000 spoilt inputs (a round of 500 is among the slow tests); make fuzz ROUNDS=20 for fewer
+	python tests/fuzz/fuzz.py --rounds $(or $(ROUNDS),200) --seed $(or $(SEED),1)
 
 deps: $(READY)  ## write the lists of code in dvc.yaml anew, from what the notebooks import
 	python -m ferlab.dependencies

@@ -229,6 +229,19 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     path.write_text(json.dumps(_plain(values), indent=2, sort_keys=True) + "\n")
 
 
+def check_plain_file(path: Path, *, expected: str) -> str:
+    """Return a file's name in one line, for errors, if it is a plain file: a FIFO never ends, a device is nobody's data.
+
+    Raises:
+        InputError: It is missing, a folder or no plain file.
+    """
+    shown = repr(str(path))[1:-1]  # a newline in a name must not break the line
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "no plain file" if path.exists() else "a link to nothing" if path.is_symlink() else "missing"
+        raise InputError(f"{shown} is {what}; expected {expected}. Name the file.")
+    return shown
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write beside and rename, so that whatever happens a whole file is there: this one, or the one from before.
 

@@ -35,7 +35,7 @@ from ferlab.data.fer2013_reshuffled import refuse_reshuffled_names
 from ferlab.data.ferplus import join_votes
 from ferlab.data.pixels import name_row, parse_pixels
 from ferlab.expressions import EXPRESSIONS, FER2013_CODES, USAGES
-from ferlab.paths import InputError
+from ferlab.paths import InputError, check_plain_file
 
 SIDE = 48
 COLUMNS = ("emotion", "pixels", "Usage")
@@ -80,6 +80,7 @@ def read(raw: Path, *, votes: bool | None = None) -> tuple[np.ndarray, pd.DataFr
 
 
 def _read_file(path: Path) -> tuple[np.ndarray, pd.DataFrame]:
+    check_plain_file(path, expected="FER2013's csv")
     with path.open("rb") as stream:
         return _read_csv(stream, where=str(path), source_path=path.name)
 

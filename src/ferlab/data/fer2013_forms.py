@@ -12,7 +12,7 @@ from ferlab.data.archives import UNOPENED, ending, is_archive, list_members
 from ferlab.data.delivery import Delivery, is_helper
 from ferlab.data.fer2013_reshuffled import refuse_reshuffled
 from ferlab.data.folder_names import match_expression, match_part
-from ferlab.paths import InputError
+from ferlab.paths import InputError, check_plain_file
 
 CSVS = ("fer2013.csv", "icml_face_data.csv")
 FORMS = (*CSVS, "fer2013.tar.gz")  # then train/ and test/, then other archives
@@ -74,6 +74,7 @@ def find_votes(source: Path, delivery: Delivery | None, *, look_beside: bool) ->
     beside = sorted(path for path in folder.iterdir() if not is_helper(path.name)) if source.is_dir() or look_beside else []
     plain = next((path for path in beside if path.name.lower() == VOTES_FILE), None)
     if plain is not None:
+        check_plain_file(plain, expected="FER+'s csv")
         return str(plain), plain.read_bytes()
     called = [path for path in beside if is_archive(path.name) and ("fer2013new" in path.name.lower() or "ferplus" in path.name.lower())]
     for held in ([delivery] if delivery else []) + [Delivery(path) for path in called]:

@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from ferlab.data.delivery import Delivery
-from ferlab.paths import InputError
+from ferlab.paths import InputError, check_plain_file
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".webp", ".gif")
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "PPM", "WEBP", "GIF")  # as Pillow names them; JPEG has MPO, a phone's, in it, PPM has PGM and PBM
@@ -137,11 +137,9 @@ def read_plain_file(path: Path, *, most: int = MOST_BYTES, expected: str = "a pi
     Raises:
         InputError: If it is missing, a folder, no plain file, larger than `most`, or cannot be read.
     """
-    shown = repr(str(path))[1:-1]  # a newline in a name must not break the line
+    shown = repr(str(path))[1:-1]
     try:
-        if not path.is_file():
-            what = "a folder" if path.is_dir() else "no plain file" if path.exists() else "missing"
-            raise InputError(f"{shown} is {what}; expected {expected}. Name the file.")
+        check_plain_file(path, expected=expected)
         if (size := path.stat().st_size) > most:
             raise InputError(f"{shown} has {size:,} bytes; expected at most {most:,}. Shrink or remove it.")
         return path.read_bytes()

@@ -139,7 +139,7 @@ def _merge_run(run: Any, defaults: Any) -> Any:
     if not isinstance(run, dict):
         return run
     own = run.get("train") or {}
-    return {**run, "train": {**(defaults or {}), **own} if isinstance(own, dict) else own}
+    return {**run, "train": {**(defaults if isinstance(defaults, dict) else {}), **own} if isinstance(own, dict) else own}
 
 
 def _validated(model: type[Any], raw: Mapping[str, Any], source: str, *, own: Mapping[str, Any] | None = None) -> Any:
