@@ -1,5 +1,8 @@
 """A set from pictures to store: split before it is multiplied, gone on with after an interruption, nothing lost."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -39,6 +42,21 @@ def step(row, picture):
 
 def build(folder, gathered, step=step, plan=None, **options):
     return prepare_set(folder / "store", gathered, step, split=SPLIT, work=folder / "work", plan=plan or {"size": 8}, **options)
+
+
+def test_two_notebooks_do_not_prepare_into_one_work_folder(tmp_path, gathered):
+    """As two kernels that both run 01_prepare by hand: the second is told who is busy, and nothing of it is mixed in."""
+    code = "import sys, pathlib, ferlab.paths as p; p.hold(pathlib.Path(sys.argv[1]), what='x'); print(1, flush=True); input()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path / "work.lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PYTHONPATH": ":".join(sys.path)}
+    )
+    with other:
+        other.stdout.readline()
+        with pytest.raises(InputError, match=f"set work: busy: process {other.pid} works on it"):
+            build(tmp_path, gathered)
+        other.communicate(b"\n")
+    build(tmp_path, gathered)
+    assert not (tmp_path / "work.lock").exists()
 
 
 def test_a_set_holds_the_prepared_faces_and_lists_the_others(tmp_path, gathered):

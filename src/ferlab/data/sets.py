@@ -26,7 +26,7 @@ from ferlab.data.shards import INDEX, SHARDS, ShardFiles
 from ferlab.data.splits import assign_splits
 from ferlab.data.store import IMAGES, LEFT_OUT_COLUMNS, ImageFile, Store, open_store, write_faces
 from ferlab.expressions import ALL_EXPRESSIONS
-from ferlab.paths import InputError
+from ferlab.paths import InputError, held, lock_of
 
 MEAN_IMAGE, PLAN = "mean_image.npy", "plan.json"
 DERIVED = ("derived_from", "derivation")  # columns of a set that holds copies: "" for the faces themselves
@@ -70,29 +70,30 @@ def prepare_set(
     """
     # A split that cannot be made is found out before an hour of preparation, not after: only the twins are not known yet.
     _check_expressions(assign_splits(gathered.faces.assign(content_hash=gathered.faces["face_id"]), **split), gathered.left_out)
-    _start_or_go_on(work, plan)
-    folder.mkdir(parents=True, exist_ok=True)
-    with _writer(work, shards) as writer:
-        names = gathered.faces["source_path"]
-        records = prepare_pictures(gathered.pictures, names, step, writer=writer, work=work, skip_unreadable=skip_unreadable)
-        faces, left_out = _tables(gathered, records)
-        faces = assign_splits(faces, **split)
-        _check_expressions(faces, left_out)
-        if copies or method != "none":
-            kept = np.flatnonzero((records["content_hash"] != "").to_numpy())
-            blend = {"method": method, "seed": int(split["seed"]), "expressions": gathered.expressions}
-            faces = _multiply(faces, _again(gathered, step, kept), writer, copies=copies, blend=blend)
-        writer.finish()
-        shape = writer.shape or ()
-    for name in (IMAGES, SHARDS, INDEX):  # a store that lies here may have been of the other kind
-        shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink(missing_ok=True)
-        if (work / name).exists():
-            os.replace(work / name, folder / name)
-    made = prepared_as(**preparation, shape=shape) if preparation else None
-    write_faces(folder, faces, expressions=gathered.expressions, left_out=left_out, preparation=made)
-    store = open_store(folder)
-    if keep_mean:
-        np.save(folder / MEAN_IMAGE, mean_image(store.images, np.flatnonzero(store.faces["split"] == "train")))
+    with held(lock_of(work), what=f"set {work.name}"):
+        _start_or_go_on(work, plan)
+        folder.mkdir(parents=True, exist_ok=True)
+        with _writer(work, shards) as writer:
+            names = gathered.faces["source_path"]
+            records = prepare_pictures(gathered.pictures, names, step, writer=writer, work=work, skip_unreadable=skip_unreadable)
+            faces, left_out = _tables(gathered, records)
+            faces = assign_splits(faces, **split)
+            _check_expressions(faces, left_out)
+            if copies or method != "none":
+                kept = np.flatnonzero((records["content_hash"] != "").to_numpy())
+                blend = {"method": method, "seed": int(split["seed"]), "expressions": gathered.expressions}
+                faces = _multiply(faces, _again(gathered, step, kept), writer, copies=copies, blend=blend)
+            writer.finish()
+            shape = writer.shape or ()
+        for name in (IMAGES, SHARDS, INDEX):  # a store that lies here may have been of the other kind
+            shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink(missing_ok=True)
+            if (work / name).exists():
+                os.replace(work / name, folder / name)
+        made = prepared_as(**preparation, shape=shape) if preparation else None
+        write_faces(folder, faces, expressions=gathered.expressions, left_out=left_out, preparation=made)
+        store = open_store(folder)
+        if keep_mean:
+            np.save(folder / MEAN_IMAGE, mean_image(store.images, np.flatnonzero(store.faces["split"] == "train")))
     return store
 
 

@@ -29,7 +29,7 @@ from ferlab.models.create import input_shape
 from ferlab.models.pretrained import FirstWeights
 from ferlab.models.weights import save_model
 from ferlab.params import Train
-from ferlab.paths import InputError, report_progress
+from ferlab.paths import InputError, held, lock_of, report_progress
 from ferlab.roles import planned
 from ferlab.training.distributed import TASK, as_one_of_several, check_devices, device, launch, own_place, processes
 from ferlab.training.module import best_epoch
@@ -137,7 +137,7 @@ def fit(store: Store, *, run: str, model: str, options: dict[str, Any], seed: in
     """
     check_devices(settings, run=run)
     task = Task(store=store, run=run, model=model, options=dict(options), seed=seed, settings=settings)
-    with _deterministic(settings.threads), torch.random.fork_rng():
+    with held(lock_of(partial), what=f"run {run}"), _deterministic(settings.threads), torch.random.fork_rng():
         phase = opening = select_phase(task)
         _keep_or_clear(partial, plan=_plan(task, phase))
         if processes(settings) > 1:
@@ -145,8 +145,8 @@ def fit(store: Store, *, run: str, model: str, options: dict[str, Any], seed: in
         phase, history, again = _run_phases(task, phase, partial)
         module = kept_net(phase, partial / phase.name)
     chosen = _chosen(history, settings)
-    held, fitted = history[chosen - 1], (again or history)[chosen - 1]
-    scored = {key.removeprefix("val_"): value for key, value in held.items() if key.startswith("val_")}
+    watched, fitted = history[chosen - 1], (again or history)[chosen - 1]
+    scored = {key.removeprefix("val_"): value for key, value in watched.items() if key.startswith("val_")}
     selected_on = planned(settings.select, refit=settings.refit).selected_on
     return FitResult(
         module=module,
