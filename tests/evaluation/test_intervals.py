@@ -99,13 +99,16 @@ def test_bounds_of_a_mean_of_one_are_its_own_and_of_equal_ones_shrink_by_the_roo
     assert (low, high) == pytest.approx((0.4, 0.6))
 
 
-def test_drawn_confusions_keep_the_class_counts_and_surround_the_counts():
+def test_drawn_confusions_are_of_as_many_faces_and_surround_the_counts():
     counts = np.array([[80, 15, 5], [10, 30, 0], [0, 0, 0]])
     drawn = draw_confusions(counts, draws=4000, rng=np.random.default_rng(0))
-    np.testing.assert_allclose(drawn.sum(axis=2), np.tile([100, 40, 0], (4000, 1)), rtol=1e-9)
+    np.testing.assert_allclose(drawn.sum(axis=(1, 2)), 140, rtol=1e-9)
+    assert (drawn[:, 2] == 0).all()
+    assert drawn[:, 1].sum(axis=1).std() == pytest.approx(np.sqrt(140 * 40 / 140 * 100 / 140), rel=0.1)
     np.testing.assert_allclose(drawn.mean(axis=0), counts, atol=2)
     # As for any share: the spread of a row's hits is about that of a binomial.
-    assert drawn[:, 0, 0].std() == pytest.approx(np.sqrt(100 * 0.8 * 0.2), rel=0.15)
+    recalls = drawn[:, 0, 0] / drawn[:, 0].sum(axis=1)
+    assert recalls.std() == pytest.approx(np.sqrt(0.8 * 0.2 / 100), rel=0.15)
 
 
 def test_f1_bounds_hold_f1_and_do_not_collapse_where_a_class_is_never_or_always_right():

@@ -2,14 +2,16 @@
 
 A bootstrap of the faces cannot draw an error that it has not seen: its 95 % intervals of macro F1 covered 71 % on 60 faces of a model with
 accuracy .98 (a quarter of them of zero width), 87 % on 200 faces with 3 of disgust and accuracy .97. Here each row of the matrix is drawn
-from its posterior, class counts as they are. A fixed prior per row or cell adds up over the rows (uniform cells: 56 % on the second case;
-Jeffreys' split of right and wrong: 71 %), so the recalls share a prior that the matrix itself decides: recalls are drawn from a Beta whose
-mean and concentration are integrated over a grid, or, for EXCEPTIONS of them, from a uniform, so that a rare class which is hard by itself
-is not pulled to the others. Errors of a row go to the other classes by a Dirichlet of total mass 1 spread as all errors are.
+from its posterior, and the classes' shares of the faces from theirs. A fixed prior per row or cell adds up over the rows (uniform cells:
+56 % on the second case; Jeffreys' split of right and wrong: 71 %), so the recalls share a prior that the matrix itself decides: recalls
+are drawn from a Beta whose mean and concentration are integrated over a grid, or, for EXCEPTIONS of them, from a uniform, so that a rare
+class which is hard by itself is not pulled to the others. Errors of a row go to the other classes by a Dirichlet of total mass 1 spread as
+all errors are.
 
 The bounds hold MASS of the posterior, not .95, the estimate, and for the two means over classes the interval that follows from Wilson's of
-each class: so chosen that simulated coverage reaches 93 % in each case of the grid in tests/evaluation/test_coverage.py (measured: 94 to 100 %).
-They speak of other faces of the same class counts.
+each class: so chosen that simulated coverage reaches 93 % in each case of the grid in tests/evaluation/test_coverage.py (measured: 94 to
+100 %), for faces drawn class by class and for faces drawn at random. They speak of other faces of the same classes: a class that has
+neither faces nor predictions takes no part.
 
 References:
     Goutte & Gaussier (2005), A probabilistic interpretation of precision, recall and F-score (posteriors of counts).
@@ -63,16 +65,14 @@ def confusion_bounds(confusions: np.ndarray, *, draws: int, seed: int = 0) -> Bo
 
 
 def draw_confusions(counts: np.ndarray, *, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Return (draws, K, K) confusion matrices from the posterior, float64; rows sum to those of `counts` (K, K)."""
-    k, other = len(counts), 1 - np.eye(len(counts))
-    recalls = _draw_recalls(np.diagonal(counts), counts.sum(axis=1), draws=draws, rng=rng)
+    """Return (draws, K, K) confusion matrices from the posterior, float64, each of as many faces as `counts` (K, K)."""
+    k, other, support = len(counts), 1 - np.eye(len(counts)), counts.sum(axis=1)
+    recalls = _draw_recalls(np.diagonal(counts), support, draws=draws, rng=rng)
     errors = counts * other
     spread = (errors.sum(axis=0) + 0.5) * other  # where errors of any class go; half a face each, for classes never named wrongly
     prior = spread / spread.sum(axis=1, keepdims=True)
-    gammas = rng.standard_gamma(errors + prior, size=(draws, k, k))
-    shares = gammas / np.maximum(gammas.sum(axis=2, keepdims=True), np.finfo(float).tiny)
-    rates = shares * (1 - recalls)[:, :, None] + recalls[:, :, None] * np.eye(k)
-    return rates * counts.sum(axis=1)[:, None]
+    rates = _dirichlet(rng, errors + prior, draws) * (1 - recalls)[:, :, None] + recalls[:, :, None] * np.eye(k)
+    return rates * (_dirichlet(rng, support, draws) * support.sum())[:, :, None]
 
 
 def mean_bounds(values: np.ndarray, bounds: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -105,6 +105,12 @@ def _draw_recalls(hits: np.ndarray, support: np.ndarray, *, draws: int, rng: np.
     right = np.where(excepted, 1, (means * faces)[:, None]) + hits
     wrong = np.where(excepted, 1, ((1 - means) * faces)[:, None]) + misses
     return rng.beta(np.maximum(right, 1e-9), np.maximum(wrong, 1e-9))
+
+
+def _dirichlet(rng: np.random.Generator, weights: np.ndarray, draws: int) -> np.ndarray:
+    """Return (draws, ..., K) shares that sum to 1 along the last axis; 0 where the weight is 0."""
+    gammas = rng.standard_gamma(weights, size=(draws, *weights.shape))
+    return gammas / np.maximum(gammas.sum(axis=-1, keepdims=True), np.finfo(float).tiny)
 
 
 def _metrics(confusions: np.ndarray, seen: np.ndarray) -> dict[str, np.ndarray]:
