@@ -30,6 +30,9 @@ def test_dvc_works_in_a_downloaded_folder_and_after_a_full_disk(bare: Path) -> N
     assert dvc_status(bare).returncode == 0
     (bare / ".dvc" / "tmp" / "rwlock").write_text('{"read": {"dvc')
     assert "removed" in clone.remove_broken_lock(bare)
+    (bare / "dvc.lock").write_text("")
+    assert dvc_status(bare).returncode != 0
+    assert "removed" in clone.remove_empty_record(bare)
     assert dvc_status(bare).returncode == 0
 
 
@@ -66,6 +69,13 @@ def test_a_whole_lock_stays(bare: Path, content: str) -> None:
     lock.write_text(content)
     assert clone.remove_broken_lock(bare) == ""
     assert lock.read_text() == content
+
+
+def test_a_record_that_holds_anything_stays(bare: Path) -> None:
+    assert clone.remove_empty_record(bare) == ""
+    (bare / "dvc.lock").write_text("schema: '2.0'\n")
+    assert clone.remove_empty_record(bare) == ""
+    assert (bare / "dvc.lock").exists()
 
 
 def test_a_broken_lock_stays_while_dvc_runs_here(bare: Path) -> None:

@@ -1,7 +1,7 @@
 """What a clone needs before DVC works in it; `make repro` asks for it first.
 
-Without Git (a zip, a container's copy) DVC refuses every command until its own config says so. After a full disk its lock file is cut off, and
-it refuses until somebody removes that file.
+Without Git (a zip, a container's copy) DVC refuses every command until its own config says so. After a full disk its `rwlock` may be cut
+off or dvc.lock empty, and it refuses until somebody removes that file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ferlab.paths import ROOT
 
 def main() -> int:
     """Make the clone ready and say what was done; return the exit status."""
-    for done in (tell_dvc_of_git(ROOT), remove_broken_lock(ROOT)):
+    for done in (tell_dvc_of_git(ROOT), remove_broken_lock(ROOT), remove_empty_record(ROOT)):
         if done:
             print(done, file=sys.stderr)
     return 0
@@ -60,6 +60,15 @@ def remove_broken_lock(root: Path) -> str:
         return f"{lock.relative_to(root)} cannot be read, but DVC runs here (process {running}); once it has ended, run this again."
     lock.unlink()
     return f"{lock.relative_to(root)} was cut off, as by a full disk: removed."
+
+
+def remove_empty_record(root: Path) -> str:
+    """Remove a dvc.lock that holds nothing; return a sentence if there was one, else ''."""
+    record = root / "dvc.lock"
+    if not record.is_file() or record.read_bytes().strip() or _running_dvc(root):
+        return ""
+    record.unlink()
+    return "dvc.lock was empty, as after a full disk: removed, so all stages run (or stop, and take the committed one: git restore dvc.lock)."
 
 
 def _is_whole(lock: Path) -> bool:
