@@ -17,10 +17,15 @@ from statsmodels.stats.multitest import multipletests
 from ferlab.evaluation.kept import differences, read_kept, rescore
 from ferlab.evaluation.published import read_published
 from ferlab.evaluation.shares import wilson
-from ferlab.reporting.publish import NOT_KEPT, PREDICTIONS
+from ferlab.reporting.publish import PREDICTIONS
 
 ROOT = Path(__file__).parents[1]
 PUBLISHED = ROOT / "reports" / "published"
+NOT_KEPT = (  # what the page of a study from before predictions were kept says
+    "The predictions of this study were not kept: its numbers are those that its runs wrote to [summary.json](summary.json), and cannot be "
+    "recomputed. Its intervals of macro F1, weighted F1, MCC, balanced accuracy, NLL and ECE are bootstrap intervals, which cover less than the "
+    "stated 95 %; those of accuracy, recall, precision and F1 per class stand."
+)
 STUDIES = sorted(path.parent.name for path in PUBLISHED.glob("*/summary.json"))
 NETWORKS = ("resnet18", "vgg", "wide", "wide_votes", "wide_taught")  # trained in both GPU studies
 MODELS = (  # README's table: the system, its study, its run ("ensemble": all of them, or those the study names)

@@ -38,10 +38,6 @@ FIGURES = (
 )
 
 PREDICTIONS = "predictions"  # the folder of a published study that holds a file for each run
-NOT_KEPT = (
-    "The predictions of this study were not kept: its numbers are those that its runs wrote to [summary.json](summary.json), and cannot be "
-    "recomputed."
-)
 
 
 def publish(params: Params, folder: Path) -> None:
