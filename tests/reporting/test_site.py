@@ -278,7 +278,7 @@ def test_a_test_split_that_is_not_the_official_one_has_a_box_on_every_dataset() 
     assert "Not the official test" in cards.banner(prepare, {"official_test": False, "split_rule": "By subject"})
     assert cards.banner(prepare, {"official_test": True}) == cards.banner(prepare, {"official_test": None}) == ""
     joined = prepare.model_copy(update={"dataset": "", "sources": {"one": Source(dataset="fer2013"), "two": Source(dataset="ckplus")}})
-    assert "Joined sources have no official test" in cards.banner(joined, {"official_test": False, "split_rule": "By subject"})
+    assert "one of the joined sources are another measurement" in cards.banner(joined, {"official_test": False, "split_rule": "By subject"})
 
 
 @pytest.mark.parametrize(

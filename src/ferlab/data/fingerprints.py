@@ -103,10 +103,12 @@ def is_official_test(faces: pd.DataFrame) -> bool | None:
         faces: Face table with `split`.
 
     Returns:
-        None where the dataset names no such part, or all faces are control faces. A set of several sources has no official test.
+        None where the dataset names no such part, or all faces are control faces. Test faces of several sources are no official test; faces
+        that another source adds to the training alone leave it official.
     """
     originals = faces[~is_derived(faces)]
-    sources = set(originals["source"])
+    test = originals[originals["split"] == "test"]
+    sources = set(test["source"])
     if all(source.split(":")[0] == CONTROL for source in sources):
         return None
     if len(sources) > 1:
@@ -114,7 +116,6 @@ def is_official_test(faces: pd.DataFrame) -> bool | None:
     official = OFFICIAL.get(sources.pop())
     if official is None or not official.test:
         return None
-    test = originals[originals["split"] == "test"]
     return set(test["usage"]) == {official.test} and len(test) == sum(official.counts[official.test].values())
 
 

@@ -54,7 +54,7 @@ def banner(prepare: Prepare, metrics: Mapping[str, Any]) -> str:
     if metrics.get("drawn_faces"):
         return admonition(SOME_CONTROL, f"{metrics['drawn_faces']:,} of {metrics['faces']:,}, in the layout of a dataset.", kind="warning")
     if metrics.get("official_test") is False:
-        joined = "Joined sources have no official test; numbers published for one of them are another measurement. " * bool(prepare.sources)
+        joined = "Numbers published for one of the joined sources are another measurement. " * bool(prepare.sources)
         return admonition("Not the official test", f"{joined}{split_rule(prepare, metrics)}", kind="warning")
     return ""
 
