@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -55,7 +56,7 @@ class FitResult:
         selected_on: The splits that chose its epoch; none where the last is kept.
         fitted_faces: How many faces that are.
         history: One row per epoch and phase, columns as in COLUMNS: "select", and then "refit", without val; or "whole", likewise, where
-            no faces are watched. Where test is watched its columns are test_loss and test_accuracy, and val has none.
+            no faces are watched. Where test is watched it has test_loss and test_accuracy, and val's are empty.
         best_epoch: The chosen epoch, from 1.
         epochs_run: Epochs of the phase "select".
         val: accuracy, balanced_accuracy and loss of the chosen epoch, and <value>_ccc of each value the net says, by the net that had
@@ -218,7 +219,10 @@ def _plain(task: Task) -> dict[str, Any]:
 def _table(history: list[dict[str, float]], again: list[dict[str, float]], *, first: str, watched: str) -> pd.DataFrame:
     rows = [{"phase": first, **row} for row in history] + [{"phase": "refit", **row} for row in again]
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)
-    return table.rename(columns=lambda name: name.replace("val_", "test_")) if watched == "test" else table
+    if watched != "test":
+        return table
+    # Keep: DVC plots val_accuracy of every run, so the columns stay, empty.
+    return table.rename(columns=lambda name: name.replace("val_", "test_")).assign(val_loss=np.nan, val_accuracy=np.nan)
 
 
 def _plan(task: Task, phase: Phase) -> dict[str, Any]:
