@@ -200,6 +200,16 @@ def test_a_failed_build_leaves_the_last_site(project: Path, monkeypatch: pytest.
     assert not list(place.parent.glob(".site*"))
 
 
+@pytest.mark.parametrize("name", ["letters", "letter.txt"])
+def test_the_site_takes_no_other_folders_place(name: str, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "letters").mkdir(exist_ok=True)
+    (project / "letters" / "index.html").write_text("mine")
+    (project / "letter.txt").write_text("mine")
+    assert site.main([str(project / name)]) == 1
+    assert "holds what is no report site" in capsys.readouterr().err
+    assert (project / "letters" / "index.html").read_text() == (project / "letter.txt").read_text() == "mine"
+
+
 def test_a_broken_notebook_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     write_project(tmp_path, make_params("on_drawn"))

@@ -66,8 +66,9 @@ def build_site(params: Params, output: Path, *, conf: Path | None = None) -> lis
         Sphinx's warnings and figures without alt text, one line each.
 
     Raises:
-        InputError: Nothing has run yet, or an input is broken.
+        InputError: Nothing has run yet, an input is broken, or the folder holds what is no site.
     """
+    _check_place(output)
     entries = collect(params)
     work = output.parent / f".{output.name}.work"
     with held(lock_of(work), what="the report"):
@@ -100,6 +101,13 @@ def _without_iri_grammars() -> Iterator[None]:
     finally:
         if hidden:
             del sys.modules[name]
+
+
+def _check_place(output: Path) -> None:
+    """Refuse to put the site in place of a folder that it was not built into: whatever lies there would be gone."""
+    ours = all((output / name).is_file() for name in ("index.html", "searchindex.js"))
+    if output.exists() and not ours and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"{output} holds what is no report site; expected a new folder, an empty one, or that of an earlier site. Name another.")
 
 
 def git_commit() -> str:
