@@ -203,6 +203,28 @@ def test_copies_do_not_raise_the_limit(copies):
     assert (pictures[pairs["first"]] == pictures[pairs["second"]]).all()
 
 
+def test_strongly_changed_copies_are_found_where_faces_are_few_or_many_have_copies(monkeypatch):
+    originals, targets = photographs(150, seed=2), np.arange(150) % 7
+    rng = np.random.default_rng(3)
+    made = [
+        np.stack([move(face, degrees=rng.uniform(-8, 8), dx=dx, dy=dy, scale=rng.uniform(0.94, 1.06)) for face in originals])
+        for dx, dy in ((2, -1), (-1, 2))
+    ]
+    images, pictures = np.concatenate([originals, *made]), np.tile(np.arange(150), 3)
+
+    def copied():
+        pairs, _ = find_near_pairs(images, np.arange(450), targets=np.tile(targets, 3))
+        assert (pictures[pairs["first"]] == pictures[pairs["second"]]).all()
+        return len(set(pairs["first"]) | set(pairs["second"])) / 450
+
+    few = copied()
+    monkeypatch.setattr(near_twins, "FEW", 0)
+    assert copied() == few  # too many faces to look far, but a quarter of them have copies
+    monkeypatch.setattr(near_twins, "COPIED", 1.1)
+    assert copied() < few - 0.1
+    assert few >= 0.98
+
+
 def test_the_nearest_of_another_label_are_those_of_a_plain_search(control, targets):
     faces, labels = control[:60], targets[:60]
     space = fit_codes(faces)

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from ferlab.data.audit import is_derived
-from ferlab.data.face_codes import find_candidates, fit_codes, thumbnails
+from ferlab.data.face_codes import fit_codes, thumbnails
 from ferlab.data.faces import hash_images
-from ferlab.data.near_twins import find_near_pairs, score_candidates
+from ferlab.data.near_twins import FEW, find_near_pairs, search_pairs
 from ferlab.data.planting import KINDS, judge_found, plant
 
 EACH = 25  # copies of each kind
@@ -43,7 +43,7 @@ def search_control(images: np.ndarray, faces: pd.DataFrame, *, each: int = EACH,
 
 
 def search_own(images: np.ndarray, faces: pd.DataFrame, *, limit: float, each: int = EACH, seed: int = 0) -> dict[str, Any]:
-    """Hide copies among some of the set's own faces, and count how many are found at the set's own limit.
+    """Hide copies among some of the set's own faces, and count how many are found at the set's own limit, by a search as wide as its own.
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, 3).
@@ -63,8 +63,8 @@ def search_own(images: np.ndarray, faces: pd.DataFrame, *, limit: float, each: i
     contents = _contents(planted_images)
     firsts = np.unique(contents, return_index=True)[1]
     firsts.sort()
-    candidates = find_candidates(planted_images[firsts], fit_codes(planted_images[firsts], seed=seed))
-    kept = candidates[score_candidates(planted_images[firsts], candidates) >= limit]
+    different = planted_images[firsts]
+    kept, _ = search_pairs(different, fit_codes(different, seed=seed), limit=limit, wide=len(images) <= FEW)
     found = pd.DataFrame({"first": firsts[kept["first"]], "second": firsts[kept["second"]]})
     judged = judge_found(found, planted, contents)
     return {key: judged[key] for key in ("planted", "found", "recall", "per_kind")} | {"limit": limit}
