@@ -50,9 +50,10 @@ class Detections:
         landmarks: float64 (n, 5, 2), x and y of the eye, eye, nose tip, mouth corner, mouth corner (of each pair the one at the left
             of the picture first); None where the detector gives none.
         rung: Name of the rung that found them; None if none did.
-        scores: float64 (n,), how sure the detector is. YuNet's lie in 0 to 1. Haar's is the sum of the votes of the cascade's last stage: of 226
-            boxes in scenes of noise (300 faces of FER2013, 40 to 120 pixels, as stated) the 208 faces had 6.8 on average (5 % below 2), the 18
-            others 2.0, and of boxes with 3 and more 98 % were faces; the number of overlapping hits tells them apart less well (AUC .90 for .93).
+        scores: float64 (n,), how sure the detector is; None where it does not say, or Haar was not asked (`for_reading`). YuNet's lie in 0 to 1.
+            Haar's is the sum of the votes of the cascade's last stage: of 226 boxes in scenes of noise (300 faces of FER2013, 40 to 120 pixels,
+            as stated) the 208 faces had 6.8 on average (5 % below 2), the 18 others 2.0, and of boxes with 3 and more 98 % were faces; the
+            number of overlapping hits tells them apart less well (AUC .90 for .93).
         smallest: Side in pixels of the smallest face that was looked for; None where the detector does not say.
     """
 
@@ -74,7 +75,7 @@ class FoundFace:
 
 
 Detector = Callable[[np.ndarray], Detections]
-Look = Callable[[np.ndarray, Rung], tuple[np.ndarray, np.ndarray | None, np.ndarray]]  # boxes, landmarks and scores in the searched copy
+Look = Callable[[np.ndarray, Rung], tuple[np.ndarray, np.ndarray | None, np.ndarray | None]]  # boxes, landmarks and scores in the searched copy
 
 
 def open_detector(
@@ -86,7 +87,6 @@ def open_detector(
     min_neighbors: int = 5,
     min_size: int = 30,
     retries: bool = True,
-    small: bool = False,
 ) -> Detector:
     """Make a detector.
 
@@ -98,7 +98,6 @@ def open_detector(
         min_neighbors: Haar: overlapping hits that make a face, 0 or more.
         min_size: Haar: side of the smallest face, in pixels.
         retries: Whether to go down the ladder where nothing is found.
-        small: Whether large pictures are always searched at up to `LARGEST_SEARCHED` pixels as well: slower, and more boxes that are no faces.
 
     Raises:
         InputError: If the name or a parameter is not as expected, or the file is missing, another one, or no YuNet.
@@ -117,7 +116,17 @@ def open_detector(
     else:
         near = difflib.get_close_matches(name, DETECTORS, n=1)
         raise InputError(f"No detector is named {name!r}{f' (did you mean {near[0]!r}?)' if near else ''}; expected {' or '.join(DETECTORS)}.")
-    return partial(_search, look=look, ladder=ladder if retries else ladder[:1], small=small)
+    return partial(_search, look=look, ladder=ladder if retries else ladder[:1])
+
+
+def for_reading(detector: Detector, *, small: bool = False) -> Detector:
+    """Return a detector whose boxes have scores.
+
+    Args:
+        detector: From `open_detector`; any other is returned as it is.
+        small: Whether large pictures are always searched at up to `LARGEST_SEARCHED` pixels as well: slower, and more boxes that are no faces.
+    """
+    return partial(detector, small=small, scored=True) if isinstance(detector, partial) and detector.func is _search else detector
 
 
 def haar_ladder(stated: Rung) -> tuple[Rung, ...]:
@@ -218,7 +227,8 @@ def crop_box(image: np.ndarray, box: tuple[int, int, int, int], *, margin: float
     return image[rows[:, None], columns]
 
 
-def _search(image: np.ndarray, *, look: Look, ladder: tuple[Rung, ...], small: bool) -> Detections:
+def _search(image: np.ndarray, *, look: Look, ladder: tuple[Rung, ...], small: bool = False, scored: bool = False) -> Detections:
+    ladder = tuple(replace(rung, scored=scored) for rung in ladder)
     longer = max(check_image(image).shape[:2])
     least, found = [], None
     with one_thread():
@@ -245,7 +255,7 @@ def _look_once(image: np.ndarray, rung: Rung, look: Look) -> Detections:
     order = np.lexsort(boxes.T[::-1])
     corners = boxes[order] / scale - np.array([offset, offset, 0, 0])
     points = None if landmarks is None else (landmarks[order] + 0.5) / scale - 0.5 - offset
-    return Detections(np.rint(corners).astype(np.int64), points, rung.name, scores=scores[order], smallest=smallest)
+    return Detections(np.rint(corners).astype(np.int64), points, rung.name, scores=None if scores is None else scores[order], smallest=smallest)
 
 
 def _look_closer(image: np.ndarray, found: Detections, *, look: Look, stated: Rung, small: bool) -> Detections:

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ferlab.data.detection import Detector, open_detector
+from ferlab.data.detection import Detector, for_reading, open_detector
 from ferlab.data.pictures import decode_picture, is_picture, read_plain_file
 from ferlab.paths import InputError
 
@@ -71,12 +71,12 @@ def find_faces(picture: np.ndarray, detector: Detector | None = None, *, small: 
     Args:
         picture: uint8 (H, W) or (H, W, 3).
         detector: From `ferlab.data.detection.open_detector`; None is Haar with cs231a's parameters.
-        small: Whether Haar always searches a large picture at up to 4096 pixels as well, for small faces: slower, more boxes that are no faces.
+        small: Whether to search a large picture at up to 4096 pixels as well, for small faces: slower, more boxes that are no faces.
     """
     high, wide = picture.shape[:2]
     if min(high, wide) < NARROWEST * max(high, wide):
         return Found([], [], None)
-    found = (detector or _haar(small))(picture)
+    found = for_reading(detector or _haar(), small=small)(picture)
     if found.rung is None or found.rung in DISTRUSTED:
         return Found([], [], found.smallest)
     kept = drop_nested(found.boxes)
@@ -112,5 +112,5 @@ def drop_nested(boxes: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _haar(small: bool) -> Detector:
-    return open_detector("haar", small=small)
+def _haar() -> Detector:
+    return open_detector("haar")
