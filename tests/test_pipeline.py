@@ -274,7 +274,7 @@ def test_a_name_in_params_is_run_by_no_shell(tmp_path):
     (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"prepare": stage}}))
     params = yaml.safe_load(PARAMS)
     names = ["control; touch PWNED; echo $(id -un) > WHO #", "`touch PWNED`", "x' ; touch PWNED; '", '"; touch PWNED; "', "-x", "$(touch PWNED)"]
-    params["prepare"] = {name: params["prepare"]["control"] for name in names}
+    params["prepare"] = {name: dict(params["prepare"]["control"], options={}) for name in names}  # a set each, no alias
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     environment = {**os.environ, "PYTHONPATH": str(SOURCE / "src"), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=project, env=environment, check=True)
