@@ -57,8 +57,12 @@ def check_plain(value: Any, source: str, where: str = "") -> None:
         raise InputError(f"{place}: expected a number within 64 bits")
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{place}: expected a number, got {value}")
+    if not isinstance(value, (str, int, float, dict, list, tuple, type(None))):
+        raise InputError(f"{place}: expected text, a number, true, false or null, got {shown(value)}; put text in quotes")
     if isinstance(value, dict):
         for key, inner in value.items():
+            if not isinstance(key, str):
+                raise InputError(f"{place}: key {shown(key)}: expected text; put it in quotes")
             check_plain(key, source, f"{where}: key" if where else "key")
             check_plain(inner, source, f"{where}.{key}" if where else str(key))
     elif isinstance(value, (list, tuple)):
