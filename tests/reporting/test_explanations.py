@@ -192,6 +192,8 @@ def test_without_truth_only_zero_maps_rule_a_method_out() -> None:
     said = explanation_verdict.verdict_sentence(None, dead={"grad_cam": 48, "hires_cam": 0, "occlusion": 0}, maps=91)
     assert "Grad-CAM may not be believed on this run: 48 of 91 maps are zero (limit: 5 %)." in said
     assert "Whether HiResCAM and occlusion may be believed is not known" in said
+    every = explanation_verdict.verdict_sentence(None, dead={"grad_cam": 0, "hires_cam": 0, "occlusion": 0}, maps=91)
+    assert "Whether Grad-CAM, HiResCAM and occlusion may be believed" in every
     assert "may not" not in explanation_verdict.verdict_sentence(None, dead={"grad_cam": 1, "occlusion": 0}, maps=91)
 
 

@@ -115,6 +115,11 @@ def test_votes_and_truth_are_said_to_be_there_or_not():
     assert "50 % are partly covered" in sets.truth_sentence(drawn)
 
 
+def test_only_expressions_that_a_face_shows_are_counted():
+    store = store_of(["Training"] * 30 + ["PublicTest"] * 20, np.arange(50) % 3)
+    assert "of 3 expressions." in sets.set_sentence(store)
+
+
 def test_drawn_faces_in_a_datasets_layout_are_never_called_photographs():
     store = store_of(["Training"] * 30 + ["PublicTest"] * 20, np.arange(50) % 7)
     faces = store.faces.assign(source="control:fer2013")

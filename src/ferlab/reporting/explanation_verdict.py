@@ -64,7 +64,8 @@ def _unknown_verdict(dead: Mapping[str, int], maps: int) -> str:
     zero = {method: f"{dead[method]} of {maps} maps are zero (limit: {limit} %)" for method in out}
     told = [f"**{_start(NAMES[method])} may not be believed on this run: {count}.**" for method, count in zero.items()]
     if rest:
-        names = " and ".join(NAMES[method] for method in rest)
+        names = ", ".join(NAMES[method] for method in rest)
+        names = " and ".join(names.rsplit(", ", 1))
         told.append(f"Whether {names} may be believed is not known on these faces: they have no ground-truth pixels.")
     return " ".join(told)
 

@@ -147,13 +147,13 @@ def _differences(official: pd.DataFrame) -> dict[str, dict[str, int]]:
 
 
 def set_sentence(store: Store) -> str:
-    """Say what was read."""
+    """Say what was read; only expressions that some face shows are counted."""
     faces = originals(store.faces)
     kind = kind_of(faces)
     colour = "grey" if store.images.ndim == 3 else "colour"
     height, width = store.images.shape[1:3]
     size = f"{width} x {height} pixels, {colour}"
-    return f"**{len(faces):,} {kind}, {size}, of {len(store.expressions)} expressions.** {votes_sentence(faces)}"
+    return f"**{len(faces):,} {kind}, {size}, of {faces['target'].nunique()} expressions.** {votes_sentence(faces)}"
 
 
 def dataset_names(sources: Mapping[str, Mapping[str, Any]]) -> str:

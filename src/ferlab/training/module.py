@@ -290,7 +290,7 @@ class Classifier(pl.LightningModule):
 def mean_recall(counts: Tensor) -> Tensor:
     """Return the mean recall of the classes that have faces, as `evaluation.metrics` has balanced accuracy.
 
-    Keep: torchmetrics' macro average counts a class without faces, once it is predicted, as recall 0, and a run would be selected by that.
+    Keep: torchmetrics' macro average counts a class without faces, once it is predicted, as recall 0.
 
     Args:
         counts: (K, 5): true positives, false positives, true negatives, false negatives, faces.
