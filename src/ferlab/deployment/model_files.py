@@ -2,7 +2,7 @@
 
 A graph of a few bytes can ask for terabytes (ConstantOfShape) or never end (Loop). So the graph is read first, without running anything: only ONNX's
 own operators without a body of their own, and every tensor of a size that is known for one face and bounded, by ONNX's shape inference. What
-`ferlab.deployment.export` writes is all of that. The runtime then sees the very bytes that were looked at.
+`ferlab.deployment.export` writes is all of that. The runtime then sees the very bytes that were looked at, after `ferlab.deployment.trial`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ from ferlab.data.detection import Detector, crop_box
 from ferlab.data.pictures import read_plain_file
 from ferlab.deployment.face_search import Box, Found, find_faces, read_picture
 from ferlab.deployment.inputs import check_faces, prepare_faces
-from ferlab.deployment.model_files import MOST_BATCH, MOST_FILE, check_graph, read_card
+from ferlab.deployment.model_files import MOST_BATCH, MOST_FILE, read_card
+from ferlab.deployment.trial import try_model
 from ferlab.paths import InputError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _open_checked(path: Path, *, threads: int) -> tuple[onnxruntime.InferenceSes
     if not path.exists():
         raise InputError(f"{path}: no such file; `python -m ferlab.pipeline deploy --run NAME` writes models/NAME/model.onnx")
     content = read_plain_file(path, most=MOST_FILE, expected="a model as .onnx")
-    batch = check_graph(content, where=str(path))
+    batch = try_model(content, where=str(path))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
