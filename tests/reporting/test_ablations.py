@@ -26,10 +26,17 @@ def test_combinations_and_changes_stand_in_two_tables():
     assert second.loc[0, "over seeds"] == "± 1.0"
 
 
-def test_only_changes_beyond_luck_are_told_and_val_decides():
+def test_only_significant_changes_are_told_and_val_decides():
     assert "class weights from off to on (network five) by +12.0 points" in effects_sentence(effects())
     assert "on val" in effects_sentence(effects())
-    assert effects_sentence(effects(0.2)).startswith("Of 1 changes none moves the accuracy on val beyond luck")
+    assert effects_sentence(effects(0.2)).startswith("None of 1 changes is significant on val over faces")
+
+
+def test_what_holds_over_faces_is_asked_of_seeds_apart():
+    over = effects_sentence(effects())  # t = .12 / (.01 / sqrt 2) = 17 with 1 df: p = .037
+    assert over.endswith("Over seeds (t tests, uncorrected) 1 of the 1 with several seeds are significant.")
+    assert "uncorrected) 0 of the 1" in effects_sentence(effects().assign(seed_sd=0.05))  # t = 3.4: p = .18
+    assert effects_sentence(effects().assign(seeds=1, seed_sd=float("nan"))).endswith("With one seed each, nothing is known of other seeds.")
 
 
 def test_without_factors_there_is_a_sentence_and_no_table():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+from scipy import stats
 
 from ferlab.reporting.tables import cell, number, p_value
 
@@ -22,17 +23,28 @@ def factors_tables(by_factors: pd.DataFrame, effects: pd.DataFrame) -> list[pd.D
 def effects_sentence(effects: pd.DataFrame) -> str:
     """Say which changes a paired test supports on val, or that no run names factors."""
     if effects.empty:
-        return "No two runs of this study name factors (`runs.<run>.factors`) and differ in one of them, so there is no change to weigh."
+        return "No two runs of this study name factors (`runs.<run>.factors`) and differ in one of them over a seed and faces in common."
     split = "val" if (effects["split"] == "val").any() else "test"
     rows = effects[effects["split"] == split]
     kept = rows[rows["p_holm"] < ALPHA]
     if kept.empty:
-        return f"Of {len(rows)} changes none moves the accuracy on {split} beyond luck (Holm-corrected paired tests at {ALPHA:.0%})."
+        return f"None of {len(rows)} changes is significant on {split} over faces at the 5 % level (paired tests, Holm)."
     told = [
         f"{row['factor']} from {row['from']} to {row['to']}{_beside(row['else'])} by {100 * row['difference']:+.1f} points"
         for row in kept.to_dict("records")
     ]
-    return f"Beyond luck on {split} move the accuracy ({len(kept)} of {len(rows)} changes, Holm-corrected paired tests): {'; '.join(told)}."
+    head = f"Significant on {split} over faces at the 5 % level (paired tests, Holm) are {len(kept)} of {len(rows)} changes: {'; '.join(told)}."
+    return f"{head} {_over_seeds(kept)}"
+
+
+def _over_seeds(kept: pd.DataFrame) -> str:
+    """Say how many of the changes hold over seeds too: a t test of the differences per seed, which their mean and spread give."""
+    several = kept[kept["seeds"] > 1]
+    if several.empty:
+        return "With one seed each, nothing is known of other seeds."
+    error = several["seed_sd"] / several["seeds"] ** 0.5
+    p = 2 * stats.t.sf(several["difference"].abs() / error, several["seeds"] - 1)
+    return f"Over seeds (t tests, uncorrected) {int((p < ALPHA).sum())} of the {len(several)} with several seeds are significant."
 
 
 def _combinations(table: pd.DataFrame) -> pd.DataFrame:
