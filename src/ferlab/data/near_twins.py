@@ -23,7 +23,9 @@ from ferlab.data.face_codes import SHIFTS, CodeSpace, find_candidates, find_near
 from ferlab.data.registration import BATCH, compare_pairs
 
 LEAST, MOST = 0.90, 0.99  # bounds of the score from which a pair is one picture
-LIFT = 2.0  # how many times as far as the crowd, in Fisher's z (the inverse hyperbolic tangent of a correlation)
+# How many times as far as the crowd, in Fisher's z (the inverse hyperbolic tangent of a correlation): twice, and a twentieth more because
+# faces of one expression are that much more alike than those of different ones (control faces: 3 to 7 %).
+LIFT = 2.1
 WIDER = 3.0  # how many times as far apart (squared) codes are still looked at where that costs little or much is to be found
 FEW, COPIED = 5000, 0.25  # faces up to which it costs little; share of faces with a twin from which a set was probably augmented before its split
 ASKED, NEIGHBOURS = 300, 5  # faces that the crowd is measured on, and how many of the closest others each is laid over
