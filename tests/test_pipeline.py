@@ -16,7 +16,7 @@ import pytest
 import yaml
 from toy_project import GOOD, PARAMS, SOURCE, make_project
 
-from ferlab import fingerprint, paths, pipeline, staging
+from ferlab import paths, pipeline, results, staging
 from ferlab.data.store import open_store
 from ferlab.paths import InputError
 from ferlab.progress import Interruption
@@ -135,12 +135,12 @@ def test_a_teacher_that_learnt_an_earlier_state_of_the_set_teaches_no_more(tmp_p
     (store / "images.npy").write_bytes(b"faces")
     big = {"name": "big", "run": {"data": "control", "train": {"teachers": []}}}
     with pytest.raises(InputError, match=r"run 'small': train.teachers: big: it is not trained yet; train it first: dvc repro train@big"):
-        pipeline._check_teacher("small", "big", big, fingerprint.hash_path)
-    paths.write_json(metrics, {"provenance": {"data": fingerprint.digest(fingerprint.hash_path(store))}})
-    pipeline._check_teacher("small", "big", big, fingerprint.hash_path)
+        pipeline._check_teacher("small", "big", big, results.hash_path)
+    paths.write_json(metrics, {"provenance": {"data": results.digest(results.hash_path(store))}})
+    pipeline._check_teacher("small", "big", big, results.hash_path)
     (store / "images.npy").write_bytes(b"other faces")
     with pytest.raises(InputError, match="it learnt an earlier state of its set"):
-        pipeline._check_teacher("small", "big", big, fingerprint.hash_path)
+        pipeline._check_teacher("small", "big", big, results.hash_path)
 
 
 def test_what_a_teacher_weighs_is_an_input_of_its_pupils_training(tmp_path, monkeypatch):
@@ -313,7 +313,7 @@ def test_a_change_behind_a_link_is_found_by_check(tmp_path, monkeypatch):
     raw.mkdir()
     (raw / "happy").symlink_to("../elsewhere")
     pipeline._check_links("mine", [raw])  # not prepared yet
-    paths.write_json(metrics, {"links": ["happy"], "provenance": {"data": fingerprint.digest(fingerprint.hash_path(raw))}})
+    paths.write_json(metrics, {"links": ["happy"], "provenance": {"data": results.digest(results.hash_path(raw))}})
     pipeline._check_links("mine", [raw])
     (tmp_path / "elsewhere" / "1.png").write_bytes(b"2")
     with pytest.raises(InputError, match=r"'happy' or another link below raw leads to files that changed .*dvc repro -f prepare@mine"):

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from ferlab.data.registry import READERS
-from ferlab.fingerprint import import_closure
 from ferlab.paths import NOTEBOOKS, ROOT, RUN_STAGES, write_whole
+from ferlab.results import import_closure
 
 DVC_YAML = ROOT / "dvc.yaml"
 CREATE = "src/ferlab/models/create.py"  # it opens the file of the run's family by name

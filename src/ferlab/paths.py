@@ -18,8 +18,6 @@ from typing import Any
 STAGING = "FERLAB_STAGING"  # set by the runner for the kernel: where this stage's outputs are written before they move into place
 PARTIAL = "FERLAB_PARTIAL"  # set by the runner: where a stage keeps what it needs to go on after a kill
 PROGRESS = "FERLAB_PROGRESS"  # set by the runner: the file of JSON lines that it tails as a progress bar
-SCORED = "FERLAB_SCORED"  # set by the runner: the file that says that the test split was scored for this very result, and counted
-PARAMS_HASH = "FERLAB_PARAMS_HASH"  # set by the runner: the hash of the params that this stage declared, for the ledger of test scorings
 MOST_LINKS = 10_000  # to folders, below one folder: links among each other would lead around for ever
 
 
@@ -68,10 +66,14 @@ OUTPUTS: dict[str, dict[str, str]] = {
     "train": {
         "weights": "models/{name}/weights.safetensors",
         "history": "models/{name}/history.csv",
+        "told": "models/{name}/trained.json",
+        "record": "models/{name}/record.json",
         "metrics": "reports/metrics/train/{name}.json",
     },
     "evaluate": {
         "predictions": "data/predictions/{name}.parquet",
+        "views": "data/views/{name}.npz",
+        "record": "data/views/{name}.json",
         "metrics": "reports/metrics/evaluate/{name}.json",
         "summary": "reports/summary/{name}.json",
         "confusions": "reports/plots/confusions/{name}.csv",

@@ -29,10 +29,10 @@ from typing import Any
 import psutil
 
 from ferlab import paths, privacy, staging
-from ferlab.fingerprint import digest, hash_path, import_closure
 from ferlab.params import Params, declared, load_params
 from ferlab.paths import NOTEBOOKS, OUTPUTS, ROOT, RUN_STAGES, SET_STAGES, InputError
 from ferlab.progress import Interruption, follow
+from ferlab.results import digest, hash_path, import_closure
 
 # What each stage reads, besides params and code: (stage, output) pairs of its set or run.
 INPUTS: dict[str, tuple[tuple[str, str], ...]] = {
@@ -96,7 +96,7 @@ def run_stage(stage: str, name: str, interruption: Interruption | None = None) -
         if interruption:
             interruption.lines, interruption.kept = work / PROGRESS, work / "kept"
         source = ROOT / "notebooks" / f"{NOTEBOOKS[stage]}.ipynb"
-        executed = _execute(source, section, stage=stage, name=name, work=work, params_hash=provenance["params"])
+        executed = _execute(source, section, stage=stage, name=name, work=work)
         _check_unchanged(stage, name, provenance)
         _move_into_place(stage, name, new=staging.staging_of(work), executed=executed, provenance=provenance)
         shutil.rmtree(work)
@@ -207,7 +207,7 @@ def _check_teacher(run: str, teacher: str, section: dict[str, Any], hash_of: Cal
         raise InputError(f"run {run!r}: train.teachers: {teacher}: {what}; train it first: dvc repro train@{teacher}")
 
 
-def _execute(source: Path, section: dict[str, Any], *, stage: str, name: str, work: Path, params_hash: str) -> Path:
+def _execute(source: Path, section: dict[str, Any], *, stage: str, name: str, work: Path) -> Path:
     """Run the notebook with papermill and return the executed copy; on failure keep it aside and raise its cause."""
     import nbformat
     import papermill
@@ -222,7 +222,7 @@ def _execute(source: Path, section: dict[str, Any], *, stage: str, name: str, wo
     executed = work / "executed.ipynb"
     progress = work / PROGRESS
     progress.unlink(missing_ok=True)
-    os.environ.update(_kernel_environment(work, progress, params_hash))
+    os.environ.update(_kernel_environment(work, progress))
     os.environ.pop("JUPYTER_PATH", None)  # it can shadow the python3 kernel of this environment
     try:
         with follow(progress, title=f"{stage} {name}".strip()):
@@ -258,13 +258,11 @@ def _left_early(cell: Any) -> bool:
     return cell.execution_count is None or any(out.output_type == "error" for out in cell.outputs)
 
 
-def _kernel_environment(work: Path, progress: Path, params_hash: str) -> dict[str, str]:
+def _kernel_environment(work: Path, progress: Path) -> dict[str, str]:
     return {
         paths.STAGING: str(staging.staging_of(work)),
         paths.PARTIAL: str(work / "kept"),
         paths.PROGRESS: str(progress),
-        paths.PARAMS_HASH: params_hash,
-        paths.SCORED: str(work / "scored"),
         "PYTHONHASHSEED": "0",
         "IPYTHONDIR": str(work / "ipython"),  # no start-up files of the user's
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic matrix products on a GPU

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from ferlab import models
-from ferlab.fingerprint import import_closure
 from ferlab.models import MODELS, count_parameters, create_model, model_card
 from ferlab.paths import InputError
+from ferlab.results import import_closure
 
 CARD = {
     "build", "family", "paper", "title", "depth", "parameters", "stated", "input_size", "sizes", "channels", "num_classes", "target_layer", "options",

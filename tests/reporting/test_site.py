@@ -87,7 +87,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(site, "git_commit", lambda: "c0ffee1")
         write_project(root, make_params("on_drawn", "on_real", "forgotten"))
         (root / "reports" / "test_scorings.csv").write_text(
-            "study,run,set,params_hash,n\n" + "trial,on_real,real,a,3\n" * 3 + "other,on_real,real,b,3\n" + "trial,on_drawn,drawn,a,3\n"
+            "study,run,set,record,n\n" + "trial,on_real,real,a,3\n" * 3 + "other,on_real,real,b,3\n" + "trial,on_drawn,drawn,a,3\n"
         )
         assert site.build_site(make_params("on_drawn", "on_real"), root / "reports" / "site", conf=CONF) == []
         yield root

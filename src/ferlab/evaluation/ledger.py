@@ -1,71 +1,63 @@
 """The ledger of test scorings: a committed text file that gains one line whenever a run's test split is scored.
 
 A test split that is scored again and again is slowly selected on. The ledger lies outside every stage's outputs, so nothing rewrites it, and
-the report prints its count. Lines hold no time: what counts is how often, and of which params. Control faces are not recorded: whoever wants
-a test split that nobody has seen draws another.
+the report prints its count. Lines hold no time: what counts is how often, and by which result (`record`; lines from before records hold a
+hash of params). Control faces are not recorded: whoever wants a test split that nobody has seen draws another.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from ferlab.paths import PARAMS_HASH, ROOT, SCORED, STAGING, InputError
+from ferlab.paths import ROOT, STAGING, InputError
+from ferlab.results import digest
 
 LEDGER = ROOT / "reports" / "test_scorings.csv"
-COLUMNS = ("study", "run", "set", "params_hash", "n")
+COLUMNS = ("study", "run", "set", "record", "n")
 
 
-def record_scoring(faces: pd.DataFrame, *, study: str, run: str, set_name: str, times: int = 1, path: Path = LEDGER) -> bool:
-    """Append one line for each scoring of the test split if this is a stage of the pipeline; exploring by hand reports nothing and is not counted.
+def record_scoring(
+    faces: pd.DataFrame, *, study: str, run: str, set_name: str, record: Mapping[str, str], times: int = 1, path: Path = LEDGER
+) -> bool:
+    """Append one line for each scoring of the test split by a new result, if this is a stage of the pipeline; exploring by hand is not counted.
 
-    A stage that was killed after it had scored, and runs again, scores the same faces by the same net to the same numbers: one scoring.
+    A result that the ledger holds already is the same faces scored by the same model: a page that is told anew, or a stage that was killed
+    after it had scored and runs again, adds nothing.
 
     Args:
         faces: The face table of the set; its test faces were scored. Where all of them are control faces nothing is written.
         study: Name of the study.
         run: Name of the run.
         set_name: Name of its set.
+        record: What made the result, see `ferlab.results.record_of`.
         times: How often it was scored: once per epoch where test selects the epoch; 0 where it was not.
         path: The ledger.
 
     Returns:
-        Whether a line was written.
+        Whether lines were written.
     """
     test = faces[faces["split"] == "test"]
-    scored = Path(os.environ.get(SCORED, os.devnull))  # left by a run of the same params, inputs and code that was killed after it had scored
-    if not times or STAGING not in os.environ or scored.is_file() or test["source"].str.fullmatch("control(:.*)?").all():
+    if not times or STAGING not in os.environ or test["source"].str.fullmatch("control(:.*)?").all():
         return False
-    for _ in range(times):
-        append_scoring(path, study=study, run=run, set_name=set_name, params_hash=os.environ.get(PARAMS_HASH, ""), n=len(test))
-    if SCORED in os.environ:
-        scored.touch()
-    return True
-
-
-def append_scoring(path: Path, *, study: str, run: str, set_name: str, params_hash: str, n: int) -> None:
-    """Append one line, with a header first if the file is new. One write, so that stages run side by side do not mix their lines.
-
-    Args:
-        path: The ledger.
-        study: Name of the study.
-        run: Name of the run.
-        set_name: Name of its set.
-        params_hash: Fingerprint of the stage's params.
-        n: Test faces scored.
-    """
+    line = (study, run, set_name, digest(json.dumps(dict(record), sort_keys=True)), str(len(test)))
+    if dict(zip(COLUMNS, line)) in read_scorings(path):
+        return False
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with path.open("x", newline="") as file:
             file.write(_line(COLUMNS))
     except FileExistsError:  # another scoring was first: its header stands
         pass
-    with path.open("a", newline="") as file:
-        file.write(_line((study, run, set_name, params_hash, n)))
+    with path.open("a", newline="") as file:  # one write, so that stages run side by side do not mix their lines
+        file.write(_line(line) * times)
+    return True
 
 
 def read_scorings(path: Path = LEDGER) -> list[dict[str, str]]:

@@ -171,14 +171,14 @@ def scorings_table(scorings: Sequence[Mapping[str, str]], *, study: str, runs: I
     """Return how often the test split of each run of this study was scored.
 
     Args:
-        scorings: Rows of the ledger (study, run, set, params_hash, ...), one per scoring.
+        scorings: Rows of the ledger (study, run, set, record, ...), one per scoring.
         study: Rows of other studies are left out.
         runs: The runs to list, in order.
     """
     rows = []
     for run in runs:
         own = [row for row in scorings if row.get("study") == study and row.get("run") == run]
-        rows.append([run, str(len(own)), str(len({row.get("params_hash") for row in own}))])
+        rows.append([run, str(len(own)), str(len({row.get("record") for row in own}))])
     return table(["Run", "Times the test split was scored", "Different parameters"], rows, right=(1, 2))
 
 
