@@ -70,7 +70,7 @@ def test_tolerance_is_twice_the_furthest_deviation(metrics: Path, tmp_path_facto
     assert found["settings"] == ["default", "avx2"]
     accuracy = found["results"]["evaluate/net"]["numbers"]["test.accuracy"]
     assert accuracy == {"value": 0.7, "tolerance": pytest.approx(0.1), "seen": [0.7, 0.75]}
-    assert found["results"]["evaluate/net"]["numbers"]["val.nll"]["tolerance"] == 0
+    assert found["results"]["evaluate/net"]["numbers"]["val.nll"]["tolerance"] == 0.02  # at least that, but for counts
     assert found["results"]["audit/drawn"]["numbers"]["cross_split.train.test.exact"]["tolerance"] == 0
     assert expected.verdict(found, other).startswith("Reproduced: 3 of 3")
 
@@ -116,7 +116,7 @@ def test_a_row_of_a_list_is_found_by_what_stands_in_it(metrics: Path) -> None:
 def test_committed_expectations_are_whole(study: Path) -> None:
     content = json.loads(study.read_text())
     assert content["study"] == study.stem
-    assert len(content["settings"]) >= 4
+    assert len(content["settings"]) >= 3
     for result, of in content["results"].items():
         assert (expected.paths.ROOT / "notebooks" / f"{expected.paths.NOTEBOOKS[result.split('/')[0]]}.ipynb").is_file()
         assert of["params"]
