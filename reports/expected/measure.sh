@@ -30,6 +30,11 @@ for setting in "${settings[@]}"; do
     "$python" -m ferlab.clone
     env "${with[@]}" "$python" -m dvc repro -q audit evaluate explain
   )
-  measured+=("$setting=$work/$setting/reports/metrics")
+  case $setting in
+    default) said="nothing set, on$(grep -m 1 'model name' /proc/cpuinfo | cut -d : -f 2)" ;;
+    one_thread) said="train.threads 1" ;;
+    *) said="${with[*]}" ;;
+  esac
+  measured+=("$setting ($said)=$work/$setting/reports/metrics")
 done
 PYTHONPATH=$PWD/src "$python" -m ferlab.expected --measure "${measured[@]}"

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         file = FOLDER / f"{load_params().study}.json"
         if given.measure or given.renew:
-            folders = dict(pair.partition("=")[::2] for pair in given.measure or [f"here={METRICS}"])
+            folders = dict(pair.rpartition("=")[::2] for pair in given.measure or [f"here={METRICS}"])
             paths.write_json(file, measure(_read(file), {setting: Path(folder) for setting, folder in folders.items()}, renew=given.renew))
         print(verdict(_read(file), METRICS) if file.is_file() else f"Study {file.stem} has no expected numbers in reports/expected.")
     except InputError as error:
