@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SIZES = (9_000, 18_000, 36_000)
 LARGE, FAR = 100_000, 300_000
-LIMIT_RATIO, LIMIT_MEMORY = 16.0, 2048.0  # at the last of SIZES
+LIMIT_RATIO, LIMIT_MEMORY = 8.0, 2048.0  # at the last of SIZES
 WIDTH, BLOCK = 256, 1024  # of the barest search
 
 
