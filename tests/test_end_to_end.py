@@ -121,6 +121,7 @@ def test_a_reworded_page_trains_and_scores_nothing(clone):
     assert "Running stage 'evaluate@tiny'" in told
     assert "In other words" in (clone / "reports" / "notebooks" / "03_train-tiny.ipynb").read_text()
     assert [(path.read_bytes(), path.stat().st_ino) for path in results] == before  # a new training would be a new file
+    assert not [*(clone / "models").rglob(".*"), *(clone / "data" / "predictions").glob(".*")]
     for path, text in zip(notebooks, texts, strict=True):
         path.write_text(text)
     call(clone, "dvc", "repro", "evaluate@tiny")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ferlab import paths, results
+from ferlab import paths, results, staging
 from ferlab.paths import output
 from ferlab.results import digest, hash_path, import_closure, obtain, record_of, why_stale
 
@@ -167,3 +167,14 @@ def test_a_file_that_has_just_changed_is_read_each_time(clone):
     file.write_bytes(b"0" * 200_000)
     hash_path(file)
     assert not (clone / results.HASHES).exists()
+
+
+def test_a_taken_result_moves_into_its_own_place_and_leaves_no_second_name(tmp_path):
+    place, taken = tmp_path / "models" / "weights", tmp_path / "staging" / "weights"
+    for path in (place, taken):
+        path.parent.mkdir()
+    place.write_text("weights")
+    os.link(place, taken)
+    staging.move_into_place({taken: place})
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["weights"]
+    assert place.read_text() == "weights"

@@ -100,6 +100,7 @@ def move_into_place(moves: dict[Path, Path]) -> None:
             _remove(aside)
         else:
             os.replace(ready, place)
+            ready.unlink(missing_ok=True)  # Keep: of two names of one file, as a result that was taken again has, a rename leaves both
         _sync(place.parent)
 
 
