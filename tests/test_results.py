@@ -169,6 +169,22 @@ def test_a_file_that_has_just_changed_is_read_each_time(clone):
     assert not (clone / results.HASHES).exists()
 
 
+def test_exploring_reads_a_result_where_it_lies_and_never_writes_into_it(clone, monkeypatch):
+    ask(clone)
+    weights = clone / "models/run/weights"
+    monkeypatch.delenv(paths.STAGING)
+
+    def compute(weights: Path) -> None:
+        weights.write_text("tried out")
+
+    compute.__module__ = "ferlab.a"
+    for params, expected in (({"epochs": 1}, weights), ({"epochs": 2}, clone / "data/scratch/models/run/weights")):
+        record = record_of(compute, params=params, inputs={"store": clone / "store"})
+        assert obtain("train", "run", compute, what=("weights",), record=record) == {"weights": expected}
+    assert weights.read_text() == "weights 1 of faces"
+    assert (clone / "data/scratch/models/run/weights").read_text() == "tried out"
+
+
 def test_a_taken_result_moves_into_its_own_place_and_leaves_no_second_name(tmp_path):
     place, taken = tmp_path / "models" / "weights", tmp_path / "staging" / "weights"
     for path in (place, taken):

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ferlab.paths import ROOT, artefact, output, report_progress, walk_files, write_json, write_whole
+from ferlab.paths import ROOT, STAGING, artefact, output, report_progress, walk_files, write_json, write_whole
 
 # Explicit tables of names; a new line in one must leave results alone.
 REGISTRIES = ("models/registry.py", "data/registry.py")
@@ -44,13 +44,18 @@ def obtain(
         given: Passed on to `compute`.
 
     Returns:
-        Where each output lies now: staged in the pipeline, below data/scratch outside it.
+        Where each output lies now. In the pipeline: staged. Outside it: where the pipeline left it if it holds, else below data/scratch.
     """
-    places = {each: output(stage, each, name) for each in what}
-    reason = why_stale(stage, name, what=places, record=record)
+    kept = {each: artefact(stage, each, name) for each in what}
+    reason = why_stale(stage, name, what=kept, record=record)
+    if reason is None and STAGING not in os.environ:  # exploring: read where it lies, for a second name would let scratch work write into it
+        return kept
+    places = {each: output(stage, each, name) for each in kept}
+    for place in places.values():
+        _clear(place)
     if reason is None:
         for each, place in places.items():
-            _take(artefact(stage, each, name), place)
+            _take(kept[each], place)
     else:
         compute(**places, **given)
     report_progress(result="taken" if reason is None else f"computed: {reason}")
@@ -165,11 +170,16 @@ def _keep_hashes(kept: dict[str, list[Any]]) -> None:
 def _take(source: Path, place: Path) -> None:
     """Put the bytes of `source` at `place`: linked where the disk allows it, copied elsewhere."""
     if source.is_dir():
-        shutil.rmtree(place, ignore_errors=True)
         shutil.copytree(source, place, copy_function=_link)
     else:
-        place.unlink(missing_ok=True)
         _link(os.fspath(source), os.fspath(place))
+
+
+def _clear(place: Path) -> None:
+    if place.is_dir():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
 
 
 def _link(source: str, place: str) -> None:
