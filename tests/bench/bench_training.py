@@ -43,7 +43,7 @@ from ferlab.params import Train
 from ferlab.training.fit import fit
 
 LIMIT = 0.95
-SECONDS, LEAST = 90, 3  # of a case: as many rounds as this allows by the first, at least so many
+SECONDS, LEAST = 60, 3  # of a case: as many rounds as this allows by the first, at least so many
 QUIET = 0.8  # of its threads' seconds that a process gets on a machine with little else to do
 CS230 = {"flip": True, "rotation": 10.0, "zoom": 0.1, "shift": 0.1}
 SGD = {"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4}
