@@ -116,7 +116,7 @@ def test_a_row_of_a_list_is_found_by_what_stands_in_it(metrics: Path) -> None:
 def test_committed_expectations_are_whole(study: Path) -> None:
     content = json.loads(study.read_text())
     assert content["study"] == study.stem
-    assert len(content["settings"]) >= 3
+    assert len(content["settings"]) >= 4
     for result, of in content["results"].items():
         assert (expected.paths.ROOT / "notebooks" / f"{expected.paths.NOTEBOOKS[result.split('/')[0]]}.ipynb").is_file()
         assert of["params"]
