@@ -1,13 +1,13 @@
-"""Sets past memory and past one disk: memory from 10,000 to 50,000 faces of 224 x 224 RGB and to 300,000 of 64 x 64, and reading rates.
+"""Sets past memory and past one disk: memory from 5,000 to 25,000 faces of 224 x 224 RGB and to 150,000 of 64 x 64, and reading rates.
 
     python tests/bench/bench_sets.py [folder]
 
 Sources are 2,000 drawn control faces as JPEGs, repeated. Every case is a process of its own; its anonymous memory (RssAnon, with its
 children's) is sampled every 20 ms, for mapped pages of a store belong to the page cache. Before a cold pass the files are synced and
 their pages dropped (posix_fadvise DONTNEED). What a disk or a host keeps beneath is not, and it keeps small sets longer: so one pass
-over 50,000 faces of one array is set against five over 10,000 each, which read the same bytes. 10 GB are written in all, below
+over 25,000 faces of one array is set against five over 5,000 each, which read the same bytes. 5 GB are written in all, below
 `folder` (default: a temporary one), and removed.
-Limits: 2 GB; 50,000 faces take at most 0.1 GB more than 10,000 (their table, under 1 kB a face; their pixels are 6 GB more) and are
+Limits: 2 GB; 25,000 faces take at most 0.1 GB more than 5,000 (their table, under 1 kB a face; their pixels are 3 GB more) and are
 read at least 0.8 times as fast; reading pictures costs at most 1.3 times decoding them.
 """
 
@@ -29,8 +29,8 @@ import pandas as pd
 import psutil
 
 ROOT = Path(__file__).parents[2]
-SOURCES, SMALL, LARGE, MOST = 2_000, 10_000, 50_000, 300_000
-GIGABYTES = 10  # written in all
+SOURCES, SMALL, LARGE, MOST = 2_000, 5_000, 25_000, 150_000
+GIGABYTES = 5  # written in all
 BLOCK, WINDOW = 100, 16  # faces per shard of 80 x 80 RGB, shards shuffled together
 MORE, RSS, RATE, READER = 0.1, 2.0, 0.8, 1.3
 
@@ -180,8 +180,8 @@ def cold_rates(small: list[tuple[Path, int]], large: Path, memory: int) -> dict[
     """Return faces per second of cold passes over both sizes, the medians of three, taken in turn.
 
     Args:
-        small: The store and the first row of each set of 10,000.
-        large: The store of 50,000.
+        small: The store and the first row of each small set.
+        large: The large store.
         memory: See `one_pass`.
     """
     rates: dict[int, list[float]] = {SMALL: [], LARGE: []}
@@ -245,15 +245,15 @@ def bench_plain(folder: Path) -> list[bool]:
     print(f"train without a net, 224 RGB: {trains[0]['gb']:.2f} GB at {SMALL:,}, {trains[1]['gb']:.2f} GB at {LARGE:,}")
     shutil.rmtree(work)
     return [
-        check("prepare, GB at 50,000 more than at 10,000", large["gb"] - small["gb"], f"<={MORE}"),
-        check("train, GB at 50,000 more than at 10,000", trains[1]["gb"] - trains[0]["gb"], f"<={MORE}"),
+        check(f"prepare, GB at {LARGE:,} more than at {SMALL:,}", large["gb"] - small["gb"], f"<={MORE}"),
+        check(f"train, GB at {LARGE:,} more than at {SMALL:,}", trains[1]["gb"] - trains[0]["gb"], f"<={MORE}"),
         check("most GB at 224 RGB", max(found["gb"] for found in (small, large, *trains)), f"<={RSS}"),
-        check("cold rate at 50,000 over 10,000, one array", rates[LARGE] / rates[SMALL], f">={RATE}"),
+        check(f"cold rate at {LARGE:,} over {SMALL:,}, one array", rates[LARGE] / rates[SMALL], f">={RATE}"),
     ]
 
 
 def bench_many(folder: Path) -> list[bool]:
-    """300,000 small faces."""
+    """Many small faces."""
     work = folder / "many"
     made, trained = run("prepare", work, MOST, 64, "grey", "file"), run("train", work, MOST, 2**30)
     print(f"{MOST:,} faces of 64 x 64: prepare {made['gb']:.2f} GB, {made['rate']:.0f} faces a second; train without a net {trained['gb']:.2f} GB")
@@ -275,10 +275,10 @@ def bench_shards(folder: Path) -> list[bool]:
     print(f"pass, shards: {passes[0]['gb']:.2f} GB at {SMALL:,}, {passes[1]['gb']:.2f} GB at {LARGE:,}")
     print(f"train without a net, shards, a window of 512 MiB: {trained['gb']:.2f} GB")
     return [
-        check("prepare shards, GB at 50,000 more than at 10,000", large["gb"] - small["gb"], f"<={MORE}"),
-        check("pass over shards, GB at 50,000 more than at 10,000", passes[1]["gb"] - passes[0]["gb"], f"<={MORE}"),
+        check(f"prepare shards, GB at {LARGE:,} more than at {SMALL:,}", large["gb"] - small["gb"], f"<={MORE}"),
+        check(f"pass over shards, GB at {LARGE:,} more than at {SMALL:,}", passes[1]["gb"] - passes[0]["gb"], f"<={MORE}"),
         check("most GB with shards", max(found["gb"] for found in (small, large, *passes, trained)), f"<={RSS}"),
-        check("cold rate at 50,000 over 10,000, shards", rates[LARGE] / rates[SMALL], f">={RATE}"),
+        check(f"cold rate at {LARGE:,} over {SMALL:,}, shards", rates[LARGE] / rates[SMALL], f">={RATE}"),
     ]
 
 
