@@ -1,4 +1,4 @@
-"""CPU seconds (user + system) and memory of `dvc repro`: the quick study with 4 epochs in a fresh clone, then with nothing to do (median of 3).
+"""CPU seconds (user + system) and memory of `dvc repro`: the quick study with 2 epochs in a fresh clone, then with nothing to do (median of 3).
 
     python tests/bench/bench_repro.py
 
@@ -23,7 +23,7 @@ from precision import faster_precision
 
 ROOT = Path(__file__).parents[2]
 STARTS, GIGABYTES, IDLE = 60.0, 3.0, 5.0
-EPOCHS = 4
+EPOCHS = 2
 IMPORTS = "import captum.attr, cleanlab, matplotlib.pyplot, onnxruntime, pytorch_lightning, seaborn, sklearn.metrics, torchmetrics"
 
 
