@@ -11,7 +11,7 @@ epoch. Its start (measuring the faces, Lightning's Trainer) is left out and prin
 
 At least 0.95 of the bare loop's images per second is wanted: in wall seconds on a GPU and where the bare loop had its threads to
 itself; where other work took from them wall seconds swing too much, and CPU seconds are judged. The ratio is the median over
-rounds, each with both sides one after the other, in turn; fewer rounds are run where one takes long. What the numbers depend on: the
+rounds, each with both sides one after the other, in turn; a slow CPU has fewer faces and rounds. What the numbers depend on: the
 net (a small one has more steps a second, so more of it is overhead), the faces of an epoch (FER2013's 28,709 weigh the checkpoints
 three to fourteen times less than the epochs here), the batch, the threads, and what else the machine does. On a GPU, ResNet-18 on
 faces of 44 pixels, which is large enough to fill one.
@@ -44,6 +44,7 @@ from ferlab.training.fit import fit
 
 LIMIT = 0.95
 SECONDS, LEAST = 60, 3  # of a case: as many rounds as this allows by the first, at least so many
+EPOCH = 10  # seconds: what the bare loop trains in this is an epoch's faces, where the case has more
 QUIET = 0.8  # of its threads' seconds that a process gets on a machine with little else to do
 CS230 = {"flip": True, "rotation": 10.0, "zoom": 0.1, "shift": 0.1}
 SGD = {"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4}
@@ -147,8 +148,21 @@ def through_fit(case: Case, store: Store, changes: dict[str, float], *, threads:
     return work
 
 
+def sized(case: Case, changes: dict[str, float]) -> Case:
+    """Return the case with no more faces than this CPU trains in EPOCH seconds, so that checkpoints weigh on a slow one as on a fast one."""
+    if case.device == "cuda":
+        return case
+    few = replace(case, faces=4 * case.batch, val=case.batch)
+    work = bare_loop(few, few.store(), changes)
+    work()  # it warms up
+    batches = int(few.faces / work()[0] * EPOCH) // case.batch
+    faces = min(case.faces, max(batches * case.batch, few.faces))
+    return replace(case, faces=faces, val=max(faces // 16, 32))
+
+
 def measure(case: Case, changes: dict[str, float], *, threads: int) -> bool:
     """Print rates and ratios of one net; return whether the limit holds."""
+    case = sized(case, changes)
     store = case.store()
     works = [bare_loop(case, store, changes), through_fit(case, store, changes, threads=threads)]
     start, rounds = time.perf_counter(), []
@@ -163,7 +177,7 @@ def measure(case: Case, changes: dict[str, float], *, threads: int) -> bool:
     ratios = np.median(bare / ours[:, :2], axis=0)
     where = f"{threads} threads" if case.device == "cpu" else torch.cuda.get_device_name()
     what = f"{case.model} at {case.size}, batch {case.batch}, {case.precision}, {where}, {'augmented' if changes else 'plain'}"
-    print(f"{what}; start {np.median(ours[:, 2]):.2f} s, {wanted} rounds")
+    print(f"{what}; start {np.median(ours[:, 2]):.2f} s, {wanted} rounds of {case.faces:,} faces")
     for n, clock in enumerate(CLOCKS):
         rates = [case.faces * case.epochs / np.median(side[:, n]) for side in (bare, ours)]
         print(f"    images per {clock} second: bare loop {rates[0]:.0f}, fit {rates[1]:.0f}; ratio {ratios[n]:.3f}")
