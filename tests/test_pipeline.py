@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -167,7 +168,9 @@ def start(project: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "ferlab.pipeline", "prepare", "--set", "control"]
     environment = {**os.environ, "PYTHONPATH": str(SOURCE / "src")}
     with open(project / "told.txt", "w") as told:
-        process = subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=told)
+        # Keep: where the tests run behind a shell's &, Ctrl-C is ignored, and a stage started here would ignore it too.
+        heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        process = subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=told, preexec_fn=heard)
     until = time.monotonic() + 60
     while not (project / "started").exists():
         assert process.poll() is None, (project / "told.txt").read_text()
@@ -318,3 +321,10 @@ def test_a_change_behind_a_link_is_found_by_check(tmp_path, monkeypatch):
     (tmp_path / "elsewhere" / "1.png").write_bytes(b"2")
     with pytest.raises(InputError, match=r"'happy' or another link below raw leads to files that changed .*dvc repro -f prepare@mine"):
         pipeline._check_links("mine", [raw])
+
+
+@pytest.mark.slow
+def test_a_kernels_own_loggers_are_quiet(tmp_path):
+    project = make_project(tmp_path / "p", "import logging\nassert logging.getLogger('tornado.general').getEffectiveLevel() == 60\n" + GOOD)
+    done = run(project)
+    assert done.returncode == 0, done.stderr

@@ -47,6 +47,8 @@ INPUTS: dict[str, tuple[tuple[str, str], ...]] = {
     "control_faces": (),
 }
 
+# A kernel that ends may find its sockets closed already: of that no one need read.
+QUIET = ["--log-level=50", "--IPKernelApp.exec_lines=__import__('logging').getLogger('tornado').setLevel(60)"]
 PROGRESS = "progress.jsonl"  # of the kernel, in the work folder
 EXTRA_INPUTS = {"compare": ("conf/published",)}  # what lies in the repository
 
@@ -228,7 +230,7 @@ def _execute(source: Path, section: dict[str, Any], *, stage: str, name: str, wo
         with follow(progress, title=f"{stage} {name}".strip()):
             papermill.execute_notebook(
                 source, executed, parameters, kernel_name="python3", cwd=ROOT, progress_bar=False, record_timing=False, coalesce_streams=True,
-                store_widget_state=False, request_save_on_cell_execute=False, extra_arguments=["--log-level=50"],  # quiet
+                store_widget_state=False, request_save_on_cell_execute=False, extra_arguments=QUIET,
             )  # fmt: skip
     except PapermillExecutionError as error:
         raise InputError(f"{_cause(error)} (its notebook: {_keep_broken(executed, stage, name)})") from None
