@@ -1,6 +1,6 @@
 """Sphinx settings of the report site: offline, quiet, the same bytes for the same notebooks.
 
-`python -m ferlab.reporting.site` gathers the pages and calls Sphinx with this folder as its configuration.
+`python -m ferlab.reporting.site.build` gathers the pages and calls Sphinx with this folder as its configuration.
 """
 
 from docutils import nodes

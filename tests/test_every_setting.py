@@ -145,7 +145,7 @@ def test_the_sets_pages_conclude_nothing_that_is_not_there(clone):
 
 
 def test_the_overview_marks_each_split_and_names_the_view(clone):
-    call(clone, "ferlab.reporting.site")
+    call(clone, "ferlab.reporting.site.build")
     text = (clone / "reports" / "site" / "index.html").read_text()
     assert "the mean over a face and its mirror image" in text
     assert "interval over subjects" in text

@@ -92,7 +92,8 @@ def test_dvc_yaml_depends_on_the_code_file_by_file():
 
 
 def test_a_stage_depends_on_its_notebook_its_imports_and_its_readers():
-    assert {"notebooks/01_prepare.ipynb", "src/ferlab/data/class_folders.py", "src/ferlab/data/store.py"} <= set(dependencies.code_of("prepare"))
+    readers = {"src/ferlab/data/readers/class_folders.py", "src/ferlab/data/readers/ckplus.py"}
+    assert {"notebooks/01_prepare.ipynb", "src/ferlab/data/store.py"} | readers <= set(dependencies.code_of("prepare"))
     assert "src/ferlab/models/${item.family}.py" in dependencies.code_of("train")
     assert "src/ferlab/models/cs230.py" not in dependencies.code_of("train")
 
@@ -100,7 +101,7 @@ def test_a_stage_depends_on_its_notebook_its_imports_and_its_readers():
 def test_make_deps_replaces_lists_of_code_and_nothing_else():
     text = (ROOT / "dvc.yaml").read_text()
     store = "        - src/ferlab/data/store.py\n"
-    spoilt = text.replace("        - src/ferlab/data/audit.py\n", "").replace(store, "        - src/ferlab/no_such.py\n")
+    spoilt = text.replace("        - src/ferlab/data/duplicates/audit.py\n", "").replace(store, "        - src/ferlab/no_such.py\n")
     assert spoilt != text
     assert dependencies.rewritten(spoilt) == text
 

@@ -17,7 +17,7 @@ from statsmodels.stats.multitest import multipletests
 from ferlab.evaluation.kept import differences, read_kept, rescore
 from ferlab.evaluation.published import read_published
 from ferlab.evaluation.shares import wilson
-from ferlab.reporting.publish import PREDICTIONS
+from ferlab.reporting.site.publish import PREDICTIONS
 
 ROOT = Path(__file__).parents[1]
 PUBLISHED = ROOT / "reports" / "published"

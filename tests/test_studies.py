@@ -12,10 +12,10 @@ import torch
 from ruamel.yaml import YAML
 
 from ferlab.control.layouts import draw_layout
-from ferlab.data.gathering import gather
-from ferlab.data.preparation import plan_preparation, step_of
-from ferlab.data.readers import find_reader
-from ferlab.data.sets import prepare_set
+from ferlab.data.preparation.sets import prepare_set
+from ferlab.data.preparation.sources import gather
+from ferlab.data.preparation.steps import plan_preparation, step_of
+from ferlab.data.readers.reading import find_reader
 from ferlab.data.store import Store
 from ferlab.models import create_model, model_card
 from ferlab.models.create import input_shape

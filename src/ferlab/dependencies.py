@@ -10,7 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-from ferlab.data.registry import READERS
+from ferlab.data.readers.registry import READERS
 from ferlab.paths import NOTEBOOKS, ROOT, RUN_STAGES, write_whole
 from ferlab.results import import_closure
 
@@ -27,11 +27,11 @@ def main() -> int:
 def code_of(stage: str) -> list[str]:
     """Return the notebook and the ferlab files of a stage, relative to the clone's root, sorted."""
     if stage == "report":
-        return _relative(import_closure(ROOT / "src" / "ferlab" / "reporting" / "site.py"))
+        return _relative(import_closure(ROOT / "src" / "ferlab" / "reporting" / "site" / "build.py"))
     code = _relative(import_closure(ROOT / "notebooks" / f"{NOTEBOOKS[stage]}.ipynb"))
     if stage in RUN_STAGES and CREATE in code:
         code.append("src/ferlab/models/${item.family}.py")
-    if stage == "prepare":  # its readers are named by string in data/registry.py
+    if stage == "prepare":  # its readers are named by string in data/readers/registry.py
         files = [(ROOT / "src").joinpath(*reader.split(":")[0].split(".")).with_suffix(".py") for reader in READERS.values()]
         code += [path for file in files for path in _relative(import_closure(file))]
     return sorted(set(code))

@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
             return _check(load_params())
         if chosen.stage == "report":
             privacy.guard(load_params())
-            return subprocess.run([sys.executable, "-m", "ferlab.reporting.site"], cwd=ROOT, check=False, start_new_session=True).returncode
+            return subprocess.run([sys.executable, "-m", "ferlab.reporting.site.build"], cwd=ROOT, check=False, start_new_session=True).returncode
         name = _name_of(chosen.stage, run=chosen.run, set_name=chosen.set)
         interruption.title = f"{chosen.stage} {name}".strip()
         run_stage(chosen.stage, name, interruption)

@@ -22,7 +22,7 @@ from typing import Any
 from ferlab.paths import ROOT, STAGING, artefact, output, report_progress, walk_files, write_json, write_whole
 
 # Explicit tables of names; a new line in one must leave results alone.
-REGISTRIES = ("models/registry.py", "data/registry.py")
+REGISTRIES = ("models/registry.py", "data/readers/registry.py")
 TELLING = "reporting"  # the room that computes nothing
 LOCK = "requirements.lock"
 HASHES = Path("data", ".hashes.json")  # per file its size, time and hash, so that an unchanged file is not read again
@@ -102,7 +102,7 @@ def why_stale(stage: str, name: str, *, what: Iterable[str], record: Mapping[str
 def import_closure(source: Path, *, families: tuple[str, ...] = ()) -> list[Path]:
     """Return a notebook or Python file and every ferlab file that it imports, directly or through others; sorted.
 
-    The registries (models/registry.py, data/registry.py) are excluded: they hold names only, and a new line in them must leave trained runs
+    The registries (models/registry.py, data/readers/registry.py) are excluded: they hold names only, and a new line in them must leave trained runs
     alone. What they name is loaded by string, so the files of a stage's own model are given in `families`.
 
     Args:

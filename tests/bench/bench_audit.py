@@ -32,7 +32,7 @@ def make_faces(path: Path, count: int) -> None:
     import numpy as np
 
     from ferlab.control import read
-    from ferlab.data.planting import move
+    from ferlab.data.duplicates.planting import move
 
     rng = np.random.default_rng(0)
     drawn = read(faces=1500, subjects=1500, size=48, seed=0)[0]
@@ -47,7 +47,8 @@ def measure(path: Path, count: int) -> None:
     """Print CPU seconds of each part, candidates, pairs and peak memory in MiB of the first `count` faces."""
     import numpy as np
 
-    from ferlab.data import face_codes, near_twins
+    from ferlab.data.duplicates import codes as face_codes
+    from ferlab.data.duplicates import search as near_twins
 
     images = np.load(path, mmap_mode="r")[:count]
     seconds = [time.process_time()]

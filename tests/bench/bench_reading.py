@@ -35,7 +35,7 @@ def read_bare(csv: Path) -> None:
 
 def read_into_store(csv: Path) -> None:
     """Read, check, hash and write a store, as the stage prepare does."""
-    from ferlab.data.readers import read_dataset
+    from ferlab.data.readers.reading import read_dataset
     from ferlab.data.store import write_store
 
     images, faces = read_dataset("fer2013", csv, {"votes": False})
@@ -45,7 +45,7 @@ def read_into_store(csv: Path) -> None:
 
 def measure(what: str, csv: Path) -> None:
     """Print CPU seconds, imports left out, and peak memory in MiB."""
-    for module in ("numpy", "pandera.pandas", "pyarrow.csv", "pyarrow.parquet", "ferlab.data.fer2013"):
+    for module in ("numpy", "pandera.pandas", "pyarrow.csv", "pyarrow.parquet", "ferlab.data.readers.fer2013"):
         import_module(module)
     start = time.process_time()
     {"bare": read_bare, "store": read_into_store}[what](csv)

@@ -39,8 +39,8 @@ class Repeated:
     """So many pictures, of 2,000 files."""
 
     def __init__(self, folder: Path, count: int) -> None:
-        from ferlab.data.delivery import Delivery
-        from ferlab.data.pictures import PictureFiles
+        from ferlab.data.readers.delivery import Delivery
+        from ferlab.data.readers.images import PictureFiles
 
         delivery = Delivery(folder)
         self.files, self.count = PictureFiles(delivery, delivery.names), count
@@ -72,7 +72,7 @@ def prepare(work: Path, count: int, size: int, colour: str, kind: str) -> dict[s
     """Prepare a store through the functions of the stage; one that lies there is gone on with."""
     import cv2
 
-    from ferlab.data.building import prepare_pictures
+    from ferlab.data.preparation.building import prepare_pictures
     from ferlab.data.shards import ShardFiles
     from ferlab.data.store import ImageFile, open_store, write_faces
 

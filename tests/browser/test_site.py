@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from ferlab import paths
 from ferlab.params import check_params
-from ferlab.reporting import site
+from ferlab.reporting.site import build as site
 
 pytestmark = [
     pytest.mark.slow,

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from ferlab.control.layouts import LAYOUTS, MARKER, Cast, draw_layout
-from ferlab.data import delivery
 from ferlab.data.faces import drawn_layouts
-from ferlab.data.gathering import Gathered, gather
+from ferlab.data.preparation.sources import Gathered, gather
+from ferlab.data.readers import delivery
 from ferlab.data.splits import assign_splits, crossings
 from ferlab.expressions import ALL_EXPRESSIONS
 from ferlab.paths import InputError

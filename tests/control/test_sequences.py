@@ -75,7 +75,7 @@ def test_frames_have_noise_of_their_own() -> None:
     from dataclasses import replace
 
     from ferlab.control import sample_spec, spec_of
-    from ferlab.control.drawing import draw_image
+    from ferlab.control.drawing.picture import draw_image
 
     still = replace(sample_spec(0, 0), noise=4.0)
     assert (draw_image(still, 48) != draw_image(replace(still, frame=1), 48)).mean() > 0.5

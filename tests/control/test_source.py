@@ -43,7 +43,7 @@ def test_grey_faces_of_the_default_options_never_change() -> None:
 
 def test_drawing_multiplies_no_matrices() -> None:
     """The last bits of a matrix product depend on the BLAS kernel that a processor gets, and a grey value on those."""
-    for path in Path(ferlab.control.__file__).parent.glob("*.py"):
+    for path in Path(ferlab.control.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             assert not isinstance(getattr(node, "op", None), ast.MatMult), f"{path.name}:{node.lineno}"
             assert getattr(node, "attr", "") not in {"dot", "vdot", "inner", "matmul", "tensordot", "einsum", "linalg"}, f"{path.name}:{node.lineno}"
@@ -210,7 +210,7 @@ def test_a_path_that_no_recipe_wrote_is_refused() -> None:
 
 
 def test_the_table_passes_the_schema_of_the_data_room_in_every_world() -> None:
-    from ferlab.data.readers import read_dataset
+    from ferlab.data.readers.reading import read_dataset
 
     for options in ({"frames": 4}, {"world": "null"}, {"world": "shortcut"}, {"overlap": 0.5, "near_twins": 0.2, "label_noise": 0.1}):
         images, faces = read_dataset("control", "anywhere", {"faces": 40, "subjects": 10, "size": 24, "colour": True} | options)

@@ -7,7 +7,7 @@ import pytest
 
 from ferlab.control import carrying_mask, label_mask, read, region_masks, shortcut_mask, spec_of
 from ferlab.control.action_units import NAMES
-from ferlab.control.drawing import draw_image
+from ferlab.control.drawing.picture import draw_image
 from ferlab.control.specs import FaceSpec
 from ferlab.control.worlds import DECIDING, decide_by_region, plant_marks
 
@@ -120,7 +120,7 @@ def test_marks_go_with_no_label_where_they_do_not_hold() -> None:
 
 
 def test_an_official_split_follows_the_usages_of_the_shortcut() -> None:
-    from ferlab.data.readers import read_dataset
+    from ferlab.data.readers.reading import read_dataset
     from ferlab.data.splits import assign_splits
 
     _, faces = read_dataset("control", "anywhere", {"faces": 200, "subjects": 40, "size": 24, "world": "shortcut"})

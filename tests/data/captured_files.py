@@ -1,4 +1,4 @@
-"""A small folder of captured faces with its consent record, in exactly the layout of `ferlab.data.captured`, with control faces in it."""
+"""A small folder of captured faces with its consent record, in exactly the layout of `ferlab.data.readers.captured`, with control faces in it."""
 
 from __future__ import annotations
 

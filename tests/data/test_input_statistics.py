@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ferlab.data import input_statistics as module
-from ferlab.data.appearance import mean_image, subtract_mean
 from ferlab.data.input_statistics import input_statistics, pixel_statistics
+from ferlab.data.preparation.appearance import mean_image, subtract_mean
 from ferlab.models.inputs import prepare_images, standardise
 from ferlab.paths import InputError
 

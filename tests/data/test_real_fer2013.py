@@ -13,9 +13,9 @@ import pytest
 from fer2013_files import csv_text
 from PIL import Image
 
-from ferlab.data import ferplus_benchmark
-from ferlab.data.audit import audit_set
-from ferlab.data.readers import read_dataset
+from ferlab.data.duplicates.audit import audit_set
+from ferlab.data.readers import ferplus_benchmark
+from ferlab.data.readers.reading import read_dataset
 from ferlab.data.splits import assign_splits, crossings
 from ferlab.data.store import count_faces, open_store, write_store
 from ferlab.expressions import FER2013_COUNTS

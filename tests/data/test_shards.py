@@ -252,7 +252,7 @@ import os, signal, sys
 from pathlib import Path
 import numpy as np, pandas as pd
 from ferlab.data import shards
-from ferlab.data.building import NotAFace, prepare_pictures
+from ferlab.data.preparation.building import NotAFace, prepare_pictures
 from ferlab.data.shards import ShardFiles
 from ferlab.data.store import ImageFile
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ferlab.data.detection import Detections
+from ferlab.data.preparation.detection import Detections
 from ferlab.deployment.face_search import drop_nested, find_faces, read_picture
 from ferlab.paths import InputError
 

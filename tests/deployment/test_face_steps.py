@@ -20,11 +20,11 @@ from ruamel.yaml import YAML
 from torch import nn
 
 from ferlab.control import read as draw_control_faces
-from ferlab.data.appearance import equalise_histogram, gaussian_blur, to_grey
 from ferlab.data.augmentation import Augmentation
 from ferlab.data.batches import FaceData
-from ferlab.data.detection import Detections
-from ferlab.data.preparation import plan_preparation, prepared_as
+from ferlab.data.preparation.appearance import equalise_histogram, gaussian_blur, to_grey
+from ferlab.data.preparation.detection import Detections
+from ferlab.data.preparation.steps import plan_preparation, prepared_as
 from ferlab.data.store import Store
 from ferlab.deployment import Predictor
 from ferlab.deployment.export import Deployed, export_onnx, exported_card, parity

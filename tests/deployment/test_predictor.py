@@ -12,7 +12,7 @@ import onnx
 import pytest
 import torch
 
-from ferlab.data.detection import Detections
+from ferlab.data.preparation.detection import Detections
 from ferlab.deployment import Predictor, ReadFace
 from ferlab.deployment import predictor as module
 from ferlab.paths import InputError

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ferlab.evaluation.clean_test import KINDS
+from ferlab.evaluation.deduplicated import KINDS
 from ferlab.evaluation.kept import differences, keep, read_kept, rescore, write_kept
 from ferlab.evaluation.predictions import predictions_table, probs_of
 from ferlab.evaluation.scores import score_run

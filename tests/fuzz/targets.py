@@ -83,7 +83,7 @@ class Readers:
 
     def run(self, rng: random.Random, folder: Path) -> None:
         """Read one delivery, its first pictures included."""
-        from ferlab.data.gathering import gather
+        from ferlab.data.preparation.sources import gather
 
         name = rng.choice(list(self.layouts))
         raw = folder / "raw"
@@ -260,8 +260,8 @@ class Tables:
         """Read one table."""
         import pandas as pd
 
-        from ferlab.data.gathering import read_exclusions
-        from ferlab.data.preparation import read_boxes
+        from ferlab.data.preparation.sources import read_exclusions
+        from ferlab.data.preparation.steps import read_boxes
 
         known = pd.Series([f"s/{row}.png" for row in range(6)])
         text, read = rng.choice(((self.boxes, functools.partial(read_boxes, known=known)), (self.excluded, read_exclusions)))

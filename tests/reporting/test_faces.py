@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ferlab.data.audit import find_twins, pair_twins
+from ferlab.data.duplicates.audit import find_twins, pair_twins
 from ferlab.expressions import EXPRESSIONS
 from ferlab.reporting.faces import class_counts, faces_grid, mean_faces, pick_faces, truth_grid, twins_gallery
 

@@ -18,9 +18,12 @@ from ferlab.evaluation.comparison import spread_over_seeds
 from ferlab.evaluation.ensembles import vote_per_set
 from ferlab.evaluation.predictions import confusion_table, faces_in, predictions_table, probs_of
 from ferlab.evaluation.scores import score_run, score_subjects_by_split, score_views
-from ferlab.reporting import audit as audits
-from ferlab.reporting import error_text, exposure, preparation, sentences, sets, tables
-from ferlab.reporting.cards import results_sentence, results_table
+from ferlab.reporting import exposure, sentences, tables
+from ferlab.reporting.pages import analyze_errors_text as error_text
+from ferlab.reporting.pages import audit as audits
+from ferlab.reporting.pages import prepare as preparation
+from ferlab.reporting.pages import prepare_sets as sets
+from ferlab.reporting.site.cards import results_sentence, results_table
 from ferlab.roles import MARKS, planned
 
 NAMES = ("angry", "happy", "sad")
@@ -255,7 +258,7 @@ def ferplus(**counts: int) -> pd.DataFrame:
 
 
 def test_01_and_02_hold_a_set_against_the_same_official_counts():
-    from ferlab.data.fingerprints import compare_counts
+    from ferlab.data.readers.official import compare_counts
 
     for faces in (rafdb(), ferplus(Training=25_060, PublicTest=3_199), ferplus(Training=25_060, PublicTest=3_199, PrivateTest=3_153)):
         one, two = sets.official_sentence(faces, SEVEN), audits.fingerprint_sentence(compare_counts(faces, SEVEN), "0" * 64)
@@ -271,7 +274,7 @@ def test_01_and_02_hold_a_set_against_the_same_official_counts():
 
 
 def test_only_the_official_test_whole_and_alone_goes_without_a_box():
-    from ferlab.data.fingerprints import is_official_test
+    from ferlab.data.readers.official import is_official_test
 
     assert is_official_test(rafdb()) is True
     assert is_official_test(rafdb().iloc[:-1]) is False

@@ -15,7 +15,7 @@ from sklearn.metrics import recall_score
 from torchmetrics.classification import MulticlassStatScores
 
 from ferlab.data.batches import epoch_order
-from ferlab.data.ferplus import BALLOT
+from ferlab.data.readers.ferplus import BALLOT
 from ferlab.data.store import Store
 from ferlab.models import load_model
 from ferlab.models.cs230 import five_layer

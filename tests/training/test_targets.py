@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ferlab.data.ferplus import BALLOT
+from ferlab.data.readers.ferplus import BALLOT
 from ferlab.expressions import EXPRESSIONS
 from ferlab.paths import InputError
 from ferlab.training.targets import scaled_values, unscaled_values, wanted_targets

@@ -22,12 +22,12 @@ faces say nothing about photographs and are labelled as control faces wherever t
 """
 
 from ferlab.control.action_units import ACTION_UNIT_REGIONS, ACTION_UNITS, COMBINATIONS, REGIONS, regions_of
-from ferlab.control.drawing import DrawnFace, draw_face
+from ferlab.control.drawing.picture import DrawnFace, draw_face
+from ferlab.control.duplicates import NEAR_KINDS, near_copy
 from ferlab.control.identity import Identity, sample_identity
 from ferlab.control.source import read
 from ferlab.control.specs import FaceSpec, Light, Pose, Rest, sample_spec
 from ferlab.control.truth import carrying_mask, label_mask, region_masks, shortcut_mask, spec_of, unit_masks
-from ferlab.control.twins import NEAR_KINDS, near_copy
 
 __all__ = [
     "ACTION_UNITS",

@@ -10,7 +10,7 @@
     fer2013_reshuffled   images/train and images/validation, each <expression>/<number>.jpg
     ferplus              fer2013.csv and fer2013new.csv, the votes of ten raters; contempt, which FER2013 does not have, is neutral there
 
-Every folder holds `CONTROL_FACES.txt`; by it `ferlab.data.gathering` knows that its faces were drawn, and every page says so. Every
+Every folder holds `CONTROL_FACES.txt`; by it `ferlab.data.preparation.sources` knows that its faces were drawn, and every page says so. Every
 subject shows every expression, and no subject is in two parts of a dataset (but in fer2013_reshuffled, which is that one's point).
 FER2013's layouts and AffectNet's train_set have happy thrice as often as the rarest expression. What nobody knows of a drawn face is
 not made up: the 68 landmarks are zeros or NULL, the box is the whole picture.
@@ -29,7 +29,7 @@ import numpy as np
 from PIL import Image
 
 from ferlab.control.action_units import NAMES, affect
-from ferlab.control.drawing import draw_image
+from ferlab.control.drawing.picture import draw_image
 from ferlab.control.sequences import frame_of
 from ferlab.control.source import one_thread
 from ferlab.control.specs import FaceSpec, sample_spec
@@ -37,7 +37,7 @@ from ferlab.expressions import AFFECTNET_CODES, CKPLUS_CODES, CONTEMPT, EXPRESSI
 from ferlab.params import nearest
 from ferlab.paths import InputError
 
-MARKER = "CONTROL_FACES.txt"  # `ferlab.data.delivery` knows it by the same name
+MARKER = "CONTROL_FACES.txt"  # `ferlab.data.readers.delivery` knows it by the same name
 FRAMES = 9  # of a sequence in the layout of CK+: two neutral, three at the apex, four between
 JAFFE_SIDE = 256
 COMMON, RARE = "happy", ("disgust", CONTEMPT)  # three and one face of a subject where others have two

@@ -13,8 +13,8 @@ from functools import lru_cache
 import numpy as np
 
 from ferlab.control.action_units import NAMES
+from ferlab.control.drawing.marks import MARKS
 from ferlab.control.identity import SKIN_ALBEDO, Identity
-from ferlab.control.marks import MARKS
 from ferlab.control.sequences import frame_of
 from ferlab.control.specs import FaceSpec, sample_spec
 from ferlab.control.worlds import DECIDING, WORLDS, carry_mark, decide_by_region

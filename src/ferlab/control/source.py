@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from ferlab.control.action_units import ACTION_UNITS, NAMES, affect
-from ferlab.control.drawing import draw_image
-from ferlab.control.knobs import assign_usages, spoil_labels
+from ferlab.control.drawing.picture import draw_image
+from ferlab.control.duplicates import NEAR_KINDS, choose_twins, near_copy
+from ferlab.control.options import assign_usages, spoil_labels
 from ferlab.control.recipe import Recipe, check_recipe, compose
 from ferlab.control.specs import FaceSpec
-from ferlab.control.twins import NEAR_KINDS, choose_twins, near_copy
 from ferlab.control.worlds import carry_mark, meaningless_labels, plant_marks
 from ferlab.paths import InputError
 
@@ -71,7 +71,7 @@ def read(
         val_share: Share of the faces that are PublicTest where usages are assigned, by subject.
         twins: Share of faces that are byte copies of another face of the same subject, to be found by an audit.
         near_twins: Share of faces that are near-copies of another face of the same subject, of the six kinds of
-            `ferlab.control.twins` in turn. Their row tells about the original; `twin_kind` what became of it.
+            `ferlab.control.duplicates` in turn. Their row tells about the original; `twin_kind` what became of it.
         label_noise: Share of faces, or sequences, with a wrong label; `true_target` keeps the right one.
         imbalance: Ratio of the commonest expression's share to the rarest's; between them shares fall evenly on a log scale.
         skin: Skin tones, of 1 (lightest) to 6, that subjects may have; empty: all.

@@ -20,10 +20,10 @@ from functools import lru_cache
 import numpy as np
 
 from ferlab.control.action_units import ACTION_UNIT_REGIONS, NAMES, Unit, draw_units
-from ferlab.control.geometry import shape_face
+from ferlab.control.drawing.geometry import shape_face
+from ferlab.control.drawing.masks import region_outlines, seen_share
+from ferlab.control.drawing.raster import cover, fine_side
 from ferlab.control.identity import Identity
-from ferlab.control.masks import region_outlines, seen_share
-from ferlab.control.raster import cover, fine_side
 from ferlab.control.specs import LEVEL_SHARES, FaceSpec, Mark, draw_strengths
 
 WORLDS: tuple[str, ...] = ("faces", "one_region", "shortcut", "null")

@@ -38,7 +38,7 @@ class Store:
         faces: Face table of N rows with `split`.
         expressions: Names that `target` counts, in order.
         folder: Where it was opened; None if it was made in memory.
-        preparation: How the faces were prepared, see `ferlab.data.preparation.prepared_as`; empty where that was not recorded.
+        preparation: How the faces were prepared, see `ferlab.data.preparation.steps.prepared_as`; empty where that was not recorded.
     """
 
     images: np.ndarray | ShardedImages

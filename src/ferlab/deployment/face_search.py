@@ -1,7 +1,7 @@
 """From a picture to the faces in it, cropped as the nets were fitted: needs OpenCV and Pillow, no torch.
 
 The rule, stated once. The detector is cs231a's Haar cascade with its ladder of looser parameters, all of it but the last rung, whose boxes are
-mostly no faces; in how large a copy of the picture it searches, `ferlab.data.detection` says, and the answer says how small a face may be.
+mostly no faces; `ferlab.data.preparation.detection` says in how large a copy of the picture it searches, and the answer how small a face may be.
 A box whose centre lies in a larger one is dropped (a mouth, a nose). Each face is the detector's own square box without a margin: FER2013's
 faces were cut so. On 400 faces of its Training usage in a frame of repeated edge pixels, the 348 boxes found by these rungs have a median
 side of .98 of the face's own and the same centre; a margin of .1 on each side lowers the median overlap (IoU) from .82 to .67.
@@ -17,14 +17,14 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ferlab.data.detection import Detector, for_reading, open_detector
-from ferlab.data.pictures import decode_picture, is_picture, read_plain_file
+from ferlab.data.preparation.detection import Detector, for_reading, open_detector
+from ferlab.data.readers.images import decode_picture, is_picture, read_plain_file
 from ferlab.paths import InputError
 
 Box = tuple[int, int, int, int]
 
 NARROWEST = 1 / 20  # of the longer side: a sliver has no room for a face
-DISTRUSTED = ("1 neighbour",)  # rungs whose boxes are not believed: see ferlab.data.detection.haar_ladder
+DISTRUSTED = ("1 neighbour",)  # rungs whose boxes are not believed: see ferlab.data.preparation.detection.haar_ladder
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:/{1,3}[^/]", re.IGNORECASE)
 EXPECTED = "expected a path, or a uint8 picture (H, W) or (H, W, 3) in RGB"
 
@@ -35,7 +35,7 @@ class Found:
 
     Attributes:
         boxes: From left to right.
-        scores: How sure the detector is of each (`ferlab.data.detection.Detections`); None where it does not say.
+        scores: How sure the detector is of each (`ferlab.data.preparation.detection.Detections`); None where it does not say.
         smallest: Side in pixels of the smallest face that was looked for; None where nothing was searched, or the detector does not say.
     """
 
@@ -48,7 +48,7 @@ def read_picture(image: str | Path | np.ndarray) -> np.ndarray:
     """Return a picture as uint8 (H, W) or (H, W, 3) in RGB, upright.
 
     Args:
-        image: A path (formats as `ferlab.data.pictures` reads them; a camera's rotation is undone), or the pixels.
+        image: A path (formats as `ferlab.data.readers.images` reads them; a camera's rotation is undone), or the pixels.
 
     Raises:
         InputError: If there is no such file, it is no picture, or the pixels have another shape or dtype.
@@ -70,7 +70,7 @@ def find_faces(picture: np.ndarray, detector: Detector | None = None, *, small: 
 
     Args:
         picture: uint8 (H, W) or (H, W, 3).
-        detector: From `ferlab.data.detection.open_detector`; None is Haar with cs231a's parameters.
+        detector: From `ferlab.data.preparation.detection.open_detector`; None is Haar with cs231a's parameters.
         small: Whether to search a large picture at up to 4096 pixels as well, for small faces: slower, more boxes that are no faces.
     """
     high, wide = picture.shape[:2]

@@ -1,6 +1,6 @@
 """From a face in a picture to the face that a model's set would hold: the set's own steps, read from the model's card.
 
-Which step a face is taken through, in the order of `ferlab.data.preparation`:
+Which step a face is taken through, in the order of `ferlab.data.preparation.steps`:
 
     a picture, searched      the set's detector and its settings, margin or alignment; then as a cropped face
     a cropped face           colour, size (the side of the set's faces), histogram equalisation or CLAHE, Gaussian
@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from ferlab.data.detection import Detector, FoundFace, open_detector
 from ferlab.data.faces import CONTROL
-from ferlab.data.preparation import Preparation
+from ferlab.data.preparation.detection import Detector, FoundFace, open_detector
+from ferlab.data.preparation.steps import Preparation
 from ferlab.params import Prepare
 from ferlab.paths import InputError
 
@@ -87,7 +87,7 @@ def read_steps(recorded: Any, *, where: str) -> FaceSteps | None:
     """Return the steps that a card records; None where it records none.
 
     Args:
-        recorded: The card's `preparation`, see `ferlab.data.preparation.prepared_as`.
+        recorded: The card's `preparation`, see `ferlab.data.preparation.steps.prepared_as`.
         where: What to call the model in an error.
 
     Raises:

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ferlab.data.detection import LEAST
-from ferlab.data.detectors import SEARCHED
-from ferlab.data.pictures import picture_format
+from ferlab.data.preparation.detection import LEAST
+from ferlab.data.preparation.detectors import SEARCHED
+from ferlab.data.readers.images import picture_format
 from ferlab.deployment.predictor import Predictor, ReadFace, ReadPicture
 from ferlab.paths import InputError, write_whole
 

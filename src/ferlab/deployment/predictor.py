@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 
-from ferlab.data.detection import Detector, crop_box
-from ferlab.data.pictures import read_plain_file
+from ferlab.data.preparation.detection import Detector, crop_box
+from ferlab.data.readers.images import read_plain_file
 from ferlab.deployment.face_search import Box, Found, find_faces, read_picture
 from ferlab.deployment.inputs import check_faces, prepare_faces
 from ferlab.deployment.model_files import MOST_BATCH, MOST_FILE, read_card
@@ -36,7 +36,7 @@ class ReadFace:
         box: x, y, width, height in pixels of the upright picture; it may leave the picture.
         probs: float32 (K,), in the order of `expressions`.
         expressions: The K names.
-        score: How sure the detector is that it is a face (`ferlab.data.detection.Detections`); None where nothing was searched.
+        score: How sure the detector is that it is a face (`ferlab.data.preparation.detection.Detections`); None where nothing was searched.
     """
 
     box: Box
@@ -196,8 +196,8 @@ class Predictor:
             image: A path, or uint8 (H, W) or (H, W, 3) in RGB.
             whole: Whether the picture is a face already: nothing is searched for.
             flip: Average each face with its mirror image.
-            detector: From `ferlab.data.detection.open_detector`; None is that of the model's set where it has one, else Haar with cs231a's
-                parameters.
+            detector: From `ferlab.data.preparation.detection.open_detector`; None is that of the model's set where it has one, else Haar
+                with cs231a's parameters.
             small: See `ferlab.deployment.face_search.find_faces`.
 
         Raises:

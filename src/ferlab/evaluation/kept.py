@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ferlab.evaluation.clean_test import KINDS, compare_twins, mark_twins
+from ferlab.evaluation.deduplicated import KINDS, compare_twins, mark_twins
 from ferlab.evaluation.metrics import compute_metrics
 from ferlab.evaluation.predictions import PROB_PREFIX, check_predictions, expressions_of, faces_in, probs_of
 from ferlab.paths import InputError

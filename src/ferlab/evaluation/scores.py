@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ferlab.evaluation.calibration import brier, calibration_error, ece_if_calibrated, reliability_bins
-from ferlab.evaluation.clean_test import KINDS, compare_twins, mark_twins
 from ferlab.evaluation.clusters import cluster_intervals
+from ferlab.evaluation.deduplicated import KINDS, compare_twins, mark_twins
 from ferlab.evaluation.intervals import RESAMPLES, metric_intervals
 from ferlab.evaluation.metrics import compute_metrics
 from ferlab.evaluation.predictions import expressions_of, faces_in, probs_of

@@ -89,7 +89,7 @@ class LoadedModel:
         values: Values that it says beside the expression, each with the ends of its span; the net says -1 and 1 for them.
         output: "softmax" where the expressions exclude each other, "sigmoid" where each was asked for on its own.
         selected_on: The splits that chose among its epochs; see `ferlab.roles`.
-        preparation: How the faces of its set were prepared, see `ferlab.data.preparation.prepared_as`; empty where that is not known.
+        preparation: How the faces of its set were prepared, see `ferlab.data.preparation.steps.prepared_as`; empty where that is not known.
         sources: The sources of the faces it was fitted on, as their face table names them; empty where they are not known.
     """
 

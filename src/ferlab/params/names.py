@@ -1,7 +1,7 @@
 """Names in params.yaml: what may be one, and what each must name.
 
 Names of studies, sets, runs and groups become file names and headings. Names of nets and readers are looked up in the tables that say
-so, models/registry.py and data/registry.py, before hours are spent on what cannot end well; those are read as text, for params imports
+so, models/registry.py and data/readers/registry.py, before hours are spent on what cannot end well; those are read as text, for params imports
 no room.
 """
 
@@ -59,7 +59,7 @@ def check_names(params: Params, source: str) -> None:
 def registered(table: str) -> dict[str, str]:
     """Return what a registry names: "readers", or "nets" with their families, "" where a card stands in the registry itself."""
     if table == "readers":
-        return dict.fromkeys(_literal_keys(PACKAGE / "data" / "registry.py", "READERS"), "")
+        return dict.fromkeys(_literal_keys(PACKAGE / "data" / "readers" / "registry.py", "READERS"), "")
     cards = sorted((PACKAGE / "models" / "cards").glob("*.py"))
     own = dict.fromkeys(_literal_keys(PACKAGE / "models" / "registry.py", "MODELS"), "")
     return own | {name: path.stem for path in cards for name in _literal_keys(path, "CARDS")}

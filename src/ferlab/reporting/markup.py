@@ -11,7 +11,7 @@ from typing import Any
 
 from docutils import nodes
 
-# The only tags that our Markdown writes; see `ferlab.reporting.cards`.
+# The only tags that our Markdown writes; see `ferlab.reporting.site.cards`.
 OWN = re.compile(r'<span class="(aside|keep|rule)">|</span>|<details class="plain"><summary>[^<>]*</summary><pre>[^<>]*</pre></details>')
 SHOWN = "text_html"  # the class of what a notebook shows as HTML
 ELSEWHERE = re.compile(r"\s*([a-zA-Z][a-zA-Z0-9+.-]*:|//)")  # an address with a scheme, or of another server

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ferlab.data.ferplus import mixed_targets
+from ferlab.data.readers.ferplus import mixed_targets
 from ferlab.paths import InputError
 
 # The span of each value in the face table; nets learn them on a scale of about 1, so that one weight in the loss serves all.

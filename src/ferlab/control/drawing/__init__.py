@@ -1,0 +1,1 @@
+"""Drawing a control face: geometry, layers, light, masks."""

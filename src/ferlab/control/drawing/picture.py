@@ -1,0 +1,135 @@
+"""Draws a control face: paints skin, features and what covers them on a fine canvas, lights it, turns it, takes the picture.
+
+Grey values are reflectances until `_lens` and `_expose` turn them into a picture with lens blur and sensor noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from ferlab.control.drawing import adornments
+from ferlab.control.drawing.colour import colour_specs
+from ferlab.control.drawing.features import paint_brow, paint_eye, paint_folds, paint_mouth, paint_nose
+from ferlab.control.drawing.geometry import FaceShape, shape_face
+from ferlab.control.drawing.marks import metered_exposure, paint_mark_glasses, stamp_corner
+from ferlab.control.drawing.masks import draw_masks
+from ferlab.control.drawing.occluders import paint_occluder
+from ferlab.control.drawing.raster import Cover, cover, disc, fine_side, scale
+from ferlab.control.drawing.relief import head_form, hills, look, posed_view, raise_hills, shade
+from ferlab.control.specs import FaceSpec, without_deciding
+from ferlab.control.worlds import decision_layer, draw_decision_mask
+
+
+@dataclass(frozen=True)
+class DrawnFace:
+    """A control face and the truth about it.
+
+    Attributes:
+        image: Grey picture (H, W) or in colour (H, W, 3), uint8.
+        masks: Per region, and for "face" and "occluder", the pixels it takes (H, W), bool. Regions are marked whether or not
+            something covers them.
+    """
+
+    image: np.ndarray
+    masks: dict[str, np.ndarray]
+
+
+def draw_face(spec: FaceSpec, size: int, *, colour: bool = False) -> DrawnFace:
+    """Draw one control face.
+
+    Args:
+        spec: Everything that decides its pixels.
+        size: Side of the picture in pixels, 24 to 224.
+        colour: Draw red, green and blue.
+
+    Returns:
+        Picture and masks; the same bytes for the same arguments.
+    """
+    return DrawnFace(image=draw_image(spec, size, colour=colour), masks=draw_masks(spec, size))
+
+
+def draw_image(spec: FaceSpec, size: int, *, colour: bool = False) -> np.ndarray:
+    """Draw the picture of one control face, uint8 (size, size) or in colour (size, size, 3), without its masks."""
+    if spec.mark is not None and spec.mark.kind == "brightness":
+        exposure = metered_exposure(_shrink(_lens(spec, size), size), spec, develop=_develop)
+        spec = replace(spec, mark=None, light=replace(spec.light, exposure=exposure))
+    if colour:
+        return np.dstack([draw_image(one, size) for one in colour_specs(spec)])
+    image = _expose(_lens(spec, size), spec, size)
+    if not spec.region:
+        return image
+    outside = without_deciding(spec)  # to the last bit what it is under any label
+    return np.where(draw_decision_mask(spec, size), image, _expose(_lens(outside, size), outside, size))
+
+
+def _lens(spec: FaceSpec, size: int) -> np.ndarray:
+    """The posed picture, finer than `size`, as light through the lens, float32."""
+    fine = fine_side(size)
+    outside = without_deciding(spec)
+    shape = shape_face(outside)
+    picture = _paint(outside, shape, fine)
+    if spec.region:
+        picture += decision_layer(spec, fine) * (_paint(spec, shape_face(spec), fine) - picture)
+    picture = look(picture, *posed_view(outside, shape, size=fine))
+    sigma = spec.blur * fine / 2
+    return cv2.GaussianBlur(picture, (0, 0), sigma) if sigma > 0.3 else picture
+
+
+def _paint(spec: FaceSpec, shape: FaceShape, size: int) -> np.ndarray:
+    """The frontal picture (S, S) before pose and camera, float32 0 to about 1."""
+    who = spec.identity
+    head = cover(0.985 * shape.outline, size, blur=0.006)  # inside the rim, where the relief drops
+    relief = head_form(spec, shape, size=size) + raise_hills(hills(spec, shape), size)
+    skin = np.full((size, size), who.skin_albedo, np.float32)
+    skin *= adornments.texture(who.texture, size, amount=0.03 + 0.04 * who.age)
+    cheek_flush = (0.94 if who.skin <= 3 else 0.97) * spec.pigment.flush
+    for cheek in shape.cheeks:
+        scale(skin, _spot(cheek, (0.13, 0.10), size), cheek_flush)
+    paint_folds(skin, relief, shape.folds)
+    paint_nose(skin, relief, spec, shape)
+    paint_mouth(skin, relief, spec, shape)
+    adornments.paint_beard(skin, spec, shape)
+    for brow in shape.brows:
+        paint_brow(skin, relief, spec, brow)
+    diffuse, gloss = shade(relief, spec.light, spec.pose)
+    lit = skin * diffuse + gloss * np.float32(0.10)
+    for eye in shape.eyes:
+        paint_eye(lit, diffuse, spec, eye)
+    picture = adornments.backdrop(spec, shape, size)
+    _compose(picture, head, lit)
+    adornments.paint_hair(picture, spec, shape)
+    adornments.paint_glasses(picture, spec, shape)
+    paint_mark_glasses(picture, spec, shape)
+    paint_occluder(picture, spec, shape)
+    return picture
+
+
+def _spot(centre: tuple[float, float], radius: tuple[float, float], size: int) -> Cover:
+    return cover(disc(centre, radius), size, blur=0.05)
+
+
+def _compose(picture: np.ndarray, shape: Cover, front: np.ndarray) -> None:
+    part = picture[shape.window]
+    part += (front[shape.window] - part) * shape.share
+
+
+def _expose(picture: np.ndarray, spec: FaceSpec, size: int) -> np.ndarray:
+    """Pixels, tone curve and sensor noise: float32 (S, S) to uint8 (size, size)."""
+    small = _shrink(picture, size) * np.float32(spec.light.exposure)
+    stamp_corner(small, spec)
+    grey = _develop(small)
+    rng = np.random.default_rng([*spec.noise_seed, 3, spec.frame] if spec.frame else spec.noise_seed)
+    grain = rng.standard_normal((size, size)) * spec.noise * (0.6 + 0.4 * np.sqrt(np.clip(grey, 0, 255) / 128))
+    return np.clip(np.rint(grey + grain), 0, 255).astype(np.uint8)
+
+
+def _shrink(picture: np.ndarray, size: int) -> np.ndarray:
+    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def _develop(exposed: np.ndarray) -> np.ndarray:
+    """Film: highlights bend, none burn out; 0 and more to grey of 0 to 255."""
+    return 255 * (1 - np.exp(-1.5 * np.clip(exposed, 0, None))) ** 0.85

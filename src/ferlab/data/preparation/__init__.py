@@ -1,0 +1,1 @@
+"""From delivered pictures to a prepared dataset: detection, alignment, appearance, joined sources, resampling."""

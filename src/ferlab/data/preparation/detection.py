@@ -1,0 +1,312 @@
+"""Where the face is: boxes by a detector, retried under looser parameters, and the one face that is meant.
+
+A detector is a callable from one picture to `Detections`: OpenCV's Haar cascade (Viola & Jones 2001), or YuNet (Wu, Peng &
+Yu 2023) from a file that the user supplies. Both search the picture under the stated parameters; where nothing is found they go down
+a fixed ladder of looser ones, and say which rung found the face. What no rung finds is None, never dropped here: the caller lists it.
+
+A picture is searched at no more than `SEARCHED` pixels on its longer side, so a face has to be some 3 % of that long: at full size Haar takes
+seconds on a phone's photograph and finds faces in its textures. Where nothing is found there, or faces so small that others may have been missed,
+it is searched again at twice the size. Of twenty faces of 110 pixels in 12 megapixels the first search finds six, the second all.
+`Detections.smallest` says down to which size faces were looked for.
+
+References:
+    cs231a: "In cases where no bounding box was found, we ... ran it again using different detection parameters"; of several boxes
+    "the one that was largest and/or most central". Its code states scaleFactor 1.1, minNeighbors 5, minSize 30 x 30, none of the
+    other parameters, and sorts by size a copy that it throws away, so that there the first box wins.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ferlab.data.preparation.appearance import check_image, equalise_histogram
+from ferlab.data.preparation.detectors import CASCADE, SEARCHED, YUNET_LEAST, Rung, load_cascade, load_yunet, look_haar, look_yunet, one_thread
+from ferlab.paths import InputError
+
+DETECTORS = ("haar", "yunet")
+SAME = 0.3  # intersection over union of two boxes of one face
+STATED = "as stated"
+AGAIN, LARGEST_SEARCHED = 2048, 4096  # pixels of the longer side where it is searched again; and at most, 12 megapixels and 0.8 GB
+LEAST = 30  # pixels in the searched copy: a stated min_size is in pixels of the picture, and noise has faces of any smaller size
+FINEST = 1.01  # scale factor: at 1.0000001 OpenCV asks for 119 GB
+FRAME = 0.25  # width of the frame, as share of the picture's shorter side: a tight crop lacks the surroundings that the cascade knows
+ENLARGED = 200  # pixels that the shorter side of a small picture is brought to
+LARGEST = 4096  # pixels, a longer side is not enlarged beyond it: a sliver of 1024 x 1 would need 20 GB
+
+
+@dataclass(frozen=True)
+class Detections:
+    """All faces found in one picture.
+
+    Attributes:
+        boxes: int64 (n, 4): x, y, width, height in pixels, sorted; a box may leave the picture.
+        landmarks: float64 (n, 5, 2), x and y of the eye, eye, nose tip, mouth corner, mouth corner (of each pair the one at the left
+            of the picture first); None where the detector gives none.
+        rung: Name of the rung that found them; None if none did.
+        scores: float64 (n,), how sure the detector is; None where it does not say, or Haar was not asked (`for_reading`). YuNet's lie in 0 to 1.
+            Haar's is the sum of the votes of the cascade's last stage: of 226 boxes in scenes of noise (300 faces of FER2013, 40 to 120 pixels,
+            as stated) the 208 faces had 6.8 on average (5 % below 2), the 18 others 2.0, and of boxes with 3 and more 98 % were faces; the
+            number of overlapping hits tells them apart less well (AUC .90 for .93).
+        smallest: Side in pixels of the smallest face that was looked for; None where the detector does not say.
+    """
+
+    boxes: np.ndarray
+    landmarks: np.ndarray | None
+    rung: str | None
+    scores: np.ndarray | None = None
+    smallest: int | None = None
+
+
+@dataclass(frozen=True)
+class FoundFace:
+    """The face that is meant: its box (x, y, width, height), the rung that found it, its landmarks, and how many other boxes there were."""
+
+    box: tuple[int, int, int, int]
+    rung: str
+    landmarks: np.ndarray | None
+    others: int
+
+
+Detector = Callable[[np.ndarray], Detections]
+Look = Callable[[np.ndarray, Rung], tuple[np.ndarray, np.ndarray | None, np.ndarray | None]]  # boxes, landmarks and scores in the searched copy
+
+
+def open_detector(
+    name: str,
+    *,
+    file: Path | str | None = None,
+    sha256: str | None = None,
+    scale_factor: float = 1.1,
+    min_neighbors: int = 5,
+    min_size: int = 30,
+    retries: bool = True,
+) -> Detector:
+    """Make a detector.
+
+    Args:
+        name: "haar" or "yunet".
+        file: YuNet's .onnx file; Haar's comes with OpenCV.
+        sha256: Checksum of that file, 64 hexadecimal digits.
+        scale_factor: Haar: ratio of one size of face searched to the next, 1.01 or more.
+        min_neighbors: Haar: overlapping hits that make a face, 0 or more.
+        min_size: Haar: side of the smallest face, in pixels.
+        retries: Whether to go down the ladder where nothing is found.
+
+    Raises:
+        InputError: If the name or a parameter is not as expected, or the file is missing, another one, or no YuNet.
+    """
+    if not (FINEST <= scale_factor <= 100 and 0 <= min_neighbors <= 10_000 and 1 <= min_size <= 100_000):
+        given = f"scale_factor={scale_factor}, min_neighbors={min_neighbors}, min_size={min_size}"
+        limits = f"scale_factor above 1 ({FINEST} to 100), min_neighbors of at least 0 and min_size of at least 1 (to 10,000 and 100,000)"
+        raise InputError(f"{name}: expected {limits}, got {given}.")
+    stated = Rung(STATED, scale_factor=scale_factor, min_neighbors=min_neighbors, min_size=min_size)
+    if name == "haar":
+        if file is not None:
+            raise InputError(f"haar: got the file {file}; expected none, the cascade comes with OpenCV. Leave it out, or choose yunet.")
+        look, ladder = partial(look_haar, load_cascade(CASCADE)), haar_ladder(stated)
+    elif name == "yunet":
+        look, ladder = partial(look_yunet, load_yunet(file, sha256)), yunet_ladder(Rung(STATED, min_size=YUNET_LEAST))
+    else:
+        near = difflib.get_close_matches(name, DETECTORS, n=1)
+        raise InputError(f"No detector is named {name!r}{f' (did you mean {near[0]!r}?)' if near else ''}; expected {' or '.join(DETECTORS)}.")
+    return partial(_search, look=look, ladder=ladder if retries else ladder[:1])
+
+
+def for_reading(detector: Detector, *, small: bool = False) -> Detector:
+    """Return a detector whose boxes have scores.
+
+    Args:
+        detector: From `open_detector`; any other is returned as it is.
+        small: Whether large pictures are always searched at up to `LARGEST_SEARCHED` pixels as well: slower, and more boxes that are no faces.
+    """
+    return partial(detector, small=small, scored=True) if isinstance(detector, partial) and detector.func is _search else detector
+
+
+def haar_ladder(stated: Rung) -> tuple[Rung, ...]:
+    """Return the rungs for Haar, each looser than the one before; a stated parameter that is looser still is kept.
+
+    Finer steps of size, then fewer neighbours, smaller faces, an equalised picture, a frame of repeated edge pixels around it (a
+    tight crop has no surroundings), a small picture enlarged, a large one as stated at twice the size. A single neighbour comes last: with 400
+    faces of FER2013, each somewhere in a scene of noise three times as wide, 22 of the 33 boxes it gave were no face, against 3 of 240 as stated.
+    """
+    finer = replace(stated, name="scale factor 1.05", scale_factor=min(stated.scale_factor, 1.05))
+    fewer = replace(finer, name="3 neighbours", min_neighbors=min(stated.min_neighbors, 3))
+    small = replace(fewer, name="from 20 px", min_size=min(stated.min_size, 20))
+    framed = replace(small, name="framed", frame=True)
+    enlarged = replace(framed, name="enlarged", enlarge=True)
+    single = replace(enlarged, name="1 neighbour", min_neighbors=min(stated.min_neighbors, 1))
+    return stated, finer, fewer, small, replace(small, name="equalised", equalise=True), framed, enlarged, _at_twice(stated), single
+
+
+def yunet_ladder(stated: Rung) -> tuple[Rung, ...]:
+    """Return the rungs for YuNet: OpenCV's score of .9, then .6, an equalised picture, framed, enlarged, at twice the size; a score of .3 last."""
+    lower = replace(stated, name="score 0.6", score=0.6)
+    framed = replace(lower, name="framed", frame=True)
+    enlarged = replace(framed, name="enlarged", enlarge=True)
+    last = replace(enlarged, name="score 0.3", score=0.3)
+    return stated, lower, replace(lower, name="equalised", equalise=True), framed, enlarged, _at_twice(stated), last
+
+
+def _at_twice(stated: Rung) -> Rung:
+    return replace(stated, name=f"at {AGAIN} px", side=AGAIN)
+
+
+def find_box(image: np.ndarray, detector: Detector) -> FoundFace | None:
+    """Find the face that a picture is of; None if no rung found one.
+
+    Args:
+        image: uint8 (H, W) or (H, W, 3).
+        detector: From `open_detector`, or any callable like it.
+    """
+    found = detector(image)
+    if len(found.boxes) == 0:
+        return None
+    chosen = choose_face(found.boxes, image.shape)
+    x, y, width, height = (int(value) for value in found.boxes[chosen])
+    landmarks = None if found.landmarks is None else found.landmarks[chosen]
+    return FoundFace(box=(x, y, width, height), rung=found.rung or STATED, landmarks=landmarks, others=len(found.boxes) - 1)
+
+
+def choose_face(boxes: np.ndarray, image_shape: tuple[int, ...]) -> int:
+    """Return the place of the largest and most central box.
+
+    The score is area times closeness, and closeness falls in a line from 1 where the box's centre is the picture's to 0 at the
+    picture's corners and beyond. Ties go to the highest box, then the leftmost, then the first.
+
+    Args:
+        boxes: (n, 4) x, y, width, height; n at least 1.
+        image_shape: The picture's (H, W) or (H, W, 3).
+
+    Raises:
+        ValueError: If there are no boxes.
+    """
+    if len(boxes) == 0:
+        raise ValueError("Expected at least one box to choose from, got none")
+    x, y, width, height = np.asarray(boxes, dtype=np.float64).T
+    high, wide = image_shape[:2]
+    away = np.hypot(x + width / 2 - wide / 2, y + height / 2 - high / 2)
+    score = width * height * np.clip(1 - away / np.hypot(wide / 2, high / 2), 0, 1)
+    return int(np.lexsort((x, y, -score))[0])
+
+
+def crop_box(image: np.ndarray, box: tuple[int, int, int, int], *, margin: float = 0.0, square: bool = True) -> np.ndarray:
+    """Cut a box out of a picture; edge pixels are repeated where it leaves the picture.
+
+    Args:
+        image: uint8 (H, W) or (H, W, 3).
+        box: x, y, width, height in pixels: a detector's, a dataset's, or one chosen by hand (fers).
+        margin: Added on each side, as share of the box's longer side; negative cuts closer.
+        square: Whether the shorter side grows to the longer one, about the same centre.
+
+    Returns:
+        uint8 (h, w) or (h, w, 3).
+
+    Raises:
+        InputError: If the box is empty, lies outside the picture, or is more than four times as large.
+    """
+    high, wide = check_image(image).shape[:2]
+    x, y, width, height = (int(value) for value in box)
+    longer = max(width, height)
+    across, down = (round(side + 2 * margin * longer) for side in ((longer, longer) if square else (width, height)))
+    where = f"The box {x}, {y}, {width} x {height} with margin {margin}"
+    if min(width, height, across, down) < 1:
+        raise InputError(f"{where} is empty; expected a width and height of at least 1 pixel. Correct the box or the margin.")
+    left, top = x + (width - across) // 2, y + (height - down) // 2
+    if left >= wide or top >= high or left + across <= 0 or top + down <= 0:
+        raise InputError(f"{where} lies outside its picture of {wide} x {high}; expected it to overlap. Correct the box.")
+    if max(across, down) > 4 * max(wide, high):
+        raise InputError(f"{where} is more than four times as large as its picture of {wide} x {high}. Correct the box or the margin.")
+    rows, columns = (np.clip(np.arange(start, start + count), 0, end - 1) for start, count, end in ((top, down, high), (left, across, wide)))
+    return image[rows[:, None], columns]
+
+
+def _search(image: np.ndarray, *, look: Look, ladder: tuple[Rung, ...], small: bool = False, scored: bool = False) -> Detections:
+    ladder = tuple(replace(rung, scored=scored) for rung in ladder)
+    longer = max(check_image(image).shape[:2])
+    least, found = [], None
+    with one_thread():
+        for rung in ladder:
+            if rung.side > SEARCHED and longer <= SEARCHED:
+                continue  # the picture as it is has been searched
+            found = _look_once(image, rung, look)
+            least.append(found.smallest or 0)
+            if len(found.boxes):
+                break
+        found = replace(found or _look_once(image, ladder[0], look), smallest=min(least))
+        return _look_closer(image, found, look=look, stated=ladder[0], small=small) if found.rung or small else found
+
+
+def _look_once(image: np.ndarray, rung: Rung, look: Look) -> Detections:
+    """Search one copy of a picture; boxes, points and the smallest size come in pixels of the picture itself."""
+    picture, scale, offset = _change(image, rung)
+    if rung.side < max(image.shape[:2]):
+        rung = replace(rung, min_size=max(round(rung.min_size * scale), min(rung.min_size, LEAST)))
+    boxes, landmarks, scores = look(picture, rung)
+    smallest = int(np.ceil(rung.min_size / scale))
+    if not len(boxes):
+        return Detections(np.zeros((0, 4), np.int64), None, None, smallest=smallest)
+    order = np.lexsort(boxes.T[::-1])
+    corners = boxes[order] / scale - np.array([offset, offset, 0, 0])
+    points = None if landmarks is None else (landmarks[order] + 0.5) / scale - 0.5 - offset
+    return Detections(np.rint(corners).astype(np.int64), points, rung.name, scores=None if scores is None else scores[order], smallest=smallest)
+
+
+def _look_closer(image: np.ndarray, found: Detections, *, look: Look, stated: Rung, small: bool) -> Detections:
+    """Search again at twice the size, as long as a face was found that is less than twice as large as the smallest that was looked for."""
+    side = SEARCHED
+    while side < min(max(image.shape[:2]), LARGEST_SEARCHED):
+        least = found.smallest or 0
+        if least <= 1.1 * stated.min_size or (not small and (not len(found.boxes) or found.boxes[:, 2:].min() >= 2 * least)):
+            break  # as small as was stated, rounding aside; or what was found is large
+        side *= 2
+        found = _joined(found, _look_once(image, replace(stated, name=f"at {side} px", side=side), look))
+    return found
+
+
+def _joined(first: Detections, closer: Detections) -> Detections:
+    """Return the faces of two searches, each once: where both found it, as the closer one did."""
+    smallest = min(first.smallest or 0, closer.smallest or 0)
+    if not len(closer.boxes):
+        return replace(first, smallest=smallest)
+    kept = ~(_overlap(first.boxes, closer.boxes) > SAME).any(axis=1)
+    boxes = np.concatenate([first.boxes[kept], closer.boxes])
+    order = np.lexsort(boxes.T[::-1])
+    points, scores = (
+        None if new is None else np.concatenate([old[kept] if old is not None else new[:0], new])[order]
+        for old, new in ((first.landmarks, closer.landmarks), (first.scores, closer.scores))
+    )
+    return Detections(boxes[order], points, first.rung or closer.rung, scores=scores, smallest=smallest)
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return float (n, m): of each two boxes, intersection over union."""
+    low = np.maximum(one[:, None, :2], other[None, :, :2])
+    high = np.minimum((one[:, :2] + one[:, 2:])[:, None], (other[:, :2] + other[:, 2:])[None])
+    both = np.clip(high - low, 0, None).prod(axis=2)
+    return both / (one[:, 2:].prod(axis=1)[:, None] + other[:, 2:].prod(axis=1)[None] - both)
+
+
+def _change(image: np.ndarray, rung: Rung) -> tuple[np.ndarray, float, float]:
+    """Return the picture that a rung searches, its scale, and the width of its frame in pixels of the original."""
+    reduced = min(1.0, rung.side / max(image.shape[:2]))
+    picture, scale, offset = image, reduced, 0
+    if reduced < 1:
+        size = [max(1, round(reduced * pixels)) for pixels in image.shape[1::-1]]
+        picture = np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+    if rung.frame:
+        offset = round(FRAME * min(picture.shape[:2]))
+        picture = cv2.copyMakeBorder(picture, offset, offset, offset, offset, cv2.BORDER_REPLICATE)
+    if rung.equalise:
+        picture = equalise_histogram(picture)
+    if rung.enlarge and min(picture.shape[:2]) < ENLARGED:
+        larger = max(1.0, min(ENLARGED / min(picture.shape[:2]), LARGEST / max(picture.shape[:2])))
+        picture = cv2.resize(picture, None, fx=larger, fy=larger, interpolation=cv2.INTER_LINEAR)
+        scale = reduced * larger
+    return picture, scale, offset / reduced

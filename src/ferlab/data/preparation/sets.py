@@ -1,0 +1,188 @@
+"""A set: gathered pictures are prepared one by one, divided, multiplied where that is asked for, and kept as a store.
+
+The order is the point: faces are split before any is copied or blended, and only faces of train are. What is prepared survives an
+interruption; under another plan it starts afresh.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ferlab.data.faces import check_faces
+from ferlab.data.preparation.appearance import mean_image
+from ferlab.data.preparation.building import ImageWriter, Step, append_images, prepare_pictures
+from ferlab.data.preparation.resampling import copy_faces, oversample
+from ferlab.data.preparation.sources import Gathered
+from ferlab.data.preparation.steps import prepared_as
+from ferlab.data.shards import INDEX, SHARDS, ShardFiles
+from ferlab.data.splits import assign_splits
+from ferlab.data.store import IMAGES, LEFT_OUT_COLUMNS, ImageFile, Store, open_store, write_faces
+from ferlab.expressions import ALL_EXPRESSIONS
+from ferlab.paths import InputError, held, lock_of
+
+MEAN_IMAGE, PLAN = "mean_image.npy", "plan.json"
+DERIVED = ("derived_from", "derivation")  # columns of a set that holds copies: "" for the faces themselves
+LEAST_EXPRESSIONS = 2  # in each split: with one there is nothing to tell apart
+MOST_BLENDED = 4 << 30  # bytes of float32 pixels that oversampling may take
+
+
+def prepare_set(
+    folder: Path,
+    gathered: Gathered,
+    step: Step,
+    *,
+    split: Mapping[str, Any],
+    work: Path,
+    plan: Mapping[str, Any],
+    shards: int = 0,
+    copies: bool = False,
+    method: str = "none",
+    skip_unreadable: bool = False,
+    keep_mean: bool = False,
+    preparation: Mapping[str, Any] | None = None,
+) -> Store:
+    """Prepare, split and keep a set.
+
+    Args:
+        folder: The store's; made if missing.
+        gathered: What was read.
+        step: From a picture to its face, see `preparation.step_of`.
+        split: Keyword arguments of `assign_splits`.
+        work: Where preparation keeps what survives an interruption.
+        plan: What decides the result, as plain values; what lies in `work` under another plan is dropped.
+        shards: Faces per shard; 0: one array.
+        copies: Add mirrored and turned copies of train's faces, as cs231a.
+        method: "smote" or "adasyn": add blended faces to train until expressions are even; "none".
+        skip_unreadable: Leave out pictures that cannot be decoded instead of stopping.
+        keep_mean: Write the mean image of train beside the faces, as cs231a's nets want it.
+        preparation: What `step` does, as keyword arguments of `prepared_as`, for the models that learn the set; None where it is not known.
+
+    Raises:
+        InputError: If a picture, the split or what is to be multiplied is not as it should be; what was prepared is kept.
+    """
+    # A split that cannot be made is found out before an hour of preparation, not after: only the twins are not known yet.
+    _check_expressions(assign_splits(gathered.faces.assign(content_hash=gathered.faces["face_id"]), **split), gathered.left_out)
+    with held(lock_of(work), what=f"set {work.name}"):
+        _start_or_go_on(work, plan)
+        folder.mkdir(parents=True, exist_ok=True)
+        with _writer(work, shards) as writer:
+            names = gathered.faces["source_path"]
+            records = prepare_pictures(gathered.pictures, names, step, writer=writer, work=work, skip_unreadable=skip_unreadable)
+            faces, left_out = _tables(gathered, records)
+            faces = assign_splits(faces, **split)
+            _check_expressions(faces, left_out)
+            if copies or method != "none":
+                kept = np.flatnonzero((records["content_hash"] != "").to_numpy())
+                blend = {"method": method, "seed": int(split["seed"]), "expressions": gathered.expressions}
+                faces = _multiply(faces, _again(gathered, step, kept), writer, copies=copies, blend=blend)
+            writer.finish()
+            shape = writer.shape or ()
+        for name in (IMAGES, SHARDS, INDEX):  # a store that lies here may have been of the other kind
+            shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink(missing_ok=True)
+            if (work / name).exists():
+                os.replace(work / name, folder / name)
+        made = prepared_as(**preparation, shape=shape) if preparation else None
+        write_faces(folder, faces, expressions=gathered.expressions, left_out=left_out, preparation=made)
+        store = open_store(folder)
+        if keep_mean:
+            np.save(folder / MEAN_IMAGE, mean_image(store.images, np.flatnonzero(store.faces["split"] == "train")))
+    return store
+
+
+def _check_expressions(faces: pd.DataFrame, left_out: pd.DataFrame) -> None:
+    """Refuse a set that asks nothing: one expression alone in what fits, selects or tests."""
+    for split, targets in faces.groupby("split")["target"]:
+        if targets.nunique() < LEAST_EXPRESSIONS:
+            alone = f"The split {split!r} holds {ALL_EXPRESSIONS[targets.iloc[0]]} alone, in {len(targets):,} faces"
+            reasons = left_out["reason"].value_counts().head(3)
+            out = f" Excluded were: {', '.join(f'{reason} ({count:,})' for reason, count in reasons.items())}." if len(reasons) else ""
+            way = "Name more folders in `labels`, give more faces, or another split"
+            raise InputError(f"{alone}; expected at least {LEAST_EXPRESSIONS} expressions in each of train, val and test. {way}.{out}")
+
+
+def originals(faces: pd.DataFrame) -> pd.DataFrame:
+    """Return the faces that are no copies or blends of others, with the rows that they have in the store."""
+    return faces[faces[DERIVED[0]] == ""] if DERIVED[0] in faces else faces
+
+
+def _writer(work: Path, shards: int) -> ImageWriter:
+    return ShardFiles(work, faces_per_shard=shards) if shards else ImageFile(work / IMAGES)
+
+
+def _start_or_go_on(work: Path, plan: Mapping[str, Any]) -> None:
+    text = json.dumps(plan, sort_keys=True, default=str)
+    path = work / PLAN
+    if work.is_dir() and (not path.is_file() or path.read_bytes() != text.encode()):
+        shutil.rmtree(work)
+    work.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _tables(gathered: Gathered, records: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the face table of what was prepared, and the table of all that was left out, by the reader or here."""
+    kept = (records["content_hash"] != "").to_numpy()
+    if not kept.any():
+        reason = records["reason"].iloc[0]
+        raise InputError(f"None of {len(kept)} pictures gave a face ({reason}); expected some. Look at `face` of the set in params.yaml.")
+    found = records.drop(columns="reason")[kept]
+    for column in found:
+        if column.startswith("found_") and found[column].dtype == object:
+            found[column] = found[column].astype("str")
+    faces = pd.concat([gathered.faces[kept], found], axis=1).reset_index(drop=True)
+    gone = gathered.faces.loc[~kept, ["face_id", "source", "source_path", "usage"]].assign(reason=records["reason"][~kept])
+    left_out = pd.concat([gathered.left_out, gone], ignore_index=True)[list(LEFT_OUT_COLUMNS)].astype("str")
+    return check_faces(faces), left_out
+
+
+def _again(gathered: Gathered, step: Step, kept: np.ndarray) -> Mapping[int, np.ndarray]:
+    """The prepared faces once more, made when they are asked for: one array or shards, they need not be read back."""
+
+    class Faces(dict):  # type: ignore[type-arg]
+        def __missing__(self, row: int) -> np.ndarray:
+            original = int(kept[row])
+            return step(original, gathered.pictures[original])[0]
+
+    return Faces()
+
+
+def _multiply(faces: pd.DataFrame, images: Mapping[int, np.ndarray], writer: ImageWriter, *, copies: bool, blend: dict[str, Any]) -> pd.DataFrame:
+    """Append copies and blends of train's faces to the images and to the table."""
+    train = np.flatnonzero((faces["split"] == "train").to_numpy())
+    tables = [faces.assign(**dict.fromkeys(DERIVED, ""))]
+    if copies:
+        derived: list[tuple[int, str]] = []
+        hashes = list(append_images(_copies(train, images, derived), writer))
+        rows, names = zip(*derived, strict=True)
+        origin = faces.iloc[list(rows)].reset_index(drop=True)
+        ids = [f"{face_id}#{name.replace(' ', '')}" for face_id, name in zip(origin["face_id"], names, strict=True)]
+        tables.append(origin.assign(derived_from=origin["face_id"], derivation=list(names), face_id=ids, content_hash=hashes))
+    if blend["method"] != "none":
+        tables.append(_blend(faces, train, images, writer, **blend))
+    return check_faces(pd.concat(tables, ignore_index=True))
+
+
+def _copies(train: np.ndarray, images: Mapping[int, np.ndarray], derived: list[tuple[int, str]]) -> Iterator[np.ndarray]:
+    for row in train.tolist():
+        made = copy_faces(images[row][None])
+        derived += [(row, name) for name in made.derivations]
+        yield from made.images
+
+
+def _blend(faces: pd.DataFrame, train: np.ndarray, images: Mapping[int, np.ndarray], writer: ImageWriter, *, method: str, **how: Any) -> pd.DataFrame:
+    needed = 4 * len(train) * int(np.prod(writer.shape or ()))
+    if needed > MOST_BLENDED:
+        taken = f"{method} would take {needed / 2**30:.0f} GiB for {len(train):,} faces"
+        raise InputError(f"{taken}; expected at most {MOST_BLENDED >> 30}. Set a smaller size.")
+    made = oversample(np.stack([images[row] for row in train.tolist()]), faces["target"].to_numpy()[train], method=method, **how)
+    hashes = list(append_images(made.images, writer))
+    table = {"face_id": [f"{method}/{number:07d}" for number in range(len(hashes))], "content_hash": hashes, "target": made.targets.astype("int64")}
+    fixed = {"source": method, "source_path": "", "usage": method, "split": "train", "derived_from": method, "derivation": method}
+    return pd.DataFrame(table).assign(**fixed)

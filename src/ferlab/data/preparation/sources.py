@@ -1,0 +1,297 @@
+"""From datasets to one face table: read each source, map its labels and usages, join, put aside what is excluded by hand.
+
+Nothing is dropped in silence: a picture that a set will not hold goes to a table of its own, with the reason.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ferlab.data.faces import CONTROL, VOTES
+from ferlab.data.readers.accounting import unread_rows
+from ferlab.data.readers.archives import first_line
+from ferlab.data.readers.delivery import MARKER
+from ferlab.data.readers.images import Pictures
+from ferlab.data.readers.reading import read_source
+from ferlab.data.splits import deal_groups
+from ferlab.data.store import LEFT_OUT_COLUMNS
+from ferlab.expressions import ALL_EXPRESSIONS, CONTEMPT, EXPRESSIONS
+from ferlab.params import nearest
+from ferlab.paths import InputError
+
+EXCLUSION_COLUMNS = ("face_id", "why", "who")
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What was read, before any picture is prepared.
+
+    Attributes:
+        pictures: N pictures, decoded when asked for.
+        faces: Face table of N rows, without `content_hash` and `split`.
+        left_out: Pictures that the set will not hold, and archives that may hold some: `face_id`, `source`, `source_path`, `usage`, `reason`.
+        other_files: Files that are no pictures and that the reader did not take, below the set's folder.
+        links: Links to folders that were followed, likewise.
+    """
+
+    pictures: Pictures
+    faces: pd.DataFrame
+    left_out: pd.DataFrame
+    other_files: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+
+    @property
+    def expressions(self) -> tuple[str, ...]:
+        """The names that `target` counts: seven, or eight where a face shows contempt."""
+        return ALL_EXPRESSIONS if (self.faces["target"] == ALL_EXPRESSIONS.index(CONTEMPT)).any() else EXPRESSIONS
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Some rows of other pictures."""
+
+    pictures: Pictures
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self.pictures[int(self.rows[row])]
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """Pictures of several sources, one after the other."""
+
+    parts: Sequence[Pictures]
+    starts: np.ndarray
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        part = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return self.parts[part][row - int(self.starts[part])]
+
+
+def gather(raw: Path, sources: Mapping[str, Mapping[str, Any]], *, exclusions: str = "", seed: int = 0) -> Gathered:
+    """Read the sources of a set and join them.
+
+    Args:
+        raw: Folder or file of the set; everything it reads lies there, so that a change of any file is seen.
+        sources: Per source, by a name of one's own: `dataset` (the reader), `raw` (below the set's), `options` (of the reader), `labels` (new
+            name per expression, None to leave it out), `usages` (likewise per usage), `deal` (share per usage; the source's faces are dealt to
+            these usages person by person, as cs230 dealt its web set).
+        exclusions: Name of a csv below `raw` with the columns face_id, why, who: pictures that somebody looked at and put aside.
+        seed: Of what is dealt.
+
+    Raises:
+        InputError: If a source cannot be read, a map names what is not there, or an exclusion names no face.
+    """
+    parts = [_gather_one(raw, name, source, seed=seed) for name, source in sources.items()]
+    gathered = parts[0] if len(parts) == 1 else _join(parts)
+    if exclusions:
+        gathered = _exclude(gathered, find_below(raw, exclusions, key="exclusions"))
+    if len(gathered.faces) == 0:
+        reasons = ", ".join(f"{reason} ({count})" for reason, count in gathered.left_out["reason"].value_counts().head(3).items())
+        raise InputError(f"{raw}: no face is left in the set; expected some. Left out: {reasons}.")
+    return gathered
+
+
+def _gather_one(raw: Path, name: str, source: Mapping[str, Any], *, seed: int) -> Gathered:
+    below = source.get("raw") or ""
+    place = find_below(raw, below, key=f"sources.{name}.raw") if below else raw
+    pictures, faces = read_source(source["dataset"], place, source.get("options"))
+    unread, others, links = _account(pictures, faces, place)
+    faces = _name_drawn(faces, pictures, place)
+    if below:
+        faces, unread = (table.assign(source_path=[f"{below}/{path}" for path in table["source_path"]]) for table in (faces, unread))
+        others, links = ([f"{below}/{path}" for path in paths] for paths in (others, links))
+    reasons = faces.pop("left_out") if "left_out" in faces else pd.Series("", index=faces.index, dtype="str")
+    faces, reasons = _map_labels(faces, reasons, source.get("labels") or {}, name)
+    faces, reasons = _map_usages(faces, reasons, source.get("usages") or {}, name)
+    gathered = Gathered(pictures=pictures, faces=faces, left_out=unread, other_files=tuple(others), links=tuple(links))
+    gathered = _set_aside(gathered, reasons)
+    if source.get("deal"):
+        gathered = replace(gathered, faces=_deal_usages(gathered.faces, source["deal"], name, seed=seed))
+    return gathered
+
+
+def find_below(raw: Path, name: str, *, key: str) -> Path:
+    """Return the path of a file or folder that params.yaml names below a set's folder, where a change of it is seen.
+
+    Raises:
+        InputError: If it would lie elsewhere: an absolute path, or one with `..`.
+    """
+    inside = PurePosixPath(name.replace("\\", "/"))
+    if inside.is_absolute() or ".." in inside.parts:
+        raise InputError(f"{key} is {name!r}, which lies outside {raw}; expected a path below it, where DVC sees a change. Put it there.")
+    return raw / name
+
+
+def _account(pictures: Pictures, faces: pd.DataFrame, place: Path) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """Return the files of a delivery that have no row, as rows of those left out and as names, and its links."""
+    delivery = getattr(pictures, "delivery", None)
+    if delivery is None:  # a reader that reads every file, or stops
+        folders = {parent for path in faces["source_path"].unique() for parent in PurePosixPath(path).parents}
+        return _no_rows(), [], sorted(str(folder) for folder in folders if str(folder) != "." and (place / folder).is_symlink())
+    unread, others = unread_rows(delivery, set(faces["source_path"]), source=faces["source"].iloc[0] if len(faces) else "")
+    return unread, others, delivery.links
+
+
+def _name_drawn(faces: pd.DataFrame, pictures: Pictures, place: Path) -> pd.DataFrame:
+    """Call the source of faces that were drawn as a dataset's files `control:<dataset>`, so that no page takes them for photographs."""
+    if (faces["source"] == CONTROL).all():
+        return faces
+    base, delivery = place if place.is_dir() else place.parent, getattr(pictures, "delivery", None)
+
+    def says_drawn(path: str) -> bool:
+        if delivery is not None:
+            return delivery.says_drawn(path)
+        return any((base / folder / MARKER).is_file() for folder in PurePosixPath(path).parents)
+
+    paths = faces["source_path"].str.rpartition("/")[0].where(faces["source_path"].str.contains("/"), "")
+    drawn = paths.map({folder: says_drawn(f"{folder}/file" if folder else "file") for folder in paths.unique()}).astype(bool)
+    return faces.assign(source=(CONTROL + ":" + faces["source"]).where(drawn, faces["source"])) if drawn.any() else faces
+
+
+def _map_labels(faces: pd.DataFrame, reasons: pd.Series, labels: Mapping[str, str | None], source: str) -> tuple[pd.DataFrame, pd.Series]:
+    """Give expressions other names, or none."""
+    targets, reasons = faces["target"].to_numpy(copy=True), reasons.copy()
+    for old, new in labels.items():
+        for word in (old, new):
+            if word is not None and word not in ALL_EXPRESSIONS:
+                raise InputError(f"sources.{source}.labels: {word!r} is no expression; {nearest(word, ALL_EXPRESSIONS)}")
+        here = (faces["target"] == ALL_EXPRESSIONS.index(old)).to_numpy()
+        targets[here] = -1 if new is None else ALL_EXPRESSIONS.index(new)
+        if new is None:
+            reasons[here & (reasons == "").to_numpy()] = f"{old} left out by the label map"
+    return faces.assign(target=targets), reasons
+
+
+def _map_usages(faces: pd.DataFrame, reasons: pd.Series, usages: Mapping[str, str | None], source: str) -> tuple[pd.DataFrame, pd.Series]:
+    present, reasons = set(faces["usage"]), reasons.copy()
+    for usage, new in usages.items():
+        if usage not in present:
+            raise InputError(f"sources.{source}.usages: no face has the usage {usage!r}; {nearest(usage, sorted(present))}")
+        if new is None:
+            reasons[((faces["usage"] == usage) & (reasons == "")).to_numpy()] = f"usage {usage} left out by the usage map"
+    renamed = {usage: new for usage, new in usages.items() if new is not None}
+    return faces.assign(usage=faces["usage"].replace(renamed)), reasons
+
+
+def _deal_usages(faces: pd.DataFrame, shares: Mapping[str, float], source: str, *, seed: int) -> pd.DataFrame:
+    """Deal faces to usages, all of a person to one."""
+    if "subject" not in faces or faces["subject"].isna().any():
+        raise InputError(f"sources.{source}.deal: not every face has a subject; expected one for each, to deal person by person. Remove `deal`.")
+    if abs(sum(shares.values()) - 1) > 1e-6:
+        raise InputError(f"sources.{source}.deal: the shares {dict(shares)} add up to {sum(shares.values()):g}; expected 1.")
+    return faces.assign(usage=deal_groups(faces, shares, keys=("subject",), seed=seed).astype(str))
+
+
+def _set_aside(gathered: Gathered, reasons: pd.Series) -> Gathered:
+    """Move the faces that have a reason to the table of those left out."""
+    out = (reasons != "").to_numpy()
+    if not out.any():
+        return gathered
+    gone = gathered.faces.loc[out, ["face_id", "source", "source_path", "usage"]].assign(reason=reasons[out].astype("str"))
+    kept = np.flatnonzero(~out)
+    return replace(
+        gathered,
+        pictures=_Chosen(gathered.pictures, kept),
+        faces=gathered.faces.iloc[kept].reset_index(drop=True),
+        left_out=pd.concat([gathered.left_out, gone], ignore_index=True),
+    )
+
+
+def _join(parts: Sequence[Gathered]) -> Gathered:
+    """Put sources one after the other; people of different sources are different people."""
+    tables = [_own_names(part.faces) for part in parts]
+    faces = pd.concat(tables, ignore_index=True)
+    for column in faces.columns:
+        if column.startswith(VOTES):
+            faces[column] = faces[column].fillna(0).astype("int64")
+        elif pd.api.types.is_string_dtype(faces[column].dtype) and column not in ("subject", "sequence"):
+            faces[column] = faces[column].fillna("")
+        elif any(column in table and table[column].dtype == bool for table in tables):
+            faces[column] = faces[column].astype("boolean")
+    if faces["face_id"].duplicated().any():
+        twice = faces.loc[faces["face_id"].duplicated(), "face_id"].iloc[0]
+        raise InputError(f"The face {twice!r} comes from two sources of the set; expected each once. Remove one of the two sources.")
+    starts = np.cumsum([0, *(len(part.pictures) for part in parts)])
+    left_out = pd.concat([part.left_out for part in parts], ignore_index=True)
+    files, links = (tuple(path for part in parts for path in paths(part)) for paths in (lambda part: part.other_files, lambda part: part.links))
+    return Gathered(_Joined([part.pictures for part in parts], starts), faces, left_out, files, links)
+
+
+def _own_names(faces: pd.DataFrame) -> pd.DataFrame:
+    names = {key: faces["source"] + "/" + faces[key] for key in ("subject", "sequence") if key in faces}
+    return faces.assign(**names)
+
+
+def _exclude(gathered: Gathered, path: Path) -> Gathered:
+    table = read_exclusions(path)
+    known = gathered.faces["face_id"]
+    missing = ~table["face_id"].isin(known) & ~table["face_id"].isin(gathered.left_out["face_id"])
+    if missing.any():
+        row = int(missing.to_numpy().argmax())
+        name = table["face_id"].iloc[row]
+        raise InputError(f"{path}, data row {row + 1}: no face of the set is called {name!r}{near_face(name, known)}. Mend or remove the row.")
+    reasons = known.map(dict(zip(table["face_id"], "excluded: " + table["why"] + " (" + table["who"] + ")", strict=True)))
+    return _set_aside(gathered, reasons.fillna("").astype("str"))
+
+
+def near_face(name: str, known: pd.Series) -> str:
+    """Return " (did you mean ...?)" for the face_id nearest to a mistyped one, or "": a set has too many to list."""
+    match = difflib.get_close_matches(name, known.tolist(), n=1, cutoff=0.8)
+    return f" (did you mean {match[0]!r}?)" if match else ""
+
+
+def read_exclusions(path: Path) -> pd.DataFrame:
+    """Read the list of pictures that somebody put aside: `face_id`, `why`, `who`, one row each.
+
+    Raises:
+        InputError: If the file is missing or no csv, a column lacks, a cell is empty, or a face comes twice.
+    """
+    table = read_listed(path, EXCLUSION_COLUMNS, key="exclusions")
+    empty = (table == "").any(axis=1)
+    if empty.any():
+        raise InputError(f"{path}, data row {int(empty.argmax()) + 1}: an empty cell; expected a face_id, why it is excluded, and who said so.")
+    if table["face_id"].duplicated().any():
+        row = int(table["face_id"].duplicated().argmax())
+        raise InputError(f"{path}, data row {row + 1}: {table['face_id'].iloc[row]!r} comes twice; expected each face once. Remove one row.")
+    return table
+
+
+def read_listed(path: Path, columns: Sequence[str], *, key: str) -> pd.DataFrame:
+    """Read a csv that somebody wrote by hand about a set's faces, all cells as text.
+
+    Args:
+        path: The file.
+        columns: The columns it must have, in order.
+        key: The key of params.yaml that names it, for the error where it is missing.
+
+    Raises:
+        InputError: If the file is missing or no csv, or has other columns.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is missing; expected a csv with the columns {', '.join(columns)}. Make it, or clear `{key}`.")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
+    except Exception as error:  # noqa: BLE001 - pandas raises a dozen types for bytes that are no csv
+        raise InputError(f"{path} cannot be read as csv ({first_line(error)}). Mend it.") from None
+    if list(table.columns) != list(columns):
+        raise InputError(f"{path} has the columns {', '.join(map(str, table.columns))}; expected {', '.join(columns)}. Mend the header.")
+    return table
+
+
+def _no_rows() -> pd.DataFrame:
+    return pd.DataFrame(columns=list(LEFT_OUT_COLUMNS), dtype="str")

@@ -1,0 +1,151 @@
+"""A dataset's files as they were delivered: a folder, archives in a folder, or one archive. Archives are read in place; nothing is unpacked.
+
+Names are posix paths below the root, sorted, whatever order the file system has them in. Links are followed. What an archive holds counts as lying
+beside it; where a file of the same name lies there unpacked, that one is read. Two archives that would hide each other's files (happy/1.png in both
+train.zip and test.zip), and one named as a part or an expression that holds no folder of one, count as folders of their names.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from ferlab.data.readers.archives import MOST_TABLE, first_line, is_archive, list_members, place_members, show, stem
+from ferlab.paths import InputError, walk_files
+
+# What systems leave behind, in small letters: macOS, Windows, and the network disks of Synology and QNAP. Hidden files are passed by too.
+HELPERS = {
+    *("__macosx", "icon\r", "network trash folder", "temporary items"),
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "lost+found"),
+    *("@eadir", "#recycle", "#snapshot", "@tmp", "@recycle", "@recently-snapshot", "@sharebin"),
+}
+HEAD = 512  # bytes of a file that tell what it is
+MARKER = "CONTROL_FACES.txt"  # lies in a folder whose faces ferlab drew; `ferlab.control.layouts` writes it
+
+
+class Delivery:
+    """The files below a folder, with those in its archives; or those of one archive.
+
+    Attributes:
+        root: The folder or archive.
+        names: Posix paths of all files, sorted; hidden ones and what systems leave behind are not among them.
+        links: Links to folders that were followed, as posix paths.
+        taken: Names of the files that were read whole so far.
+    """
+
+    def __init__(self, root: Path, *, only: Sequence[str] = ()) -> None:
+        """List all files.
+
+        Args:
+            root: A folder or an archive.
+            only: Names directly below the folder that are looked at; none: all.
+
+        Raises:
+            InputError: If it is missing; an archive is damaged, locked, or unpacks to more than it should; a name is not UTF-8; a link leads to
+                nothing; something is no plain file.
+        """
+        if not root.exists():
+            raise InputError(f"{root} does not exist; expected a dataset's folder or archive. data/raw/README.md says how to get it.")
+        self.root = root
+        self.taken: set[str] = set()
+        lying, links = _list_files(root, only) if root.is_dir() else ([], [])
+        if not root.is_dir() and not is_archive(root.name):
+            raise InputError(f"{root} is neither a folder nor a .zip or .tar; expected a dataset as it was delivered. See data/raw/README.md.")
+        paths = [name for name in lying if is_archive(name)] if root.is_dir() else [""]
+        groups = [(name.rpartition("/")[0], stem(name), list_members(root / name)) for name in paths]
+        plain = set(lying).difference(paths)
+        self._members = {member.name: member for member in place_members(groups, beside=plain) if not _passed_by(member.name)}
+        self.names: tuple[str, ...] = tuple(sorted((*plain, *self._members)))
+        self.links = sorted(links)
+        self._markers = {name for name in self.names if name.rpartition("/")[2] == MARKER}
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a file.
+
+        Raises:
+            InputError: If there is no such file, an archive is damaged there, or it unpacks to more than a table could hold.
+        """
+        self.taken.add(name)
+        return self._read(name, None)
+
+    def head(self, name: str) -> bytes:
+        """Return the first `HEAD` bytes of a file; raises as `read`."""
+        return self._read(name, HEAD)
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a file, as a stream of its bytes; what a damaged archive raises while it is read is for the caller."""
+        self.taken.add(name)
+        return self._open(name)
+
+    def _open(self, name: str) -> IO[bytes]:
+        return self._members[name].open() if name in self._members else open(self.root / name, "rb")
+
+    def _read(self, name: str, count: int | None) -> bytes:
+        member = name in self._members
+        try:
+            with self._open(name) as stream:
+                data = stream.read(MOST_TABLE + 1 if member and count is None else -1 if count is None else count)
+        except FileNotFoundError:
+            raise InputError(f"{self.where(name)} is missing; expected it among the files of the dataset. Get the dataset again.") from None
+        except Exception as error:  # noqa: BLE001 - zipfile, tarfile and the decompressors raise a dozen types for bytes that are wrong
+            raise InputError(f"{self.where(name)} cannot be read ({first_line(error)}). Get the dataset again.") from None
+        if member and len(data) > MOST_TABLE:
+            raise InputError(f"{self.where(name)} unpacks to more than {MOST_TABLE:,} bytes. Do not use this archive, or unpack it yourself.")
+        return data
+
+    def where(self, name: str) -> str:
+        """Say in one line where a file lies, for an error."""
+        shown = show(name)
+        if name in self._members:
+            return f"{self._members[name].archive}, {shown}"
+        return f"{self.root}/{shown}"
+
+    def says_drawn(self, name: str) -> bool:
+        """Return whether a file lies in a folder, or below one, that says its faces were drawn."""
+        return any((folder / MARKER).as_posix() in self._markers for folder in PurePosixPath(name).parents)
+
+    def select(self, keep: Callable[[PurePosixPath], bool]) -> list[str]:
+        """Return the names whose path passes a test, sorted."""
+        return [name for name in self.names if keep(PurePosixPath(name))]
+
+
+def is_helper(name: str) -> bool:
+    """Whether a file or folder of that name is hidden, or one that systems leave behind: it is nobody's picture."""
+    return name.startswith(".") or name.casefold() in HELPERS
+
+
+def _passed_by(name: str) -> bool:
+    return any(is_helper(part) for part in name.split("/"))
+
+
+def _list_files(root: Path, only: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the names of the files below a folder, and of the links to folders."""
+    start, names, links = len(os.path.join(root, "")), [], []
+    try:
+        for path, plain in walk_files(root, skip=is_helper, links=links):
+            name = path[start:]
+            if only and name.split("/", 1)[0] not in only:
+                continue
+            _check_file(root, name, plain=plain)
+            names.append(name)
+    except OSError as error:
+        raise InputError(f"{root} cannot be listed ({first_line(error)}); expected folders that may be read. Mend or move that folder.") from None
+    return names, [link[start:] for link in links]
+
+
+def _check_file(root: Path, name: str, *, plain: bool) -> None:
+    if not plain:
+        linked = (root / name).is_symlink()
+        found = f"is a link to {show(os.readlink(root / name))}, which is not there" if linked else "is no plain file but a pipe or a device"
+        raise InputError(f"{root}/{show(name)} {found}; expected files. Mend or remove it.")
+    check_name(name, root)
+
+
+def check_name(name: str, root: Path) -> None:
+    """Refuse a file name below `root` that is no text: no table could hold it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{root}: the file name {show(name)} is not UTF-8. Rename it.") from None

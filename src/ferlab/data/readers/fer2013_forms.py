@@ -1,0 +1,115 @@
+"""Where FER2013 and FER+'s votes lie: in which of their forms, in which folder, in which archive.
+
+Forms are looked for in one order; all hold the same faces. Archives are looked into last, in the order of their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ferlab.data.readers.archives import UNOPENED, ending, is_archive, list_members
+from ferlab.data.readers.delivery import Delivery, is_helper
+from ferlab.data.readers.fer2013_reshuffled import refuse_reshuffled
+from ferlab.data.readers.folder_names import match_expression, match_part
+from ferlab.paths import InputError, check_plain_file
+
+CSVS = ("fer2013.csv", "icml_face_data.csv")
+FORMS = (*CSVS, "fer2013.tar.gz")  # then train/ and test/, then other archives
+VOTES_FILE = "fer2013new.csv"
+CALLED = ("fer", "icml", "archive", "challenges")  # what Kaggle's archives of it are called, with Kaggle's own name for any
+ELSEWHERE = "expected fer2013.csv, icml_face_data.csv, fer2013.tar.gz, train/ and test/, or an archive of one"
+
+
+def find_source(raw: Path) -> Path:
+    """Return the file, archive, or folder that holds `train`, that FER2013 is read from.
+
+    Raises:
+        InputError: If there is none, or only the reshuffled copy of FER2013 in a folder `images`.
+    """
+    if raw.is_file():
+        if ending(raw.name) == ".csv" or is_archive(raw.name):
+            return raw
+        raise InputError(f"{raw} is no form of FER2013; expected a .csv, an archive, or a folder that holds one. See data/raw/README.md.")
+    folders = [folder for folder in (raw, raw / "fer2013") if folder.is_dir()]
+    for folder in folders:
+        files = {path.name.lower(): path for path in folder.iterdir() if path.is_file()}
+        for form in FORMS:
+            if form in files:
+                return files[form]
+        if _holds_face_folders(folder):
+            return folder
+    for folder in folders:
+        refuse_reshuffled(folder / "images")
+    return _find_archive(raw, [path for folder in folders for path in sorted(folder.iterdir()) if path.is_file() and not is_helper(path.name)])
+
+
+def find_form(names: Iterable[str]) -> str | None:
+    """Return what of FER2013 is among an archive's files.
+
+    Returns:
+        The csv; or the folder that holds `train`, with a slash at its end, "" for the archive's root; or None.
+    """
+    names = sorted(names)
+    for form in CSVS:
+        found = next((name for name in names if name.rpartition("/")[2].lower() == form), None)
+        if found:
+            return found
+    for name in names:
+        parts = name.split("/")
+        if len(parts) > 2 and match_part(parts[-3]) == "train" and match_expression(parts[-2]):
+            return "".join(f"{part}/" for part in parts[:-3])
+    return None
+
+
+def find_votes(source: Path, delivery: Delivery | None, *, look_beside: bool) -> tuple[str, bytes] | None:
+    """Return where FER+'s votes lie, and the file's bytes; None where they do not.
+
+    Args:
+        source: What FER2013 is read from.
+        delivery: The archive that it is, if it is one.
+        look_beside: Whether the folder of a file or archive is looked into, and the archives there that are called as FER+'s.
+    """
+    folder = source if source.is_dir() else source.parent
+    beside = sorted(path for path in folder.iterdir() if not is_helper(path.name)) if source.is_dir() or look_beside else []
+    plain = next((path for path in beside if path.name.lower() == VOTES_FILE), None)
+    if plain is not None:
+        check_plain_file(plain, expected="FER+'s csv")
+        return str(plain), plain.read_bytes()
+    called = [path for path in beside if is_archive(path.name) and ("fer2013new" in path.name.lower() or "ferplus" in path.name.lower())]
+    for held in ([delivery] if delivery else []) + [Delivery(path) for path in called]:
+        for name in held.names:
+            if name.rpartition("/")[2].lower() == VOTES_FILE:
+                return held.where(name), held.read(name)
+    return None
+
+
+def _holds_face_folders(folder: Path) -> bool:
+    """Whether a folder holds `train`, or one of another spelling with class folders in it."""
+    parts = [path for path in folder.iterdir() if path.is_dir() and match_part(path.name) == "train"]
+    return any(path.name == "train" or any(match_expression(inside.name) for inside in path.iterdir() if inside.is_dir()) for path in parts)
+
+
+def _find_archive(raw: Path, files: list[Path]) -> Path:
+    tried = []
+    for path in files:
+        if is_archive(path.name) and _holds_form(path):
+            return path
+        if is_archive(path.name) or ending(path.name) in UNOPENED:
+            tried.append(f"{path.name} ({'holds none' if is_archive(path.name) else 'not opened: unpack it'})")
+    what = "does not exist" if not raw.exists() else "holds no FER2013"
+    lie = f" There lie {', '.join(tried[:5])}." if tried else ""
+    raise InputError(f"{raw} {what}; {ELSEWHERE}. data/raw/README.md says how to get it; the study quick needs no data.{lie}")
+
+
+def _holds_form(path: Path) -> bool:
+    """Whether an archive holds FER2013; one that is damaged and not called so may be another dataset's, and is for its reader to refuse."""
+    called = any(word in path.name.lower() for word in CALLED)
+    if not called and ending(path.name) != ".zip":
+        return False  # Keep: to look into a tar of another dataset may mean to decompress gigabytes
+    try:
+        return find_form(member.name for member in list_members(path)) is not None
+    except InputError:
+        if called:
+            raise
+        return False

@@ -1,0 +1,243 @@
+"""Pictures decoded when they are asked for: 8-bit grey or RGB, upright, one frame; anything else is one clear line.
+
+A reader gives a sequence of pictures: `len(pictures)` and `pictures[row]`, uint8 (H, W) or (H, W, 3) in RGB. An array (N, H, W) is
+one; `PictureFiles` is another, which holds no pixels.
+
+A picture may come from anyone. What it is decides its content, not its name; only `FORMATS` are decoded, and only up to `MOST_PIXELS`, which the
+header says before anything is decoded. Pillow reads forty formats more: one of them starts another program (PostScript), others are decoded by
+libraries that a dataset of faces never needs.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from ferlab.data.readers.delivery import Delivery
+from ferlab.paths import InputError, check_plain_file
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".webp", ".gif")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "PPM", "WEBP", "GIF")  # as Pillow names them; JPEG has MPO, a phone's, in it, PPM has PGM and PBM
+NAMED = "PNG, JPEG, TIFF, BMP, PPM, PGM, WebP or GIF"
+ORIENTATION = 0x0112  # EXIF's tag
+TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}  # quarter turns left; then mirrored
+MOST_PIXELS = 8192 * 6144  # 50 megapixels, the largest that phones take in one shot; decoded it takes 0.6 GB
+MOST_BYTES = 1 << 28  # of one file: MOST_PIXELS in RGB take 151 MB uncompressed
+EXPECTED = "8-bit grey or RGB"
+TILE_SIDES = (322, 323)  # TIFF's tags: libtiff makes room for a whole tile, whatever the size of the picture
+
+# What the first bytes of a file say, and the way out where it is none of FORMATS.
+SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (0, b"II+\0", "TIFF"),
+    (0, b"MM\0+", "TIFF"),
+    (0, b"BM", "BMP"),
+    (0, b"GIF87a", "GIF"),
+    (0, b"GIF89a", "GIF"),
+    (8, b"WEBP", "WEBP"),
+    *((0, b"P" + kind, "PPM") for kind in (b"1", b"2", b"3", b"4", b"5", b"6")),
+    *((4, b"ftyp" + brand, "HEIC") for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")),
+    *((4, b"ftyp" + brand, "AVIF") for brand in (b"avif", b"avis")),
+    (4, b"ftypcrx", "a camera's raw file"),
+    (4, b"ftyp", "a video"),
+    (8, b"AVI ", "a video"),
+    (0, b"\x1aE\xdf\xa3", "a video"),
+    (0, b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (0, b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (0, b"%!PS", "PostScript"),
+    (0, b"\xc5\xd0\xd3\xc6", "PostScript"),
+    (0, b"%PDF", "PDF"),
+    (0, b"8BPS", "Photoshop's PSD"),
+    (0, b"DDS ", "DDS"),
+    (0, b"\0\0\1\0", "an icon"),
+    (0, b"icns", "an icon"),
+    (0, b"<svg", "SVG"),
+    (0, b"<!DOCTYPE html", "a web page"),
+    (0, b"<html", "a web page"),
+    (0, b"version https://git-lfs", "a pointer of Git LFS"),
+)
+WAYS_OUT = {
+    "a video": "save the frame that you mean as PNG",
+    "a web page": "download the picture itself, not the page that shows it",
+    "a pointer of Git LFS": "fetch what it points to with `git lfs pull`",
+}  # else: export it as JPEG or PNG
+_stderr_lock = threading.Lock()
+
+
+class Pictures(Protocol):
+    """A sequence of N pictures, each decoded when asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int, /) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """Pictures in files, in the order of `names`."""
+
+    delivery: Delivery
+    names: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        """Decode one picture: uint8 (H, W) or (H, W, 3); see `decode_picture` for what raises."""
+        name = self.names[row]
+        where = self.delivery.where(name)
+        try:
+            return decode_picture(self.delivery.read(name), where=where)
+        except InputError as error:
+            error.reason = re.split(r"; expected|\. [A-Z]", str(error).removeprefix(where).strip())[0].removeprefix("is ")
+            raise
+
+
+def is_picture(path: PurePosixPath) -> bool:
+    """Whether a file's name ends as a picture's does."""
+    return path.suffix.lower() in ENDINGS
+
+
+def picture_format(head: bytes) -> str:
+    """Return what a file is by its first bytes, of which 32 suffice: one of `FORMATS`, another name of `SIGNATURES`, or "" for what is unknown.
+
+    >>> picture_format(b"GIF89a..."), picture_format(b"....ftypheic"), picture_format(b"face,happy")
+    ('GIF', 'HEIC', '')
+    """
+    for start, magic, name in SIGNATURES:
+        if head[start : start + len(magic)].lower() == magic.lower() and not (name == "PPM" and not head[2:3].isspace()):
+            return name
+    return ""
+
+
+def way_out(name: str) -> str:
+    """Return what to do with a file that is a picture, or near one, but none of `FORMATS`; `name` is from `picture_format`."""
+    return WAYS_OUT.get(name, "export it as JPEG or PNG")
+
+
+def read_plain_file(path: Path, *, most: int = MOST_BYTES, expected: str = "a picture") -> bytes:
+    """Return the bytes of a file that is a plain one: a FIFO never ends, a device is no picture.
+
+    Raises:
+        InputError: If it is missing, a folder, no plain file, larger than `most`, or cannot be read.
+    """
+    shown = repr(str(path))[1:-1]
+    try:
+        check_plain_file(path, expected=expected)
+        if (size := path.stat().st_size) > most:
+            raise InputError(f"{shown} has {size:,} bytes; expected at most {most:,}. Shrink or remove it.")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{shown} cannot be read ({error.strerror}); expected {expected}.") from None
+
+
+def decode_picture(data: bytes, *, where: str) -> np.ndarray:
+    """Decode a picture upright.
+
+    Args:
+        data: The file's bytes.
+        where: What to call the file in an error.
+
+    Returns:
+        uint8, (H, W) if the file is grey, else (H, W, 3) in RGB. A camera's EXIF rotation is undone.
+
+    Raises:
+        InputError: If it is none of `FORMATS`, cut, animated, of more than 8 bits, CMYK, transparent, or of more than `MOST_PIXELS`.
+    """
+    name = picture_format(data[:32])
+    if name not in FORMATS:
+        found = f"is {name}" if name else "is no image"
+        todo = way_out(name) if name else "remove it or get it again"
+        raise InputError(f"{where} {found}; expected a picture as {NAMED}: {todo}.")
+    try:
+        with warnings.catch_warnings(), _own_stderr(quiet=name == "TIFF"):
+            warnings.simplefilter("ignore")  # Pillow's, on sizes and metadata: what matters is checked here
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                _check(image, where)
+                pixels = np.asarray(_opaque(image, where))
+                turn = image.getexif().get(ORIENTATION, 1)  # Keep: after decoding, which for a TIFF turns it and says so here
+            return _upright(pixels, turn)
+    except InputError:
+        raise
+    except Image.DecompressionBombError:
+        raise InputError(f"{where} has more pixels than a photograph of a face; expected at most {MOST_PIXELS:,}. Shrink or remove it.") from None
+    except Exception as error:  # noqa: BLE001 - Pillow and its decoders raise whatever they stumble on: struct.error, TypeError, SyntaxError ...
+        raise InputError(f"{where} is cut or damaged ({_first_line(error)}); expected a whole image. Get the file again.") from None
+
+
+def _check(image: Image.Image, where: str) -> None:
+    if image.width * image.height > MOST_PIXELS:
+        size = f"{image.width} x {image.height}, {image.width * image.height:,} pixels"
+        raise InputError(f"{where} is {size}; expected at most {MOST_PIXELS:,}. Shrink or remove it.")
+    tile = [int(image.tag_v2.get(tag, 1)) for tag in TILE_SIDES] if image.format == "TIFF" else [1, 1]  # type: ignore[attr-defined]
+    if tile[0] * tile[1] > MOST_PIXELS:
+        raise InputError(f"{where} has tiles of {tile[0]} x {tile[1]} pixels; expected at most {MOST_PIXELS:,}. Save it again.")
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # MPO: a phone's photograph with its thumbnail behind it
+        raise InputError(f"{where} has {image.n_frames} frames; expected one picture. Save the frame you mean.")  # type: ignore[attr-defined]
+    if image.mode.startswith(("I", "F")):
+        raise InputError(f"{where} has the mode {image.mode}, more than 8 bits; expected {EXPECTED}. Convert it, choosing how its range is mapped.")
+    if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
+        raise InputError(f"{where} has the mode {image.mode}; expected {EXPECTED}. Convert it with its own colour profile.")
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Undo a camera's rotation as EXIF numbers it; numbers that EXIF lacks mean none."""
+    quarters, mirrored = TURNS.get(orientation, (0, False))
+    turned = np.rot90(pixels, quarters)
+    return np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
+
+
+@contextmanager
+def _own_stderr(*, quiet: bool) -> Iterator[None]:
+    """Keep libtiff from writing its lines on a damaged file to the terminal, past Python; what is wrong is told by the error that follows."""
+    if not quiet:
+        yield
+        return
+    with _stderr_lock:
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
+
+
+def _opaque(image: Image.Image, where: str) -> Image.Image:
+    """Grey or RGB without alpha; what is transparent has no colour that a camera saw."""
+    if image.mode in ("L", "RGB") and "transparency" not in image.info:
+        return image
+    if image.mode == "1":
+        return image.convert("L")
+    if "transparency" in image.info or image.mode in ("LA", "PA", "RGBA"):
+        whole = image.convert("RGBA") if image.mode != "LA" else image
+        if whole.getchannel("A").getextrema()[0] < 255:
+            raise InputError(f"{where} is partly transparent; expected an opaque picture. Save it on a background.")
+    if image.mode == "P" and image.getpalette("RGB") and _grey(image.getpalette("RGB") or []):
+        return image.convert("L")
+    return image.convert("L" if image.mode in ("L", "LA") else "RGB")
+
+
+def _grey(palette: list[int]) -> bool:
+    return palette[0::3] == palette[1::3] == palette[2::3]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

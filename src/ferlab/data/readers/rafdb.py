@@ -1,0 +1,231 @@
+"""RAF-DB, its basic part: 12,271 train and 3,068 test faces from the web, seven expressions, with gender, race and age group.
+
+basic/EmoLabel/list_patition_label.txt (so spelled) has a line `train_00001.jpg 5` a face; its usage is the name's beginning. Pictures are
+basic/Image/aligned/train_00001_aligned.jpg of 100 x 100, or basic/Image/original/train_00001.jpg of any size. A part `compound` beside is not read.
+
+Attributes, where the folder basic/Annotation is there: manual/train_00001_manu_attri.txt holds five lines `x<TAB or blank>y` (eyes, nose, corners of
+the mouth), then gender, race and age group as a number each; boundingbox/train_00001_boundingbox.txt holds left, top, right and bottom. Both lie in
+the original picture, so a table of aligned faces has neither. The dataset comes by letter only, so this layout is not its readme's: order, words
+and frame are those on which the public codes that read it agree (several; of the box, two). Not confirmed, and not read:
+auto/train_00001_auto_attri.txt (37 landmarks by a program), and the votes of about 40 raters. A face without a file of attributes has "" in their
+columns, None and NaN.
+
+Errors: a line without its image and an image without its line, a name twice, codes other than 1-7, lines and files of another form.
+
+References:
+    Li, Deng and Du (2017), Reliable Crowdsourcing and Deep Locality-Preserving Learning for Expression Recognition in the Wild, CVPR; whdeng.cn/RAF.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ferlab.data.readers.accounting import picture_names, say_unread
+from ferlab.data.readers.delivery import Delivery
+from ferlab.data.readers.images import PictureFiles
+from ferlab.expressions import ALL_EXPRESSIONS, RAFDB_CODES
+from ferlab.paths import InputError
+
+# Faces per class in the order of ALL_EXPRESSIONS, as published training codes that weigh classes or name their sizes have them; they add up to the
+# 12,271 and 3,068 that every paper on it uses.
+RAFDB_COUNTS: dict[str, tuple[int, ...]] = {
+    "train": (705, 717, 281, 4772, 1982, 1290, 2524, 0),
+    "test": (162, 160, 74, 1185, 478, 329, 680, 0),
+}
+
+LISTS = ("list_patition_label.txt", "list_partition_label.txt")
+FACES = {"aligned": "_aligned", "original": ""}  # folder: what its file names add
+LINE = re.compile(r"((train|test)_[^/\\]+)\.(?:jpg|jpeg|png)[ \t]+(-?[0-9]{1,9})", re.IGNORECASE)
+ATTRIBUTES: dict[str, tuple[str, ...]] = {  # in the order of the file's last three lines
+    "gender": ("male", "female", "unsure"),
+    "race": ("Caucasian", "African-American", "Asian"),
+    "age_group": ("0-3", "4-19", "20-39", "40-69", "70+"),
+}
+MANUAL, BOX = "_manu_attri.txt", "_boundingbox.txt"
+LANDMARKS = 5
+AGAIN = "Get the dataset again."
+
+
+def read(raw: Path, *, faces: str = "aligned") -> tuple[PictureFiles, pd.DataFrame]:
+    """Read RAF-DB's basic part without decoding a picture.
+
+    Args:
+        raw: A folder or zip with EmoLabel, Image and perhaps Annotation somewhere below it.
+        faces: `aligned` (100 x 100) or `original`.
+
+    Returns:
+        The pictures and their face table in the order of the list: usage train or test; where there are annotations `gender`, `race` and `age_group`
+        (words, "" where not known), and for original faces `landmarks` (float32 (10,): x y of five) and the box in pixels.
+
+    Raises:
+        InputError: Naming the file or line that is not as expected.
+    """
+    if faces not in FACES:
+        raise InputError(f"The option faces of rafdb is {faces!r}; expected {' or '.join(FACES)}.")
+    delivery = Delivery(raw)
+    listed = _find_list(delivery)
+    basic = listed.rpartition("/")[0].rpartition("/")[0]  # the folder above EmoLabel
+    below = [name for name in delivery.names if (not basic or name.startswith(f"{basic}/")) and not _of_compound(name)]
+    codes = _read_list(delivery, listed)
+    readable = set(picture_names(delivery)).intersection(below)
+    pictures = _index(delivery, sorted(readable), folder=faces, endings=[FACES[faces] + ending for ending in {_ending(name) for name in readable}])
+    _match(delivery, listed, codes=codes, pictures=pictures, folder=faces)
+    others = [folder for folder in FACES if folder != faces]
+    delivery.taken.update(name for name in readable if name.lower().split("/")[-2] in others)  # the same faces in the other form
+    table = pd.DataFrame(
+        {
+            "face_id": [f"rafdb/{stem}" for stem in codes],
+            "source": "rafdb",
+            "source_path": [pictures[stem] for stem in codes],
+            "usage": [stem.partition("_")[0].lower() for stem in codes],
+            "target": np.array([ALL_EXPRESSIONS.index(RAFDB_CODES[code]) for code in codes.values()], dtype=np.int64),
+            "left_out": "",
+        }
+    )
+    return PictureFiles(delivery, table["source_path"].tolist()), table.assign(**_read_annotations(delivery, below, list(codes), faces=faces))
+
+
+def _find_list(delivery: Delivery) -> str:
+    found = [name for name in delivery.names if name.rsplit("/", 1)[-1].lower() in LISTS and not _of_compound(name)]
+    if not found:
+        expected = f"expected basic/EmoLabel/{LISTS[0]} somewhere below it"
+        raise InputError(
+            f"{delivery.root} holds no RAF-DB; {expected}. {_say_other_form(delivery) or 'See data/raw/README.md.' + say_unread(delivery)}"
+        )
+    if len(found) > 1:
+        raise InputError(f"{delivery.where(found[0])} and {delivery.where(found[1])} are both there; expected one list of labels. Remove one.")
+    return found[0]
+
+
+def _say_other_form(delivery: Delivery) -> str:
+    """Say how to read the copies that have other names: class folders 1 to 7, or a csv that lists the pictures."""
+    codes = ", ".join(f'"{code}": {expression}' for code, expression in RAFDB_CODES.items())
+    numbered = {part for name in delivery.names for part in name.split("/")[:-1]} >= {str(code) for code in RAFDB_CODES}
+    if numbered:
+        return f"It has folders {min(RAFDB_CODES)} to {max(RAFDB_CODES)}: set dataset: class_folders, options: {{name: rafdb, labels: {{{codes}}}}}."
+    lists = [name for name in delivery.names if name.lower().endswith(".csv")]
+    return f"If {lists[0]} lists pictures: set dataset: listed, options: {{name: rafdb, labels: {{{codes}}}}}." if lists else ""
+
+
+def _ending(name: str) -> str:
+    return f".{name.rpartition('.')[2].lower()}" if "." in name.rpartition("/")[2] else ""
+
+
+def _of_compound(name: str) -> bool:
+    return "compound" in name.lower().split("/")
+
+
+def _read_list(delivery: Delivery, name: str) -> dict[str, int]:
+    """Codes by stem, `train_00001`, in the order of the list."""
+    codes: dict[str, int] = {}
+    lines: dict[str, int] = {}
+    for number, line in enumerate(_lines(delivery, name), start=1):
+        place = f"{delivery.where(name)}, line {number}"
+        match = LINE.fullmatch(line)
+        if match is None:
+            raise InputError(f"{place}: {line[:60]!r}; expected a name and a code as in 'train_00001.jpg 5'. {AGAIN}")
+        stem, code = match[1], int(match[3])
+        if code not in RAFDB_CODES:
+            raise InputError(f"{place}: the code is {code}; expected {min(RAFDB_CODES)} to {max(RAFDB_CODES)}, the basic expressions. {AGAIN}")
+        if stem in codes:
+            raise InputError(f"{place}: {stem!r} stands in line {lines[stem]} already; expected every face once. Remove one of the lines.")
+        codes[stem], lines[stem] = code, number
+    if not codes:
+        raise InputError(f"{delivery.where(name)} is empty; expected a line a face. {AGAIN}")
+    return codes
+
+
+def _index(delivery: Delivery, names: list[str], *, folder: str, endings: list[str]) -> dict[str, str]:
+    """Files in folders of that name, by what stands before the ending; files with another ending are not of that kind."""
+    found: dict[str, str] = {}
+    for name in names:
+        parts = name.rsplit("/", 2)
+        ending = next((ending for ending in endings if parts[-1].lower().endswith(ending)), None)
+        if len(parts) < 2 or parts[-2].lower() != folder or ending is None:
+            continue
+        stem = parts[-1][: -len(ending)]
+        if stem in found:
+            raise InputError(f"{delivery.where(found[stem])} and {delivery.where(name)} are of the same face; expected one. Remove the other.")
+        found[stem] = name
+    return found
+
+
+def _match(delivery: Delivery, listed: str, *, codes: dict[str, int], pictures: dict[str, str], folder: str) -> None:
+    for number, stem in enumerate(codes, start=1):
+        if stem not in pictures:
+            expected = f"{stem}{FACES[folder]}.jpg in a folder {folder}"
+            raise InputError(f"{delivery.where(listed)}, line {number}: its image is missing; expected {expected}. {AGAIN}")
+    for stem, name in pictures.items():
+        if stem not in codes:
+            raise InputError(f"{delivery.where(name)} has no line in {delivery.where(listed)}; expected one for every image. {AGAIN}")
+
+
+def _read_annotations(delivery: Delivery, names: list[str], stems: list[str], *, faces: str) -> dict[str, Any]:
+    """Columns from the folder Annotation; none where it is not there."""
+    files = _index(delivery, names, folder="manual", endings=[MANUAL])
+    boxes = _index(delivery, names, folder="boundingbox", endings=[BOX]) if faces == "original" else {}
+    known = set(stems)
+    for stem, name in [*files.items(), *boxes.items()]:
+        if stem not in known:
+            raise InputError(f"{delivery.where(name)} is of a face that no line lists; expected {LISTS[0]} to list it. {AGAIN}")
+    columns: dict[str, Any] = {}
+    if files:
+        words, points = zip(*(_read_manual(delivery, files.get(stem)) for stem in stems))
+        columns = dict(zip(ATTRIBUTES, zip(*words)))
+        if faces == "original":
+            columns["landmarks"] = pd.Series(points, dtype=object)
+    if boxes:
+        corners = np.array([_read_box(delivery, boxes.get(stem)) for stem in stems])
+        columns |= dict(zip(("box_x", "box_y", "box_w", "box_h"), [*corners[:, :2].T, *(corners[:, 2:] - corners[:, :2]).T]))
+    return columns
+
+
+def _read_manual(delivery: Delivery, name: str | None) -> tuple[tuple[str, ...], np.ndarray | None]:
+    """Words for gender, race and age group, and the landmarks (10,); ("", "", "") and None where there is no file."""
+    if name is None:
+        return ("",) * len(ATTRIBUTES), None
+    lines = _lines(delivery, name)
+    if len(lines) != LANDMARKS + len(ATTRIBUTES):
+        raise InputError(f"{delivery.where(name)} has {len(lines)} lines; expected {LANDMARKS} landmarks and {', '.join(ATTRIBUTES)}. {AGAIN}")
+    points = np.array([_numbers(delivery, name, number, line, count=2) for number, line in enumerate(lines[:LANDMARKS], start=1)], dtype=np.float32)
+    words = []
+    for number, (line, (attribute, known)) in enumerate(zip(lines[LANDMARKS:], ATTRIBUTES.items()), start=LANDMARKS + 1):
+        code = line.strip()
+        if not code.isascii() or not code.isdigit() or len(code) > 9 or int(code) >= len(known):
+            raise InputError(f"{delivery.where(name)}, line {number}: {attribute} is {code[:20]!r}; expected 0 to {len(known) - 1}. {AGAIN}")
+        words.append(known[int(code)])
+    return tuple(words), points.ravel()
+
+
+def _read_box(delivery: Delivery, name: str | None) -> list[float]:
+    """Left, top, right, bottom; NaN where there is no file."""
+    if name is None:
+        return [np.nan] * 4
+    left, top, right, bottom = _numbers(delivery, name, 1, " ".join(_lines(delivery, name)), count=4)
+    if right <= left or bottom <= top:
+        raise InputError(f"{delivery.where(name)}: {left:g} {top:g} {right:g} {bottom:g} is no box; expected left, top, right, bottom. {AGAIN}")
+    return [left, top, right, bottom]
+
+
+def _numbers(delivery: Delivery, name: str, number: int, line: str, *, count: int) -> list[float]:
+    try:
+        values = [float(text) for text in line.split()]
+    except ValueError:
+        values = []
+    if len(values) != count or not np.isfinite(values).all():
+        raise InputError(f"{delivery.where(name)}, line {number}: {line[:60]!r}; expected {count} numbers. {AGAIN}")
+    return values
+
+
+def _lines(delivery: Delivery, name: str) -> list[str]:
+    """A text's lines without blank ones at its end."""
+    try:
+        text = delivery.read(name).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{delivery.where(name)} is no text; expected UTF-8. {AGAIN}") from None
+    return [line.rstrip() for line in text.rstrip().splitlines()]

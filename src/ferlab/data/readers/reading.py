@@ -1,0 +1,119 @@
+"""Read a dataset by its name. The table of names is `ferlab.data.readers.registry`.
+
+A reader is a function `read(raw: Path, *, <options>) -> (pictures, faces)`: a sequence of N pictures, each decoded when it is asked for
+(see `pictures`), and a face table of N rows without `content_hash` and `split`. A picture that is no face of the set, for want of a label
+or because an option says so, stays in the table with `target` -1 and the reason in the column `left_out`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from ferlab.data.faces import add_content_hashes, check_faces
+from ferlab.data.readers.images import Pictures
+from ferlab.data.readers.registry import READERS
+from ferlab.params import nearest
+from ferlab.paths import InputError
+
+TYPES = {  # of pydantic's errors: what was expected
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "dict_type": "pairs as in {folder: word}",
+    "mapping_type": "pairs as in {folder: word}",
+    "list_type": "a list",
+}
+Reader = Callable[..., tuple[Pictures, pd.DataFrame]]
+
+
+def read_source(dataset: str, raw: str | Path, options: Mapping[str, Any] | None = None) -> tuple[Pictures, pd.DataFrame]:
+    """Read a dataset through its reader.
+
+    Args:
+        dataset: A key of `READERS`.
+        raw: The dataset's folder or file; a reader of drawn faces ignores it.
+        options: Keyword arguments of the reader.
+
+    Returns:
+        N pictures and the reader's table of N rows.
+
+    Raises:
+        InputError: If the dataset or an option is unknown, or the dataset cannot be read.
+    """
+    read = find_reader(dataset)
+    options = dict(options or {})
+    _check_options(read, dataset=dataset, options=options)
+    pictures, faces = read(Path(raw), **options)
+    if len(pictures) != len(faces):
+        raise InputError(f"The reader of {dataset!r} gives {len(pictures)} pictures for {len(faces)} rows; expected one each. Mend the reader.")
+    return pictures, faces
+
+
+def read_dataset(dataset: str, raw: str | Path, options: Mapping[str, Any] | None = None) -> tuple[np.ndarray, pd.DataFrame]:
+    """Read a dataset that fits in memory, and check what its reader gives; for looking at it, see `gathering` for preparing it.
+
+    Returns:
+        Images uint8 (N, H, W) or (N, H, W, 3), and a checked face table of N rows with `content_hash`, without `split`. Pictures that the
+        reader leaves out are not among them.
+
+    Raises:
+        InputError: As `read_source`, and if the faces are not of one size.
+    """
+    pictures, faces = read_source(dataset, raw, options)
+    kept = np.flatnonzero((faces.pop("left_out") == "").to_numpy()) if "left_out" in faces else np.arange(len(faces))
+    images = pictures[kept] if isinstance(pictures, np.ndarray) else _stack([pictures[int(row)] for row in kept], dataset)
+    faces = faces.iloc[kept].reset_index(drop=True)
+    return images, check_faces(add_content_hashes(images, faces))
+
+
+def _stack(images: list[np.ndarray], dataset: str) -> np.ndarray:
+    sizes = sorted({image.shape for image in images}, key=str)
+    if len(sizes) > 1:
+        raise InputError(f"The pictures of {dataset!r} are of {len(sizes)} sizes, as {sizes[0]} and {sizes[1]}; expected one. Prepare them first.")
+    return np.stack(images)
+
+
+def find_reader(dataset: str) -> Reader:
+    """Import and return the reader of a dataset.
+
+    Raises:
+        InputError: If no reader has that name; the nearest is named.
+    """
+    if dataset not in READERS:
+        raise InputError(f"No dataset is called {dataset!r} (prepare.<set>.dataset); {nearest(dataset, sorted(READERS))}")
+    module, function = READERS[dataset].split(":")
+    return getattr(import_module(module), function)
+
+
+def _check_options(read: Reader, *, dataset: str, options: Mapping[str, Any]) -> None:
+    parameters = list(inspect.signature(read, eval_str=True).parameters.values())[1:]
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    names = [parameter.name for parameter in parameters]
+    for option in options:
+        if option not in names:
+            raise InputError(f"The dataset {dataset!r} has no option {option!r} (prepare.<set>.options); {nearest(option, names)}")
+    for parameter in parameters:
+        if parameter.name in options and parameter.annotation is not parameter.empty:
+            _check_type(dataset, parameter, options[parameter.name])
+
+
+def _check_type(dataset: str, parameter: inspect.Parameter, value: Any) -> None:
+    try:
+        TypeAdapter(parameter.annotation, config=ConfigDict(strict=True)).validate_python(value)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        place = "".join(f".{part}" for part in wrong["loc"] if isinstance(part, (str, int)) and str(part) in str(value))
+        said = f"prepare.<set>.options.{parameter.name}{place} of the dataset {dataset!r} is {wrong['input']!r:.60}"
+        raise InputError(f"{said}; expected {TYPES.get(wrong['type'], wrong['msg'].lower())}. Mend the option.") from None
+    if isinstance(value, str) and value.encode(errors="replace").decode() != value:
+        raise InputError(f"prepare.<set>.options.{parameter.name} is {value!a}, which is no text; expected letters. Mend the option.")

@@ -1,0 +1,1 @@
+"""One file per page of the report: its figures, tables and sentences."""

@@ -1,0 +1,1 @@
+"""The report as a site that reads offline, and what is published from it."""

@@ -1,0 +1,148 @@
+"""The report: executed notebooks and metrics of the sets and runs in params.yaml, as a site that reads offline.
+
+    python -m ferlab.reporting.site.build [folder]     (default reports/site)
+
+Sphinx builds into a folder beside the site, and only a whole site takes the place of the last one. Two builds give the same
+bytes; the Git commit stands on the overview alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ferlab import paths
+from ferlab.evaluation.ledger import LEDGER, read_scorings
+from ferlab.params import Params, load_params
+from ferlab.paths import InputError, held, lock_of
+from ferlab.reporting.markup import disarm
+from ferlab.reporting.site.html import missing_alt_text
+from ferlab.reporting.site.sources import collect, write_sources
+
+
+def render(source: Path, target: Path, *, conf: Path) -> list[str]:
+    """Build the site with Sphinx; return its warnings.
+
+    Args:
+        source: The folder of pages.
+        target: The folder for the site; its parent gets Sphinx's working files.
+        conf: The folder of conf.py, `_static` and `_templates`.
+    """
+    with _without_iri_grammars():
+        import nbformat  # noqa: F401 (MyST-NB's, while it is cheap)
+    from sphinx.application import Sphinx
+    from sphinx.util.docutils import docutils_namespace, patch_docutils
+
+    warnings = io.StringIO()
+    with patch_docutils(str(conf)), docutils_namespace():
+        app = Sphinx(source, conf, target, target.parent / "doctrees", "html", status=None, warning=warnings, freshenv=True, parallel=1)
+        app.connect("doctree-read", disarm, priority=100)  # before Sphinx takes the headings from the page
+        app.build()
+    for leftover in (".buildinfo", ".buildinfo.bak", "objects.inv", "_static/.gitignore", "_static/webpack-macros.html"):  # of no use to a reader
+        (target / leftover).unlink(missing_ok=True)
+    shutil.rmtree(target / "_sources", ignore_errors=True)
+    for sourcemap in target.rglob("*.map"):  # for the theme's developers; a third of the site's bytes
+        sourcemap.unlink()
+    told = re.sub(r"\x1b\[[0-9;]*m", "", warnings.getvalue()).replace(f"{source}/", "")
+    return [line for line in told.splitlines() if line.strip()]
+
+
+def build_site(params: Params, output: Path, *, conf: Path | None = None) -> list[str]:
+    """Build the site of these params and put it in place of the last one.
+
+    Args:
+        params: Names the sets and runs.
+        output: The site's folder; it stays as it was if anything fails.
+        conf: The folder of Sphinx's conf.py; by default ROOT/reports.
+
+    Returns:
+        Sphinx's warnings and figures without alt text, one line each.
+
+    Raises:
+        InputError: Nothing has run yet, an input is broken, or the folder holds what is no site.
+    """
+    _check_place(output)
+    entries = collect(params)
+    work = output.parent / f".{output.name}.work"
+    with held(lock_of(work), what="the report"):
+        shutil.rmtree(work, ignore_errors=True)
+        try:
+            (work / "pages").mkdir(parents=True)
+            write_sources(params, entries, work / "pages", scorings=read_scorings(paths.ROOT / "reports" / LEDGER.name), commit=git_commit())
+            warnings = render(work / "pages", work / "site", conf=conf or paths.ROOT / "reports")
+            _swap(work / "site", output, aside=work / "last")
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    silent = [
+        f"{entry.page}: cell {cell} shows a figure without alt text"
+        for entry in entries
+        if entry.notebook
+        for cell in missing_alt_text(entry.notebook)
+    ]
+    return warnings + silent
+
+
+@contextmanager
+def _without_iri_grammars() -> Iterator[None]:
+    """Hide an optional package from jsonschema while nbformat imports it: its IRI grammars cost 1.4 of the build's 4 CPU seconds."""
+    name = "rfc3987_syntax"
+    hidden = name not in sys.modules
+    if hidden:
+        sys.modules[name] = None  # type: ignore[assignment]  # the documented way to make an import fail
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules[name]
+
+
+def _check_place(output: Path) -> None:
+    """Refuse to put the site in place of a folder that it was not built into: whatever lies there would be gone."""
+    ours = all((output / name).is_file() for name in ("index.html", "searchindex.js"))
+    if output.exists() and not ours and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"{output} holds what is no report site; expected a new folder, an empty one, or that of an earlier site. Name another.")
+
+
+def git_commit() -> str:
+    """Return the commit of the checkout, or '' outside Git or where there is no git."""
+    if shutil.which("git") is None:
+        return ""
+    answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=paths.ROOT, capture_output=True, text=True, check=False)
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+def _swap(new: Path, place: Path, *, aside: Path) -> None:
+    if place.exists():
+        place.rename(aside)
+    try:
+        new.rename(place)
+    except OSError:
+        if aside.exists():
+            aside.rename(place)
+        raise
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build the site; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m ferlab.reporting.site.build", description="Build the report site.")
+    parser.add_argument("output", nargs="?", type=Path, default=paths.ROOT / "reports" / "site")
+    output = parser.parse_args(arguments).output.resolve()
+    try:
+        for warning in build_site(load_params(), output):
+            print(f"report: {warning}", file=sys.stderr)
+    except (InputError, OSError) as error:
+        print(f"report: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    print(f"report: {output / 'index.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

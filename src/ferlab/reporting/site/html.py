@@ -1,0 +1,147 @@
+"""From an executed notebook to a page of the site: prose first, code folded, every figure with its alt text.
+
+Owns what happens between the two; `ferlab.reporting.site.build` decides which notebooks there are, Sphinx renders.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import re
+from typing import Any, NamedTuple
+
+from ferlab.reporting.site.html_tables import scrolling_tables
+
+IMAGE = "image/png"
+Notebook = dict[str, Any]  # nbformat 4 as JSON; nbformat's NotebookNode is such a dict too, but its import costs a second
+
+
+class Picture(NamedTuple):
+    """A figure taken out of a notebook."""
+
+    png: bytes
+    alt: str
+
+
+def copy_alt_text(notebook: Notebook) -> Notebook:
+    """Return a copy whose figures carry their alt text where MyST-NB looks for it: `mystnb.image.alt` of the cell.
+
+    `ferlab.reporting.style.show` puts the text beside the picture, in the output's metadata. MyST-NB knows one text a cell, so a cell
+    with several figures is cut after each; the later parts have no source and keep the order.
+    """
+    notebook = copy.deepcopy(notebook)
+    notebook["cells"] = [part for cell in notebook["cells"] for part in _one_figure_each(cell)]
+    return notebook
+
+
+def missing_alt_text(notebook: Notebook) -> list[str]:
+    """Return the ids of the cells that show a figure without alt text."""
+    return [cell["id"] for cell in notebook["cells"] for output in cell.get("outputs", []) if _is_image(output) and not _alt(output)]
+
+
+def pictures(notebook: Notebook) -> list[Picture]:
+    """Return the figures of a notebook that have alt text, in order."""
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", []) if _is_image(output) and _alt(output)]
+    return [Picture(base64.b64decode(_text(output["data"][IMAGE])), _alt(output)) for output in outputs]
+
+
+def pick_picture(notebook: Notebook, *patterns: str) -> Picture | None:
+    """Return the first figure whose alt text matches the first pattern that any matches, or the first figure, or None.
+
+    Args:
+        notebook: An executed notebook.
+        patterns: Regular expressions, most wanted first; case is ignored.
+    """
+    shown = pictures(notebook)
+    for pattern in patterns:
+        for picture in shown:
+            if re.search(pattern, picture.alt, flags=re.IGNORECASE):
+                return picture
+    return shown[0] if shown else None
+
+
+def make_page(notebook: Notebook, *, name: str, lead: str = "", close: str = "") -> Notebook:
+    """Return the notebook as the site shows it.
+
+    Args:
+        notebook: An executed notebook.
+        name: The set or run, added to the title; empty for a stage that has neither.
+        lead: Markdown set below the title, e.g. a banner.
+        close: Markdown set at the end, e.g. the provenance.
+    """
+    page = copy_alt_text(notebook)
+    page["metadata"] = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
+    _add_to_title(page, name=name, lead=lead)
+    _hide_code(page)
+    for cell in page["cells"]:
+        for output in cell.get("outputs", []):
+            if "text/html" in output.get("data", {}):
+                output["data"]["text/html"] = scrolling_tables(_text(output["data"]["text/html"]))
+    if close:
+        page["cells"].append(_prose(close, id="close"))
+    return page
+
+
+def _one_figure_each(cell: Notebook) -> list[Notebook]:
+    outputs = cell.get("outputs", [])
+    if not any(_is_image(output) for output in outputs):
+        return [cell]
+    parts: list[list[Any]] = [[]]
+    for output in outputs:
+        if _is_image(output) and any(_is_image(earlier) for earlier in parts[-1]):
+            parts.append([])
+        parts[-1].append(output)
+    cells = [cell] + [_continued(cell, n) for n in range(1, len(parts))]
+    for part, its_outputs in zip(cells, parts, strict=True):
+        part["outputs"] = its_outputs
+        alt = " ".join(_alt(output) for output in its_outputs if _is_image(output))
+        if alt:
+            part["metadata"]["mystnb"] = {"image": {"alt": alt}}
+    return cells
+
+
+def _continued(cell: Notebook, number: int) -> Notebook:
+    tags = {"tags": ["remove-input"]}
+    return {"cell_type": "code", "id": f"{cell['id']}-{number}", "metadata": tags, "source": "", "execution_count": None, "outputs": []}
+
+
+def _prose(source: str, *, id: str) -> Notebook:
+    return {"cell_type": "markdown", "id": id, "metadata": {}, "source": source}
+
+
+def _text(value: str | list[str]) -> str:
+    """Join what nbformat stores as a list of lines."""
+    return value if isinstance(value, str) else "".join(value)
+
+
+def _is_image(output: Notebook) -> bool:
+    return IMAGE in output.get("data", {})
+
+
+def _alt(output: Notebook) -> str:
+    return " ".join(output.get("metadata", {}).get(IMAGE, {}).get("alt", "").split())
+
+
+def _add_to_title(page: Notebook, *, name: str, lead: str) -> None:
+    """Put the name behind the page's one H1 and the lead below it."""
+    for cell in page["cells"]:
+        if cell["cell_type"] == "markdown" and (title := re.search(r"^# (.+)$", _text(cell["source"]), flags=re.MULTILINE)):
+            heading = f"# {title.group(1).strip()}" + (f" ({name})" if name else "")
+            cell["source"] = "\n\n".join(filter(None, [heading, lead, _text(cell["source"])[title.end() :].strip()]))
+            return
+    page["cells"].insert(0, _prose("\n\n".join(filter(None, [f"# {name or 'Report'}", lead])), id="title"))
+
+
+def _hide_code(page: Notebook) -> None:
+    """Leave out the set-up above the first section (parameters, imports, loading), fold all other code."""
+    in_section = False
+    for cell in page["cells"]:
+        if cell["cell_type"] == "markdown":
+            in_section |= bool(re.search(r"^## ", _text(cell["source"]), flags=re.MULTILINE))
+        elif cell["cell_type"] == "code":
+            tags = cell["metadata"].setdefault("tags", [])
+            set_up = not in_section or {"parameters", "injected-parameters"} & set(tags)
+            if set_up:
+                tags.append("remove-input")
+            elif "remove-input" not in tags:
+                tags.append("hide-input")

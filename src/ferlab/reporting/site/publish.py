@@ -1,0 +1,275 @@
+"""Keep a study's summary in the repository: what a reader of reports/published/ may cite, without a dataset's faces.
+
+    python -m ferlab.reporting.site.publish        copies the finished pipeline of params.yaml to reports/published/<study>/ and writes anew
+                                              reports/published/README.md, where what papers state stands beside ours
+
+Copied are numbers, tables, predictions (float16) and figures of numbers; figures that show faces stay out, since datasets may not be
+redistributed. From the predictions anyone can recompute the numbers without the dataset.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ferlab import paths
+from ferlab.evaluation.ensembles import ENSEMBLE
+from ferlab.evaluation.kept import keep, write_kept
+from ferlab.evaluation.predictions import read_predictions
+from ferlab.evaluation.published import read_published
+from ferlab.evaluation.shares import wilson
+from ferlab.models.hub import file_sha256
+from ferlab.params import Params, load_params
+from ferlab.paths import InputError, held
+from ferlab.reporting.exposure import role_mark
+from ferlab.reporting.site.html import pick_picture
+from ferlab.reporting.tables import MISSING, cell, markdown_table, published_table
+from ferlab.roles import recorded
+
+# Figures of numbers: stage, what their alt text speaks of, file name.
+FIGURES = (
+    ("train", "accuracy", "learning_curves"),
+    ("evaluate", "confusion", "confusions"),
+    ("evaluate", "reliability|calibration", "reliability"),
+)
+
+PREDICTIONS = "predictions"  # the folder of a published study that holds a file for each run
+
+
+def publish(params: Params, folder: Path) -> None:
+    """Write the summary of a finished study to `folder`; what was there is replaced only when the new one is whole.
+
+    Files that publishing does not write stay.
+
+    Raises:
+        InputError: A stage of the study has not run, or the folder holds something else than this study's summary.
+    """
+    _check_folder(folder, params.study)
+    beside = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    sets = {name: _metrics("prepare", name) for name in params.prepare}
+    runs = {name: {stage: _metrics(stage, name) for stage in ("train", "evaluate")} for name in params.runs}
+    _check_teachers({name: of["train"] for name, of in runs.items()})
+    paths.write_json(beside / "summary.json", {"study": params.study, "sets": sets, "runs": runs, "compare": _metrics("compare", "")})
+    shutil.copyfile(_existing(paths.artefact("compare", "table")), beside / "results.md")
+    _write_predictions(params, beside / PREDICTIONS)
+    figures = [figure for name in first_seeds(params) for figure in _write_figures(name, beside)]
+    (beside / "README.md").write_text(_page(params, sets, runs, figures))
+    _keep_others(folder, beside)
+    aside = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if folder.exists():
+        folder.rename(aside)
+    beside.rename(folder)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _check_folder(folder: Path, study: str) -> None:
+    """Publishing replaces a folder, so it must be one that publishing made, or none yet."""
+    if folder.name != study or folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise InputError(f"{folder}: no folder of the study {study!r}; expected reports/published/{study}")
+    if folder.exists() and any(folder.iterdir()):
+        found = paths.read_json(folder / "summary.json", made_by="publishing").get("study")
+        if found != study:
+            raise InputError(f"{folder / 'summary.json'}: is of the study {found!r}, not {study!r}; nothing was written; move the folder away")
+
+
+def _keep_others(folder: Path, beside: Path) -> None:
+    """Copy what somebody put beside a published summary into the new one."""
+    figures = tuple(f"{stem}-" for _, _, stem in FIGURES)
+    for path in folder.iterdir() if folder.exists() else ():
+        own = path.name in ("README.md", "results.md", "summary.json", PREDICTIONS) or (path.name.startswith(figures) and path.suffix == ".png")
+        if not own and path.is_dir() and not path.is_symlink():
+            shutil.copytree(path, beside / path.name, symlinks=True)
+        elif not own:
+            shutil.copy2(path, beside / path.name, follow_symlinks=False)
+
+
+def first_seeds(params: Params) -> list[str]:
+    """Return the runs whose figures are kept: of each group, which are the seeds of one recipe, the first."""
+    first = {run.group: name for name, run in reversed(params.runs.items())}
+    return [name for name, run in params.runs.items() if first[run.group] == name]
+
+
+def summary_table(params: Params, runs: dict[str, dict[str, Any]]) -> str:
+    """Return a Markdown table: one row per run and split, accuracy with its interval and n, that of one view and of flip, then macro F1, NLL and ECE.
+
+    A net that was trained afresh on train and val has learnt val's faces: its row there is the selection's, before the refit; where nothing was
+    selected there is none. A test split that selected the epoch is marked.
+    """
+    lines = ["| run | split | n | accuracy, 95 % interval | one view | flip | macro F1 | NLL | ECE |", "|---|---|---:|---|---:|---:|---:|---:|---:|"]
+    for name in params.runs:
+        scores = runs[name]["evaluate"]
+        seen = recorded(scores)
+        for split in ("val", "test", "test_clean"):
+            if split == "val" and seen.role("val") == "fitted":
+                lines += [_row_before_refit(name, runs[name]["train"])] if runs[name]["train"]["val"] else []
+            elif scores.get(split):
+                beside = [(scores.get(f"{view}_view") or {}).get(split, {}).get("accuracy") for view in ("single", "flip")]
+                marked = f"{split}, {role_mark(seen, split)}" if seen.role("test") == "selected_on" == seen.role(split) else split
+                lines.append(_row(name, marked, scores[split], n=scores["n"][split], beside=beside))
+        lines += _row_without_near_twins(name, scores.get("near_twins") or {})
+    return "\n".join(lines)
+
+
+def beside_page(published: pd.DataFrame, folder: Path) -> str:
+    """Return the page that sets each published row beside ours, humans and live tries among them.
+
+    Args:
+        published: From `read_published`.
+        folder: The published studies.
+    """
+    theirs = published_table(published).reset_index()
+    studies = {path.parent.name: paths.read_json(path, made_by="publishing") for path in folder.glob("*/summary.json")}
+    ours = pd.DataFrame([_ours(name, studies) for name in published["ours"]], columns=["ours", "split", "n", "accuracy, %"], dtype=object).fillna("")
+    table = pd.DataFrame(
+        {
+            "paper: system": theirs["paper"] + ": " + theirs["system"],
+            "its dataset": theirs["set"],
+            "its split": theirs["split"],
+            "its n": theirs["n"].replace(MISSING, "not said"),
+            "its accuracy, %": theirs["accuracy, %"],
+            "kind": theirs["kind"],
+            **ours,
+            "why they differ, or why there is none": published["differs"].where(published["differs"] != "", published["note"]),
+        }
+    )
+    return (
+        "# What papers state, and what we measured\n\nWritten by `python -m ferlab.reporting.site.publish` from `conf/published/` and the studies "
+        "published here. Intervals are 95 % and Wilson's; those of published rows are computed from their n. Ours are on the test split of the "
+        "study, told with its view; each scoring of a test split stands in `reports/test_scorings.csv`. No row compares where the split differs.\n\n"
+        + markdown_table(table, index=False)
+    )
+
+
+def _ours(name: Any, studies: dict[str, Any]) -> dict[str, str]:
+    """Return what stands beside a published row: `name` is <study>/<run>, <study>/ensemble, or missing."""
+    if not isinstance(name, str):
+        return {"ours": "none"}
+    study, run = name.split("/")
+    kept = studies.get(study, {"runs": {}, "compare": {"ensembles": {}}})
+    votes = kept["compare"]["ensembles"]
+    if run == ENSEMBLE and votes:
+        scored, test, view = next(iter(kept["runs"].values()))["evaluate"], next(iter(votes.values()))["test"], "soft vote"
+    elif run in kept["runs"]:
+        scored = kept["runs"][run]["evaluate"]
+        test, view = scored["test"], scored.get("view", "flip")  # flip: what there was before views had names
+    else:
+        return {"ours": f"{name}, not published yet"}
+    selected = recorded(scored).role("test") == "selected_on"
+    told = f"[{name}]({study}/README.md), {view}{', epoch selected on test' if selected else ''}"
+    return {"ours": told, "split": scored["usage"]["test"], "n": f"{scored['n']['test']:,}", "accuracy, %": cell(test, "accuracy")}
+
+
+def _check_teachers(trained: dict[str, dict[str, Any]]) -> None:
+    """A run may not be published as the pupil of another net than the one that stands beside it."""
+    for name, metrics in trained.items():
+        for teacher, made in metrics.get("teachers", {}).items():
+            if file_sha256(_existing(paths.artefact("train", "weights", teacher))) != made:
+                raise InputError(f"run {name!r} was taught by {teacher} before that was trained anew; teach it again: dvc repro -sf train@{name}")
+
+
+def _chosen(params: Params, run: str) -> str:
+    select = params.runs[run].train.select
+    return "kept, nothing selected" if select == "none" else f"chosen on {select}"
+
+
+def _row(name: str, split: str, of: dict[str, Any], *, n: int, beside: list[float | None]) -> str:
+    views = " | ".join("" if value is None else f"{value:.2%}" for value in beside)
+    accuracy = _bounded(of["accuracy"], of["accuracy_ci_low"], of["accuracy_ci_high"])
+    return f"| {name} | {split} | {n:,} | {accuracy} | {views} | {of['macro_f1']:.3f} | {of['nll']:.3f} | {of['ece']:.3f} |"
+
+
+def _row_without_near_twins(name: str, near: dict[str, Any]) -> list[str]:
+    if not near.get("n_twins") or not near["n_clean"]:
+        return []
+    accuracy = _bounded(near["accuracy_clean"], near["accuracy_clean_ci_low"], near["accuracy_clean_ci_high"])
+    return [f"| {name} | test without near twins | {near['n_clean']:,} | {accuracy} | | | | | |"]
+
+
+def _row_before_refit(name: str, trained: dict[str, Any]) -> str:
+    n, share = trained["n"]["val"], trained["val"]["accuracy"]
+    low, high = wilson(round(share * n), n)
+    accuracy = _bounded(share, low, high)
+    return f"| {name} | val, one view, before the refit | {n:,} | {accuracy} | {share:.2%} | | | {trained['val']['loss']:.3f} | |"
+
+
+def _bounded(value: float, low: float, high: float) -> str:
+    return f"{value:.2%} [{low:.2%}, {high:.2%}]"
+
+
+def _page(params: Params, sets: dict[str, Any], runs: dict[str, dict[str, Any]], figures: list[tuple[str, str]]) -> str:
+    rules = "\n".join(f"- `{name}`: {metrics.get('split_rule', '')}" for name, metrics in sets.items())
+    made = "\n".join(
+        f"- `{name}`: params {run['evaluate']['provenance']['params']}, data {run['evaluate']['provenance']['data']}, training code "
+        f"{run['train']['provenance']['code']}; epoch {run['train']['best_epoch']} of {run['train']['epochs_run']} {_chosen(params, name)}"
+        for name, run in runs.items()
+    )
+    several = "Of several seeds of one recipe the first is shown.\n\n" if len(first_seeds(params)) < len(params.runs) else ""
+    shown = "\n\n".join(f"![{alt}]({file})" for file, alt in figures)
+    return (
+        f"# Study {params.study}\n\nWritten by `python -m ferlab.reporting.site.publish` from the finished pipeline; `ferlab study "
+        f"{params.study}` and `dvc repro` make it again.\n\n## Splits\n\n{rules}\n\n`test_clean` is test without the faces that have an exact "
+        f"duplicate in train or val, `test without near twins` also without other copies of a picture there. The reported accuracy is that of the view "
+        f"{params.evaluate.view} (`evaluate.view`); `one view` is the face alone, `flip` the mean over it and its mirror image.\n\n"
+        f"## Results\n\n{summary_table(params, runs)}\n\nRuns compared, and published rows: [results.md](results.md). All numbers: [summary.json]"
+        f"(summary.json); the predictions from which they can be recomputed: {PREDICTIONS}/.\n\n"
+        f"## Figures\n\n{several}{shown}\n\n## Provenance\n\n{made}\n"
+    )
+
+
+def _write_predictions(params: Params, folder: Path) -> None:
+    for name, run in params.runs.items():
+        duplicates = pd.read_parquet(_existing(paths.artefact("audit", "twins", run.data)))
+        predictions = read_predictions(_existing(paths.artefact("evaluate", "predictions", name)))
+        write_kept(folder / f"{name}.parquet", keep(predictions, duplicates))
+
+
+def _write_figures(run: str, folder: Path) -> list[tuple[str, str]]:
+    written = []
+    for stage, pattern, stem in FIGURES:
+        notebook = paths.read_json(_existing(paths.executed_notebook(stage, run)), made_by=f"stage {stage}")
+        picture = pick_picture(notebook, pattern)
+        if picture is not None:
+            file = f"{stem}-{run}.png"
+            (folder / file).write_bytes(picture.png)
+            written.append((file, picture.alt))
+    return written
+
+
+def _metrics(stage: str, name: str) -> dict[str, Any]:
+    return paths.read_json(_existing(paths.artefact(stage, "metrics", name)), made_by=f"stage {stage}")
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise InputError(f"{path.relative_to(paths.ROOT)}: not found; `dvc repro` makes it")
+    return path
+
+
+def main() -> int:
+    """Publish the study of params.yaml; return the exit status."""
+    try:
+        params = load_params()
+        folder = paths.ROOT / "reports" / "published" / params.study
+        with held(folder.with_name(f".{folder.name}.lock"), what="publishing"):
+            publish(params, folder)
+        (folder.parent / "README.md").write_text(beside_page(read_published(), folder.parent))
+    except (InputError, OSError) as error:
+        print(f"publish: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except (KeyError, TypeError, AttributeError) as error:
+        told = f"{type(error).__name__}: {error}"
+        print(f"publish: a file of reports/metrics is not as its stage writes it ({told}); run that stage again: dvc repro -sf", file=sys.stderr)
+        return 1
+    print(f"published: {folder.relative_to(paths.ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,257 @@
+"""The folder of pages that Sphinx turns into the site: one per executed notebook, a card per set and run, the overview.
+
+Pages are named by params.yaml, never found by globbing, so what is no longer there disappears. `ferlab.reporting.site.cards` words them,
+`ferlab.reporting.site.html` turns a notebook into a page, `ferlab.reporting.site.build` builds and swaps.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ferlab import paths
+from ferlab.params import Params, declared
+from ferlab.paths import NOTEBOOKS, RUN_STAGES, SET_STAGES, InputError
+from ferlab.reporting.site import cards
+from ferlab.reporting.site.html import Notebook, Picture, make_page, pick_picture
+
+# Where the overview's pictures come from: stage and what their alt text speaks of, most wanted first.
+PICTURES: dict[str, tuple[str, ...]] = {
+    "prepare": ("grid of", "faces"),
+    "evaluate": ("confusion",),
+    "explain": (r"mean grad-?cam", r"grad-?cam", "occlusion"),
+    "compare": ("accuracy",),
+}
+
+
+@dataclass
+class Entry:
+    """One executed notebook and the metrics of its stage."""
+
+    stage: str
+    name: str
+    page: str  # document name below the site's root
+    notebook: Notebook | None
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """What the overview calls it."""
+        return f"{cards.STAGE_WORDS[self.stage][0]} {self.name}".strip()
+
+
+def collect(params: Params) -> list[Entry]:
+    """Read the executed notebook and metrics of every stage of every set and run in params, in the order of params.
+
+    Raises:
+        InputError: If a notebook or metrics file is broken, or no stage has run at all.
+    """
+    named = [(stage, name, f"data/{name}/{stage}") for name in params.prepare for stage in SET_STAGES]
+    named += [(stage, name, f"runs/{name}/{stage}") for name in params.runs for stage in RUN_STAGES]
+    named += [("compare", "", "compare"), ("control_faces", "", "control_faces")]
+    entries = [Entry(stage, name, page, _read_notebook(stage, name), _read_metrics(stage, name)) for stage, name, page in named]
+    if not any(entry.notebook for entry in entries):
+        raise InputError("reports/notebooks: no stage of params.yaml has run yet; `dvc repro` runs them")
+    return entries
+
+
+def write_sources(params: Params, entries: list[Entry], folder: Path, *, scorings: list[dict[str, str]], commit: str) -> None:
+    """Write the pages that Sphinx reads: one per notebook, a card per set and run, the overview."""
+    prepared = {entry.name: entry.metrics for entry in entries if entry.stage == "prepare"}
+    for entry in entries:
+        if entry.notebook is not None:
+            with _naming(f"what stage {entry.stage} wrote of {entry.name or 'all runs'}"):
+                _write_notebook_page(params, entry, folder, prepared=prepared)
+    for name in params.prepare:
+        with _naming(f"the metrics of set {name}"):
+            _write_set_card(params, name, entries, folder)
+    for name in params.runs:
+        with _naming(f"the metrics of run {name}"):
+            _write_run_card(params, name, entries, folder)
+    with _naming("some metrics file"):
+        _write(folder / "index.md", overview(params, entries, folder, scorings=scorings, commit=commit))
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Files that are JSON and yet not what their stage writes are told in one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise InputError(f"reports/metrics, reports/notebooks: {what} is not as the stage writes it ({told}); run it again: dvc repro -sf") from None
+
+
+def overview(params: Params, entries: list[Entry], folder: Path, *, scorings: list[dict[str, str]], commit: str) -> str:
+    """Return the first page; its pictures are written below `folder`."""
+    prepared = {entry.name: entry.metrics for entry in entries if entry.stage == "prepare"}
+    evaluated = {entry.name: entry.metrics for entry in entries if entry.stage == "evaluate"}
+    done = [entry for entry in entries if entry.notebook is not None]
+    drawn = [name for name, prepare in params.prepare.items() if cards.is_control(prepare, prepared.get(name, {}))]
+    parts = [
+        "---\nhtml_theme.sidebar_secondary.remove: true\n---",
+        f"# Facial expression recognition: study {params.study}",
+        f"This report shows what {_many(params.runs, 'trained net')} can read from {_many(params.prepare, 'set')} of faces: which faces and"
+        " which split, how good and how sure, where the nets look, and what they get wrong. Every number comes from a file that the pipeline"
+        " computed, every page from an executed notebook. An expression is what a face shows; it is not what a person feels.",
+        cards.admonition(cards.CONTROL_TITLE, f"{cards.CONTROL_TEXT} Drawn here: {', '.join(drawn)}.", kind="warning") if drawn else "",
+        "## Results",
+        f"{cards.results_sentence(params.evaluate.view, evaluated)} Balanced accuracy is the mean recall of the expressions, macro F1 the mean"
+        " of their F1. ECE is the expected calibration error; less is better. *No twins* leaves out test faces that have an exact duplicate in"
+        " train or val; each run's evaluation tells its accuracy without near copies too.",
+        cards.results_table(params, evaluated, links={entry.name: f"{entry.page}.ipynb" for entry in done if entry.stage == "evaluate"}),
+        _gallery(done, folder),
+        "## The faces",
+        cards.sets_table(params, prepared, links={name: f"data/{name}/index.md" for name in params.prepare}),
+        "## How often the test split was scored",
+        _count_scorings(params, scorings, real=[name for name, run in params.runs.items() if run.data not in drawn]),
+        "## Where the numbers come from",
+        "The same fingerprints mean the same parameters, data and code.",
+        _commit_line(commit),
+        cards.provenance_table({f"[{entry.title}]({entry.page}.ipynb)": entry.metrics for entry in done}),
+        cards.toctree({name: f"data/{name}/index" for name in params.prepare}, caption="Data"),
+        cards.toctree({name: f"runs/{name}/index" for name in params.runs}, caption="Runs"),
+        cards.toctree({"All runs": "compare"}, caption="Comparison") if any(entry.stage == "compare" for entry in done) else "",
+        cards.toctree({"Control faces": "control_faces"}, caption="Instrument") if any(entry.stage == "control_faces" for entry in done) else "",
+    ]
+    return _joined(parts)
+
+
+def _count_scorings(params: Params, scorings: list[dict[str, str]], *, real: list[str]) -> str:
+    """How often the test split of each run on a real set was scored; control faces are not recorded."""
+    if not real:
+        return "All sets of this study are control faces. Scorings are recorded for real sets only."
+    return (
+        "A test split that is scored until the number pleases is no test. Each scoring of a real set adds a line to a ledger that is kept in Git, and"
+        f" so does each epoch that is compared on test; for this study it holds:\n\n{cards.scorings_table(scorings, study=params.study, runs=real)}"
+    )
+
+
+def _read_notebook(stage: str, name: str) -> Notebook | None:
+    path = paths.executed_notebook(stage, name)
+    if not path.is_file():
+        return None
+    notebook = _read_json(path, stage)
+    if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
+        raise InputError(f"{path.relative_to(paths.ROOT)}: not a notebook; run stage {stage} again")
+    return notebook
+
+
+def _read_metrics(stage: str, name: str) -> dict[str, Any]:
+    path = paths.artefact(stage, "metrics", name)
+    return paths.read_json(path, made_by=f"stage {stage}") if path.is_file() else {}
+
+
+def _read_json(path: Path, stage: str) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path.relative_to(paths.ROOT)}: not JSON ({error}); run stage {stage} again") from None
+
+
+def _write_notebook_page(params: Params, entry: Entry, folder: Path, *, prepared: dict[str, dict[str, Any]]) -> None:
+    close = cards.close(
+        entry.stage,
+        section=declared(params, entry.stage, entry.name),
+        metrics=entry.metrics,
+        notebook=f"notebooks/{NOTEBOOKS[entry.stage]}.ipynb",
+    )
+    page = make_page(entry.notebook, name=entry.name, lead=_lead(params, entry, prepared), close=close)
+    path = folder / f"{entry.page}.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(page), encoding="utf-8")
+
+
+def _lead(params: Params, entry: Entry, prepared: dict[str, dict[str, Any]]) -> str:
+    """Return the boxes a page must carry: those of its set, or of every set that `compare` speaks of."""
+    if entry.stage == "control_faces":
+        return cards.admonition(cards.CONTROL_TITLE, cards.CONTROL_TEXT, kind="warning")
+    if entry.stage in SET_STAGES:
+        sets = [entry.name]
+    elif entry.stage in RUN_STAGES:
+        sets = [params.runs[entry.name].data]
+    else:
+        sets = [name for name in params.prepare if any(run.data == name for run in params.runs.values())]
+    boxes = [cards.banner(params.prepare[name], prepared.get(name, {})) for name in sets]
+    return "\n\n".join(dict.fromkeys(filter(None, boxes)))
+
+
+def _write_set_card(params: Params, name: str, entries: list[Entry], folder: Path) -> None:
+    own = {entry.stage: entry for entry in entries if entry.page.startswith(f"data/{name}/")}
+    prepare, metrics = params.prepare[name], own["prepare"].metrics
+    fitted = [run for run, settings in params.runs.items() if settings.data == name]
+    parts = [
+        f"# Set {name}",
+        cards.banner(prepare, metrics),
+        cards.sets_table(params.model_copy(update={"prepare": {name: prepare}}), {name: metrics}, links={}),
+        cards.stage_list({stage: entry.notebook is not None for stage, entry in own.items()}),
+        ("Runs on this set: " + ", ".join(f"[{run}](../../runs/{run}/index.md)" for run in fitted) + ".") if fitted else "No run uses this set.",
+        _page_tree(own),
+    ]
+    _write(folder / "data" / name / "index.md", _joined(parts))
+
+
+def _write_run_card(params: Params, name: str, entries: list[Entry], folder: Path) -> None:
+    own = {entry.stage: entry for entry in entries if entry.page.startswith(f"runs/{name}/")}
+    settings = params.runs[name]
+    prepared = next(entry.metrics for entry in entries if entry.page == f"data/{settings.data}/prepare")
+    only = params.model_copy(update={"runs": {name: settings}})
+    parts = [
+        f"# Run {name}",
+        cards.banner(params.prepare[settings.data], prepared),
+        f"Net `{settings.model}` of the family `{settings.family}`, fitted on [{settings.data}](../../data/{settings.data}/index.md)"
+        f" with seed {settings.seed}; group `{settings.group}`.",
+        cards.results_table(only, {name: own["evaluate"].metrics}, links={}),
+        cards.stage_list({stage: entry.notebook is not None for stage, entry in own.items()}),
+        _page_tree(own),
+    ]
+    _write(folder / "runs" / name / "index.md", _joined(parts))
+
+
+def _page_tree(own: dict[str, Entry]) -> str:
+    done = {cards.STAGE_WORDS[stage][0]: stage for stage, entry in own.items() if entry.notebook is not None}
+    return cards.toctree(done) if done else ""
+
+
+def _gallery(done: list[Entry], folder: Path) -> str:
+    """Return one figure per stage of PICTURES, from the first set or run that has one."""
+    figures = []
+    for stage, patterns in PICTURES.items():
+        found = next(_with_picture(done, stage, patterns), None)
+        if found:
+            entry, picture = found
+            path = f"pictures/{stage}.png"
+            (folder / "pictures").mkdir(exist_ok=True)
+            (folder / path).write_bytes(picture.png)
+            figures.append(cards.figure(path, alt=picture.alt, caption=f"[{entry.title}]({entry.page}.ipynb)", target=f"{entry.page}.html"))
+    return _joined(["## A look inside", "::::{container} gallery", *figures, "::::"]) if figures else ""
+
+
+def _with_picture(done: list[Entry], stage: str, patterns: tuple[str, ...]) -> Iterator[tuple[Entry, Picture]]:
+    for entry in done:
+        if entry.stage == stage and (picture := pick_picture(entry.notebook, *patterns)):
+            yield entry, picture
+
+
+def _commit_line(commit: str) -> str:
+    """Name the commit where the search index does not see it, so that the overview is the one file that a commit changes."""
+    return f"::::{{container}} no-search\nGit commit: `{commit}`\n::::" if commit else "This folder is not a Git checkout: no commit to name."
+
+
+def _many(names: dict[str, Any], noun: str) -> str:
+    return f"{len(names)} {noun}{'' if len(names) == 1 else 's'}"
+
+
+def _joined(parts: list[str]) -> str:
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")

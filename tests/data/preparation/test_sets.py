@@ -1,0 +1,171 @@
+"""A set from pictures to store: split before it is multiplied, gone on with after an interruption, nothing lost."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ferlab.data.preparation import sets
+from ferlab.data.preparation.building import NotAFace
+from ferlab.data.preparation.sets import originals, prepare_set
+from ferlab.data.preparation.sources import Gathered
+from ferlab.data.store import LEFT_OUT_COLUMNS, open_store, read_left_out
+from ferlab.paths import InputError
+
+COUNT, PEOPLE = 140, 20
+SPLIT = {"rule": "groups", "val_fraction": 0.1, "test_fraction": 0.2, "seed": 0}
+
+
+@pytest.fixture
+def gathered():
+    faces = pd.DataFrame(
+        {
+            "face_id": [f"a/{number:03d}" for number in range(COUNT)],
+            "source": "a",
+            "source_path": [f"{number}.png" for number in range(COUNT)],
+            "usage": "all",
+            "target": np.arange(COUNT) % 7,
+            "subject": [f"s{number % PEOPLE}" for number in range(COUNT)],
+        }
+    )
+    left_out = pd.DataFrame([["a/x", "a", "x.png", "all", "no label"]], columns=list(LEFT_OUT_COLUMNS))
+    return Gathered(pictures=np.random.default_rng(0).integers(0, 256, (COUNT, 8, 8), dtype=np.uint8), faces=faces, left_out=left_out)
+
+
+def step(row, picture):
+    if row == 5:
+        raise NotAFace("no face found")
+    return picture[::-1], {"found_by": "stated"}
+
+
+def build(folder, gathered, step=step, plan=None, **options):
+    return prepare_set(folder / "store", gathered, step, split=SPLIT, work=folder / "work", plan=plan or {"size": 8}, **options)
+
+
+def test_two_notebooks_do_not_prepare_into_one_work_folder(tmp_path, gathered):
+    """As two kernels that both run 01_prepare by hand: the second is told who is busy, and nothing of it is mixed in."""
+    code = "import sys, pathlib, ferlab.paths as p; p.hold(pathlib.Path(sys.argv[1]), what='x'); print(1, flush=True); input()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path / "work.lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PYTHONPATH": ":".join(sys.path)}
+    )
+    with other:
+        other.stdout.readline()
+        with pytest.raises(InputError, match=f"set work: busy: process {other.pid} works on it"):
+            build(tmp_path, gathered)
+        other.communicate(b"\n")
+    build(tmp_path, gathered)
+    assert not (tmp_path / "work.lock").exists()
+
+
+def test_a_set_holds_the_prepared_faces_and_lists_the_others(tmp_path, gathered):
+    store = build(tmp_path, gathered)
+    kept = [row for row in range(COUNT) if row != 5]
+    assert (store.images == gathered.pictures[kept][:, ::-1]).all()
+    assert store.faces["face_id"].tolist() == gathered.faces["face_id"][kept].tolist()
+    assert set(store.faces["found_by"]) == {"stated"}
+    left_out = read_left_out(tmp_path / "store")
+    assert left_out[["face_id", "reason"]].to_numpy().tolist() == [["a/x", "no label"], ["a/005", "no face found"]]
+
+
+def test_copies_are_made_of_train_alone_after_the_split(tmp_path, gathered):
+    plain, store = build(tmp_path / "plain", gathered), build(tmp_path / "copies", gathered, copies=True)
+    pd.testing.assert_frame_equal(originals(store.faces).drop(columns=["derived_from", "derivation"]), plain.faces)
+    made = store.faces[store.faces["derived_from"] != ""]
+    train = plain.faces.query("split == 'train'")
+    assert set(made["split"]) == {"train"}
+    assert len(made) == 3 * len(train)
+    assert set(made["derived_from"]) == set(train["face_id"])
+    mirrored = made[made["derivation"] == "mirrored"]
+    rows = pd.Index(store.faces["face_id"]).get_indexer(mirrored["derived_from"])
+    assert (store.images[mirrored.index] == store.images[rows][:, :, ::-1]).all()
+
+
+def test_blends_even_out_the_expressions_of_train(tmp_path, gathered):
+    gathered.faces["target"] = np.where(np.arange(COUNT) % 5 == 0, 1, 3)
+    store = build(tmp_path, gathered, method="smote")
+    train = store.faces.query("split == 'train'")
+    assert train["target"].value_counts().nunique() == 1
+    made = store.faces[store.faces["derived_from"] != ""]
+    assert set(made["target"]) == {1}
+    assert set(made["split"]) == {"train"}
+    assert len(store.images) == len(store.faces)
+
+
+def test_blends_that_would_not_fit_in_memory_are_refused(tmp_path, gathered, monkeypatch):
+    monkeypatch.setattr(sets, "MOST_BLENDED", 1000)
+    with pytest.raises(InputError, match="adasyn would take"):
+        build(tmp_path, gathered, method="adasyn")
+
+
+def test_an_interrupted_set_ends_in_the_same_bytes(tmp_path, gathered):
+    def stopping(row, picture):
+        if row == 100:
+            raise KeyboardInterrupt
+        return step(row, picture)
+
+    build(tmp_path / "whole", gathered, copies=True)
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "again", gathered, stopping, copies=True)
+    taken = []
+    build(tmp_path / "again", gathered, lambda row, picture: taken.append(row) or step(row, picture), copies=True)
+    assert taken[0] == 64
+    for name in ("images.npy", "faces.parquet", "left_out.parquet"):
+        assert (tmp_path / "again" / "store" / name).read_bytes() == (tmp_path / "whole" / "store" / name).read_bytes()
+
+
+def test_another_plan_starts_afresh(tmp_path, gathered):
+    with pytest.raises(ZeroDivisionError):
+        build(tmp_path, gathered, lambda row, picture: (picture // (1 if row < 100 else 1 // 0), {}), plan={"size": 8})
+    store = build(tmp_path, gathered, lambda row, picture: (255 - picture, {}), plan={"size": 9})
+    assert (store.images == 255 - gathered.pictures).all()
+
+
+def test_a_split_that_cannot_be_made_is_found_out_before_any_picture_is_prepared(tmp_path, gathered):
+    gathered.faces["subject"] = "one"
+
+    def never(row, picture):
+        raise AssertionError
+
+    with pytest.raises(InputError, match="left without faces"):
+        build(tmp_path, gathered, never)
+
+
+def test_a_set_in_which_no_face_is_found_says_so(tmp_path, gathered):
+    def nothing(row, picture):
+        raise NotAFace("no face found")
+
+    with pytest.raises(InputError, match=r"None of 140 pictures gave a face \(no face found\)"):
+        build(tmp_path, gathered, nothing)
+
+
+def test_the_mean_image_is_that_of_train(tmp_path, gathered):
+    store = build(tmp_path, gathered, keep_mean=True)
+    train = (store.faces["split"] == "train").to_numpy()
+    expected = store.images[train].astype(np.float64).mean(axis=0)
+    np.testing.assert_allclose(np.load(tmp_path / "store" / "mean_image.npy"), expected, atol=1e-3)
+
+
+def test_a_store_of_another_kind_is_replaced(tmp_path, gathered):
+    whole = build(tmp_path, gathered)
+    images = np.array(whole.images)
+    sharded = build(tmp_path, gathered, shards=50)
+    assert not (tmp_path / "store" / "images.npy").exists()
+    assert (np.asarray(sharded.images) == images).all()
+    build(tmp_path, gathered)
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["faces.parquet", "images.npy", "left_out.parquet"]
+    assert (open_store(tmp_path / "store").images == images).all()
+
+
+@pytest.mark.parametrize("rule", ["groups", "leave_one_subject_out"])
+def test_a_split_of_one_expression_is_refused_before_anything_is_prepared(tmp_path, gathered, rule):
+    faces = gathered.faces.assign(target=6)
+    if rule != "groups":
+        faces = gathered.faces.assign(target=np.where(gathered.faces["subject"] == "s0", 6, gathered.faces["target"]))
+    alone = Gathered(pictures=gathered.pictures, faces=faces, left_out=gathered.left_out)
+    with pytest.raises(
+        InputError, match=r"holds neutral alone, in \d+ faces; expected at least 2 expressions in each.*Excluded were: no label \(1\)"
+    ):
+        prepare_set(tmp_path / "store", alone, step, split=SPLIT | {"rule": rule}, work=tmp_path / "work", plan={})
+    assert not (tmp_path / "work").exists()

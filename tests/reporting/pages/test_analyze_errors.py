@@ -1,0 +1,135 @@
+"""Figures and sentences of errors: bars, dots and captions hold the measured numbers, and empty cases are said in words."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from ferlab.error_analysis.confusions import most_confident_errors, rank_confusions
+from ferlab.error_analysis.slices import by_group, compare_slices, error_rates
+from ferlab.evaluation.predictions import predictions_table
+from ferlab.reporting.pages import analyze_errors_text as error_text
+from ferlab.reporting.pages.analyze_errors import plot_confused_pairs, plot_errors, plot_label_issues, plot_slices
+
+NAMES = ("angry", "fear", "sad")
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def predictions() -> pd.DataFrame:
+    """Ten faces: angry is twice called fear, sad is once called angry."""
+    target, pred = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2]), np.array([1, 1, 0, 0, 1, 1, 1, 0, 2, 2])
+    probs = np.full((10, 3), 0.1)
+    probs[np.arange(10), pred] = 0.8
+    probs[0] = [0.02, 0.95, 0.03]
+    return predictions_table([f"s/{row}" for row in range(10)], ["val"] * 10, target, probs=probs, expressions=NAMES)
+
+
+def words(figure: Figure) -> list[str]:
+    figure.canvas.draw()
+    return [text.get_text() for axis in figure.axes for text in [axis.title, *axis.texts] if text.get_text()]
+
+
+def test_bars_of_confused_pairs_are_the_counts_most_frequent_on_top(predictions: pd.DataFrame) -> None:
+    figure = plot_confused_pairs(rank_confusions(predictions))
+    left = figure.axes[0]
+    assert [bar.get_width() for bar in left.patches] == [1, 2]
+    assert [label.get_text() for label in left.get_yticklabels()] == ["sad called angry", "angry called fear"]
+    assert {"of 4", "of 3"} <= set(words(figure))
+
+
+def test_captions_of_errors_hold_label_answer_and_probabilities(predictions: pd.DataFrame) -> None:
+    errors = most_confident_errors(predictions, most=2)
+    figure = plot_errors(np.zeros((2, 48, 48), np.uint8), errors)
+    assert words(figure) == ["angry 2 %\ncalled fear 95 %", "angry 10 %\ncalled fear 80 %"]
+    assert len([axis for axis in figure.axes if axis.images]) == 2
+
+
+def test_captions_of_doubted_labels_hold_the_raters_where_they_voted() -> None:
+    issues = pd.DataFrame({"face_id": ["a", "b"], "given": ["sad", "fear"], "suggested": ["fear", "sad"], "prob_suggested": [0.9, 0.6]})
+    faces = np.zeros((2, 48, 48, 3), np.uint8)
+    assert words(plot_label_issues(faces, issues)) == ["given sad\nnet: fear 90 %", "given fear\nnet: sad 60 %"]
+    voted = issues.assign(raters_label=["fear", "tie"], raters_share=[0.8, np.nan])
+    assert words(plot_label_issues(faces, voted)) == ["given sad\nnet: fear 90 %\nraters: fear 80 %", "given fear\nnet: sad 60 %\nno votes"]
+
+
+def test_empty_cases_are_said_in_words(predictions: pd.DataFrame) -> None:
+    faultless = predictions[predictions["target"] == predictions["pred"]]
+    assert "no errors" in words(plot_confused_pairs(rank_confusions(faultless)))
+    assert words(plot_errors(np.zeros((0, 48, 48), np.uint8), most_confident_errors(faultless, most=3))) == ["no errors"]
+    assert words(plot_label_issues(np.zeros((0, 48, 48), np.uint8), pd.DataFrame(columns=["given", "suggested", "prob_suggested"]))) == [
+        "no doubted label"
+    ]
+    assert error_text.pairs_sentence(rank_confusions(faultless)) == "No prediction differs from its label."
+    assert error_text.confident_sentence(most_confident_errors(faultless, most=3)) == "No prediction differs from its label."
+    one = error_text.confident_sentence(most_confident_errors(predictions, most=1))
+    assert one == "One error, angry called fear, with probability 95.0 %."
+
+
+def test_slices_are_drawn_at_their_rates_over_the_line_of_all_faces() -> None:
+    rates = error_rates({"glasses": by_group(pd.Series([True, True, False, False]))}, np.array([True, False, False, False]))
+    axis = plot_slices(rates, 0.25).axes[0]
+    assert axis.get_title() == "glasses"
+    np.testing.assert_allclose(axis.containers[0].lines[0].get_ydata(orig=False), [0, 50])
+    np.testing.assert_allclose(axis.lines[0].get_ydata(orig=False), [25, 25])
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["no\n(2)", "yes\n(2)"]
+
+
+def test_sentences_repeat_the_numbers(predictions: pd.DataFrame) -> None:
+    said = error_text.errors_sentence(predictions, run="net", split="val", source="control faces, drawn")
+    assert said.startswith("**net** names 3 of 10 val faces (control faces, drawn) wrong: 30.0 [10.8, 60.3] %.")
+    said = error_text.pairs_sentence(rank_confusions(predictions))
+    assert said.startswith("Most frequent: angry called fear, 2 faces, 50.0 [15.0, 85.0] % of 4 and 66.7 % of all errors. It leads by rate too.")
+    assert error_text.pairs_table(rank_confusions(predictions)).loc["sad called angry", "of"] == 3
+    said = error_text.confident_sentence(most_confident_errors(predictions, most=3))
+    assert said.startswith("The 3 most confident errors, from 95.0 % (angry called fear) down to 80.0 %. Most frequent among them: ")
+    assert said.endswith("angry called fear, 2 times.")
+
+
+def test_rate_leader_is_named_where_it_is_another_pair() -> None:
+    target, pred = np.array([0] * 10 + [1, 1]), np.array([2, 2, 2] + [0] * 7 + [0, 1])
+    table = predictions_table([str(i) for i in range(12)], ["val"] * 12, target, probs=np.eye(3)[pred], expressions=NAMES)
+    assert "By rate fear called angry leads, 50.0" in error_text.pairs_sentence(rank_confusions(table))
+
+
+def test_slices_sentence_names_what_differs() -> None:
+    rng = np.random.default_rng(0)
+    planted = pd.Series(rng.integers(0, 2, 800))
+    wrong = rng.random(800) < np.where(planted == 1, 0.5, 0.1)
+    tests = compare_slices(error_rates({"skin": by_group(pd.Series(rng.integers(0, 3, 800))), "occluder": by_group(planted)}, wrong))
+    said = error_text.slices_sentence(tests)
+    assert said.startswith("Error rates differ at the 5 % level in 1 of 2 conditions (permutation tests, Holm): occluder (")
+    assert "In none of 1 conditions" in error_text.slices_sentence(tests[tests["condition"] == "skin"])
+    assert error_text.slices_sentence(tests[:0]) == "No condition of these faces is known."
+    assert error_text.slices_table(tests).loc["occluder", "Holm p"] == "< .001"
+
+
+def test_control_faces_are_always_named_so() -> None:
+    assert error_text.source_of(pd.DataFrame({"source": ["control"], "usage": ["Training"]})) == "control faces, drawn"
+    assert error_text.source_of(pd.DataFrame({"source": ["fer2013"], "usage": ["PublicTest"]})) == "fer2013, PublicTest"
+
+
+def test_issues_table_writes_percent_and_a_dash_for_no_faces() -> None:
+    counts = pd.DataFrame(
+        {"expression": ["sad", "fear"], "faces": [40, 0], "doubted": [3, 0], "share": [0.075, np.nan], "most_suggested": ["fear", "none"]}
+    )
+    table = error_text.issues_table(counts)
+    assert table.loc["sad", "doubted, %"] == "7.5"
+    assert table.loc["fear", "doubted, %"] == "–"
+
+
+def test_issues_sentence_tells_whether_raters_voted() -> None:
+    issues = pd.DataFrame({"face_id": ["a", "b"]})
+    assert "no raters' votes" in error_text.issues_sentence(issues, n=40, role="untouched")
+    said = error_text.issues_sentence(issues.assign(raters_agree_with=["given", "neither"]), n=40, role="selected_on")
+    assert said.startswith("Confident learning on out-of-sample probabilities finds 2 label issues among 40 faces (5.0 %).")
+    assert "on in-sample probabilities, which can hide label issues, finds" in error_text.issues_sentence(issues, n=40, role="fitted")
+    assert "given label on 1 of them, with the net on 0, and with neither on 1" in said

@@ -1,0 +1,367 @@
+"""The report site: built from params, whole or not at all, offline, the same bytes twice."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from ferlab import paths
+from ferlab.params import Params, Source, check_params
+from ferlab.paths import InputError
+from ferlab.reporting.site import build as site
+from ferlab.reporting.site import cards, sources
+
+# MyST-parser calls what Sphinx 11 will drop; its version is pinned.
+pytestmark = pytest.mark.filterwarnings("ignore:.*is deprecated. Check CHANGES:PendingDeprecationWarning")
+
+CONF = Path(__file__).resolve().parents[3] / "reports"
+BANNER = "drawn, not photographed; numbers say nothing about real faces"
+TRAIN = {"epochs": 1, "batch_size": 8, "optimizer": "sgd", "lr": 0.1, "weight_decay": 0.0, "schedule": "constant"}
+PIXEL = base64.b64encode(base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJggg==")).decode()
+
+
+def make_params(*runs: str) -> Params:
+    """Return params with a control set, a FER2013 set and these runs, the last one on FER2013."""
+    named = {
+        run: {"family": "cs230", "model": "five_layer", "data": "real" if run == "on_real" else "drawn", "seed": 0, "group": run} for run in runs
+    }
+    whole = {
+        "study": "trial",
+        "prepare": {"drawn": {"dataset": "control"}, "real": {"dataset": "fer2013"}},
+        "train": TRAIN,
+        "runs": named,
+        "audit": {},
+        "evaluate": {},
+        "explain": {},
+        "analyze_errors": {},
+        "compare": {},
+        "deploy": {},
+    }
+    return check_params(whole)
+
+
+PREPARED = {"splits": {"train": 7000, "val": 10, "test": 20}}
+
+
+def write_project(root: Path, params: Params, *, without: tuple[str, ...] = ()) -> None:
+    """Write an executed notebook and metrics for every stage of these params."""
+    named = [(stage, name) for name in params.prepare for stage in paths.SET_STAGES]
+    named += [(stage, name) for name in params.runs for stage in paths.RUN_STAGES] + [("compare", "")]
+    for stage, name in named:
+        notebook = paths.executed_notebook(stage, name)
+        notebook.parent.mkdir(parents=True, exist_ok=True)
+        if stage not in without:
+            nbformat.write(executed(stage), notebook)
+        split = {"accuracy": 0.612, "accuracy_ci_low": 0.589, "accuracy_ci_high": 0.634, "per_class": {"happy": {"support": 1200}}}
+        prepared = PREPARED | {"official_test": None if name == "drawn" else False}
+        values = {"test": split} if stage == "evaluate" else prepared if stage == "prepare" else {}
+        paths.write_json(paths.artefact(stage, "metrics", name), {**values, "provenance": {"study": "trial", "params": "abc123"}})
+
+
+def executed(stage: str) -> nbformat.NotebookNode:
+    figure = new_output("display_data", data={"image/png": PIXEL}, metadata={"image/png": {"alt": f"Confusion matrix of {stage}, faces."}})
+    table = new_output("execute_result", data={"text/html": '<table border="1" class="dataframe"><tr><td>1</td></tr></table>'}, execution_count=3)
+    cells = [
+        new_markdown_cell(f"# Stage {stage}\n\nWhat is $p_i = e^{{z_i}}$?"),
+        new_code_cell("run = None", metadata={"tags": ["parameters"]}),
+        new_code_cell("run = 'injected_value'", metadata={"tags": ["injected-parameters"]}),
+        new_markdown_cell("## 1. A claim"),
+        new_code_cell("show_it()", execution_count=2, outputs=[figure]),
+        new_code_cell("table", execution_count=3, outputs=[table]),
+    ]
+    return new_notebook(cells=cells)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project whose site is built: two runs, and the notebook of a run that params no longer name."""
+    root = tmp_path_factory.mktemp("project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "ROOT", root)
+        patch.setattr(site, "git_commit", lambda: "c0ffee1")
+        write_project(root, make_params("on_drawn", "on_real", "forgotten"))
+        (root / "reports" / "test_scorings.csv").write_text(
+            "study,run,set,record,n\n" + "trial,on_real,real,a,3\n" * 3 + "other,on_real,real,b,3\n" + "trial,on_drawn,drawn,a,3\n"
+        )
+        assert site.build_site(make_params("on_drawn", "on_real"), root / "reports" / "site", conf=CONF) == []
+        yield root
+
+
+@pytest.fixture(scope="module")
+def pages(project: Path) -> dict[str, str]:
+    folder = project / "reports" / "site"
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in sorted(folder.rglob("*.html"))}
+
+
+def article(page: str) -> str:
+    found = re.search(r"<article.*?</article>", page, flags=re.DOTALL)
+    return found.group() if found else ""  # the search page has none
+
+
+def test_there_is_a_page_per_stage_and_set_or_run(pages: dict[str, str]) -> None:
+    wanted = {f"data/{name}/{stage}.html" for name in ("drawn", "real") for stage in (*paths.SET_STAGES, "index")}
+    wanted |= {f"runs/{name}/{stage}.html" for name in ("on_drawn", "on_real") for stage in (*paths.RUN_STAGES, "index")}
+    assert set(pages) == wanted | {"index.html", "compare.html", "search.html"}
+
+
+def test_what_params_no_longer_name_is_nowhere(pages: dict[str, str]) -> None:
+    assert not [name for name, page in pages.items() if "forgotten" in page]
+
+
+def test_every_image_has_alt_text(pages: dict[str, str]) -> None:
+    images = [tag for page in pages.values() for tag in re.findall(r"<img[^>]*>", page)]
+    assert len(images) >= 14
+    assert [tag for tag in images if not re.search(r'alt="[^"]{20,}"', tag)] == []
+    assert [tag for tag in images if re.search(r'alt="[^"]*\.png"', tag)] == []
+
+
+def test_nothing_is_asked_of_the_network(project: Path, pages: dict[str, str]) -> None:
+    asked = r'<(?:script|img|iframe|source)[^>]*src="((?:https?:)?//[^"]*)|<link[^>]*href="((?:https?:)?//[^"]*)'
+    assert [name for name, page in pages.items() if re.search(asked, page)] == []
+    for sheet in (project / "reports" / "site").rglob("*.css"):
+        assert not re.search(r"(?:@import|url\()\s*['\"]?(?:https?:)?//", sheet.read_text()), sheet.name
+    assert "<math" in pages["compare.html"]
+
+
+def test_pages_of_drawn_faces_say_so_and_only_those(pages: dict[str, str]) -> None:
+    marked = {name for name, page in pages.items() if BANNER in article(page)}
+    drawn = {name for name in pages if name.startswith(("data/drawn/", "runs/on_drawn/"))}
+    assert marked == drawn | {"index.html", "compare.html"}
+
+
+def test_fer2013_without_private_test_states_its_split(pages: dict[str, str]) -> None:
+    for name in ("data/real/prepare.html", "runs/on_real/evaluate.html", "runs/on_real/index.html", "index.html"):
+        assert "PrivateTest is absent" in article(pages[name]), name
+    assert "PrivateTest" not in article(pages["runs/on_drawn/evaluate.html"])
+
+
+def test_overview_shows_estimates_with_intervals_and_counts_scorings(pages: dict[str, str]) -> None:
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", article(pages["index.html"])))
+    assert "test 61.2 % 58.9 to 63.4 1 200" in text
+    assert "drawn control 7 000 10 20 By subject" in text
+    assert re.search(r"Different parameters on_real 3 1 (?!on_drawn)", text)
+
+
+def test_overview_of_control_faces_alone_counts_no_scorings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    params = make_params("on_drawn")
+    write_project(tmp_path, params)
+    (tmp_path / "pages").mkdir()
+    page = sources.overview(params, sources.collect(params), tmp_path / "pages", scorings=[{"study": "trial", "run": "on_drawn"}], commit="")
+    assert "Scorings are recorded for real sets only." in page
+    assert "Times the test split was scored" not in page
+
+
+def test_the_commit_stands_on_the_overview_alone(project: Path) -> None:
+    folder = project / "reports" / "site"
+    holding = [path.name for path in folder.rglob("*") if path.is_file() and b"c0ffee1" in path.read_bytes()]
+    assert holding == ["index.html"]
+
+
+def test_set_up_is_left_out_and_code_is_folded(pages: dict[str, str]) -> None:
+    page = article(pages["runs/on_drawn/evaluate.html"])
+    assert "injected_value" not in page
+    assert re.search(r"<details[^>]*hide[^>]*>.*Show code.*show_it", page, flags=re.DOTALL)
+
+
+def test_tables_of_notebooks_scroll_in_their_own_box(pages: dict[str, str]) -> None:
+    assert 'class="table-box" tabindex="0"' in article(pages["compare.html"])
+
+
+def test_two_builds_differ_in_the_commit_only(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = project / "reports" / "site", project / "elsewhere" / "again"
+    second.parent.mkdir()
+    monkeypatch.setattr(site, "git_commit", lambda: "decade2")
+    site.build_site(make_params("on_drawn", "on_real"), second, conf=CONF)
+    names = {path.relative_to(first) for path in first.rglob("*") if path.is_file()}
+    assert names == {path.relative_to(second) for path in second.rglob("*") if path.is_file()}
+    assert [str(name) for name in sorted(names) if (first / name).read_bytes() != (second / name).read_bytes()] == ["index.html"]
+    assert (first / "index.html").read_text().replace("c0ffee1", "decade2") == (second / "index.html").read_text()
+    assert not list(second.parent.glob(".*"))
+
+
+def test_a_failed_build_leaves_the_last_site(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = project / "reports" / "site"
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+    def fail(*_: object, **__: object) -> list[str]:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(site, "render", fail)
+    with pytest.raises(OSError, match="disk full"):
+        site.build_site(make_params("on_drawn"), place, conf=CONF)
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+    assert not list(place.parent.glob(".site*"))
+
+
+@pytest.mark.parametrize("name", ["letters", "letter.txt"])
+def test_the_site_takes_no_other_folders_place(name: str, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "letters").mkdir(exist_ok=True)
+    (project / "letters" / "index.html").write_text("mine")
+    (project / "letter.txt").write_text("mine")
+    assert site.main([str(project / name)]) == 1
+    assert "holds what is no report site" in capsys.readouterr().err
+    assert (project / "letters" / "index.html").read_text() == (project / "letter.txt").read_text() == "mine"
+
+
+def test_a_broken_notebook_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    write_project(tmp_path, make_params("on_drawn"))
+    paths.executed_notebook("train", "on_drawn").write_text('{"cells": [')
+    with pytest.raises(InputError, match=r"03_train-on_drawn\.ipynb: not JSON .* run stage train again"):
+        sources.collect(make_params("on_drawn"))
+
+
+def test_before_any_stage_has_run_the_error_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    with pytest.raises(InputError, match=r"no stage of params\.yaml has run yet"):
+        sources.collect(make_params("on_drawn"))
+
+
+def test_a_stage_that_has_not_run_is_named_not_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    params = make_params("on_drawn")
+    write_project(tmp_path, params, without=("deploy", "compare"))
+    sources.write_sources(params, sources.collect(params), tmp_path / "pages", scorings=[], commit="")
+    card = (tmp_path / "pages" / "runs" / "on_drawn" / "index.md").read_text()
+    assert "- Deploy: not run yet" in card
+    assert "deploy.ipynb" not in card
+    assert "compare" not in (tmp_path / "pages" / "index.md").read_text()
+
+
+def test_a_figure_without_alt_text_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(site, "render", lambda source, target, conf: target.mkdir() or [])
+    params = make_params("on_drawn")
+    write_project(tmp_path, params)
+    path = paths.executed_notebook("train", "on_drawn")
+    notebook = json.loads(path.read_text())
+    notebook["cells"][4]["outputs"][0]["metadata"] = {}
+    path.write_text(json.dumps(notebook))
+    warnings = site.build_site(params, tmp_path / "site", conf=CONF)
+    assert warnings == [f"runs/on_drawn/train: cell {notebook['cells'][4]['id']} shows a figure without alt text"]
+
+
+def test_overview_marks_a_split_that_the_net_was_fitted_on() -> None:
+    scores = {"accuracy": 0.7466, "accuracy_ci_low": 0.73, "accuracy_ci_high": 0.76, "n": 10}
+    params = make_params("on_drawn")
+    first = next(iter(params.runs))
+    for fitted, marked in ((["train"], False), (["train", "val"], True)):
+        text = cards.results_table(params, {first: {"val": scores, "test": scores, "test_clean": None, "fitted_on": fitted}}, links={})
+        assert ("trained on" in text) is marked
+        assert ("selected its epoch" in text) is not marked  # val, of metrics that do not say more
+    text = cards.results_table(params, {first: {"val": scores, "test": scores, "fitted_on": ["train"], "selected_on": ["test"]}}, links={})
+    assert [("selected its epoch" in row) for row in text.splitlines()[2:4]] == [False, True]
+
+
+def test_the_overview_shows_intervals_over_subjects_where_they_are_known_and_names_the_view() -> None:
+    scores = {"accuracy": 0.5, "accuracy_ci_low": 0.45, "accuracy_ci_high": 0.55, "n": 400}
+    wide = {"subjects": 20, "accuracy_ci_low": 0.4, "accuracy_ci_high": 0.6}
+    values = {"on_drawn": {"test": scores, "subjects_by_split": {"val": None, "test": wide}}}
+    assert "40.0 to 60.0" in cards.results_table(make_params("on_drawn"), values, links={})
+    assert "mean over a face and its mirror image" in cards.results_sentence("flip", values)
+    assert "interval over subjects." in cards.results_sentence("flip", values)
+    assert "a single view" in cards.results_sentence("single", {"on_drawn": {"test": scores}})
+    assert "interval over faces." in cards.results_sentence("single", {"on_drawn": {"test": scores}})
+    assert "else over faces" in cards.results_sentence("single", {**values, "b": {"test": scores}})
+    assert "biased" not in cards.results_sentence("flip", values)
+    assert "optimistically biased" in cards.results_sentence("flip", {"a": {"test": scores, "fitted_on": ["train"], "selected_on": ["test"]}})
+
+
+def test_faces_that_stand_in_for_a_dataset_have_the_box_of_control_faces() -> None:
+    prepare = make_params("a").prepare["real"]
+    assert BANNER in cards.banner(prepare, {"faces": 840, "drawn_faces": 840})
+    some = cards.banner(prepare, {"faces": 1000, "drawn_faces": 70})
+    assert "Some of these faces are control faces" in some
+    assert "70 of 1,000" in some
+    assert "control faces" not in cards.banner(prepare, {"faces": 1000, "drawn_faces": 0})
+
+
+def test_a_test_split_that_is_not_the_official_one_has_a_box_on_every_dataset() -> None:
+    prepare = make_params("a").prepare["real"]
+    assert "Not the official test" in cards.banner(prepare, {"official_test": False, "split_rule": "By subject"})
+    assert cards.banner(prepare, {"official_test": True}) == cards.banner(prepare, {"official_test": None}) == ""
+    joined = prepare.model_copy(update={"dataset": "", "sources": {"one": Source(dataset="fer2013"), "two": Source(dataset="ckplus")}})
+    assert "one of the joined sources are another measurement" in cards.banner(joined, {"official_test": False, "split_rule": "By subject"})
+
+
+@pytest.mark.parametrize(
+    ("dataset", "kind"),
+    [("fer2013", "photographs"), ("control:fer2013", "drawn faces"), ("fer2013 and control:jaffe", "photographs and drawn faces")],
+)
+def test_the_overview_says_what_a_runs_faces_are(dataset: str, kind: str) -> None:
+    score = {"accuracy": 0.5, "accuracy_ci_low": 0.4, "accuracy_ci_high": 0.6, "per_class": {"happy": {"support": 9}}}
+    table = cards.results_table(make_params("on_real"), {"on_real": {"test": score, "dataset": dataset}}, links={})
+    assert f"real: {kind}<" in table
+
+
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+def test_no_value_becomes_a_live_tag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of datasets, files of boxes and factors stand in prose; whatever they hold is text on the page."""
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    params = make_params("on_real")
+    write_project(tmp_path, params)
+    prose = [
+        f"inline {EVIL} here",
+        EVIL,
+        f"<script>alert(2)</script>\n\n<svg/onload=alert(3)> {EVIL}",
+        f"`code {EVIL}` and \\{EVIL}",
+        f"| a | b |\n|---|---|\n| {EVIL} | <iframe src=//evil.example> |",
+        "[click](javascript:alert(4)) ![seen](https://evil.example/x.png) <https://evil.example>",
+        f"# {EVIL}",
+        f"![{EVIL}](x.png)",
+        '<span class="aside" onclick=alert(5)>a</span><span class="aside">kept</span>',
+    ]
+    outputs = [new_output("display_data", data={"text/markdown": text, "text/plain": text}) for text in prose]
+    notebook = executed("evaluate")
+    notebook.cells += [new_code_cell("say()", execution_count=4, outputs=[output]) for output in outputs]
+    notebook.cells += [new_markdown_cell(text) for text in prose if not text.startswith("![")]
+    alt = new_output("display_data", data={"image/png": PIXEL}, metadata={"image/png": {"alt": f'A confusion of "{EVIL}" seen.'}})
+    notebook.cells += [new_code_cell("show()", execution_count=5, outputs=[alt])]
+    nbformat.write(notebook, paths.executed_notebook("evaluate", "on_real"))
+    metrics = paths.artefact("evaluate", "metrics", "on_real")
+    values = json.loads(metrics.read_text())
+    paths.write_json(metrics, {**values, "dataset": f"class_folders {EVIL}", "provenance": {"study": EVIL, "params": f"`{EVIL}", "code": EVIL}})
+    rule = {"split_rule": f"by {EVIL}", "splits": {}, "usages": {}}
+    paths.write_json(paths.artefact("prepare", "metrics", "real"), {**rule, "provenance": {"data": f"` {EVIL}"}})
+    site.build_site(params, tmp_path / "site", conf=CONF)
+    for path in (tmp_path / "site").rglob("*.html"):
+        page = path.read_text()
+        tags = re.findall(r"<[a-zA-Z][^>]*>", re.sub(r'="[^"]*"', '=""', page))  # what stands in quotes is no tag
+        assert not [tag for tag in tags if re.search(r"\son(error|load|click)\s*=|^<(iframe|svg/|img src=x)|alert", tag)], path
+        assert not re.search(r'<script>alert|href="\s*javascript:|<img[^>]*src="(https?:)?//', page), path
+    page = article((tmp_path / "site" / "runs" / "on_real" / "evaluate.html").read_text())
+    assert page.count("&lt;img src=x onerror=alert(1)&gt;") >= 8
+    assert '<span class="aside">kept</span>' in page
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "content", "told"),
+    [
+        ("evaluate", "on_real", "[]", "evaluate/on_real.json: expected a JSON object, got list; stage evaluate makes it anew"),
+        ("evaluate", "on_real", '{"test": 3}', "the metrics of run on_real is not as the stage writes it"),
+        ("prepare", "real", '{"splits": []}', "the metrics of set real is not as the stage writes it"),
+        ("prepare", "real", "[" * 100_000, "prepare/real.json: not JSON"),
+        ("prepare", "real", "\xff", "prepare/real.json: not JSON"),
+    ],
+)
+def test_a_metrics_file_that_no_stage_wrote_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, name: str, content: str, told: str
+) -> None:
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    params = make_params("on_real")
+    write_project(tmp_path, params)
+    paths.artefact(stage, "metrics", name).write_text(content, encoding="latin-1")
+    with pytest.raises(InputError) as error:
+        sources.write_sources(params, sources.collect(params), tmp_path / "pages", scorings=[], commit="")
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,74 @@
+"""From notebook to page: alt text, folded code, tables that scroll."""
+
+from __future__ import annotations
+
+import base64
+
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from ferlab.reporting.site.html import copy_alt_text, make_page, missing_alt_text, pick_picture, pictures
+
+PNG = base64.b64encode(b"\x89PNG").decode()
+
+
+def image(alt: str | None):
+    metadata = {"image/png": {"alt": alt}} if alt else {}
+    return new_output("display_data", data={"image/png": PNG, "text/plain": "<Figure>"}, metadata=metadata)
+
+
+def notebook(*cells):
+    return new_notebook(cells=[new_markdown_cell("# Evaluate\n\nHow good?"), *cells])
+
+
+def test_alt_text_stands_where_myst_nb_looks() -> None:
+    page = copy_alt_text(notebook(new_code_cell("show()", outputs=[image("Two bars,\n one higher.")])))
+    assert page["cells"][1]["metadata"]["mystnb"] == {"image": {"alt": "Two bars, one higher."}}
+
+
+def test_the_notebook_given_is_left_as_it_was() -> None:
+    given = notebook(new_code_cell("show()", outputs=[image("Two bars.")]))
+    make_page(given, name="a", close="end")
+    assert "mystnb" not in given["cells"][1]["metadata"]
+    assert given["cells"][0]["source"].startswith("# Evaluate\n")
+
+
+def test_each_of_several_figures_keeps_its_own_alt_text() -> None:
+    outputs = [new_output("stream", text="before"), image("First."), image("Second."), new_output("stream", text="after")]
+    page = copy_alt_text(notebook(new_code_cell("show()", id="cell-001", outputs=outputs)))
+    first, second = page["cells"][1:]
+    assert [cell["metadata"]["mystnb"]["image"]["alt"] for cell in (first, second)] == ["First.", "Second."]
+    assert [len(cell["outputs"]) for cell in (first, second)] == [2, 2]
+    assert second["source"] == ""
+    assert second["id"] != first["id"]
+
+
+def test_a_figure_without_alt_text_is_named_and_never_chosen() -> None:
+    given = notebook(new_code_cell("show()", id="bare", outputs=[image(None)]), new_code_cell("show()", outputs=[image("A face.")]))
+    assert missing_alt_text(given) == ["bare"]
+    assert [picture.alt for picture in pictures(given)] == ["A face."]
+
+
+def test_the_most_wanted_picture_comes_first() -> None:
+    given = notebook(*(new_code_cell("", outputs=[image(alt)]) for alt in ("Bars.", "Confusion matrix.", "Occlusion map.")))
+    assert pick_picture(given, "grad-?cam", "occlusion").alt == "Occlusion map."
+    assert pick_picture(given, "nothing like it").alt == "Bars."
+    assert pick_picture(notebook()) is None
+
+
+def test_title_names_the_run_and_the_lead_follows_it() -> None:
+    source = make_page(notebook(), name="five_layer", lead="LEAD")["cells"][0]["source"]
+    assert source == "# Evaluate (five_layer)\n\nLEAD\n\nHow good?"
+
+
+def test_set_up_is_left_out_and_other_code_is_folded() -> None:
+    page = make_page(
+        notebook(
+            new_code_cell("run = None", metadata={"tags": ["parameters"]}),
+            new_code_cell("import numpy"),
+            new_markdown_cell("## 1. How good?"),
+            new_code_cell("table"),
+        ),
+        name="a",
+    )
+    tags = [cell["metadata"]["tags"] for cell in page["cells"] if cell["cell_type"] == "code"]
+    assert tags == [["parameters", "remove-input"], ["remove-input"], ["hide-input"]]

@@ -1,0 +1,156 @@
+"""The published summary: numbers as they stand in the metrics, val's own row before a refit, and a missing stage named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from ferlab.evaluation.published import read_published
+from ferlab.params import check_params, load_params
+from ferlab.paths import ROOT, InputError
+from ferlab.reporting.site import publish as publish_module
+from ferlab.reporting.site.publish import beside_page, first_seeds, publish, summary_table
+from ferlab.studies import study_text
+
+SCORES = {"accuracy": 0.64451, "accuracy_ci_low": 0.6287, "accuracy_ci_high": 0.66, "macro_f1": 0.6011, "nll": 0.9783, "ece": 0.0472}
+TRAINED = {"n": {"val": 100}, "val": {"accuracy": 0.64, "loss": 0.98}}
+
+
+def evaluated(*fitted_on: str) -> dict:
+    scores = {"val": SCORES, "test": SCORES, "test_clean": None, "n": {"val": 100, "test": 3589}}
+    return {**scores, "fitted_on": list(fitted_on), "single_view": {"test": {"accuracy": 0.6344}}, "flip_view": {"test": {"accuracy": 0.64}}}
+
+
+def rows(*fitted_on: str, trained: dict = TRAINED) -> list[str]:
+    params = load_params()
+    return summary_table(params, {name: {"evaluate": evaluated(*fitted_on), "train": trained} for name in params.runs}).splitlines()[2:]
+
+
+def test_a_row_tells_accuracy_with_interval_n_and_that_of_one_view_and_of_flip():
+    assert "| five_layer | test | 3,589 | 64.45% [62.87%, 66.00%] | 63.44% | 64.00% | 0.601 | 0.978 | 0.047 |" in rows("train")
+
+
+def test_a_split_without_faces_has_no_row():
+    assert not [row for row in rows("train") if "test_clean" in row]
+
+
+def test_what_is_left_without_near_twins_has_a_row_where_there_are_any():
+    near = {"n_twins": 789, "n_clean": 2800, "accuracy_clean": 0.65, "accuracy_clean_ci_low": 0.632, "accuracy_clean_ci_high": 0.6674}
+    params = load_params()
+
+    def told(near: dict) -> list[str]:
+        runs = {name: {"evaluate": {**evaluated("train"), "near_twins": near}, "train": TRAINED} for name in params.runs}
+        return [row for row in summary_table(params, runs).splitlines() if "near twins" in row]
+
+    assert told(near)[0] == "| five_layer | test without near twins | 2,800 | 65.00% [63.20%, 66.74%] | | | | | |"
+    assert told({**near, "n_twins": 0}) == []
+
+
+def test_val_of_a_refitted_net_is_told_as_it_was_before_the_refit():
+    val = next(row for row in rows("train", "val") if "| val" in row)
+    assert "before the refit" in val
+    assert "64.00% [54.24%, 72.73%]" in val  # Wilson by hand: 64 of 100
+
+
+def test_val_has_no_row_where_nothing_was_selected():
+    assert not [row for row in rows("train", "val", trained={**TRAINED, "val": {}}) if "| val" in row]
+
+
+def test_a_stage_that_has_not_run_is_named_and_leaves_what_was_published(tmp_path, monkeypatch):
+    from ferlab import paths
+
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    folder = tmp_path / "published" / "quick"
+    folder.mkdir(parents=True)
+    (folder / "README.md").write_text("the last one")
+    (folder / "summary.json").write_text('{"study": "quick"}')
+    params = load_params(paths.find_root() / "params.yaml")
+    with pytest.raises(InputError, match=r"reports/metrics/prepare/control\.json: not found"):
+        publish(params, folder)
+    assert (folder / "README.md").read_text() == "the last one"
+
+
+@pytest.mark.parametrize(
+    ("name", "summary", "told"),
+    [
+        ("quick", None, "summary.json: not found"),
+        ("quick", "[]", "expected a JSON object"),
+        ("quick", '{"study": "other"}', "is of the study 'other', not 'quick'; nothing was written"),
+        ("thesis", '{"study": "quick"}', "no folder of the study 'quick'"),
+        ("..", None, "no folder of the study 'quick'"),
+    ],
+)
+def test_a_folder_that_publishing_did_not_write_is_refused_and_stays(tmp_path, name, summary, told):
+    folder = tmp_path / "published" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "thesis.tex").write_text("years of work")
+    if summary:
+        (folder / "summary.json").write_text(summary)
+    with pytest.raises(InputError, match=told.replace("[", r"\[")):
+        publish(load_params(ROOT / "params.yaml"), folder)
+    assert (folder / "thesis.tex").read_text() == "years of work"
+
+
+def test_what_somebody_put_beside_a_summary_stays_and_old_figures_go(tmp_path):
+    folder, beside = tmp_path / "quick", tmp_path / ".quick.new"
+    for place in (folder / "notes", beside):
+        place.mkdir(parents=True)
+    for name in ("summary.json", "README.md", "reliability-old_run.png", "talk.pdf", "notes/a.txt"):
+        (folder / name).write_text(name)
+    publish_module._keep_others(folder, beside)
+    assert sorted(path.relative_to(beside).as_posix() for path in beside.rglob("*") if path.is_file()) == ["notes/a.txt", "talk.pdf"]
+
+
+def test_of_several_seeds_of_a_recipe_the_first_shows_its_figures():
+    params = check_params(YAML(typ="safe").load(study_text(ROOT, "fer2013_ablation")))
+    assert first_seeds(params) == [name for name in params.runs if name.endswith("_0")]
+
+
+def stated(**changes: object) -> pd.DataFrame:
+    row = {"paper": "p", "system": "S", "kind": "net", "split": "PrivateTest", "n": 3589.0, "accuracy": 0.663, "ci_low": 0.6474, "ci_high": 0.6783}
+    row |= {"dataset": "fer2013", "selected_on": "unknown", "note": "made up"}
+    return pd.DataFrame([{**row, "ours": "toy/one", "differs": "another split", **changes}])
+
+
+def test_a_published_row_stands_beside_ours_with_both_splits(tmp_path):
+    scores = {**evaluated("train"), "usage": {"test": "PublicTest"}, "view": "single"}
+    ensembles = {"faces": {"test": {**SCORES, "accuracy": 0.7, "n": 3589}}}
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "summary.json").write_text(json.dumps({"runs": {"one": {"evaluate": scores}}, "compare": {"ensembles": ensembles}}))
+    theirs = "| p: S | fer2013 | PrivateTest | 3,589 | 66.3 [64.7, 67.8] | net | "
+    line = beside_page(stated(), tmp_path).splitlines()[-1]
+    assert line == theirs + "[toy/one](toy/README.md), single | PublicTest | 3,589 | 64.5 [62.9, 66.0] | another split |"
+    vote = beside_page(stated(ours="toy/ensemble", n=float("nan"), ci_low=float("nan")), tmp_path).splitlines()[-1]
+    unknown = "| p: S | fer2013 | PrivateTest | not said | 66.3 | net | "
+    assert vote == unknown + "[toy/ensemble](toy/README.md), soft vote | PublicTest | 3,589 | 70.0 [62.9, 66.0] | another split |"
+    assert beside_page(stated(ours=None), tmp_path).splitlines()[-1] == theirs + "none |  |  |  | another split |"
+    assert beside_page(stated(ours="toy/two"), tmp_path).splitlines()[-1] == theirs + "toy/two, not published yet |  |  |  | another split |"
+    humans = stated(kind="human", system="people", ours=None, differs="", note="as cited")
+    people = beside_page(pd.concat([stated(), humans], ignore_index=True), tmp_path)
+    assert people.splitlines()[-1].startswith("| p: people |")
+    assert people.splitlines()[-1].endswith("| human | none |  |  |  | as cited |")
+
+
+def test_a_run_is_not_published_as_the_pupil_of_another_net(tmp_path, monkeypatch):
+    monkeypatch.setattr("ferlab.paths.ROOT", tmp_path)
+    weights = tmp_path / "models" / "big" / "weights.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"now")
+    publish_module._check_teachers({"small": {"teachers": {"big": hashlib.sha256(b"now").hexdigest()}}, "old": {}})
+    with pytest.raises(InputError, match="run 'small' was taught by big before that was trained anew"):
+        publish_module._check_teachers({"small": {"teachers": {"big": hashlib.sha256(b"then").hexdigest()}}})
+
+
+def test_every_published_net_has_ours_or_the_reason_why_not_and_the_page_is_as_the_studies_say():
+    rows = read_published()
+    nets = rows[rows["kind"].isin(("net", "ensemble"))]
+    assert (nets["differs"].str.len() > 10).all()
+    folder = Path(__file__).parents[3] / "reports" / "published"
+    page = (folder / "README.md").read_text()
+    assert page == beside_page(rows, folder)
+    assert "not published yet" not in page
