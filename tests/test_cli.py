@@ -107,7 +107,7 @@ def test_an_overlay_that_is_no_mapping_is_one_line(clone, text, told):
 
 @pytest.fixture
 def square_net(tmp_path: Path) -> Path:
-    """Write a net of one linear layer by hand: happy where a face is bright, sad where it is dark."""
+    """Write a model of one linear layer by hand: happy where a face is bright, sad where it is dark."""
     import onnx
     from onnx import TensorProto, helper
 

@@ -22,7 +22,7 @@ prepare:
   control:
     dataset: control
     raw: data/raw/README.md
-    options: {faces: 280, subjects: 28, size: 48, seed: 0, twins: 0.05}
+    options: {faces: 280, subjects: 28, size: 48, seed: 0, duplicates: 0.05}
     val_fraction: 0.2
     test_fraction: 0.25
     seed: 0
@@ -93,7 +93,7 @@ def test_the_pipeline_ends_with_a_report_page_per_stage_set_and_run(clone):
     assert {"index", "data/control/prepare", "data/control/audit", "compare"} <= pages
     assert {f"runs/tiny/{stage}" for stage in ("train", "evaluate", "explain", "analyze_errors", "deploy")} <= pages
     metrics = json.loads((clone / "reports" / "metrics" / "evaluate" / "tiny.json").read_text())
-    assert {"val", "test", "test_clean"} <= set(metrics)
+    assert {"val", "test", "test_dedup"} <= set(metrics)
     assert metrics["provenance"]["study"] == "tiny"
 
 

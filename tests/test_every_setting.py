@@ -15,7 +15,7 @@ prepare:
   control:
     dataset: control
     raw: data/raw/README.md
-    options: {faces: 210, subjects: 28, size: 48, seed: 0, twins: 0.05}
+    options: {faces: 210, subjects: 28, size: 48, seed: 0, duplicates: 0.05}
     val_fraction: 0.2
     test_fraction: 0.25
     seed: 0

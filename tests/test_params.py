@@ -172,7 +172,7 @@ def test_a_missing_empty_or_broken_file_is_one_line(tmp_path, text, message):
         ("study", "<img src=x>", "study: a name holds letters"),
         ("study", "a" * 101, "study: a name holds letters"),
         ("runs.five_layer.group", "g`<b>", "runs.five_layer.group: a name holds letters"),
-        ("runs.five_layer.model", "fivelayer", "runs.five_layer.model: no net is called 'fivelayer'; did you mean 'five_layer'?"),
+        ("runs.five_layer.model", "fivelayer", "runs.five_layer.model: no model is called 'fivelayer'; did you mean 'five_layer'?"),
         ("runs.five_layer.family", "../x", "runs.five_layer.family: five_layer is of the family cs230, not '../x'"),
         ("prepare.control.dataset", "contrl", "prepare.control: no reader is called 'contrl'; did you mean 'control'?"),
         ("prepare.control.exclusions", "../poor.csv", "prepare.control.exclusions: '../poor.csv' leaves the set's raw folder"),

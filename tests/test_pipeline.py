@@ -209,7 +209,7 @@ def test_an_orphaned_kernel_holds_its_work_until_it_ends(tmp_path):
 def test_what_changes_while_a_stage_runs_stops_it_before_anything_moves(tmp_path):
     project = make_project(tmp_path / "p", SLOW)
     process = start(project)
-    (project / "params.yaml").write_text(PARAMS.replace("twins: 0.02", "twins: 0.03"))
+    (project / "params.yaml").write_text(PARAMS.replace("duplicates: 0.02", "duplicates: 0.03"))
     (project / "data" / "raw" / "README.md").write_text("other\n")
     (project / "go").touch()
     assert process.wait(60) == 1
@@ -291,19 +291,19 @@ def test_a_name_in_params_is_run_by_no_shell(tmp_path):
 def test_the_last_line_of_prepare_says_what_is_excluded(tmp_path, monkeypatch, capsys):
     metrics = tmp_path / "metrics.json"
     monkeypatch.setattr(paths, "artefact", lambda *_: metrics)
-    paths.write_json(metrics, {"left_out": {"no label": 2, "HEIC is not read: export it": 40} | {f"r{n}": 1 for n in range(4)}, "links": ["happy"]})
+    paths.write_json(metrics, {"excluded": {"no label": 2, "HEIC is not read: export it": 40} | {f"r{n}": 1 for n in range(4)}, "links": ["happy"]})
     pipeline._say_excluded("mine")
     linked, excluded = capsys.readouterr().out.splitlines()
     assert linked == "prepare mine: links to folders were followed ('happy'); DVC sees no change behind them: dvc repro -f prepare@mine"
     assert excluded == "prepare mine: 46 pictures excluded: 40 HEIC is not read: export it; 2 no label; 1 r0; 1 r1; 1 r2; 1 more reasons"
-    paths.write_json(metrics, {"left_out": {}, "links": []})
+    paths.write_json(metrics, {"excluded": {}, "links": []})
     pipeline._say_excluded("mine")
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.slow
 def test_prepare_ends_with_that_line(tmp_path):
-    project = make_project(tmp_path, GOOD.replace('{"faces": 3}', '{"faces": 3, "left_out": {"no label": 1}}'))
+    project = make_project(tmp_path, GOOD.replace('{"faces": 3}', '{"faces": 3, "excluded": {"no label": 1}}'))
     assert run(project).stdout.splitlines()[-1] == "prepare control: 1 picture excluded: 1 no label"
 
 

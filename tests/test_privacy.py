@@ -19,7 +19,7 @@ from ferlab.paths import InputError
 
 CHANGES = {
     "seed=0": "seed=len(open('data/raw/README.md').read())",
-    '{"faces": 3}': '{"faces": 3, "left_out": {"consent withdrawn": 2}}',
+    '{"faces": 3}': '{"faces": 3, "excluded": {"consent withdrawn": 2}}',
     'print(params["prepare"]["dataset"])': "print(images.mean())",
 }
 DRAWN_ANEW = reduce(lambda code, change: code.replace(*change), CHANGES.items(), GOOD)

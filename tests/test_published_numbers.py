@@ -59,7 +59,7 @@ def results() -> str:
 
 
 def near() -> str:
-    return (PUBLISHED / "fer2013_near_twins.md").read_text()
+    return (PUBLISHED / "fer2013_near_duplicates.md").read_text()
 
 
 def percent(value: float) -> str:
@@ -91,7 +91,7 @@ def test_a_studys_numbers_come_again_from_its_predictions_or_its_page_says_that_
 @pytest.mark.parametrize("study", STUDIES)
 def test_each_accuracy_of_a_studys_page_stands_in_its_summary(study):
     page = (PUBLISHED / study / "README.md").read_text()
-    rows = re.findall(r"^\| (\w+) \| (val|test|test_clean) \| ([\d,]+) \| ([\d.]+)% \[([\d.]+)%, ([\d.]+)%\]", page, flags=re.MULTILINE)
+    rows = re.findall(r"^\| (\w+) \| (val|test|test_dedup) \| ([\d,]+) \| ([\d.]+)% \[([\d.]+)%, ([\d.]+)%\]", page, flags=re.MULTILINE)
     assert len(rows) >= 2 * len(summary(study)["runs"])
     for run, split, n, *shares in rows:
         scores = summary(study)["runs"][run]["evaluate"]
@@ -105,7 +105,7 @@ def shipped_claims() -> list[str]:
     card = json.loads((ROOT / "src/ferlab/deployment/weights/card.json").read_text())
     private, views = card["private_test"], [shipped("single"), shipped("flip")]
     rows = [("PublicTest", views[0]["n"]["test"], [of["test"]["accuracy"] for of in views])]
-    rows += [("", views[0][kind]["n_clean"], [of[kind]["accuracy_clean"] for of in views]) for kind in ("twins", "near_twins")]
+    rows += [("", views[0][kind]["n_dedup"], [of[kind]["accuracy_dedup"] for of in views]) for kind in ("duplicates", "near_duplicates")]
     rows += [("", part["n"], [part["single"], part["flip"]]) for part in (private, private["without_exact_duplicates"])]
     gains = [100 * (private[view] - of["test"]["accuracy"]) for view, of in zip(("single", "flip"), views)]
     theirs = pd.read_csv(PUBLISHED / "public_and_private_test.csv")
@@ -130,7 +130,7 @@ def model_row(system: str, study: str, run: str) -> str:
         return f"| {system} | | | | {bounded(scores)} | | {scores['macro_f1']:.3f} |"
     of = summary(study)["runs"][run]
     tta = [percent(of["evaluate"][f"{view}_view"]["test"]["accuracy"]) for view in ("single", "flip")]
-    without = percent(of["evaluate"]["near_twins"]["accuracy_clean"])
+    without = percent(of["evaluate"]["near_duplicates"]["accuracy_dedup"])
     assert of["evaluate"]["view"] == "two_scales"
     parameters = of["train"]["parameters"] / 1e6
     count = f"{parameters:.2f}" if parameters < 10 else f"{parameters:.1f}"
@@ -144,7 +144,7 @@ def cs230_rows() -> list[str]:
         of = summary("cs230")["runs"][run]["evaluate"]
         single = percent(of["single_view"]["test"]["accuracy"])
         rows.append(f"| {name} | PublicTest | {of['n']['test']:,} | {bounded(of['test'])} (single {single} %) | {of['test']['macro_f1']:.3f} |")
-    clean = summary("cs230")["runs"]["five_layer"]["evaluate"]["test_clean"]
+    clean = summary("cs230")["runs"]["five_layer"]["evaluate"]["test_dedup"]
     rows.append(f"| ours, unweighted, without exact duplicates of Training | PublicTest | 3,309 | {bounded(clean)} | {clean['macro_f1']:.3f} |")
     return rows
 
@@ -153,14 +153,14 @@ def cs230_claims() -> list[str]:
     runs = summary("cs230")["runs"]
     of, weighted = (runs[run]["evaluate"] for run in ("five_layer", "five_layer_weighted"))
     recalls = [f"{100 * run['test']['per_class']['disgust']['recall']:.0f} %" for run in (of, weighted)]
-    pair, twins = summary("cs230")["compare"]["pairs"]["five_layer"]["five_layer_weighted"], of["twins"]
+    pair, duplicates = summary("cs230")["compare"]["pairs"]["five_layer"]["five_layer_weighted"], of["duplicates"]
     published = next(row for row in read_published().to_dict("records") if (row["paper"], row["system"]) == ("cs230", "Five-layer model"))
     low, high = percent(published["ci_low"]), percent(published["ci_high"])
     return [
         *cs230_rows(),
         f"raise the recall of disgust from {recalls[0]} to {recalls[1]} and cost {bounded_points(pair)} of accuracy",
-        f"{twins['n_twins']} PublicTest faces have an exact duplicate in Training",
-        f"classified correctly are {percent(twins['accuracy_twins'])} % of them and {percent(twins['accuracy_clean'])} % of the others",
+        f"{duplicates['n_duplicates']} PublicTest faces have an exact duplicate in Training",
+        f"classified correctly are {percent(duplicates['accuracy_duplicates'])} % of them and {percent(duplicates['accuracy_dedup'])} % of the others",
         f"| PrivateTest | {int(published['n']):,} | {percent(published['accuracy'])} % [{low}, {high}] | - |",
     ]
 
@@ -171,16 +171,16 @@ def bounded_points(effect: dict[str, float]) -> str:
 
 def gains(kind: str) -> list[float]:
     short, long = (summary(study)["runs"] for study in ("fer2013_gpu", "fer2013_gpu_long"))
-    return [100 * (long[run]["evaluate"]["near_twins"][kind] - short[run]["evaluate"]["near_twins"][kind]) for run in NETWORKS]
+    return [100 * (long[run]["evaluate"]["near_duplicates"][kind] - short[run]["evaluate"]["near_duplicates"][kind]) for run in NETWORKS]
 
 
 def memorisation_claims() -> list[str]:
-    known, new = gains("accuracy_twins"), gains("accuracy_clean")
-    twins = summary("fer2013_gpu")["runs"]["wide"]["evaluate"]["near_twins"]
+    known, new = gains("accuracy_duplicates"), gains("accuracy_dedup")
+    duplicates = summary("fer2013_gpu")["runs"]["wide"]["evaluate"]["near_duplicates"]
     return [
-        f"{twins['n_twins']} PublicTest faces",
+        f"{duplicates['n_duplicates']} PublicTest faces",
         f"{np.mean(known):.1f} points on these ({min(known):.1f} to {max(known):.1f})",
-        f"{np.mean(new):.1f} on the other {twins['n_clean']:,} ({min(new):.1f} to {max(new):.1f})",
+        f"{np.mean(new):.1f} on the other {duplicates['n_dedup']:,} ({min(new):.1f} to {max(new):.1f})",
     ]
 
 
@@ -188,8 +188,8 @@ def test_the_page_on_near_duplicates_repeats_both_studies_and_the_audit():
     for run in NETWORKS:
         short, long = (summary(study)["runs"][run]["evaluate"] for study in ("fer2013_gpu", "fer2013_gpu_long"))
         cells = []
-        for of in ("test", "accuracy_twins", "accuracy_clean"):
-            pair = [side["test"]["accuracy"] if of == "test" else side["near_twins"][of] for side in (short, long)]
+        for of in ("test", "accuracy_duplicates", "accuracy_dedup"):
+            pair = [side["test"]["accuracy"] if of == "test" else side["near_duplicates"][of] for side in (short, long)]
             cells += [percent(pair[0]), percent(pair[1]), f"{100 * (pair[1] - pair[0]):.1f}"]
         assert f"| {run} | {' | '.join(cells)} |" in near()
 
@@ -197,22 +197,22 @@ def test_the_page_on_near_duplicates_repeats_both_studies_and_the_audit():
 def audit_rows() -> list[str]:
     audit = json.loads((PUBLISHED / "fer2013_audit.json").read_text())
     public, training = audit["cross_usage"]["Training"]["PublicTest"], audit["cross_usage"]["PublicTest"]["Training"]
-    neighbour = {key: f"{bounded(audit['probe'][key])} (n {audit['probe'][key]['n']:,})" for key in ("all", "without_twins")}
+    neighbour = {key: f"{bounded(audit['probe'][key])} (n {audit['probe'][key]['n']:,})" for key in ("all", "without_duplicates")}
     return [
         f"| near-duplicate pairs: the same picture, neither identical nor exactly mirrored | {audit['near_pairs']:,}, of them "
         f"{audit['near_pairs_mirrored']} mirrored |",
         f"| score from which a pair was taken (correlation once aligned) | {audit['near_limit']:.2f} |",
-        f"| faces with a near-duplicate | {audit['near_twins']:,} |",
+        f"| faces with a near-duplicate | {audit['near_duplicates']:,} |",
         f"| groups of one picture, exact duplicates included | {audit['near_groups']:,}, of {audit['faces_in_near_groups']:,} faces; the largest has "
         f"{audit['largest_near_group']} |",
         f"| groups whose faces bear more than one label | {audit['near_label_conflicts']}, of {audit['faces_in_near_label_conflicts']:,} faces "
         f"(exact duplicates alone: {audit['label_conflicts']} of {audit['groups']:,} groups) |",
-        f"| PublicTest faces with a near-duplicate in Training | {public['near_twins']} of 3,589 (exact duplicates: {public['byte_twins']}) |",
-        f"| Training faces with a near-duplicate in PublicTest | {training['near_twins']:,} (exact duplicates: {training['byte_twins']}) |",
-        f"| PublicTest faces without an exact duplicate in train or val | {audit['test_clean']:,} |",
-        f"| PublicTest faces without any duplicate in train or val | {audit['test_clean_of_near']:,} |",
+        f"| PublicTest faces with a near-duplicate in Training | {public['near_duplicates']} of 3,589 (exact duplicates: {public['exact_duplicates']}) |",
+        f"| Training faces with a near-duplicate in PublicTest | {training['near_duplicates']:,} (exact duplicates: {training['exact_duplicates']}) |",
+        f"| PublicTest faces without an exact duplicate in train or val | {audit['test_dedup']:,} |",
+        f"| PublicTest faces without any duplicate in train or val | {audit['test_dedup_of_near']:,} |",
         f"| PublicTest faces whose nearest face of train in pixels (24 x 24) has their label | {neighbour['all']} |",
-        f"| the same, of the faces without a duplicate in train | {neighbour['without_twins']} |",
+        f"| the same, of the faces without a duplicate in train | {neighbour['without_duplicates']} |",
         f"| always predicting the commonest expression | {percent(audit['probe']['majority'])} % |",
     ]
 

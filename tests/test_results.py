@@ -24,7 +24,7 @@ def test_the_closure_holds_what_is_imported_through_others(tmp_path):
     assert found == {f"src/ferlab/{name}.py" for name in ("__init__", "paths", "results")}
 
 
-def test_the_registries_are_left_out_and_families_are_taken_in(tmp_path):
+def test_the_registries_are_excluded_and_families_are_taken_in(tmp_path):
     source = tmp_path / "cell.py"
     source.write_text("from ferlab.models import registry\n")
     found = names([path for path in import_closure(source, families=("models.cs230",)) if path != source])

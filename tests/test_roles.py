@@ -20,13 +20,13 @@ def test_the_settings_of_a_run_decide_the_role_of_each_split(setting, roles):
     select, refit = setting
     seen = planned(select, refit=refit)
     assert tuple(seen.role(split) for split in ("train", "val", "test")) == roles
-    assert seen.role("test_clean") == seen.role("test_dedup") == seen.role("test")
-    assert recorded({"fitted_on": list(seen.fitted_on), "selected_on": list(seen.selected_on)}) == seen
+    assert seen.role("test_dedup") == seen.role("test_dedup") == seen.role("test")
+    assert recorded({"trained_on": list(seen.trained_on), "selected_on": list(seen.selected_on)}) == seen
 
 
 def test_metrics_from_before_were_selected_on_val():
-    assert recorded({"fitted_on": ["train"]}) == planned("val", refit=False)
-    assert recorded({"fitted_on": ["train", "val"]}).role("val") == "fitted"
+    assert recorded({"trained_on": ["train"]}) == planned("val", refit=False)
+    assert recorded({"trained_on": ["train", "val"]}).role("val") == "fitted"
 
 
 @pytest.mark.parametrize("teacher", ROLES)

@@ -43,7 +43,7 @@ def every(name: str, key: str) -> set[Any]:
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_nets_exist_with_their_options_and_take_faces(name: str) -> None:
-    """On layers without memory; one batch through each distinct net, with as many classes as its set has at most."""
+    """On layers without memory; one batch through each distinct model, with as many classes as its set has at most."""
     distinct = {(run.model, run.family, str(sorted(run.options.items()))): run for run in study(name).runs.values()}
     for run in distinct.values():
         assert model_card(run.model, family=run.family)["build"]
@@ -182,7 +182,7 @@ def test_the_honest_half_of_fersys_is_as_in_the_whole() -> None:
 
 # Each in short, on what stands in for its data
 
-LAYOUTS_OF = {  # study -> folder below data/raw -> layout; one set, and the smallest net that its paper has
+LAYOUTS_OF = {  # study -> folder below data/raw -> layout; one set, and the smallest model that its paper has
     "cs230": ({"fer2013": "fer2013"}, "five_layer"),
     "cs230_paper": ({"fer2013": "fer2013"}, "five_layer_text"),
     "cs230_table2": ({"fer2013": "fer2013", "ckplus": "ckplus", "jaffe": "jaffe"}, "five_layer_aux_wcw"),
@@ -237,7 +237,7 @@ def test_every_set_can_be_split_from_what_stands_in_for_its_data(drawn: Path, tm
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "cs231a")) for name in LAYOUTS_OF])
 def test_a_shortened_run_goes_through(drawn: Path, tmp_path: Path, name: str) -> None:
-    """One epoch of few faces; of cs231a its LeNet, whose 87 million weights make it slow. The transfer nets of cs230 would take minutes."""
+    """One epoch of few faces; of cs231a its LeNet, whose 87 million weights make it slow. The transfer models of cs230 would take minutes."""
     run = study(name).runs[LAYOUTS_OF[name][1]]
     size = input_shape(run.model, run.options)[1]
     store = prepare_drawn(study(name).prepare[run.data].model_copy(update={"size": size, "shards": 0}), drawn, tmp_path)

@@ -3,7 +3,7 @@
     ferlab study                       the studies at hand: recipe, cost, and what must lie in data/raw
     ferlab study cs230                 write params.yaml for that study, and say what must lie in data/raw
     ferlab predict photo.jpg           the expression of each face, from any folder
-    ferlab ship compact --cost TEXT    put a trained run's net into the package
+    ferlab ship compact --cost TEXT    put a trained run's model into the package
     ferlab draw ckplus                 control faces as CK+'s files, for a study whose data cannot be had
     ferlab forget                      after consent was withdrawn: remove every earlier state of faces
 
@@ -47,16 +47,16 @@ def _parser() -> argparse.ArgumentParser:
     study.set_defaults(run=_study)
     predict = commands.add_parser("predict", help="print the expression of each face in some pictures")
     predict.add_argument("pictures", nargs="+", metavar="PICTURE", help="PNG, JPEG, TIFF, BMP, PPM, PGM, WebP or GIF")
-    predict.add_argument("--model", metavar="ONNX", help="another net than the one that ships, e.g. models/RUN/model.onnx")
+    predict.add_argument("--model", metavar="ONNX", help="another model than the one that ships, e.g. models/RUN/model.onnx")
     predict.add_argument("--top", type=int, default=3, metavar="N", help="expressions on a line, the likeliest first (3)")
     predict.add_argument("--csv", metavar="FILE", help="write a row for each face to a new .csv as well, with all probabilities")
     predict.add_argument("--small", action="store_true", help="search large pictures for small faces too: slower, and more boxes that are no faces")
     predict.add_argument("--whole", action="store_true", help="each picture is a face already: search for none")
     predict.set_defaults(run=_predict)
-    ship = commands.add_parser("ship", help="put the net of a trained and evaluated run into the package")
+    ship = commands.add_parser("ship", help="put the model of a trained and evaluated run into the package")
     ship.add_argument("name", metavar="RUN", help="a run of params.yaml")
     ship.add_argument("--cost", required=True, metavar="TEXT", help="what training took, e.g. '6,000 CPU seconds on 2 cores'")
-    ship.add_argument("--note", default="", metavar="TEXT", help="what else a user of the net should know")
+    ship.add_argument("--note", default="", metavar="TEXT", help="what else a user of the model should know")
     ship.add_argument("--weights", choices=("float16", "float32"), default="float16", help="how weights are stored; computed is in float32 (float16)")
     ship.set_defaults(run=_ship)
     gone = commands.add_parser("forget", help="after consent was withdrawn and dvc repro has run: remove earlier results, from DVC's cache too")

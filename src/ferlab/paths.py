@@ -62,7 +62,7 @@ RUN_STAGES = ("train", "evaluate", "explain", "analyze_errors", "deploy")
 # What each stage writes, relative to ROOT; {name} is the set or the run.
 OUTPUTS: dict[str, dict[str, str]] = {
     "prepare": {"store": "data/prepared/{name}", "metrics": "reports/metrics/prepare/{name}.json"},
-    "audit": {"twins": "data/audit/{name}/twins.parquet", "metrics": "reports/metrics/audit/{name}.json"},
+    "audit": {"duplicates": "data/audit/{name}/duplicates.parquet", "metrics": "reports/metrics/audit/{name}.json"},
     "train": {
         "weights": "models/{name}/weights.safetensors",
         "history": "models/{name}/history.csv",

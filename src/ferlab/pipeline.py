@@ -39,7 +39,7 @@ INPUTS: dict[str, tuple[tuple[str, str], ...]] = {
     "prepare": (),
     "audit": (("prepare", "store"),),
     "train": (("prepare", "store"),),
-    "evaluate": (("prepare", "store"), ("audit", "twins"), ("train", "weights")),
+    "evaluate": (("prepare", "store"), ("audit", "duplicates"), ("train", "weights")),
     "explain": (("prepare", "store"), ("train", "weights")),
     "analyze_errors": (("prepare", "store"), ("evaluate", "predictions")),
     "compare": (("evaluate", "predictions"), ("evaluate", "metrics")),
@@ -201,7 +201,7 @@ def _families(stage: str, section: dict[str, Any], params: Params) -> tuple[str,
 
 
 def _check_teacher(run: str, teacher: str, section: dict[str, Any], hash_of: Callable[[Path], str]) -> None:
-    """A teacher that learnt an earlier state of the set may have learnt faces that now judge the taught net."""
+    """A teacher that learnt an earlier state of the set may have learnt faces that now judge the taught model."""
     path = paths.artefact("train", "metrics", teacher)
     made = paths.read_json(path, made_by=f"stage train@{teacher}").get("provenance", {}).get("data") if path.is_file() else None
     if made != digest(*map(hash_of, _inputs("train", section, runs=[]))):
@@ -328,7 +328,7 @@ def _say_excluded(name: str) -> None:
     if links := metrics.get("links"):
         told = f"prepare {name}: links to folders were followed ({', '.join(map(repr, links[:3]))})"
         print(f"{told}; DVC sees no change behind them: dvc repro -f prepare@{name}")
-    if reasons := metrics.get("left_out"):
+    if reasons := metrics.get("excluded"):
         most = sorted(reasons.items(), key=lambda item: -item[1])
         more = f"; {len(most) - 5} more reasons" if len(most) > 5 else ""
         total, counts = sum(reasons.values()), "; ".join(f"{count:,} {reason}" for reason, count in most[:5])

@@ -54,7 +54,7 @@ def cache_folder(root: Path) -> Path:
 
 def tell_withdrawn(prepare: Prepare, metrics: Path) -> None:
     """Say after a set was prepared that faces of people who withdrew are out of it, and where they are not yet out of."""
-    gone = paths.read_json(metrics, made_by="stage prepare").get("left_out", {}).get(WITHDRAWN, 0) if is_captured(prepare) else 0
+    gone = paths.read_json(metrics, made_by="stage prepare").get("excluded", {}).get(WITHDRAWN, 0) if is_captured(prepare) else 0
     if gone:
         told = f"{gone} pictures of people who withdrew are not in the set"
         print(f"{told}; after this dvc repro, `ferlab forget` removes them from the cache too", flush=True)

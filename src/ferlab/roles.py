@@ -20,21 +20,21 @@ SELECTING_BEFORE = ("val",)  # of metrics and weights written before `selected_o
 class Exposure:
     """Which splits a run was fitted on, and which it was selected on."""
 
-    fitted_on: tuple[str, ...] = ()
+    trained_on: tuple[str, ...] = ()
     selected_on: tuple[str, ...] = ()
 
     def role(self, split: str) -> Role:
-        """Return what a split is to the run; `test_clean` and other parts of test are what test is.
+        """Return what a split is to the run; `test_dedup` and other parts of test are what test is.
 
         >>> Exposure(("train",), ("val",)).role("val")
         'selected_on'
         """
         whole = split.split("_")[0]
-        return "fitted" if whole in self.fitted_on else "selected_on" if whole in self.selected_on else "untouched"
+        return "fitted" if whole in self.trained_on else "selected_on" if whole in self.selected_on else "untouched"
 
     def beyond(self, other: Exposure) -> dict[str, Role]:
         """Return the splits of which this run has seen more than another has, each with its role here."""
-        splits = dict.fromkeys((*self.fitted_on, *self.selected_on))
+        splits = dict.fromkeys((*self.trained_on, *self.selected_on))
         return {split: self.role(split) for split in splits if RANKS.index(self.role(split)) > RANKS.index(other.role(split))}
 
 
@@ -45,14 +45,14 @@ def planned(select: str, *, refit: bool) -> Exposure:
 
 
 def recorded(metrics: Mapping[str, Any]) -> Exposure:
-    """Return what a run has seen, as its metrics record it (`fitted_on`, `selected_on`)."""
-    return Exposure(tuple(metrics.get("fitted_on", ())), tuple(metrics.get("selected_on", SELECTING_BEFORE)))
+    """Return what a run has seen, as its metrics record it (`trained_on`, `selected_on`)."""
+    return Exposure(tuple(metrics.get("trained_on", ())), tuple(metrics.get("selected_on", SELECTING_BEFORE)))
 
 
 def joint(exposures: Iterable[Exposure], *, selected_on: tuple[str, ...] = ()) -> Exposure:
     """Return what several runs have seen between them, as an ensemble has; `selected_on`: what chose its members or weights besides."""
     seen = list(exposures)
-    fitted = dict.fromkeys(split for one in seen for split in one.fitted_on)
+    fitted = dict.fromkeys(split for one in seen for split in one.trained_on)
     return Exposure(tuple(fitted), tuple(dict.fromkeys([*(split for one in seen for split in one.selected_on), *selected_on])))
 
 

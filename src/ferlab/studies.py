@@ -17,7 +17,7 @@ from ferlab.params import Params, check_params, nearest, read_yaml
 from ferlab.paths import InputError, write_whole
 
 BASE = "quick"  # the complete study; every other one is an overlay on it
-BASE_HEAD = "cs230's five-layer net on control faces, two seeds. Cost: a few minutes of two CPU cores."
+BASE_HEAD = "cs230's five-layer model on control faces, two seeds. Cost: a few minutes of two CPU cores."
 DRAWN = "control"  # the reader that reads nothing
 LONGEST = 110  # characters of a recipe or a cost in a list
 

@@ -4,7 +4,7 @@
 
 The other side is a plain LightningModule under Lightning's defaults (float32, contiguous layout, a csv log, checkpoints, progress
 bar off), fed by a Dataset that turns each face into a PIL picture, changes it (a flip, one affine resampling), makes it a tensor
-and normalises it, in a DataLoader with two workers. Both sides train cs230's five-layer net on the same faces in memory, with the
+and normalises it, in a DataLoader with two workers. Both sides train cs230's five-layer model on the same faces in memory, with the
 same batch, SGD and amounts of augmentation, score the same val faces after each epoch, and have as many threads (two). What `fit`
 does otherwise is what it is for: bf16, channels_last, faces changed as a batch, no workers.
 
@@ -15,7 +15,7 @@ side.
 At least 2.5 times its images per second are wanted where the CPU computes in bf16 (AMX, AVX512-BF16). Where float32 is faster `fit`
 trains in that, and is to be no slower than the other side. Wall seconds are judged where `fit` had its threads to itself, and where
 other work took from them CPU seconds, those of the workers included. The ratio is the median over rounds, each with both sides one
-after the other, in turn. What the numbers depend on: the cores (with some to spare workers cost no wall time), the net (a small one
+after the other, in turn. What the numbers depend on: the cores (with some to spare workers cost no wall time), the model (a small one
 leaves more to the pictures), the faces of an epoch (fewer weigh the start of the workers, once an epoch, and the checkpoints more).
 The start of both sides, before the first epoch, is left out.
 """

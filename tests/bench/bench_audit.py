@@ -1,4 +1,4 @@
-"""Bench: near twins over all pairs, and how the cost grows with the number of faces.
+"""Bench: near-duplicates over all pairs, and how the cost grows with the number of faces.
 
     python tests/bench/bench_audit.py [images.npy]     uint8 (N, 48, 48), such as a prepared set's; without it, made faces
 
@@ -48,19 +48,19 @@ def measure(path: Path, count: int) -> None:
     import numpy as np
 
     from ferlab.data.duplicates import codes as face_codes
-    from ferlab.data.duplicates import search as near_twins
+    from ferlab.data.duplicates import search as near_duplicates
 
     images = np.load(path, mmap_mode="r")[:count]
     seconds = [time.process_time()]
     space = face_codes.fit_codes(images)
-    crowd = near_twins.measure_crowd(images, space, targets=np.arange(len(images)) % 7)  # any labels: the cost is the same
+    crowd = near_duplicates.measure_crowd(images, space, targets=np.arange(len(images)) % 7)  # any labels: the cost is the same
     seconds.append(time.process_time())
     candidates = face_codes.find_candidates(images, space)
     seconds.append(time.process_time())
-    score = near_twins.score_candidates(images, candidates)
+    score = near_duplicates.score_candidates(images, candidates)
     seconds.append(time.process_time())
     parts = [after - before for before, after in pairwise(seconds)]
-    pairs = int((score >= near_twins.choose_limit(crowd)).sum())
+    pairs = int((score >= near_duplicates.choose_limit(crowd)).sum())
     print(*parts, len(candidates), pairs, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
@@ -106,7 +106,7 @@ def main() -> int:
     ratio = FAR / largest
     codes, search, align, candidates, pairs, memory = found[largest]
     row(f"{FAR:,}*", [codes * ratio, search * ratio**2, align * ratio, candidates * ratio, pairs * ratio, memory * ratio])
-    print(f"* computed from {largest:,}: search times {ratio:.2f} squared, all else times {ratio:.2f}; a set with more twins per face aligns more")
+    print(f"* computed from {largest:,}: search times {ratio:.2f} squared, all else times {ratio:.2f}; a set with more duplicates per face aligns more")
     seconds, peak = sum(found[SIZES[-1]][:3]), found[SIZES[-1]][-1]
     bare = bare_search(SIZES[-1])
     holds = seconds <= LIMIT_RATIO * bare and peak <= LIMIT_MEMORY

@@ -1,8 +1,8 @@
-"""One face through each net's ONNX file on one CPU thread, in turns with the same net in eager torch: milliseconds, and a limit on their ratio.
+"""One face through each model's ONNX file on one CPU thread, in turns with the same model in eager torch: milliseconds, and a limit on their ratio.
 
 Run with `python tests/bench/bench_latency.py`. Fresh weights: their values do not change the time. The whole way is timed, from a uint8 face of
 48 px to its probabilities. Wanted: the float32 file's 95th percentile is at most two thirds of eager torch's median, by the thread's CPU clock: by
-the wall's the tail is what else the machine does. The net that ships, where one does, is timed as it lies in the package, and a fresh one of its
+the wall's the tail is what else the machine does. The model that ships, where one does, is timed as it lies in the package, and a fresh one of its
 kind in torch.
 """
 
@@ -33,12 +33,12 @@ FACES = np.random.default_rng(0).integers(0, 256, (64, 48, 48)).astype(np.uint8)
 
 
 def fresh_net(name: str, **options: Any) -> LoadedModel:
-    """Return an untrained net of the registry."""
+    """Return an untrained model of the registry."""
     torch.manual_seed(0)
     card = MODELS[name]
     module = create_model(name, len(EXPRESSIONS), 1, **options).eval()
     shape = {"size": card["input_size"], "channels": 1, "mean": (0.5,), "std": (0.25,)}
-    return LoadedModel(module=module, name=name, options={}, expressions=EXPRESSIONS, target_layer=card["target_layer"], fitted_on=(), **shape)
+    return LoadedModel(module=module, name=name, options={}, expressions=EXPRESSIONS, target_layer=card["target_layer"], trained_on=(), **shape)
 
 
 def in_torch(model: LoadedModel) -> Callable[[np.ndarray], Any]:
@@ -81,7 +81,7 @@ if __name__ == "__main__":
     if SHIPPED.is_file():
         card = json.loads(SHIPPED.with_name("card.json").read_text())
         ways = {"float32": Predictor.load().predict_faces, "torch": in_torch(fresh_net(card["name"], **card["options"]))}
-        kept.append(report(f"the net that ships ({SHIPPED.stat().st_size / 1e6:.2f} MB)", ways))
+        kept.append(report(f"the model that ships ({SHIPPED.stat().st_size / 1e6:.2f} MB)", ways))
     else:
-        print("the net that ships: none does, skipped")
+        print("the model that ships: none does, skipped")
     sys.exit(0 if all(kept) else 1)

@@ -242,7 +242,7 @@ def bench_plain(folder: Path) -> list[bool]:
     rates = cold_rates([(work, start) for start in range(0, LARGE, SMALL)], work, 0)
     print(f"cold pass, one array: {rates[SMALL]:.0f} faces a second of {SMALL:,}, {rates[LARGE]:.0f} of {LARGE:,}")
     trains = [run("train", work, count, 2**30) for count in (SMALL, LARGE)]
-    print(f"train without a net, 224 RGB: {trains[0]['gb']:.2f} GB at {SMALL:,}, {trains[1]['gb']:.2f} GB at {LARGE:,}")
+    print(f"train without a model, 224 RGB: {trains[0]['gb']:.2f} GB at {SMALL:,}, {trains[1]['gb']:.2f} GB at {LARGE:,}")
     shutil.rmtree(work)
     return [
         check(f"prepare, GB at {LARGE:,} more than at {SMALL:,}", large["gb"] - small["gb"], f"<={MORE}"),
@@ -256,7 +256,7 @@ def bench_many(folder: Path) -> list[bool]:
     """Many small faces."""
     work = folder / "many"
     made, trained = run("prepare", work, MOST, 64, "grey", "file"), run("train", work, MOST, 2**30)
-    print(f"{MOST:,} faces of 64 x 64: prepare {made['gb']:.2f} GB, {made['rate']:.0f} faces a second; train without a net {trained['gb']:.2f} GB")
+    print(f"{MOST:,} faces of 64 x 64: prepare {made['gb']:.2f} GB, {made['rate']:.0f} faces a second; train without a model {trained['gb']:.2f} GB")
     shutil.rmtree(work)
     return [check(f"most GB at {MOST:,}", max(made["gb"], trained["gb"]), f"<={RSS}")]
 
@@ -273,7 +273,7 @@ def bench_shards(folder: Path) -> list[bool]:
     passes = [run("pass", place, 0, count, kept) for place, count in ((folder / "ten", SMALL), (work, LARGE))]
     trained = run("train", work, LARGE, 0)
     print(f"pass, shards: {passes[0]['gb']:.2f} GB at {SMALL:,}, {passes[1]['gb']:.2f} GB at {LARGE:,}")
-    print(f"train without a net, shards, a window of 512 MiB: {trained['gb']:.2f} GB")
+    print(f"train without a model, shards, a window of 512 MiB: {trained['gb']:.2f} GB")
     return [
         check(f"prepare shards, GB at {LARGE:,} more than at {SMALL:,}", large["gb"] - small["gb"], f"<={MORE}"),
         check(f"pass over shards, GB at {LARGE:,} more than at {SMALL:,}", passes[1]["gb"] - passes[0]["gb"], f"<={MORE}"),

@@ -2,9 +2,9 @@
 
     python tests/bench/bench_training.py [threads]
 
-Both train the same net from fresh weights with the same SGD, batch, precision and layout (channels_last), and score the same val
+Both train the same model from fresh weights with the same SGD, batch, precision and layout (channels_last), and score the same val
 faces after each epoch; the precision is bf16 where the CPU is faster in it, else float32. Once without augmentation, where the bare
-loop's faces are already the standardised floats that the net takes, and once with cs230's, where it changes its batches by the same
+loop's faces are already the standardised floats that the model takes, and once with cs230's, where it changes its batches by the same
 function. What `fit` does more: it turns stored uint8 faces into floats batch by batch, counts correct faces and takes float64 sums at
 every step, sets every generator anew each epoch, uses deterministic algorithms, and writes the last and the best checkpoint after each
 epoch. Its start (measuring the faces, Lightning's Trainer) is left out and printed; its end (loading the kept weights) is in.
@@ -12,7 +12,7 @@ epoch. Its start (measuring the faces, Lightning's Trainer) is left out and prin
 At least 0.95 of the bare loop's images per second is wanted: in wall seconds on a GPU and where the bare loop had its threads to
 itself; where other work took from them wall seconds swing too much, and CPU seconds are judged. The ratio is the median over
 rounds, each with both sides one after the other, in turn; a slow CPU has fewer faces and rounds. What the numbers depend on: the
-net (a small one has more steps a second, so more of it is overhead), the faces of an epoch (FER2013's 28,709 weigh the checkpoints
+model (a small one has more steps a second, so more of it is overhead), the faces of an epoch (FER2013's 28,709 weigh the checkpoints
 three to fourteen times less than the epochs here), the batch, the threads, and what else the machine does. On a GPU, ResNet-18 on
 faces of 44 pixels, which is large enough to fill one.
 """
@@ -53,7 +53,7 @@ CLOCKS = ("wall", "CPU")
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained: a net on random faces, so many epochs a round."""
+    """What is trained: a model on random faces, so many epochs a round."""
 
     model: str
     size: int
@@ -161,7 +161,7 @@ def sized(case: Case, changes: dict[str, float]) -> Case:
 
 
 def measure(case: Case, changes: dict[str, float], *, threads: int) -> bool:
-    """Print rates and ratios of one net; return whether the limit holds."""
+    """Print rates and ratios of one model; return whether the limit holds."""
     case = sized(case, changes)
     store = case.store()
     works = [bare_loop(case, store, changes), through_fit(case, store, changes, threads=threads)]
@@ -193,13 +193,13 @@ def measure(case: Case, changes: dict[str, float], *, threads: int) -> bool:
 
 
 def main() -> int:
-    """Measure every net that can be; return 1 if the limit is missed."""
+    """Measure every model that can be; return 1 if the limit is missed."""
     threads = int(sys.argv[1]) if len(sys.argv) > 1 else 2
     torch.set_num_threads(threads)
     precision, holds = faster_precision(), []
     for case in CASES:
         if case.model not in MODELS:
-            print(f"skipped: there is no net {case.model}")
+            print(f"skipped: there is no model {case.model}")
         elif case.device == "cuda" and not torch.cuda.is_available():
             print(f"skipped: {case.model} is measured on a GPU, and PyTorch finds none")
         else:

@@ -60,7 +60,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             nbformat.write(executed(), path)
         split = {"accuracy": 0.6, "accuracy_ci_low": 0.5, "accuracy_ci_high": 0.7, "per_class": {"sad": {"support": 60}}}
-        paths.write_json(paths.artefact("evaluate", "metrics", "a_run"), {"val": split, "test": split, "test_clean": split})
+        paths.write_json(paths.artefact("evaluate", "metrics", "a_run"), {"val": split, "test": split, "test_dedup": split})
         site.build_site(params, root / "site", conf=CONF)
     return root / "site"
 

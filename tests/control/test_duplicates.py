@@ -80,9 +80,9 @@ def test_brightness_changes_levels_and_keeps_the_picture(face: np.ndarray) -> No
 
 
 def test_jpeg_is_quality_60(face: np.ndarray) -> None:
-    twin = copies(face, "jpeg", 1)[0]
+    duplicate = copies(face, "jpeg", 1)[0]
     encoded = cv2.imencode(".jpg", face, [cv2.IMWRITE_JPEG_QUALITY, 60])[1]
-    assert (twin == cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)).all()
+    assert (duplicate == cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)).all()
     red = near_copy(np.dstack([face, face * 0, face * 0]), kind="jpeg", rng=np.random.default_rng(0))
     assert red[..., 0].mean() > 4 * red[..., 2].mean()  # RGB in, RGB out
 
@@ -92,37 +92,37 @@ def test_an_unknown_kind_is_refused(face: np.ndarray) -> None:
         near_copy(face, kind="blurred", rng=np.random.default_rng(0))
 
 
-def test_planted_near_twins_are_of_every_kind_and_say_of_whom() -> None:
-    images, faces = read(faces=240, subjects=20, size=48, near_twins=0.25, twins=0.1)
+def test_planted_near_duplicates_are_of_every_kind_and_say_of_whom() -> None:
+    images, faces = read(faces=240, subjects=20, size=48, near_duplicates=0.25, duplicates=0.1)
     plain, _ = read(faces=240, subjects=20, size=48)
-    copied = faces["twin_of"] != ""
+    copied = faces["duplicate_of"] != ""
     assert copied.sum() == 84
-    assert Counter(faces["twin_kind"][copied]) == Counter(exact=24) + Counter(dict.fromkeys(NEAR_KINDS, 10))
+    assert Counter(faces["duplicate_kind"][copied]) == Counter(exact=24) + Counter(dict.fromkeys(NEAR_KINDS, 10))
     place = {face_id: number for number, face_id in enumerate(faces["face_id"])}
-    for number, twin in faces[copied].iterrows():
-        original = place[twin["twin_of"]]
-        assert faces["twin_of"][original] == ""
-        assert (faces.loc[original, ["subject", "target", "intensity"]] == twin[["subject", "target", "intensity"]]).all()
-        upright = images[number][:, ::-1] if twin["twin_kind"] == "mirrored" else images[number]
+    for number, duplicate in faces[copied].iterrows():
+        original = place[duplicate["duplicate_of"]]
+        assert faces["duplicate_of"][original] == ""
+        assert (faces.loc[original, ["subject", "target", "intensity"]] == duplicate[["subject", "target", "intensity"]]).all()
+        upright = images[number][:, ::-1] if duplicate["duplicate_kind"] == "mirrored" else images[number]
         assert likeness(upright, images[original]) > 0.5
-        assert (images[number] == images[original]).all() == (twin["twin_kind"] == "exact")
+        assert (images[number] == images[original]).all() == (duplicate["duplicate_kind"] == "exact")
     assert (images[~copied] == plain[~copied]).all()
-    assert (faces["twin_kind"][~copied] == "").all()
+    assert (faces["duplicate_kind"][~copied] == "").all()
 
 
 def test_byte_copies_stay_where_they_were_when_near_ones_are_planted() -> None:
-    with_near, without = (read(faces=120, subjects=12, size=24, twins=0.2, near_twins=share)[1] for share in (0.2, 0.0))
-    exact = without["twin_of"] != ""
-    pd.testing.assert_series_equal(with_near["twin_of"][exact], without["twin_of"][exact])
+    with_near, without = (read(faces=120, subjects=12, size=24, duplicates=0.2, near_duplicates=share)[1] for share in (0.2, 0.0))
+    exact = without["duplicate_of"] != ""
+    pd.testing.assert_series_equal(with_near["duplicate_of"][exact], without["duplicate_of"][exact])
 
 
-def test_masks_of_a_near_twin_moved_with_its_picture() -> None:
-    _, faces = read(faces=240, subjects=20, size=48, near_twins=0.3)
+def test_masks_of_a_near_duplicate_moved_with_its_picture() -> None:
+    _, faces = read(faces=240, subjects=20, size=48, near_duplicates=0.3)
     masks = region_masks(faces, size=64)["mouth"]
     place = {face_id: number for number, face_id in enumerate(faces["face_id"])}
     for kind in NEAR_KINDS:
-        number = int(np.flatnonzero(faces["twin_kind"] == kind)[0])
-        original = masks[place[faces["twin_of"][number]]]
+        number = int(np.flatnonzero(faces["duplicate_kind"] == kind)[0])
+        original = masks[place[faces["duplicate_of"][number]]]
         if kind == "mirrored":
             assert (masks[number] == original[:, ::-1]).all()
         elif kind in ("shifted", "rotated"):

@@ -20,7 +20,7 @@ GOLDEN = Path(__file__).with_name("golden_faces.png")
 ROWS: tuple[dict[str, Any], ...] = (
     {"faces": 8, "subjects": 6, "size": 48, "seed": 0},
     {"faces": 4, "subjects": 6, "size": 96, "seed": 3},
-    {"faces": 8, "subjects": 2, "size": 48, "seed": 1, "twins": 0.2},
+    {"faces": 8, "subjects": 2, "size": 48, "seed": 1, "duplicates": 0.2},
 )
 
 
@@ -79,24 +79,24 @@ def test_another_seed_gives_other_faces(control_set: tuple[np.ndarray, pd.DataFr
     assert (other != control_set[0][:20]).any(axis=(1, 2)).all()
 
 
-def test_no_two_faces_are_the_same_without_twins(control_set: tuple[np.ndarray, pd.DataFrame]) -> None:
+def test_no_two_faces_are_the_same_without_duplicates(control_set: tuple[np.ndarray, pd.DataFrame]) -> None:
     images, faces = control_set
     assert len({image.tobytes() for image in images}) == len(images)
-    assert (faces["twin_of"] == "").all()
+    assert (faces["duplicate_of"] == "").all()
 
 
-def test_twins_are_byte_copies_of_a_face_of_the_same_subject(control_set: tuple[np.ndarray, pd.DataFrame]) -> None:
-    images, faces = read(faces=120, subjects=12, size=32, seed=3, twins=0.3)
-    twins = faces[faces["twin_of"] != ""]
+def test_duplicates_are_byte_copies_of_a_face_of_the_same_subject(control_set: tuple[np.ndarray, pd.DataFrame]) -> None:
+    images, faces = read(faces=120, subjects=12, size=32, seed=3, duplicates=0.3)
+    duplicates = faces[faces["duplicate_of"] != ""]
     place = {face_id: number for number, face_id in enumerate(faces["face_id"])}
-    assert len(twins) == 36
-    for number, twin in twins.iterrows():
-        original = faces.loc[place[twin["twin_of"]]]
-        assert (images[number] == images[place[twin["twin_of"]]]).all()
-        assert original["twin_of"] == ""
+    assert len(duplicates) == 36
+    for number, duplicate in duplicates.iterrows():
+        original = faces.loc[place[duplicate["duplicate_of"]]]
+        assert (images[number] == images[place[duplicate["duplicate_of"]]]).all()
+        assert original["duplicate_of"] == ""
         same = ["subject", "target", "source_path", "intensity", "occluder"]
-        assert (twin[same] == original[same]).all()
-    originals = (faces["twin_of"] == "").to_numpy()
+        assert (duplicate[same] == original[same]).all()
+    originals = (faces["duplicate_of"] == "").to_numpy()
     assert (images[originals] == control_set[0][originals]).all()
     assert len({image.tobytes() for image in images}) == 84
 
@@ -138,8 +138,8 @@ def test_a_row_of_another_dataset_is_refused() -> None:
 
 
 OUT_OF_RANGE: list[dict[str, object]] = [
-    *({"faces": 0}, {"subjects": 0}, {"size": 8}, {"size": 500}, {"twins": 0.9}, {"near_twins": -0.1}, {"twins": 0.3, "near_twins": 0.3}),
-    *({"expressions": 6}, {"frames": 0}, {"frames": 7, "faces": 20}, {"frames": 2, "faces": 20, "twins": 0.1}),
+    *({"faces": 0}, {"subjects": 0}, {"size": 8}, {"size": 500}, {"duplicates": 0.9}, {"near_duplicates": -0.1}, {"duplicates": 0.3, "near_duplicates": 0.3}),
+    *({"expressions": 6}, {"frames": 0}, {"frames": 7, "faces": 20}, {"frames": 2, "faces": 20, "duplicates": 0.1}),
     *({"world": "moon"}, {"region": "hat"}, {"shortcut": "bow"}, {"rho": 1.5}, {"overlap": -1.0}, {"test_share": 0.9, "val_share": 0.2}),
     *({"label_noise": 2.0}, {"imbalance": 0.5}, {"skin": [7]}, {"glasses": 1.2}, {"light": 120}, {"light": [30, -30]}),
     *({"light": "left"}, {"skin": ["dark"]}),
@@ -212,7 +212,7 @@ def test_a_path_that_no_recipe_wrote_is_refused() -> None:
 def test_the_table_passes_the_schema_of_the_data_room_in_every_world() -> None:
     from ferlab.data.readers.reading import read_dataset
 
-    for options in ({"frames": 4}, {"world": "null"}, {"world": "shortcut"}, {"overlap": 0.5, "near_twins": 0.2, "label_noise": 0.1}):
+    for options in ({"frames": 4}, {"world": "null"}, {"world": "shortcut"}, {"overlap": 0.5, "near_duplicates": 0.2, "label_noise": 0.1}):
         images, faces = read_dataset("control", "anywhere", {"faces": 40, "subjects": 10, "size": 24, "colour": True} | options)
         assert images.shape == (40, 24, 24, 3)
         assert len(faces) == 40

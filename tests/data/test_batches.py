@@ -108,7 +108,7 @@ def test_without_a_seed_faces_come_in_store_order_as_they_are() -> None:
     assert len(loader) == 3
 
 
-def test_a_training_batch_of_one_face_is_left_out_and_a_scored_one_is_not() -> None:
+def test_a_training_batch_of_one_face_is_excluded_and_a_scored_one_is_not() -> None:
     assert [len(t) for _, t in training(17)] == [8, 8]
     assert [len(t) for _, t in training(17, seed=None)] == [8, 8, 1]
 

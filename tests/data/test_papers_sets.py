@@ -15,7 +15,7 @@ from ferlab.data.preparation.sets import originals, prepare_set
 from ferlab.data.preparation.sources import gather
 from ferlab.data.preparation.steps import plan_preparation, step_of
 from ferlab.data.splits import crossings, split_rule
-from ferlab.data.store import read_left_out
+from ferlab.data.store import read_excluded
 from ferlab.expressions import ALL_EXPRESSIONS, EXPRESSIONS
 from ferlab.params import Prepare
 
@@ -35,7 +35,7 @@ def prepare(folder, raw, **settings):
 
 
 def grained(name, data):
-    """A picture with a grain of its own: the small trees draw one face for every sequence, and twins stay together."""
+    """A picture with a grain of its own: the small trees draw one face for every sequence, and duplicates stay together."""
     if not name.endswith(".png"):
         return data
     face = np.asarray(Image.open(io.BytesIO(data))).astype(np.int16)
@@ -91,7 +91,7 @@ def test_cs231as_random_frames_put_the_same_people_on_both_sides_and_its_honest_
 
 def test_what_a_joined_set_does_not_hold_is_listed_by_source(tmp_path, raw):
     prepare(tmp_path, raw, **CS231A)
-    counts = read_left_out(tmp_path / "store").groupby(["source", "reason"]).size()
+    counts = read_excluded(tmp_path / "store").groupby(["source", "reason"]).size()
     assert counts[("ckplus", "contempt left out by the label map")] == 12 * 3
     assert counts[("ckplus", "sequence without an emotion file")] == 12 * 9
     assert counts["ckplus"].sum() == 12 * (3 + 9 + 5 * 4)

@@ -1,4 +1,4 @@
-"""The real FER2013, where its rows are at hand: official counts, known twins, the same faces back.
+"""The real FER2013, where its rows are at hand: official counts, known duplicates, the same faces back.
 
 Looked for in the folder FERLAB_SHARED, or in `../shared/data` beside the checkout: fer2013.parquet with PNG images in rows.
 """
@@ -61,10 +61,10 @@ def test_class_counts_are_the_official_ones(store):
         assert tuple(counts) == FER2013_COUNTS[usage]
 
 
-def test_280_faces_of_public_test_have_a_byte_twin_in_training(store):
+def test_280_faces_of_public_test_have_a_exact_duplicate_in_training(store):
     found = audit_set(store)
-    assert found["cross_usage"]["Training"]["PublicTest"]["byte_twins"] == 280
-    assert found["cross_split"].get("train", {}).get("val", {"byte_twins": 0})["byte_twins"] == (280 if "PrivateTest" in found["cross_usage"] else 0)
+    assert found["cross_usage"]["Training"]["PublicTest"]["exact_duplicates"] == 280
+    assert found["cross_split"].get("train", {}).get("val", {"exact_duplicates": 0})["exact_duplicates"] == (280 if "PrivateTest" in found["cross_usage"] else 0)
 
 
 def test_only_the_official_split_is_crossed(store):
@@ -88,7 +88,7 @@ def test_ferplus_keeps_as_many_faces_as_published(folder, mode, training, public
     if not (folder / "fer2013new.csv").is_file():
         pytest.skip("fer2013new.csv is not at hand")
     faces = ferplus_benchmark.read(folder, mode=mode)[1]
-    kept = faces.loc[faces["left_out"] == "", "usage"].value_counts()
+    kept = faces.loc[faces["excluded"] == "", "usage"].value_counts()
     assert (kept["Training"], kept["PublicTest"]) == (training, public_test)
     assert len(faces) == sum(sum(FER2013_COUNTS[usage]) for usage in kept.index)
     if mode == "majority":

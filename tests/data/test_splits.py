@@ -1,4 +1,4 @@
-"""Splits: official where there is one; in ours no subject and no twin crosses; near the fractions; the same again every time."""
+"""Splits: official where there is one; in ours no subject and no duplicate crosses; near the fractions; the same again every time."""
 
 import numpy as np
 import pandas as pd
@@ -16,14 +16,14 @@ def table(usages, targets, *, hashes=None, **columns):
     return pd.DataFrame({"usage": usages, "target": targets, "content_hash": hashes, **columns})
 
 
-def fer2013(counts, *, seed=0, twins=0):
-    """Faces of seven unequal classes per usage; `twins` of them copy the content of another face of their usage."""
+def fer2013(counts, *, seed=0, duplicates=0):
+    """Faces of seven unequal classes per usage; `duplicates` of them copy the content of another face of their usage."""
     rng = np.random.default_rng(seed)
     usages = [usage for usage, count in counts.items() for _ in range(count)]
     faces = table(usages, rng.choice(7, len(usages), p=[0.14, 0.015, 0.14, 0.25, 0.17, 0.115, 0.17]))
     hashes = faces["content_hash"].to_numpy(dtype=object, copy=True)
-    copies = rng.permutation(counts["Training"])[:twins]
-    hashes[copies] = hashes[rng.integers(counts["Training"], size=twins)]
+    copies = rng.permutation(counts["Training"])[:duplicates]
+    hashes[copies] = hashes[rng.integers(counts["Training"], size=duplicates)]
     return faces.assign(content_hash=hashes)
 
 
@@ -38,7 +38,7 @@ def test_the_official_split_is_kept_where_all_usages_are_there():
 
 
 def test_without_private_test_a_tenth_of_training_selects_and_public_test_tests():
-    faces = assign_splits(fer2013({"Training": 5000, "PublicTest": 600}, twins=400))
+    faces = assign_splits(fer2013({"Training": 5000, "PublicTest": 600}, duplicates=400))
     assert set(faces.loc[faces["usage"] == "PublicTest", "split"]) == {"test"}
     assert set(faces.loc[faces["usage"] == "Training", "split"]) == {"train", "val"}
     rule = split_rule(faces)
@@ -68,9 +68,9 @@ def test_both_of_fer2013s_tests_may_be_scored_together():
 
 
 @settings(max_examples=12, deadline=None)
-@given(seed=st.integers(0, 1000), fraction=st.sampled_from([0.05, 0.1, 0.25]), twins=st.integers(0, 300))
-def test_our_tenth_is_stratified_and_parts_no_twins(seed, fraction, twins):
-    faces = assign_splits(fer2013({"Training": 2000, "PublicTest": 50}, seed=seed, twins=twins), val_fraction=fraction, seed=seed)
+@given(seed=st.integers(0, 1000), fraction=st.sampled_from([0.05, 0.1, 0.25]), duplicates=st.integers(0, 300))
+def test_our_tenth_is_stratified_and_parts_no_duplicates(seed, fraction, duplicates):
+    faces = assign_splits(fer2013({"Training": 2000, "PublicTest": 50}, seed=seed, duplicates=duplicates), val_fraction=fraction, seed=seed)
     fits = faces[faces["usage"] == "Training"]
     assert (fits.groupby("content_hash")["split"].nunique() == 1).all()
     per_class = fits.groupby("target")["split"].agg(lambda split: (split == "val").sum())
@@ -78,8 +78,8 @@ def test_our_tenth_is_stratified_and_parts_no_twins(seed, fraction, twins):
     assert ((per_class - wanted).abs() <= 2).all()
 
 
-def test_twins_go_to_val_as_often_as_to_train():
-    faces = assign_splits(fer2013({"Training": 20_000, "PublicTest": 50}, twins=3000))
+def test_duplicates_go_to_val_as_often_as_to_train():
+    faces = assign_splits(fer2013({"Training": 20_000, "PublicTest": 50}, duplicates=3000))
     fits = faces[faces["usage"] == "Training"]
     share = fits["content_hash"].duplicated(keep=False).groupby(fits["split"]).mean()
     assert share["val"] == pytest.approx(share["train"], rel=0.1)
@@ -120,7 +120,7 @@ def test_numbers_of_sequences_may_repeat_between_subjects():
 
 
 def test_the_same_seed_gives_the_same_split_and_another_seed_another():
-    faces = fer2013({"Training": 2000, "PublicTest": 50}, twins=100)
+    faces = fer2013({"Training": 2000, "PublicTest": 50}, duplicates=100)
     first, again, other = (assign_splits(faces, seed=seed)["split"].tolist() for seed in (1, 1, 2))
     assert first == again
     assert first != other
@@ -228,7 +228,7 @@ def test_leaving_one_subject_out_tests_that_one():
     assert split_rule(split, rule="leave_one_subject_out").startswith("One subject left out: s004 tests, the other 9 fit and select")
 
 
-def test_a_subject_that_shares_a_picture_with_the_one_left_out_is_left_out_too():
+def test_a_subject_that_shares_a_picture_with_the_one_excluded_is_excluded_too():
     faces = subjects(10, 7)
     faces.loc[[28, 35], "content_hash"] = "same"  # subjects 4 and 5
     split = assign_splits(faces, rule="leave_one_subject_out", fold=4)

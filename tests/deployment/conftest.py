@@ -1,4 +1,4 @@
-"""A tiny net, built without the registry: two convolutions, seeded."""
+"""A tiny model, built without the registry: two convolutions, seeded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ferlab.models import LoadedModel, load_model, save_model
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    """Return an untrained 16 px grey net of three classes, with sharp outputs so that labels differ between faces."""
+    """Return an untrained 16 px grey model of three classes, with sharp outputs so that labels differ between faces."""
     torch.manual_seed(7)
     module = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4 * 8 * 8, 3))
     module[5].weight.data.mul_(8)
@@ -27,13 +27,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
         size=16,
         channels=1,
         target_layer="0",
-        fitted_on=("train",),
+        trained_on=("train",),
     )
 
 
 @pytest.fixture(scope="session")
 def tiny_onnx(tiny: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return that net, exported."""
+    """Return that model, exported."""
     from ferlab.deployment.export import export_onnx
 
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
@@ -43,7 +43,7 @@ def tiny_onnx(tiny: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    """Return a weights file of a registered net with fresh, seeded weights."""
+    """Return a weights file of a registered model with fresh, seeded weights."""
     from ferlab.models import create_model
 
     torch.manual_seed(0)

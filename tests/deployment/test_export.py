@@ -1,4 +1,4 @@
-"""An exported net answers as its source does, and its bytes depend on nothing but the net."""
+"""An exported model answers as its source does, and its bytes depend on nothing but the model."""
 
 from __future__ import annotations
 

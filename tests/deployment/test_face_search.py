@@ -1,4 +1,4 @@
-"""Pictures are read upright, faces found under the stated rule, and cut out as the nets were fitted."""
+"""Pictures are read upright, faces found under the stated rule, and cut out as the models were fitted."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def in_pipeline(run: Run, prepare: Prepare, shown: tuple[np.ndarray, ...]) -> tu
     how = {"prepare": partial(prepare_images, size=size, channels=channels), "standardise": standardise, "scaling": run.train.scaling}
     data = FaceData(store, batch_size=8, changes=Augmentation(), seed=0, **how)
     known = {"mean": data.mean, "std": data.std, "preparation": made, "sources": ("control:made",), "size": size, "channels": channels}
-    model = LoadedModel(nn.Identity(), name=run.model, options={}, expressions=NAMES, target_layer=None, fitted_on=("train",), **known)
+    model = LoadedModel(nn.Identity(), name=run.model, options={}, expressions=NAMES, target_layer=None, trained_on=("train",), **known)
     return next(iter(data.val_dataloader()))[0], model, stages
 
 

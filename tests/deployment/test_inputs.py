@@ -1,4 +1,4 @@
-"""The numpy twin of the nets' input transform agrees with torch's."""
+"""The numpy duplicate of the models' input transform agrees with torch's."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_no_faces_give_no_rows(tiny_onnx) -> None:
 
 def test_the_missing_shipped_net_is_told(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr("ferlab.deployment.predictor.SHIPPED", tmp_path / "none.onnx")
-    with pytest.raises(InputError, match="no net ships"):
+    with pytest.raises(InputError, match="no model ships"):
         Predictor.load()
 
 
@@ -108,7 +108,7 @@ def test_the_likeliest_come_first_and_ties_in_the_order_of_expressions() -> None
 
 @pytest.fixture
 def shipped(tiny_onnx, tmp_path, monkeypatch):
-    """Return a folder of weights that ships the tiny net."""
+    """Return a folder of weights that ships the tiny model."""
     content = tiny_onnx.read_bytes()
     (tmp_path / "model.onnx").write_bytes(content)
     (tmp_path / "card.json").write_text(json.dumps({"sha256": hashlib.sha256(content).hexdigest(), "name": "tiny"}))

@@ -20,7 +20,7 @@ NAMES = ("angry", "disgust", "fear")
 
 
 def planted(n: int = 300, wrong: int = 15, *, sure: float = 0.9) -> tuple[pd.DataFrame, np.ndarray]:
-    """Predictions of a net that knows the truth, and the rows whose given label was changed."""
+    """Predictions of a model that knows the truth, and the rows whose given label was changed."""
     rng = np.random.default_rng(0)
     truth = np.arange(n) % 3
     changed = rng.choice(n, wrong, replace=False)

@@ -147,6 +147,6 @@ def test_rates_of_few_subjects_are_bounded_by_subject() -> None:
 
 def test_error_analysis_imports_no_torch() -> None:
     modules = "confusions, label_issues, slices"
-    drawn = "from ferlab.reporting import error_text, errors, explanations"
+    drawn = "from ferlab.reporting.pages import analyze_errors, analyze_errors_text, explain"
     code = f"import sys; from ferlab.error_analysis import {modules}; {drawn}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, check=False).returncode == 0

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ferlab.evaluation.deduplicated import compare_twins, mark_twins
+from ferlab.evaluation.deduplicated import compare_duplicates, mark_duplicates
 from ferlab.evaluation.predictions import predictions_table, probs_of
 from ferlab.evaluation.scores import describe_faces, score_run, score_subjects, score_view, score_views, summarise
 from ferlab.evaluation.shares import newcombe
@@ -14,7 +14,7 @@ NAMES = ("angry", "happy", "sad")
 
 
 def run(n: int = 90) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Faces 0-29 train (not scored), 30-59 val, 60-89 test; test faces 60-69 have a twin in train, 70-71 one in val, 72-74 a near one in train."""
+    """Faces 0-29 train (not scored), 30-59 val, 60-89 test; test faces 60-69 have a duplicate in train, 70-71 one in val, 72-74 a near one in train."""
     rng = np.random.default_rng(0)
     ids = [f"s/{i}" for i in range(n)]
     targets = rng.integers(0, 3, n)
@@ -23,60 +23,60 @@ def run(n: int = 90) -> tuple[pd.DataFrame, pd.DataFrame]:
     probs = np.full((n, 3), 0.1, dtype=np.float32)
     probs[np.arange(n), np.where(right, targets, (targets + 1) % 3)] = 0.8
     splits = ["train"] * 30 + ["val"] * 30 + ["test"] * 30
-    twins = pd.DataFrame({"face_id": ids, "twin_in_train": False, "twin_in_val": False})
-    twins.loc[60:69, "twin_in_train"] = True
-    twins.loc[70:71, "twin_in_val"] = True
-    twins["near_twin_in_train"], twins["near_twin_in_val"] = twins["twin_in_train"], twins["twin_in_val"]
-    twins.loc[72:74, "near_twin_in_train"] = True
-    return predictions_table(ids[30:], splits[30:], targets[30:], probs=probs[30:], expressions=NAMES), twins
+    duplicates = pd.DataFrame({"face_id": ids, "duplicate_in_train": False, "duplicate_in_val": False})
+    duplicates.loc[60:69, "duplicate_in_train"] = True
+    duplicates.loc[70:71, "duplicate_in_val"] = True
+    duplicates["near_duplicate_in_train"], duplicates["near_duplicate_in_val"] = duplicates["duplicate_in_train"], duplicates["duplicate_in_val"]
+    duplicates.loc[72:74, "near_duplicate_in_train"] = True
+    return predictions_table(ids[30:], splits[30:], targets[30:], probs=probs[30:], expressions=NAMES), duplicates
 
 
-def test_a_twin_in_train_or_in_val_marks_a_test_face():
-    marked = mark_twins(*run())
-    assert marked["twin"].sum() == 12
+def test_a_duplicate_in_train_or_in_val_marks_a_test_face():
+    marked = mark_duplicates(*run())
+    assert marked["duplicate"].sum() == 12
     assert set(marked["split"]) == {"test"}
 
 
-def test_the_difference_is_twins_minus_clean_with_newcombes_bounds():
-    marked = mark_twins(*run())
-    compared = compare_twins(marked)
-    hits = int((marked["pred"] == marked["target"])[~marked["twin"]].sum())
+def test_the_difference_is_duplicates_minus_clean_with_newcombes_bounds():
+    marked = mark_duplicates(*run())
+    compared = compare_duplicates(marked)
+    hits = int((marked["pred"] == marked["target"])[~marked["duplicate"]].sum())
     expected = newcombe(12, 12, other_successes=hits, other_n=18)
-    assert compared["accuracy_twins"] == 1
+    assert compared["accuracy_duplicates"] == 1
     assert compared["difference"] == pytest.approx(expected["difference"])
     assert compared["difference_ci_low"] == pytest.approx(expected["ci_low"])
 
 
-def test_a_near_twin_is_told_apart_and_counts_byte_twins_in():
-    marked = mark_twins(*run())
-    assert (marked["near_twin"].sum(), (marked["near_twin"] & ~marked["twin"]).sum()) == (15, 3)
-    compared = compare_twins(marked, "near_twin")
-    clean = marked[~marked["near_twin"]]
-    assert (compared["n_twins"], compared["n_clean"]) == (15, 15)
-    assert compared["accuracy_clean"] == pytest.approx((clean["pred"] == clean["target"]).mean())
+def test_a_near_duplicate_is_told_apart_and_counts_exact_duplicates_in():
+    marked = mark_duplicates(*run())
+    assert (marked["near_duplicate"].sum(), (marked["near_duplicate"] & ~marked["duplicate"]).sum()) == (15, 3)
+    compared = compare_duplicates(marked, "near_duplicate")
+    clean = marked[~marked["near_duplicate"]]
+    assert (compared["n_duplicates"], compared["n_dedup"]) == (15, 15)
+    assert compared["accuracy_dedup"] == pytest.approx((clean["pred"] == clean["target"]).mean())
 
 
-def test_without_twins_there_is_no_difference():
-    predictions, twins = run()
-    compared = compare_twins(mark_twins(predictions, twins.assign(twin_in_train=False, twin_in_val=False)))
-    assert compared["n_twins"] == 0
+def test_without_duplicates_there_is_no_difference():
+    predictions, duplicates = run()
+    compared = compare_duplicates(mark_duplicates(predictions, duplicates.assign(duplicate_in_train=False, duplicate_in_val=False)))
+    assert compared["n_duplicates"] == 0
     assert compared["difference"] is None
 
 
 def test_a_test_face_that_the_audit_does_not_know_is_told():
-    predictions, twins = run()
-    with pytest.raises(InputError, match="s/89 is not in the twins table"):
-        mark_twins(predictions, twins.iloc[:89])
+    predictions, duplicates = run()
+    with pytest.raises(InputError, match="s/89 is not in the duplicates table"):
+        mark_duplicates(predictions, duplicates.iloc[:89])
     with pytest.raises(InputError, match="named twice"):
-        mark_twins(predictions, pd.concat([twins, twins.iloc[:1]]))
+        mark_duplicates(predictions, pd.concat([duplicates, duplicates.iloc[:1]]))
 
 
 def test_a_run_is_scored_on_val_test_and_clean_test():
     scores = score_run(*run(), resamples=100)
-    assert scores["n"] == {"val": 30, "test": 30, "test_clean": 18}
-    assert scores["test_clean"]["accuracy"] == pytest.approx(scores["twins"]["accuracy_clean"])
-    assert scores["near_twins"]["n_twins"] == 15
-    for split in ("val", "test", "test_clean"):
+    assert scores["n"] == {"val": 30, "test": 30, "test_dedup": 18}
+    assert scores["test_dedup"]["accuracy"] == pytest.approx(scores["duplicates"]["accuracy_dedup"])
+    assert scores["near_duplicates"]["n_duplicates"] == 15
+    for split in ("val", "test", "test_dedup"):
         assert {"accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mcc", "nll", "ece", "top3_accuracy"} <= set(scores[split])
         assert scores[split]["accuracy_ci_low"] <= scores[split]["accuracy"] <= scores[split]["accuracy_ci_high"]
         assert {"precision", "recall", "f1", "support", "recall_ci_low", "f1_ci_high"} <= set(scores[split]["per_class"]["sad"])

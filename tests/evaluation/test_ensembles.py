@@ -5,37 +5,37 @@ import pandas as pd
 import pytest
 from seeded_runs import NAMES, table
 
-from ferlab.evaluation.ensembles import FITTED, fit_weights, least_nll, soft_vote, vote_per_set, weights_per_set
+from ferlab.evaluation.ensembles import TRAINED, fit_weights, least_nll, soft_voting, vote_per_set, weights_per_set
 from ferlab.evaluation.predictions import predictions_table, probs_of
 from ferlab.paths import InputError
 
 MEMBERS = {"x": ["a", "b"]}
-FITTED_ON = {"a": {"fitted_on": ["train"]}, "b": {"fitted_on": ["train"]}}
+TRAINED_ON = {"a": {"trained_on": ["train"]}, "b": {"trained_on": ["train"]}}
 
 
-def test_a_soft_vote_averages_probabilities():
+def test_a_soft_voting_averages_probabilities():
     one, two = table(1), table(2)
-    voted = soft_vote({"one": one, "two": two})
+    voted = soft_voting({"one": one, "two": two})
     np.testing.assert_allclose(probs_of(voted), (probs_of(one) + probs_of(two)) / 2, rtol=1e-6)
     np.testing.assert_array_equal(voted["pred"], probs_of(voted).argmax(axis=1))
-    weighted = soft_vote({"one": one, "two": two}, {"one": 3, "two": 1})
+    weighted = soft_voting({"one": one, "two": two}, {"one": 3, "two": 1})
     np.testing.assert_allclose(probs_of(weighted), (3 * probs_of(one) + probs_of(two)) / 4, rtol=1e-5)
 
 
 def test_a_vote_of_one_run_with_itself_or_with_weightless_ones_is_that_run():
-    pd.testing.assert_frame_equal(soft_vote({"a": table(1), "b": table(1)}), table(1))
-    pd.testing.assert_frame_equal(soft_vote({"a": table(1), "b": table(2)}, {"a": 1, "b": 0}), table(1))
+    pd.testing.assert_frame_equal(soft_voting({"a": table(1), "b": table(1)}), table(1))
+    pd.testing.assert_frame_equal(soft_voting({"a": table(1), "b": table(2)}, {"a": 1, "b": 0}), table(1))
 
 
 @pytest.mark.parametrize("weights", [{"a": 1}, {"a": 1, "b": -1}, {"a": 0, "b": 0}, {"a": 1, "b": float("nan")}])
 def test_weights_are_complete_and_not_negative(weights):
     with pytest.raises(InputError, match="one weight of 0 or more per member"):
-        soft_vote({"a": table(1), "b": table(2)}, weights)
+        soft_voting({"a": table(1), "b": table(2)}, weights)
 
 
 def test_members_of_other_faces_do_not_vote_together():
     with pytest.raises(InputError, match="runs of one set only"):
-        soft_vote({"a": table(1), "b": table(2, n=40)})
+        soft_voting({"a": table(1), "b": table(2, n=40)})
     with pytest.raises(InputError, match="not scored on the same val faces"):
         fit_weights({"a": table(1), "b": table(2, prefix="g")})
 
@@ -83,22 +83,22 @@ def test_test_faces_cannot_influence_the_weights():
 
 def test_weights_are_fitted_where_params_ask_and_shown_beside_equal_ones():
     predictions = {"a": table(1), "b": table(2, skill=3.0)}
-    assert weights_per_set(predictions, MEMBERS, FITTED_ON, how="equal") == {}
+    assert weights_per_set(predictions, MEMBERS, TRAINED_ON, how="equal") == {}
     assert list(vote_per_set(predictions, MEMBERS)["x"]) == ["ensemble"]
-    weights = weights_per_set(predictions, MEMBERS, FITTED_ON)
+    weights = weights_per_set(predictions, MEMBERS, TRAINED_ON)
     assert weights["x"]["b"] > weights["x"]["a"]
     votes = vote_per_set(predictions, MEMBERS, weights)["x"]
-    assert list(votes) == ["ensemble", FITTED]
-    pd.testing.assert_frame_equal(votes[FITTED], soft_vote(predictions, weights["x"]))
-    assert weights_per_set(predictions, {"x": ["a"]}, FITTED_ON) == {}
+    assert list(votes) == ["ensemble", TRAINED]
+    pd.testing.assert_frame_equal(votes[TRAINED], soft_voting(predictions, weights["x"]))
+    assert weights_per_set(predictions, {"x": ["a"]}, TRAINED_ON) == {}
 
 
 def test_runs_that_learnt_val_cannot_be_weighed_on_it():
-    seen = FITTED_ON | {"b": {"fitted_on": ["train", "val"]}}
+    seen = TRAINED_ON | {"b": {"trained_on": ["train", "val"]}}
     with pytest.raises(InputError, match="fitted: b was fitted on val or selected on test") as told:
         weights_per_set({"a": table(1), "b": table(2)}, MEMBERS, seen)
     assert "\n" not in str(told.value)
     assert "refit: false" in str(told.value)
     assert weights_per_set({"a": table(1), "b": table(2)}, MEMBERS, seen, how="equal") == {}
     with pytest.raises(InputError, match="fitted: a was fitted on val or selected on test"):
-        weights_per_set({"a": table(1), "b": table(2)}, MEMBERS, FITTED_ON | {"a": {"fitted_on": ["train"], "selected_on": ["test"]}})
+        weights_per_set({"a": table(1), "b": table(2)}, MEMBERS, TRAINED_ON | {"a": {"trained_on": ["train"], "selected_on": ["test"]}})

@@ -9,7 +9,7 @@ import pytest
 
 from ferlab.evaluation import runs as runs_module
 from ferlab.evaluation.comparison import spread_over_seeds
-from ferlab.evaluation.ensembles import ENSEMBLE, FITTED, vote_per_set
+from ferlab.evaluation.ensembles import ENSEMBLE, TRAINED, vote_per_set
 from ferlab.evaluation.predictions import predictions_table
 from ferlab.evaluation.runs import (
     compare_ensembles,
@@ -86,26 +86,26 @@ def test_fitted_weights_are_set_against_members_and_equal_weights_in_one_family_
     members = {"x": ["a0", "a1"]}
     ensembles = vote_per_set(PREDICTIONS, members, {"x": {"a0": 0.8, "a1": 0.2}})
     pairs = compare_ensembles(ensembles, PREDICTIONS, members)
-    assert pairs[pairs["run_a"] == FITTED]["run_b"].tolist() == ["a0", "a1", ENSEMBLE]
+    assert pairs[pairs["run_a"] == TRAINED]["run_b"].tolist() == ["a0", "a1", ENSEMBLE]
     assert len(pairs) == 5
     assert pairs["p_holm"].min() == pytest.approx(min(1, 5 * pairs["p_exact"].min()))
 
 
 def test_the_table_of_runs_keeps_their_order_and_marks_what_is_missing():
     scores = {"accuracy": 0.5, "accuracy_ci_low": 0.4, "accuracy_ci_high": 0.6}
-    rows = table_of_runs(RUNS, {name: {"val": scores, "test": scores, "test_clean": None} for name in RUNS})
+    rows = table_of_runs(RUNS, {name: {"val": scores, "test": scores, "test_dedup": None} for name in RUNS})
     assert rows["run"].tolist() == ["a0", "a1", "b"]
     assert rows["val.accuracy"].tolist() == [0.5] * 3
-    assert rows["test_clean.accuracy"].isna().all()
+    assert rows["test_dedup.accuracy"].isna().all()
     assert rows["test_without_near.accuracy"].isna().all()
 
 
-def test_the_table_of_runs_tells_the_accuracy_without_near_twins():
-    near = {"n_twins": 9, "n_clean": 31, "accuracy_twins": 0.9, "accuracy_clean": 0.4, "accuracy_clean_ci_low": 0.3, "accuracy_clean_ci_high": 0.5}
-    rows = table_of_runs(RUNS, {name: {**METRICS[name], "near_twins": near} for name in RUNS})
+def test_the_table_of_runs_tells_the_accuracy_without_near_duplicates():
+    near = {"n_duplicates": 9, "n_dedup": 31, "accuracy_duplicates": 0.9, "accuracy_dedup": 0.4, "accuracy_dedup_ci_low": 0.3, "accuracy_dedup_ci_high": 0.5}
+    rows = table_of_runs(RUNS, {name: {**METRICS[name], "near_duplicates": near} for name in RUNS})
     assert rows[[f"test_without_near.accuracy{end}" for end in ("", "_ci_low", "_ci_high")]].iloc[0].tolist() == [0.4, 0.3, 0.5]
-    none = {**dict.fromkeys(near), "n_twins": 40, "n_clean": 0}
-    assert table_of_runs(RUNS, {name: {**METRICS[name], "near_twins": none} for name in RUNS})["test_without_near.accuracy"].isna().all()
+    none = {**dict.fromkeys(near), "n_duplicates": 40, "n_dedup": 0}
+    assert table_of_runs(RUNS, {name: {**METRICS[name], "near_duplicates": none} for name in RUNS})["test_without_near.accuracy"].isna().all()
 
 
 def described(dataset: str, usage: str) -> dict:
@@ -117,7 +117,7 @@ METRICS = {"a0": described("fer2013", "PublicTest"), "a1": described("fer2013", 
 
 
 def test_ours_carry_set_and_split_and_an_ensemble_those_of_its_members():
-    ours = ours_beside_published(table_of_runs(RUNS, METRICS), METRICS, {"x": dict.fromkeys((ENSEMBLE, FITTED), METRICS["a0"])})
+    ours = ours_beside_published(table_of_runs(RUNS, METRICS), METRICS, {"x": dict.fromkeys((ENSEMBLE, TRAINED), METRICS["a0"])})
     assert ours["label"].tolist() == ["a0", "a1", "b", "ensemble of x", "fitted ensemble of x"]
     assert ours["split"].tolist() == ["PublicTest", "PublicTest", "test", "PublicTest", "PublicTest"]
     assert datasets_of(RUNS, METRICS) == {"x": "fer2013", "y": "control"}
@@ -143,7 +143,7 @@ def test_the_metrics_file_nests_by_set_and_run_and_holds_no_lists():
         weights=weights,
     )
     assert summary["runs"]["a0"]["test"]["accuracy"] == 0.5
-    assert "test_clean" not in summary["runs"]["a0"]
+    assert "test_dedup" not in summary["runs"]["a0"]
     assert summary["groups"]["x"]["a"]["seeds"] == 2
     assert summary["groups"]["x"]["a"]["test_accuracy_mean"] == 0.5
     assert set(summary["pairs"]) == {"a0"}
@@ -160,7 +160,7 @@ def test_a_run_that_was_not_evaluated_is_told(tmp_path, monkeypatch):
 
 
 def test_comparing_runs_needs_no_torch():
-    rooms = ", ".join(f"ferlab.evaluation.{name}" for name in ("runs", "ensembles", "sequences", "published", "ledger", "clean_test", "calibration"))
+    rooms = ", ".join(f"ferlab.evaluation.{name}" for name in ("runs", "ensembles", "sequences", "published", "ledger", "deduplicated", "calibration"))
     code = f"import sys, {rooms}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

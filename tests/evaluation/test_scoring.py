@@ -34,7 +34,7 @@ class TinyModel(LoadedModel):
     size: int = 6
     channels: int = 1
     target_layer: str = ""
-    fitted_on: tuple[str, ...] = ("train",)
+    trained_on: tuple[str, ...] = ("train",)
 
     def normalise(self, images: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(np.array(images), dtype=torch.float32)[:, None] / 255
@@ -55,7 +55,7 @@ def test_probabilities_are_the_softmax_of_the_logits():
 
 
 def test_flip_averages_a_face_and_its_mirror_image():
-    # This net swaps its answer for a mirror image, so the average cannot decide.
+    # This model swaps its answer for a mirror image, so the average cannot decide.
     np.testing.assert_allclose(predict_probs(TinyModel(LeftRight()), faces(), view="flip"), 0.5, atol=1e-6)
     views = predict_views(TinyModel(LeftRight()), faces())
     np.testing.assert_array_equal(views["single"], predict_probs(TinyModel(LeftRight()), faces()))

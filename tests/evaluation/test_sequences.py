@@ -34,7 +34,7 @@ def test_a_sequence_is_named_by_the_mean_probabilities_of_its_frames():
     assert table["frames"].tolist() == [3, 1]
 
 
-def test_still_faces_among_sequences_are_left_out_and_the_apex_names_the_sequence():
+def test_still_faces_among_sequences_are_excluded_and_the_apex_names_the_sequence():
     table = average_frames(rows(0.9, 0.9, 0.1, targets=[0, 1, 0]), faces(["a", "a", None]))
     assert table[["face_id", "target", "frames"]].values.tolist() == [["a", 1, 2]]
 

@@ -23,7 +23,7 @@ def test_only_agreement_counts() -> None:
     assert concordance(truth + 3, truth) == pytest.approx(2 * 8.25 / (2 * 8.25 + 9))  # they rise together and do not agree
 
 
-def test_faces_without_truth_are_left_out_and_bounds_hold_the_number() -> None:
+def test_faces_without_truth_are_excluded_and_bounds_hold_the_number() -> None:
     generator = np.random.default_rng(1)
     truth = generator.uniform(0, 5, 200)
     faces = pd.DataFrame({"face_id": [f"f{n}" for n in range(200)], "intensity": np.where(np.arange(200) < 150, truth, np.nan)})

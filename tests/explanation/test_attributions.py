@@ -56,7 +56,7 @@ class LogSum(nn.Module):
 
 
 class Mirrored(nn.Module):
-    """A net that cannot tell a face from its mirror image: kernels equal to their own mirror, mean pooling."""
+    """A model that cannot tell a face from its mirror image: kernels equal to their own mirror, mean pooling."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -25,12 +25,12 @@ def test_map_of_the_truth_falls_on_the_carrying_pixels_and_a_uniform_one_on_thei
     maps = {"truth": truth.astype(float), "uniform": np.ones(truth.shape)}
     table = carrying_shares(faces, maps=maps, classes=faces["target"].to_numpy(), expressions=EXPRESSIONS).set_index(["method", "expression"])
     assert table.loc["truth", "share"].to_numpy() == pytest.approx(1.0)
-    assert table.loc["uniform", "lift"].to_numpy() == pytest.approx(1.0)
+    assert table.loc["uniform", "density_ratio"].to_numpy() == pytest.approx(1.0)
     assert "neutral" not in table.loc["truth"].index
     assert table.loc[("truth", "all"), "n"] == (faces["target"] != NEUTRAL).sum()
 
 
-def test_faces_of_class_minus_one_are_left_out(drawn: tuple[np.ndarray, pd.DataFrame]) -> None:
+def test_faces_of_class_minus_one_are_excluded(drawn: tuple[np.ndarray, pd.DataFrame]) -> None:
     images, faces = drawn
     classes = np.where(faces["target"] == 3, 3, -1)
     table = carrying_shares(faces, maps=reference_maps(images), classes=classes, expressions=EXPRESSIONS)
@@ -43,7 +43,7 @@ def test_the_area_is_that_of_the_faces_whose_maps_count(drawn: tuple[np.ndarray,
     uniform = np.ones(truth.shape)
     uniform[:20] = 0  # these maps are zero everywhere
     table = carrying_shares(drawn[1], maps={"uniform": uniform}, classes=drawn[1]["target"].to_numpy(), expressions=EXPRESSIONS)
-    assert table["lift"].to_numpy() == pytest.approx(1.0)
+    assert table["density_ratio"].to_numpy() == pytest.approx(1.0)
 
 
 def test_regions_are_compared_with_their_own_truth(drawn: tuple[np.ndarray, pd.DataFrame]) -> None:

@@ -1,4 +1,4 @@
-"""Maps come back at the size of the stored face, whatever the net takes in, and their file has no times in it."""
+"""Maps come back at the size of the stored face, whatever the model takes in, and their file has no times in it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def loaded(name: str = "five_layer", *, size: int = 48, channels: int = 1) -> Lo
         size=size,
         channels=channels,
         target_layer="relu3",
-        fitted_on=("train",),
+        trained_on=("train",),
     )
 
 

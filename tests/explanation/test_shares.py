@@ -90,10 +90,10 @@ def test_cs230_findings_are_set_beside_the_measured_parts() -> None:
     table = compare_with_area(class_shares(happy, np.full(30, 3), expressions=("angry", "disgust", "fear", "happy")), areas)
     found = cs230_findings(table).set_index("expression")
     assert found.loc["happy", "cs230"] == found.loc["happy", "measured"] == "mouth"
-    assert found.loc["happy", "lift_named"] == pytest.approx(6, rel=0.02)
-    assert found.loc["happy", "lift_others"] == pytest.approx(0.4 / 0.9, rel=0.02)
+    assert found.loc["happy", "density_ratio_named"] == pytest.approx(6, rel=0.02)
+    assert found.loc["happy", "density_ratio_others"] == pytest.approx(0.4 / 0.9, rel=0.02)
     assert found.loc["disgust", "n"] == 0
-    assert np.isnan(found.loc["disgust", "lift_named"])
+    assert np.isnan(found.loc["disgust", "density_ratio_named"])
 
 
 def test_nested_shares_hold_every_region_of_every_expression_of_every_method() -> None:

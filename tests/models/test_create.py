@@ -21,7 +21,7 @@ CARD = {
 
 
 def weightless(name: str, *shape: int) -> torch.nn.Module:
-    """Build a net of layers without memory: counts and shapes need no weights, and the largest nets have 90 million."""
+    """Build a model of layers without memory: counts and shapes need no weights, and the largest models have 90 million."""
     with torch.device("meta"):
         return create_model(name, *shape).eval()
 
@@ -95,7 +95,7 @@ def test_faces_of_another_shape_are_refused_before_a_layer_stumbles(shape: tuple
 
 @pytest.mark.parametrize("family", sorted({card["family"] for card in MODELS.values()}))
 def test_a_familys_file_imports_no_other(family: str) -> None:
-    """A run depends on its family's file alone (dvc.yaml), so nothing of the net may lie elsewhere."""
+    """A run depends on its family's file alone (dvc.yaml), so nothing of the model may lie elsewhere."""
     path = Path(models.__file__).with_name(f"{family}.py")
     imported = {p.name for p in import_closure(path)} - {"__init__.py"}
     assert imported <= {f"{family}.py", "paths.py", "create.py", "sections.py", "inputs.py", "weights.py"}

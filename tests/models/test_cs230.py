@@ -56,7 +56,7 @@ def test_batch_normalisation_follows_the_activation_with_keras_constants() -> No
     assert all((m.eps, m.momentum) == (1e-3, 0.01) for m in baseline().modules() if hasattr(m, "momentum"))
 
 
-def test_first_weights_are_glorot_uniform_with_zero_biases() -> None:
+def test_initial_weights_are_glorot_uniform_with_zero_biases() -> None:
     conv = five_layer().conv3
     limit = (6 / (5 * 5 * (32 + 64))) ** 0.5  # Keras: sqrt(6 / (fan_in + fan_out))
     assert limit * 0.98 < conv.weight.abs().max().item() <= limit

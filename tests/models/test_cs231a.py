@@ -72,7 +72,7 @@ def test_caffenet_pools_before_it_normalises_and_alexnet_after() -> None:
 
 
 @pytest.mark.parametrize(("name", "bias"), [("caffenet", 1.0), ("alexnet_caffe", 0.1)])
-def test_first_weights_are_those_of_caffes_fillers(name: str, bias: float) -> None:
+def test_initial_weights_are_those_of_caffes_fillers(name: str, bias: float) -> None:
     torch.manual_seed(1)
     layers = dict(ALEXNETS[name](size=67).named_children())  # the last maps are 1x1, the rest as it is
     biases = {"conv1": 0.0, "conv2": bias, "conv3": 0.0, "conv4": bias, "conv5": bias, "fc6": bias, "fc7": bias, "fc8": 0.0}
@@ -107,7 +107,7 @@ def test_lenets_pools_round_down_unless_told_otherwise() -> None:
     assert sides(weightless("lenet_caffe", size=28), 28) == sides(weightless("lenet_caffe", size=28, ceil_mode=True), 28) == [24, 12, 8, 4]
 
 
-def test_lenets_first_weights_hang_on_the_inputs_alone() -> None:
+def test_lenets_initial_weights_hang_on_the_inputs_alone() -> None:
     module = lenet_caffe(size=28)
     for layer, fan_in in ((module.conv2, 20 * 25), (module.ip1, 800)):
         limit = (3 / fan_in) ** 0.5  # filler.hpp, XavierFiller

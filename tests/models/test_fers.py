@@ -42,7 +42,7 @@ def test_each_block_is_convolution_relu_pool_normalisation(weightless: torch.nn.
     assert all((m.eps, m.momentum) == (1e-3, 0.01) for m in weightless.modules() if isinstance(m, torch.nn.BatchNorm2d))
 
 
-def test_first_weights_are_glorot_uniform_with_zero_biases() -> None:
+def test_initial_weights_are_glorot_uniform_with_zero_biases() -> None:
     conv = fers_alexnet().conv3
     limit = (6 / (5 * 5 * (32 + 64))) ** 0.5  # Keras: sqrt(6 / (fan_in + fan_out))
     assert limit * 0.98 < conv.weight.abs().max().item() <= limit

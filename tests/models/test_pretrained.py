@@ -20,7 +20,7 @@ NOWHERE = "http://127.0.0.1:1"  # a port nobody listens on
 
 
 def small_net(channels: int = 3, classes: int = 7, *, seed: int = 0) -> nn.Module:
-    """A net of two convolutions and a head, named as torchvision's residual nets begin."""
+    """A model of two convolutions and a head, named as torchvision's residual models begin."""
     torch.manual_seed(seed)
     return nn.Sequential(
         OrderedDict(
@@ -41,7 +41,7 @@ def features(net: nn.Module, images: Tensor) -> Tensor:
 
 
 def written(path: Path, net: nn.Module, **more: Tensor) -> str:
-    """Write a net's weights with a classifier of its own in place of its last layer."""
+    """Write a model's weights with a classifier of its own in place of its last layer."""
     weights = {name: tensor for name, tensor in net.state_dict().items() if not name.startswith("logits")}
     save_file({**weights, "fc.weight": torch.zeros(100, 6), "fc.bias": torch.zeros(100), **more}, path)
     return str(path)
@@ -64,7 +64,7 @@ def test_the_backbone_comes_from_the_file_and_the_head_starts_afresh(tmp_path: P
     assert torch.equal(features(net, images), features(other, images))
     assert torch.equal(net.logits.weight, head)
     assert report.loaded == ("conv1.weight", "bn1.weight", "bn1.bias", "bn1.running_mean", "bn1.running_var", "conv2.weight", "conv2.bias")
-    assert (report.head, report.left_out) == (("logits.weight", "logits.bias"), ("fc.bias", "fc.weight"))
+    assert (report.head, report.excluded) == (("logits.weight", "logits.bias"), ("fc.bias", "fc.weight"))
     assert (report.missing, report.left_over, report.other_shape) == ((), (), {})
     assert report.sha256 == hashlib.sha256(Path(source).read_bytes()).hexdigest()
     assert f"sha256 {report.sha256}, not checked: none is known" in report.sentence()
@@ -121,7 +121,7 @@ def test_bad_files_are_refused_in_one_line_and_change_nothing(tmp_path: Path) ->
     assert "tensor 'conv2.bias' holds NaN or infinity" in one_line(small_net(), nan)
     save_file({"encoder.weight": torch.zeros(2, 2)}, tmp_path / "another.safetensors")
     message = one_line(small_net(), str(tmp_path / "another.safetensors"))
-    assert "nothing in it fits the net (encoder.weight (2, 2) there, conv1.weight (4, 3, 3, 3) here); is its layout 'torchvision'?" in message
+    assert "nothing in it fits the model (encoder.weight (2, 2) there, conv1.weight (4, 3, 3, 3) here); is its layout 'torchvision'?" in message
     cut = Path(written(tmp_path / "cut.safetensors", small_net(seed=1)))
     cut.write_bytes(cut.read_bytes()[:-10])
     assert "get the file again" in one_line(small_net(), str(cut))
@@ -134,7 +134,7 @@ def test_weights_of_the_other_resnet_50_are_refused_although_they_would_fit(tmp_
         caffe, torchvision = cs230_resnet50(), cs230_resnet50(variant="torchvision")
     zero = torch.zeros(())
     torch.save({name: zero.expand(tensor.shape) for name, tensor in caffe.state_dict().items()}, tmp_path / "net.pth")
-    with pytest.raises(InputError, match="layout 'torchvision' fits a net built with variant 'torchvision', this one has 'caffe'"):
+    with pytest.raises(InputError, match="layout 'torchvision' fits a model built with variant 'torchvision', this one has 'caffe'"):
         load_pretrained(caffe, str(tmp_path / "net.pth"), layout="torchvision")
     with pytest.raises(InputError, match="this one has 'torchvision': set the option `variant`"):
         load_pretrained(torchvision, str(tmp_path / "net.pth"), layout="vgg_dag")
@@ -150,20 +150,20 @@ def test_vgg_face_fills_vgg16_but_for_its_head_even_where_a_layer_of_that_would_
     torch.save({name: torch.zeros(()).expand(shape) for name, shape in shapes.items()}, tmp_path / "vgg_face_dag.pth")
     report = load_pretrained(net, str(tmp_path / "vgg_face_dag.pth"), layout="vgg_dag")
     assert len(report.loaded) == 26
-    assert report.left_out == ("fc6.weight", "fc8.bias")
+    assert report.excluded == ("fc6.weight", "fc8.bias")
     assert report.head == ("fc6.weight", "fc6.bias", "fc7.weight", "fc7.bias", "logits.weight", "logits.bias")
     assert (report.missing, report.left_over, report.other_shape) == ((), (), {})
 
 
 def known(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
-    """Give the five-layer net published weights."""
+    """Give the five-layer model published weights."""
     card = {"hub": NOWHERE, "file": "net.pth", "sha256": None, "layout": "vggface2", "colour": "BGR", "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
     monkeypatch.setitem(MODELS["five_layer"], "pretrained", {**card, "licence": "", **changes})
 
 
 def test_a_run_without_pretrained_weights_says_that_they_are_random() -> None:
     first = pretrained_or_scratch(small_net(), "five_layer")
-    assert (first.pretrained, first.mean, first.std, first.sentence) == (False, None, None, "The first weights are random.")
+    assert (first.pretrained, first.mean, first.std, first.sentence) == (False, None, None, "The initial weights are random.")
 
 
 def test_weights_that_cannot_be_had_mean_from_scratch_with_nothing_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,8 +74,8 @@ def test_mini_xception_pads_nothing_then_halves_upwards(size: int, sides: list[i
 def test_mini_xception_learns_in_float32_and_channels_last() -> None:
     """In a process of its own: where oneDNN's backward pass fails, it ends the process that asked."""
     code = (
-        "import torch; from ferlab.models.references import mini_xception; net = mini_xception().to(memory_format=torch.channels_last)\n"
-        "net(torch.ones(16, 1, 64, 64).contiguous(memory_format=torch.channels_last)).sum().backward()"
+        "import torch; from ferlab.models.references import mini_xception; model = mini_xception().to(memory_format=torch.channels_last)\n"
+        "model(torch.ones(16, 1, 64, 64).contiguous(memory_format=torch.channels_last)).sum().backward()"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

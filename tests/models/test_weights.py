@@ -32,7 +32,7 @@ def test_a_net_comes_back_as_it_was(tmp_path: Path) -> None:
     faces = np.random.default_rng(0).integers(0, 256, (4, 48, 48)).astype(np.uint8)
     images = loaded.normalise(faces)
     assert (loaded.name, loaded.options, loaded.expressions, loaded.target_layer) == ("five_layer", {"pool": "3x3same"}, EXPRESSIONS, "relu3")
-    assert (loaded.mean, loaded.std, loaded.size, loaded.channels, loaded.fitted_on) == ((0.5,), (0.25,), 48, 1, ("train",))
+    assert (loaded.mean, loaded.std, loaded.size, loaded.channels, loaded.trained_on) == ((0.5,), (0.25,), 48, 1, ("train",))
     assert torch.allclose(images[:, 0], (torch.from_numpy(faces) / 255 - 0.5) / 0.25)
     assert not loaded.module.training
     assert torch.allclose(loaded.module(images), module(images), atol=1e-5)
@@ -50,7 +50,7 @@ def test_a_mean_image_and_what_is_known_of_the_faces_travel_with_the_weights(tmp
     assert (old.mean, old.preparation, old.sources) == ((0.5,), {}, ())
     with pytest.raises(InputError, match=r"small\.safetensors: its mean image is \(1, 24, 24\), expected \(1, 48, 48\)"):
         load_model(saved(tmp_path / "small.safetensors", mean=torch.rand(1, 24, 24)))
-    card = {"channels": 1, "expressions": list(EXPRESSIONS), "fitted_on": ["train"], "mean": [0.5], "name": "five_layer"}
+    card = {"channels": 1, "expressions": list(EXPRESSIONS), "trained_on": ["train"], "mean": [0.5], "name": "five_layer"}
     card |= {"options": {}, "size": 48, "std": [0.25], "sources": "fer2013"}
     save_file(load_file(path), path, metadata={"ferlab": json.dumps(card)})
     with pytest.raises(InputError, match="`sources` of its card is 'fer2013', expected a list"):
@@ -105,8 +105,8 @@ def test_missing_truncated_and_foreign_files_are_refused_in_one_line(tmp_path: P
 def test_files_of_other_nets_or_classes_are_refused_in_one_line(tmp_path: Path) -> None:
     assert "did you mean 'five_layer'" in one_line(saved(tmp_path / "name.safetensors", name="five_layers"))
     assert "unknown option 'pooling'" in one_line(saved(tmp_path / "option.safetensors", options={"pooling": "2x2"}))
-    assert "tensor 'bn0.bias' of the net is missing" in one_line(saved(tmp_path / "net.safetensors", name="baseline", options={}))
-    assert "(7,), the net and its classes need (8,)" in one_line(saved(tmp_path / "classes.safetensors", expressions=[*EXPRESSIONS, "contempt"]))
+    assert "tensor 'bn0.bias' of the model is missing" in one_line(saved(tmp_path / "net.safetensors", name="baseline", options={}))
+    assert "(7,), the model and its classes need (8,)" in one_line(saved(tmp_path / "classes.safetensors", expressions=[*EXPRESSIONS, "contempt"]))
 
 
 def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
 def test_faces_of_another_number_of_channels_are_refused(tmp_path: Path) -> None:
     torch.manual_seed(0)
     colour = create_model("five_layer", None, 3, pool="3x3same")
-    assert "'conv1.weight' has shape (32, 3, 5, 5), the net and its classes need (32, 1, 5, 5)" in one_line(
+    assert "'conv1.weight' has shape (32, 3, 5, 5), the model and its classes need (32, 1, 5, 5)" in one_line(
         saved(tmp_path / "w.safetensors", module=colour)
     )
 
@@ -135,7 +135,7 @@ def test_faces_of_another_number_of_channels_are_refused(tmp_path: Path) -> None
         ({"expressions": "happy"}, "`expressions` of its card is 'happy', expected a list"),
         ({"expressions": ["a", "a"]}, "expected a list of different names"),
         ({"expressions": [1, 2]}, "expected a list of different names"),
-        ({"fitted_on": [[]]}, "`fitted_on` of its card is [[]], expected a list of names"),
+        ({"trained_on": [[]]}, "`trained_on` of its card is [[]], expected a list of names"),
         ({"size": "48"}, "`size` of its card is '48', expected a whole number of 1 to 1024"),
         ({"size": 0}, "`size` of its card is 0"),
         ({"size": -1}, "`size` of its card is -1"),
@@ -164,13 +164,13 @@ def weights_metadata(path: Path) -> str:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"size": 47}, "make no net"),
+        ({"size": 47}, "make no model"),
         ({"options": {"pool": 3}}, ""),
         ({"options": {"pool": ["3x3same"]}}, ""),
         ({"options": {"channels": 10**9}}, ""),
         ({"options": {"size": "x"}}, ""),
         ({"expressions": [f"e{n}" for n in range(100)]}, "tensor"),
-        ({"values": {f"v{n}": [0, 1] for n in range(99)}}, "the net and its classes need"),
+        ({"values": {f"v{n}": [0, 1] for n in range(99)}}, "the model and its classes need"),
         ({"values": {f"v{n}": [0, 1] for n in range(101)}}, "expected two ends for each"),
     ],
 )
@@ -183,7 +183,7 @@ def test_a_card_that_is_not_true_of_its_net_is_refused(changes: dict[str, object
 
 def test_options_that_ask_for_terabytes_take_no_memory(tmp_path: Path) -> None:
     for name, options, said in (
-        ("baseline_text", {"fc_units": 65_536}, "the net and its classes need"),
+        ("baseline_text", {"fc_units": 65_536}, "the model and its classes need"),
         ("baseline_text", {"fc_units": 10**9}, "`options` of its card"),
         ("compact", {"blocks": [10**9, 1, 1]}, "`options` of its card"),
         ("compact", {"widths": {"a": 1}}, "`options` of its card"),

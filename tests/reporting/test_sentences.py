@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from ferlab.evaluation.ensembles import ENSEMBLE, FITTED
+from ferlab.evaluation.ensembles import ENSEMBLE, TRAINED
 from ferlab.evaluation.views import PASSES
 from ferlab.reporting.sentences import (
     VIEWS,
@@ -12,6 +12,7 @@ from ferlab.reporting.sentences import (
     calibration_sentence,
     confidence_sentence,
     confusion_sentence,
+    duplicates_sentence,
     ensembles_sentence,
     hardest_sentence,
     pairs_sentence,
@@ -20,7 +21,6 @@ from ferlab.reporting.sentences import (
     sequences_text,
     source_name,
     subjects_sentence,
-    twins_sentence,
     views_sentence,
 )
 
@@ -35,7 +35,7 @@ def test_accuracy_is_told_with_faces_and_interval():
 
 def test_control_faces_are_always_called_so():
     assert source_name({"dataset": "control", "usage": {"test": "Training"}}) == "control faces, drawn"
-    assert source_name({"dataset": "fer2013", "usage": {"test": "PublicTest"}}, "test_clean") == "fer2013, PublicTest"
+    assert source_name({"dataset": "fer2013", "usage": {"test": "PublicTest"}}, "test_dedup") == "fer2013, PublicTest"
 
 
 def test_best_and_worst_class_skip_what_is_undefined():
@@ -63,13 +63,13 @@ def test_confidence_above_accuracy_is_overconfident():
     assert confidence_sentence(pd.DataFrame({"faces": [10], "confidence": [0.5], "accuracy": [0.9]})).endswith("underconfident.")
 
 
-def test_twins_are_told_with_both_groups_and_a_verdict():
-    twins = {"n_twins": 20, "n_clean": 80, "accuracy_twins": 0.9, "accuracy_clean": 0.6, "difference": 0.3}
-    assert "excludes 0" in twins_sentence(twins | {"difference_ci_low": 0.1, "difference_ci_high": 0.4})
-    assert "includes 0" in twins_sentence(twins | {"difference_ci_low": -0.1, "difference_ci_high": 0.4})
-    told = twins_sentence(twins | {"difference_ci_low": 0, "difference_ci_high": 1}, "exact or near-duplicate")
+def test_duplicates_are_told_with_both_groups_and_a_verdict():
+    duplicates = {"n_duplicates": 20, "n_dedup": 80, "accuracy_duplicates": 0.9, "accuracy_dedup": 0.6, "difference": 0.3}
+    assert "excludes 0" in duplicates_sentence(duplicates | {"difference_ci_low": 0.1, "difference_ci_high": 0.4})
+    assert "includes 0" in duplicates_sentence(duplicates | {"difference_ci_low": -0.1, "difference_ci_high": 0.4})
+    told = duplicates_sentence(duplicates | {"difference_ci_low": 0, "difference_ci_high": 1}, "exact or near-duplicate")
     assert told.startswith("20 of 100 test faces (20.0 %) have an exact or near-duplicate in train or val. ")
-    assert "nothing to compare" in twins_sentence({"n_twins": 0, "n_clean": 80, "difference": None})
+    assert "nothing to compare" in duplicates_sentence({"n_duplicates": 0, "n_dedup": 80, "difference": None})
 
 
 def test_the_reported_view_stands_beside_the_single_one_with_its_cost():
@@ -148,10 +148,10 @@ def test_votes_and_runs_are_told_per_set():
 
 
 def test_fitted_weights_are_told_against_equal_ones():
-    rows = pd.concat([pairs().assign(run_a=kind) for kind in (ENSEMBLE, FITTED)], ignore_index=True)
-    against_equal = {"set": "x", "run_a": FITTED, "run_b": ENSEMBLE, "difference": 0.003, "ci_low": -0.004, "ci_high": 0.01, "p_holm": 0.5}
+    rows = pd.concat([pairs().assign(run_a=kind) for kind in (ENSEMBLE, TRAINED)], ignore_index=True)
+    against_equal = {"set": "x", "run_a": TRAINED, "run_b": ENSEMBLE, "difference": 0.003, "ci_low": -0.004, "ci_high": 0.01, "p_holm": 0.5}
     rows = pd.concat([rows, pd.DataFrame([against_equal])], ignore_index=True)
-    votes = {"x": {kind: {"test": BOUNDED} for kind in (ENSEMBLE, FITTED)}}
+    votes = {"x": {kind: {"test": BOUNDED} for kind in (ENSEMBLE, TRAINED)}}
     told = ensembles_sentence(votes, rows)
     assert "On x the fitted ensemble of 2 runs reaches 60.0" in told
     assert "Fitted weights against equal ones: 0.3 points [-0.4, 1.0], Holm p = .500" in told

@@ -52,11 +52,11 @@ def predictions(model: str, absent: str | None, seed: int = 0) -> pd.DataFrame:
 
 
 @functools.cache
-def twins(how: str) -> pd.DataFrame:
+def duplicates(how: str) -> pd.DataFrame:
     marked = np.zeros(120, bool)
     marked[60:] = {"none": False, "some": np.arange(60) % 4 == 0, "all": True}[how]
     nothing = np.zeros(120, bool)
-    columns = {"twin_in_train": marked, "twin_in_val": nothing, "near_twin_in_train": marked, "near_twin_in_val": nothing}
+    columns = {"duplicate_in_train": marked, "duplicate_in_val": nothing, "near_duplicate_in_train": marked, "near_duplicate_in_val": nothing}
     return pd.DataFrame({"face_id": [f"x/{i}" for i in range(120)], **columns})
 
 
@@ -65,14 +65,14 @@ def scored(model: str, absent: str | None, how: str) -> dict:
     table = predictions(model, absent)
     faces = pd.DataFrame({"face_id": table["face_id"], "subject": [f"p{i % 6}" for i in range(120)]})
     views = {"view": "flip", "passes": 2, "ties": None} | score_views(table, {"single": probs_of(table), "flip": probs_of(table)})
-    by_subject = score_subjects_by_split(table, twins(how), faces, resamples=100)
+    by_subject = score_subjects_by_split(table, duplicates(how), faces, resamples=100)
     described = {"dataset": "control", "usage": {"val": "Training", "test": "Training"}}
-    return score_run(table, twins(how), resamples=100) | views | described | {"subjects_by_split": by_subject, "near_twins": None}
+    return score_run(table, duplicates(how), resamples=100) | views | described | {"subjects_by_split": by_subject, "near_duplicates": None}
 
 
 def metrics(model: str, absent: str | None, how: str, setting: tuple[str, bool]) -> dict:
     seen = planned(setting[0], refit=setting[1])
-    return scored(model, absent, how) | {"fitted_on": list(seen.fitted_on), "selected_on": list(seen.selected_on)}
+    return scored(model, absent, how) | {"trained_on": list(seen.trained_on), "selected_on": list(seen.selected_on)}
 
 
 def evaluate_page(model: str, absent: str | None, how: str, setting: tuple[str, bool]) -> str:
@@ -88,7 +88,7 @@ def evaluate_page(model: str, absent: str | None, how: str, setting: tuple[str, 
             sentences.best_and_worst_sentence(per_class),
             sentences.confidence_sentence(reliability_bins(test["target"].to_numpy(), probs_of(test))),
             sentences.calibration_sentence(of["test"]),
-            sentences.twins_sentence(of["twins"]),
+            sentences.duplicates_sentence(of["duplicates"]),
             sentences.views_sentence(of),
             sentences.val_by_view_sentence(of, seen),
             sentences.subjects_sentence(of["test"], of["subjects_by_split"]["test"]),
@@ -194,7 +194,7 @@ def test_the_overview_shows_a_mark_beside_what_is_no_clean_score():
         seen = planned(setting[0], refit=setting[1])
         rows = results_table(params.model_copy(update={"runs": {run: params.runs[run]}}), {run: metrics("usual", None, "some", setting)}, links={})
         marks = [re.findall("trained on|selected its epoch", row) for row in rows.splitlines()[2:]]
-        assert marks == [[MARKS[seen.role(split)]] if seen.role(split) != "untouched" else [] for split in ("val", "test", "test_clean")]
+        assert marks == [[MARKS[seen.role(split)]] if seen.role(split) != "untouched" else [] for split in ("val", "test", "test_dedup")]
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ferlab.evaluation.comparison import compare_correctness, compare_pairs, spread_over_seeds
-from ferlab.evaluation.ensembles import ENSEMBLE, FITTED
+from ferlab.evaluation.ensembles import ENSEMBLE, TRAINED
 from ferlab.evaluation.published import read_published
 from ferlab.reporting.tables import (
     cell,
@@ -51,7 +51,7 @@ def test_p_values_are_never_zero():
 
 
 def test_the_table_of_metrics_has_a_column_per_split_with_its_faces():
-    table = metrics_table({"val": scores(), "test": scores(), "test_clean": None, "n": {"val": 3589, "test": 10, "test_clean": 0}})
+    table = metrics_table({"val": scores(), "test": scores(), "test_dedup": None, "n": {"val": 3589, "test": 10, "test_dedup": 0}})
     assert table.columns.tolist() == ["val (n = 3,589)", "test (n = 10)"]
     assert table.loc["accuracy, %", "test (n = 10)"] == "62.1 [60.5, 63.7]"
     assert table.loc["NLL, nats", "test (n = 10)"] == "0.621 [0.605, 0.637]"
@@ -66,19 +66,19 @@ def run_rows() -> pd.DataFrame:
     rows = []
     for i, name in enumerate(("a", "b")):
         row = {"run": name, "set": "x", "group": "g", "seed": i, "model": "m", "selected_on": "val"}
-        for split in ("val", "test", "test_clean"):
+        for split in ("val", "test", "test_dedup"):
             row |= {f"{split}.{key}": value for key, value in scores(0.6 + 0.1 * i).items()}
-        row["test_without_near.accuracy"] = row["test_clean.accuracy"]
+        row["test_without_near.accuracy"] = row["test_dedup.accuracy"]
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def test_runs_and_groups_are_shown_with_intervals_and_spread():
-    assert runs_table(run_rows()).loc["b", "accuracy, test, clean, %"] == "70.0 [68.4, 71.6]"
+    assert runs_table(run_rows()).loc["b", "accuracy, test, deduplicated, %"] == "70.0 [68.4, 71.6]"
     assert runs_table(run_rows()).columns[0] == "accuracy, test, %"  # what is looked for is in sight on a narrow page
-    assert "accuracy, test, no near twins, %" not in runs_table(run_rows())
+    assert "accuracy, test, no near-duplicates, %" not in runs_table(run_rows())
     apart = run_rows().assign(**{f"test_without_near.accuracy{end}": value for end, value in (("", 0.66), ("_ci_low", 0.64), ("_ci_high", 0.68))})
-    assert runs_table(apart).loc["b", "accuracy, test, no near twins, %"] == "66.0 [64.0, 68.0]"
+    assert runs_table(apart).loc["b", "accuracy, test, no near-duplicates, %"] == "66.0 [64.0, 68.0]"
     marked = runs_table(run_rows().assign(**{"val.role": ["fitted", "selected_on"], "test.role": ["untouched", "selected_on"]}))
     assert marked["accuracy, val, %"].str.endswith(" (trained on)").tolist() == [True, False]
     assert marked["accuracy, test, %"].str.endswith(" (selected on)").tolist() == [False, True]
@@ -103,7 +103,7 @@ def test_p_by_subject_is_shown_where_subjects_are_named():
 
 
 def test_ensembles_stand_side_by_side_with_their_weights():
-    votes = {"x": {kind: {"val": scores(), "test": scores()} for kind in (ENSEMBLE, FITTED)}}
+    votes = {"x": {kind: {"val": scores(), "test": scores()} for kind in (ENSEMBLE, TRAINED)}}
     table = ensembles_table(votes, {"x": ["a", "b"]}, {"x": {"a": 0.625, "b": 0.0}})
     assert table["members"].tolist() == ["a, b", "a .625, b .000"]
     assert table["accuracy, test, %"].tolist() == ["62.1 [60.5, 63.7]"] * 2

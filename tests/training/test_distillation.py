@@ -101,7 +101,7 @@ def test_a_teacher_must_be_there_be_of_a_kind_and_have_learnt_no_face_that_judge
     load_teachers(["teacher"], **WANTED)
     with pytest.raises(InputError, match="it was fitted on val, which this run only selects on; choose another teacher"):
         load_teachers(["teacher"], **{**WANTED, "seen": planned("val", refit=False)})
-    with pytest.raises(InputError, match="it takes 1 channel of 48 px, the taught net 3 channels of 48 px"):
+    with pytest.raises(InputError, match="it takes 1 channel of 48 px, the taught model 3 channels of 48 px"):
         load_teachers(["teacher"], **{**WANTED, "shape": (3, 48)})
     with pytest.raises(InputError, match="tells angry, happy, sad apart, not angry, sad"):
         load_teachers(["teacher"], **{**WANTED, "expressions": ("angry", "sad")})

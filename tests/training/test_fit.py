@@ -69,7 +69,7 @@ def test_a_fit_goes_on_from_the_weights_of_another_run_with_their_statistics(toy
     assert (after.mean, after.std) == (before.mean, before.std)
     assert torch.allclose(after.module.fc1.weight, before.module.fc1.weight, atol=1e-4)
     fresh = run_fit(brighter, settings(**short), tmp_path / "b", seed=9)  # the same folder, asked otherwise
-    assert fresh.first.sentence == "The first weights are random."
+    assert fresh.first.sentence == "The initial weights are random."
     assert not torch.allclose(fresh.module.fc1.weight, before.module.fc1.weight, atol=1e-4)
 
 
@@ -141,7 +141,7 @@ def test_a_full_disk_is_one_line_and_the_last_good_epoch_is_gone_on_from(
 ) -> None:
     """No file may grow beyond 12 MB from the second epoch on: best.ckpt fits, last.ckpt with the optimizer does not."""
     writer, kept = phases.checkpoint_io, tmp_path / "p" / "select" / "last.ckpt"
-    monkeypatch.setattr(phases, "checkpoint_io", lambda _: writer(device))  # as on that device; the net stays on the CPU
+    monkeypatch.setattr(phases, "checkpoint_io", lambda _: writer(device))  # as on that device; the model stays on the CPU
     begin, (soft, hard) = Classifier.on_train_epoch_start, resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def filling(self: Classifier) -> None:
@@ -219,8 +219,8 @@ def test_refit_starts_afresh_on_train_and_val_and_stops_at_the_chosen_epoch(toy_
     again = result.history[result.history["phase"] == "refit"]
     assert len(again) == result.best_epoch
     assert again["val_accuracy"].isna().all()
-    assert result.fitted_on == ("train", "val")
-    assert result.fitted_faces == 96
+    assert result.trained_on == ("train", "val")
+    assert result.trained_faces == 96
     fitted = store.faces["split"].isin(["train", "val"])
     assert result.mean == pytest.approx((store.images[fitted].mean() / 255,))
     select = result.history[result.history["phase"] == "select"]
@@ -367,7 +367,7 @@ def test_mixing_averaging_and_soft_targets_go_on_after_a_stop_as_if_nothing_had_
 
 
 def test_a_mixed_face_is_right_when_called_what_the_larger_part_of_it_is(toy_store: Make, settings: Make, tmp_path: Path) -> None:
-    """Beta of .05 leaves hardly a face mixed: half of them are their partners. A net that knows all of them must not look like a coin's toss."""
+    """Beta of .05 leaves hardly a face mixed: half of them are their partners. A model that knows all of them must not look like a coin's toss."""
     plain = {"epochs": 8, "lr": 0.01, "schedule": "constant", "rotation": 0.0, "shift": 0.0}
     assert run_fit(toy_store(), settings(**plain, mixup=0.05), tmp_path / "p").history["train_accuracy"].iloc[-1] > 0.8
 
@@ -377,7 +377,7 @@ def test_without_selection_train_and_val_are_fitted_to_the_last_epoch(
 ) -> None:
     monkeypatch.setenv("FERLAB_PROGRESS", str(tmp_path / "lines"))
     result = run_fit(toy_store(), settings(epochs=2, select="none"), tmp_path / "p")
-    assert (result.fitted_on, result.fitted_faces, result.best_epoch, result.val) == (("train", "val"), 96, 2, {})
+    assert (result.trained_on, result.trained_faces, result.best_epoch, result.val) == (("train", "val"), 96, 2, {})
     assert result.history["phase"].tolist() == ["whole", "whole"]
     assert json.loads((tmp_path / "lines").read_text().splitlines()[-1])["note"] == "whole epoch 2 of 2"
     assert result.history["val_loss"].isna().all()
@@ -388,7 +388,7 @@ def test_selection_on_test_watches_test_and_fits_train_alone(toy_store: Make, se
     other = Store(images=store.images.copy(), faces=store.faces.copy(), expressions=store.expressions)
     other.images[(other.faces["split"] == "test").to_numpy()] = 77
     one, two = (run_fit(s, settings(epochs=2, select="test"), tmp_path / n) for s, n in ((store, "a"), (other, "b")))
-    assert one.fitted_on == two.fitted_on == ("train",)
+    assert one.trained_on == two.trained_on == ("train",)
     assert one.train == two.train
     assert one.test["loss"] != two.test["loss"]
     assert (one.selected_on, one.val) == (("test",), {})

@@ -66,7 +66,7 @@ def step(images: Tensor, shares: Tensor, teachers: Teachers) -> Tensor:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_making_mixing_and_teaching_a_batch_wait_for_no_device(channels: int) -> None:
     net = create_model("compact", 3, channels, widths=(4, 8), blocks=(1,)).to("meta").eval()
-    size = {"size": 16, "channels": channels, "target_layer": None, "fitted_on": ("train",)}
+    size = {"size": 16, "channels": channels, "target_layer": None, "trained_on": ("train",)}
     taught = {"name": "compact", "options": {}, "expressions": EXPRESSIONS, **SCALE, **size}
     teachers = Teachers({"first": LoadedModel(module=net, **taught)}, {"first": ""})
     made = iter(batches(channels=channels))

@@ -15,7 +15,7 @@ faces say nothing about photographs and are labelled as control faces wherever t
     masks          region masks from the same geometry;  unit_masks: those of single action units
     sequences      from neutral to apex
     worlds         what decides the label: the face, one region, a planted mark, nothing;  marks: planted marks
-    knobs          usages, overlap of subjects, label noise;  twins: copies and near-copies
+    options          usages, overlap of subjects, label noise;  duplicates: copies and near-copies
     recipe         how a set is drawn, kept in each row's source_path
     source         read: the reader
     truth          region_masks, unit_masks, carrying_mask, label_mask, shortcut_mask of a table

@@ -1,4 +1,4 @@
-"""Planted twins: byte copies and near-copies of control faces, to be found by an audit.
+"""Planted duplicates: byte copies and near-copies of control faces, to be found by an audit.
 
 `near_copy` is what happens to a picture on its way into a second collection: it is mirrored, cropped a little differently,
 turned, brightened or compressed again. It works on any face, drawn or not.
@@ -62,7 +62,7 @@ def moved_like(image: np.ndarray, *, kind: str, rng: np.random.Generator) -> np.
     return there.astype(image.dtype)
 
 
-def choose_twins(subject: np.ndarray, *, rng: np.random.Generator, share: float, taken: np.ndarray | None = None) -> np.ndarray:
+def choose_duplicates(subject: np.ndarray, *, rng: np.random.Generator, share: float, taken: np.ndarray | None = None) -> np.ndarray:
     """Choose which faces are copies, and of which.
 
     Args:

@@ -1,4 +1,4 @@
-"""Knobs that change a set's table and not its faces: which faces train and test, and how many labels are wrong."""
+"""Options that change a set's table and not its faces: which faces train and test, and how many labels are wrong."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ferlab.control.action_units import ACTION_UNITS, NAMES, affect
 from ferlab.control.drawing.picture import draw_image
-from ferlab.control.duplicates import NEAR_KINDS, choose_twins, near_copy
+from ferlab.control.duplicates import NEAR_KINDS, choose_duplicates, near_copy
 from ferlab.control.options import assign_usages, spoil_labels
 from ferlab.control.recipe import Recipe, check_recipe, compose
 from ferlab.control.specs import FaceSpec
@@ -21,7 +21,7 @@ from ferlab.control.worlds import carry_mark, meaningless_labels, plant_marks
 from ferlab.paths import InputError
 
 SIZES = (24, 224)
-_TWINS, _NEAR = 7, 20  # streams of random numbers, apart from those of `specs`
+_DUPLICATES, _NEAR = 7, 20  # streams of random numbers, apart from those of `specs`
 
 
 def read(
@@ -41,8 +41,8 @@ def read(
     overlap: float | None = None,
     test_share: float = 0.2,
     val_share: float = 0.1,
-    twins: float = 0.0,
-    near_twins: float = 0.0,
+    duplicates: float = 0.0,
+    near_duplicates: float = 0.0,
     label_noise: float = 0.0,
     imbalance: float = 1.0,
     skin: int | Sequence[int] = (),
@@ -69,9 +69,9 @@ def read(
             the world shortcut, where it counts as 0.
         test_share: Share of the faces that are PrivateTest where usages are assigned, by subject.
         val_share: Share of the faces that are PublicTest where usages are assigned, by subject.
-        twins: Share of faces that are byte copies of another face of the same subject, to be found by an audit.
-        near_twins: Share of faces that are near-copies of another face of the same subject, of the six kinds of
-            `ferlab.control.duplicates` in turn. Their row tells about the original; `twin_kind` what became of it.
+        duplicates: Share of faces that are byte copies of another face of the same subject, to be found by an audit.
+        near_duplicates: Share of faces that are near-copies of another face of the same subject, of the six kinds of
+            `ferlab.control.duplicates` in turn. Their row tells about the original; `duplicate_kind` what became of it.
         label_noise: Share of faces, or sequences, with a wrong label; `true_target` keeps the right one.
         imbalance: Ratio of the commonest expression's share to the rarest's; between them shares fall evenly on a log scale.
         skin: Skin tones, of 1 (lightest) to 6, that subjects may have; empty: all.
@@ -87,12 +87,12 @@ def read(
     """
     tones = tuple(int(tone) for tone in _numbers(skin, "skin"))
     recipe = Recipe(expressions, frames, world, region, shortcut, float(imbalance), tones, glasses, _numbers(light, "light"))
-    _check_options(faces=faces, subjects=subjects, size=size, twins=twins, near_twins=near_twins)
+    _check_options(faces=faces, subjects=subjects, size=size, duplicates=duplicates, near_duplicates=near_duplicates)
     _check_shares(rho=rho, overlap=overlap or 0.0, test_share=test_share, val_share=val_share, label_noise=label_noise)
     check_recipe(recipe)
-    _check_sequences(recipe, faces=faces, copies=twins + near_twins)
+    _check_sequences(recipe, faces=faces, copies=duplicates + near_duplicates)
     specs = [compose(recipe, seed=seed, index=index, subjects=subjects) for index in range(faces)]
-    drawn_from, kinds = _choose_copies(np.array([spec.subject for spec in specs]), seed=seed, twins=twins, near_twins=near_twins)
+    drawn_from, kinds = _choose_copies(np.array([spec.subject for spec in specs]), seed=seed, duplicates=duplicates, near_duplicates=near_duplicates)
     columns = _labels(specs, recipe, drawn_from=drawn_from, seed=seed, label_noise=label_noise)
     if overlap is not None or world == "shortcut":
         columns |= _usages(specs, recipe, seed=seed, test_share=test_share, val_share=val_share, overlap=overlap or 0.0)
@@ -134,12 +134,12 @@ def _draw(specs: list[FaceSpec], drawn_from: np.ndarray, kinds: list[str], *, si
     return images
 
 
-def _choose_copies(subject: np.ndarray, *, seed: int, twins: float, near_twins: float) -> tuple[np.ndarray, list[str]]:
+def _choose_copies(subject: np.ndarray, *, seed: int, duplicates: float, near_duplicates: float) -> tuple[np.ndarray, list[str]]:
     """Index each face is drawn from (N,), and what became of it on the way: "" for an original."""
-    copied = choose_twins(subject, rng=np.random.default_rng([seed, _TWINS]), share=twins)
+    copied = choose_duplicates(subject, rng=np.random.default_rng([seed, _DUPLICATES]), share=duplicates)
     kinds = np.where(copied != np.arange(len(subject)), "exact", "").astype(object)
     rng = np.random.default_rng([seed, _NEAR])
-    near = choose_twins(subject, rng=rng, share=near_twins, taken=copied)
+    near = choose_duplicates(subject, rng=rng, share=near_duplicates, taken=copied)
     rows = rng.permutation(np.flatnonzero(near != copied))
     kinds[rows] = np.resize(np.array(NEAR_KINDS, dtype=object), len(rows))
     return near, kinds.tolist()
@@ -195,8 +195,8 @@ def _row(spec: FaceSpec, *, index: int, origin: int, kind: str, path: str) -> di
         "intensity": round(spec.intensity, 4),
         "valence": round(valence, 4),
         "arousal": round(arousal, 4),
-        "twin_of": f"control/{origin:07d}" if origin != index else "",
-        "twin_kind": kind,
+        "duplicate_of": f"control/{origin:07d}" if origin != index else "",
+        "duplicate_kind": kind,
         "skin": who.skin,
         "hair": who.hair,
         "beard": who.beard,
@@ -222,12 +222,12 @@ def _numbers(value: Any, name: str) -> tuple[float, ...]:
     raise InputError(f"control faces: expected numbers for {name}, got {value!r}")
 
 
-def _check_options(*, faces: int, subjects: int, size: int, twins: float, near_twins: float) -> None:
+def _check_options(*, faces: int, subjects: int, size: int, duplicates: float, near_duplicates: float) -> None:
     if faces < 1 or subjects < 1:
         raise InputError(f"control faces: expected at least 1 face and 1 subject, got faces={faces}, subjects={subjects}")
     if not SIZES[0] <= size <= SIZES[1]:
         raise InputError(f"control faces: expected a size of {SIZES[0]} to {SIZES[1]} pixels, got {size}")
-    for name, share in (("twins", twins), ("near twins", near_twins), ("twins of both sorts", twins + near_twins)):
+    for name, share in (("duplicates", duplicates), ("near-duplicates", near_duplicates), ("duplicates of both sorts", duplicates + near_duplicates)):
         if not 0.0 <= share <= 0.5:
             raise InputError(f"control faces: expected a share of {name} of 0 to 0.5, got {share}")
 
@@ -247,4 +247,4 @@ def _check_sequences(recipe: Recipe, *, faces: int, copies: float) -> None:
         nearest = f"{whole} or {whole + recipe.frames}" if whole else recipe.frames
         raise InputError(f"control faces: expected whole sequences of {recipe.frames} frames, got faces={faces}; give {nearest}")
     if recipe.frames > 1 and copies:
-        raise InputError("control faces: expected no twins among sequences, whose frames are nearly copies already; give frames 1 or no twins")
+        raise InputError("control faces: expected no duplicates among sequences, whose frames are nearly copies already; give frames 1 or no duplicates")

@@ -49,7 +49,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Rest:
-    """Small differences between two faces of a subject at rest, in face units: what a net must not mistake for an action unit."""
+    """Small differences between two faces of a subject at rest, in face units: what a model must not mistake for an action unit."""
 
     brow_raise: float = 0.0
     brow_slope: float = 0.0

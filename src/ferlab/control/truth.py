@@ -1,6 +1,6 @@
 """The truth about the faces of a control table: each face's spec and masks, drawn again from its row, at any size.
 
-A row's `source_path` and `subject` tell the spec, `shortcut` its planted mark, `twin_kind` what became of a near-copy; masks of a
+A row's `source_path` and `subject` tell the spec, `shortcut` its planted mark, `duplicate_kind` what became of a near-copy; masks of a
 mirrored, shifted or rotated copy are moved as its picture was.
 """
 
@@ -95,9 +95,9 @@ def carrying_mask(faces: pd.DataFrame, *, size: int, visible_only: bool = False)
 
 
 def label_mask(faces: pd.DataFrame, *, size: int) -> np.ndarray:
-    """Pixels that a net which has learned its world's lesson looks at, bool (N, S, S).
+    """Pixels that a model which has learned its world's lesson looks at, bool (N, S, S).
 
-    In the world one_region the deciding region; in shortcut the planted mark, which is all a net needs in training; in null
+    In the world one_region the deciding region; in shortcut the planted mark, which is all a model needs in training; in null
     nothing; else what carries the expression.
     """
     world = faces["world"] if "world" in faces.columns else pd.Series("faces", index=faces.index)
@@ -117,7 +117,7 @@ def _draw_all(faces: pd.DataFrame, names: Iterable[Any], draw: Callable[[FaceSpe
     masks = {name: np.zeros((len(faces), size, size), bool) for name in names}
     with one_thread():
         for number, (_, face) in enumerate(faces.iterrows()):
-            kind = face.get("twin_kind", "")
+            kind = face.get("duplicate_kind", "")
             for name, mask in draw(spec_of(face), size).items():
                 masks[name][number] = moved_like(mask, kind=kind, rng=_rng_of(face)) if kind else mask
     return masks

@@ -1,8 +1,8 @@
 """Batches of a set's faces for training, prepared and augmented as a batch, with no worker processes.
 
-Two CPU cores cannot feed a net with per-image transforms, and a GPU less so; a set of FER2013's size is 83 MB and stays on the
+Two CPU cores cannot feed a model with per-image transforms, and a GPU less so; a set of FER2013's size is 83 MB and stays on the
 device. A larger one is gathered from its memory map or its shards, one batch ahead. The order of an epoch depends on (seed, epoch)
-alone, so an epoch can be gone on from without those before it. How a face becomes a net's input is the net's affair: it comes in
+alone, so an epoch can be gone on from without those before it. How a face becomes a model's input is the model's affair: it comes in
 as two functions.
 
 Several processes draw the same epoch, and each makes its share of every batch: order and augmentation of a face do not depend on
@@ -116,8 +116,8 @@ class FaceBatches:
             targets: int64 (M,), on the device that batches are wanted on.
             rows: int64 (N,), the rows of this split.
             batch_size: Faces per batch, of all processes together; the last batch is smaller.
-            prepare: From stored faces to [0, 1] at the net's size and channels.
-            normalise: From there to what the net takes.
+            prepare: From stored faces to [0, 1] at the model's size and channels.
+            normalise: From there to what the model takes.
             seed: None for store order and no augmentation.
             changes: How far faces are changed; None for not at all.
             shares: float32 (M, K + R), shares of the expressions and then values, likewise on the device; None where a face has its
@@ -172,7 +172,7 @@ class FaceBatches:
         return [slice(first, min(first + self.batch_size, count), step) for first in range(self.rank % step, count, self.batch_size)]
 
     def _gather(self, batches: list[Tensor]) -> Iterator[Tensor]:
-        """Yield the stored faces of each batch; from disk they are read one batch ahead, while the net works on the one before."""
+        """Yield the stored faces of each batch; from disk they are read one batch ahead, while the model works on the one before."""
         if isinstance(self.images, Tensor):
             yield from (self.images[rows] for rows in batches)
             return
@@ -219,14 +219,14 @@ class FaceData(pl.LightningDataModule):
         Args:
             store: The set.
             batch_size: Faces per batch, of all processes together.
-            prepare: From stored faces to [0, 1] at the net's size and channels.
-            standardise: From there to what the net takes, called with `mean=` and `std=`.
+            prepare: From stored faces to [0, 1] at the model's size and channels.
+            standardise: From there to what the model takes, called with `mean=` and `std=`.
             changes: How far training faces are changed.
             seed: The run's seed.
             fitted: The splits that are trained on.
             held: The split that is watched.
             shares: float32 (M, K + R), targets as shares of the expressions, and then values; None for the table's targets.
-            statistics: Mean and standard deviation per channel that the net's weights want, on the scale [0, 1]; None to measure them.
+            statistics: Mean and standard deviation per channel that the model's weights want, on the scale [0, 1]; None to measure them.
             scaling: "standardised", by `statistics` or what is measured; "unit", [0, 1] as it is; "mean_image", less the fitted faces' mean image.
             device: Where batches are made.
             block: See `FaceBatches`; a plain set with the block and window of its shards gives the same batches as they do.

@@ -1,6 +1,6 @@
-"""What the inputs of a net are scaled by, measured on the faces that it is trained on: mean and deviation of each channel, or the mean image.
+"""What the inputs of a model are scaled by, measured on the faces that it is trained on: mean and deviation of each channel, or the mean image.
 
-How they are applied is `ferlab.models.inputs.standardise`'s; faces are taken as the net sees them, on the scale [0, 1].
+How they are applied is `ferlab.models.inputs.standardise`'s; faces are taken as the model sees them, on the scale [0, 1].
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from ferlab.data.shards import ShardedImages
 from ferlab.paths import InputError
 
-CHUNK, CHUNK_BYTES = 2048, 2**26  # faces at a time, and their bytes as the net sees them, float64
+CHUNK, CHUNK_BYTES = 2048, 2**26  # faces at a time, and their bytes as the model sees them, float64
 
 Prepare = Callable[[Tensor], Tensor]  # uint8 (N, H, W[, 3]) -> float32 (N, C, S, S) in [0, 1]
 

@@ -248,7 +248,7 @@ def deal_groups(faces: pd.DataFrame, shares_of: Mapping[str, float], *, seed: in
     for group in order[~alone]:
         dealt[group] = _neediest(wanted, have, counts[group])
         have[dealt[group]] += counts[group]
-    single = order[alone]  # of one expression each: the split that has the least of its share, so that twins go everywhere alike
+    single = order[alone]  # of one expression each: the split that has the least of its share, so that duplicates go everywhere alike
     wants, has = wanted.T.tolist(), have.T.tolist()  # lists: FER2013 has 27,000 such groups, and numpy is slow at one number
     targets, sizes = counts[single].argmax(axis=1).tolist(), counts[single].max(axis=1).tolist()
     for group, target, size in zip(single, targets, sizes, strict=True):

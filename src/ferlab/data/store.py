@@ -1,7 +1,7 @@
 """The store of a prepared set: `images.npy` (uint8, memory-mapped) or shards beside `faces.parquet`, one row per image.
 
 Images are appended one at a time, so that a set may be larger than memory and an interrupted preparation can go on. Beside them,
-`left_out.parquet` names every picture that the reader saw and the set does not hold, with the reason. The names of the expressions
+`excluded.parquet` names every picture that the reader saw and the set does not hold, with the reason. The names of the expressions
 stand in the parquet schema's metadata. Same faces, same bytes: no pandas index, no times.
 """
 
@@ -24,8 +24,8 @@ from ferlab.data.shards import INDEX, ShardedImages
 from ferlab.expressions import EXPRESSIONS, SPLITS
 from ferlab.paths import InputError
 
-IMAGES, FACES, LEFT_OUT = "images.npy", "faces.parquet", "left_out.parquet"
-LEFT_OUT_COLUMNS = ("face_id", "source", "source_path", "usage", "reason")
+IMAGES, FACES, EXCLUDED = "images.npy", "faces.parquet", "excluded.parquet"
+EXCLUDED_COLUMNS = ("face_id", "source", "source_path", "usage", "reason")
 METADATA = b"ferlab"  # the one key of the parquet metadata; several could be written in any order
 
 
@@ -191,7 +191,7 @@ def write_faces(
     faces: pd.DataFrame,
     *,
     expressions: Sequence[str] = EXPRESSIONS,
-    left_out: pd.DataFrame | None = None,
+    excluded: pd.DataFrame | None = None,
     preparation: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the tables of a store whose images lie in `folder`.
@@ -200,7 +200,7 @@ def write_faces(
         folder: The store's.
         faces: Face table in the order of the images, with `split`.
         expressions: Names that `target` counts.
-        left_out: One row per picture that is not in the store: `face_id`, `source`, `source_path`, `usage`, `reason`.
+        excluded: One row per picture that is not in the store: `face_id`, `source`, `source_path`, `usage`, `reason`.
         preparation: See `Store`; None where it is not known.
 
     Raises:
@@ -212,14 +212,14 @@ def write_faces(
     metadata = {METADATA: json.dumps(stated).encode()}
     table = pa.Table.from_pandas(faces, preserve_index=False).replace_schema_metadata(metadata)
     pq.write_table(table, folder / FACES, compression="zstd")
-    if left_out is not None:
-        pq.write_table(pa.Table.from_pandas(left_out, preserve_index=False).replace_schema_metadata(None), folder / LEFT_OUT, compression="zstd")
+    if excluded is not None:
+        pq.write_table(pa.Table.from_pandas(excluded, preserve_index=False).replace_schema_metadata(None), folder / EXCLUDED, compression="zstd")
 
 
-def read_left_out(folder: Path) -> pd.DataFrame:
+def read_excluded(folder: Path) -> pd.DataFrame:
     """Return the pictures that a store does not hold, with the reason of each; empty where none was left out."""
-    path = folder / LEFT_OUT
-    return pq.read_table(path).to_pandas() if path.is_file() else pd.DataFrame(columns=list(LEFT_OUT_COLUMNS), dtype="str")
+    path = folder / EXCLUDED
+    return pq.read_table(path).to_pandas() if path.is_file() else pd.DataFrame(columns=list(EXCLUDED_COLUMNS), dtype="str")
 
 
 def open_store(folder: Path) -> Store:

@@ -1,4 +1,4 @@
-"""A trained net as one ONNX file, and the proof that it answers as the net does.
+"""A trained model as one ONNX file, and the proof that it answers as the model does.
 
 The graph takes float32 `faces` (N, C, size, size) in [0, 1] and returns float32 `probabilities` (N, K): normalisation and softmax are inside, so
 whoever runs the file needs no statistics. Size, channels, expressions and how the faces were prepared stand in its metadata as one JSON string
@@ -34,7 +34,7 @@ OPSET = 20
 
 
 class Parity(NamedTuple):
-    """How near an exported net is to its source."""
+    """How near an exported model is to its source."""
 
     faces: int
     max_abs_diff: float  # of probabilities
@@ -46,7 +46,7 @@ class Parity(NamedTuple):
 
 
 class Deployed(nn.Module):
-    """A net with its normalisation before it and its probabilities behind it; values that it says beside the expression are left out."""
+    """A model with its normalisation before it and its probabilities behind it; values that it says beside the expression are left out."""
 
     def __init__(self, model: LoadedModel) -> None:
         super().__init__()
@@ -65,10 +65,10 @@ class Deployed(nn.Module):
 
 
 def export_onnx(model: LoadedModel, path: Path, *, weights: str = "float32") -> int:
-    """Write a net as one ONNX file with a free batch axis. The same net gives the same bytes, wherever the checkout lies.
+    """Write a model as one ONNX file with a free batch axis. The same model gives the same bytes, wherever the checkout lies.
 
     Args:
-        model: A trained net, as `ferlab.models.load_model` returns it.
+        model: A trained model, as `ferlab.models.load_model` returns it.
         path: The file to write; it appears whole or not at all.
         weights: How they are stored: "float32", or "float16" for half the size, see `ferlab.deployment.storage`.
 
@@ -116,7 +116,7 @@ def exported_card(model: LoadedModel) -> dict[str, Any]:
 
 @torch.inference_mode()
 def parity(model: LoadedModel, session: onnxruntime.InferenceSession, faces: np.ndarray) -> Parity:
-    """Compare an exported net with its source on the same faces.
+    """Compare an exported model with its source on the same faces.
 
     Args:
         model: The source.

@@ -1,9 +1,9 @@
-"""From a picture to the faces in it, cropped as the nets were fitted: needs OpenCV and Pillow, no torch.
+"""From a picture to the faces in it, cropped as the models were fitted: needs OpenCV and Pillow, no torch.
 
 The rule, stated once. The detector is cs231a's Haar cascade with its ladder of looser parameters, all of it but the last rung, whose boxes are
 mostly no faces; `ferlab.data.preparation.detection` says in how large a copy of the picture it searches, and the answer how small a face may be.
 A box whose centre lies in a larger one is dropped (a mouth, a nose). Each face is the detector's own square box without a margin: FER2013's
-faces were cut so. On 400 faces of its Training usage in a frame of repeated edge pixels, the 348 boxes found by these rungs have a median
+faces were cut so. On 400 faces of its Training usage in a frame of repeated edge pixels, the 348 boxes found by these search levels have a median
 side of .98 of the face's own and the same centre; a margin of .1 on each side lowers the median overlap (IoU) from .82 to .67.
 """
 
@@ -24,7 +24,7 @@ from ferlab.paths import InputError
 Box = tuple[int, int, int, int]
 
 NARROWEST = 1 / 20  # of the longer side: a sliver has no room for a face
-DISTRUSTED = ("1 neighbour",)  # rungs whose boxes are not believed: see ferlab.data.preparation.detection.haar_ladder
+DISTRUSTED = ("1 neighbour",)  # search levels whose boxes are not believed: see ferlab.data.preparation.detection.haar_ladder
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:/{1,3}[^/]", re.IGNORECASE)
 EXPECTED = "expected a path, or a uint8 picture (H, W) or (H, W, 3) in RGB"
 

@@ -17,7 +17,7 @@ LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
 
 def prepare_faces(faces: np.ndarray, *, size: int, channels: int) -> np.ndarray:
-    """Bring cropped faces to a net's size and channels.
+    """Bring cropped faces to a model's size and channels.
 
     Args:
         faces: uint8 (N, H, W), or (N, H, W, 3) in RGB; N may be 0.

@@ -1,7 +1,7 @@
 """How long one face takes on one CPU thread, against a budget.
 
 The clock is the wall's, since that is what a user waits for; the median is steady, the 95th percentile shows what else the machine did. The
-thread's own CPU clock leaves that out, for a net that runs in the caller's thread alone.
+thread's own CPU clock leaves that out, for a model that runs in the caller's thread alone.
 
 References:
     CS230 report (papers/001): 100 ms a frame is the budget for real-time use.

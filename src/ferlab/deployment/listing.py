@@ -29,7 +29,7 @@ def predict_pictures(
 
     Args:
         pictures: Paths.
-        model: The ONNX file; None is the net that ships.
+        model: The ONNX file; None is the model that ships.
         top: Expressions on a line, the likeliest first.
         table: A .csv to write as well: a row for each face, with the probabilities of all expressions.
         whole: Whether each picture is a face already.
@@ -39,7 +39,7 @@ def predict_pictures(
         One line for each picture that could not be read; the others are printed and in the table.
 
     Raises:
-        InputError: If the net cannot be opened, `top` is below 1, or the table may not be written there; nothing has been read then.
+        InputError: If the model cannot be opened, `top` is below 1, or the table may not be written there; nothing has been read then.
     """
     if top < 1:
         raise InputError(f"--top {top}: expected 1 or more")

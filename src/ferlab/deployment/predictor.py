@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from ferlab.deployment.face_steps import FaceSteps
 
 SHIPPED = Path(__file__).parent / "weights" / "model.onnx"
-CARD = "card.json"  # beside the net that ships: what it is, how good, and its checksum
+CARD = "card.json"  # beside the model that ships: what it is, how good, and its checksum
 OFF = 1e-3  # how far probabilities may lie outside [0, 1] and their sum from 1: rounding, also that of an int8 model
 AGAIN = "get the folder again (git checkout -- src/ferlab/deployment/weights, or install ferlab again)"
 
 
 @dataclass(frozen=True)
 class ReadFace:
-    """One face of a picture and what the net says of it.
+    """One face of a picture and what the model says of it.
 
     Attributes:
         box: x, y, width, height in pixels of the upright picture; it may leave the picture.
@@ -99,7 +99,7 @@ def _open_checked(path: Path, *, threads: int) -> tuple[onnxruntime.InferenceSes
 
 
 class Predictor:
-    """A net that is ready to read faces; make one with `Predictor.load`.
+    """A model that is ready to read faces; make one with `Predictor.load`.
 
     Attributes:
         steps: What a face is taken through before the network's own size, channels and scale; None where the model's card records none.
@@ -129,14 +129,14 @@ class Predictor:
 
     @classmethod
     def load(cls, path: str | Path | None = None, *, threads: int = 1) -> Predictor:
-        """Open a net written by `ferlab.deployment.export.export_onnx`.
+        """Open a model written by `ferlab.deployment.export.export_onnx`.
 
         Args:
-            path: The file; None for the net that ships.
+            path: The file; None for the model that ships.
             threads: CPU threads.
 
         Raises:
-            InputError: If the file is missing, broken, not one of ours, or its card is not true of its graph; if None is given and no net
+            InputError: If the file is missing, broken, not one of ours, or its card is not true of its graph; if None is given and no model
                 ships, or it is not the one its card was written for.
         """
         if path is None:
@@ -245,19 +245,19 @@ def _steps_of(card: dict[str, Any], *, where: str) -> dict[str, Any]:
 
 
 def shipped_card() -> dict[str, Any]:
-    """Return the card of the net that ships: what it was fitted on, how good it is, what it cost, its limits.
+    """Return the card of the model that ships: what it was fitted on, how good it is, what it cost, its limits.
 
     Raises:
-        InputError: If no net ships, its card is missing or broken, or the net is not the file that the card was written for.
+        InputError: If no model ships, its card is missing or broken, or the model is not the file that the card was written for.
     """
     if not SHIPPED.is_file():
-        raise InputError("no net ships with this version of ferlab; name one, e.g. models/<run>/model.onnx (--model, or Predictor.load's path)")
+        raise InputError("no model ships with this version of ferlab; name one, e.g. models/<run>/model.onnx (--model, or Predictor.load's path)")
     path = SHIPPED.with_name(CARD)
     try:
         card = json.loads(path.read_text())
         expected = card["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{path}: missing or broken, so the net beside it cannot be checked; {AGAIN}") from None
+        raise InputError(f"{path}: missing or broken, so the model beside it cannot be checked; {AGAIN}") from None
     found = hashlib.sha256(SHIPPED.read_bytes()).hexdigest()
     if found != expected:
         raise InputError(f"{SHIPPED}: changed or cut: its sha256 is {found[:12]}..., its card says {str(expected)[:12]}...; {AGAIN}")

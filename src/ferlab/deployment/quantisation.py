@@ -2,10 +2,10 @@
 
 Static quantisation in the QDQ form (Jacob et al. 2018): convolutions, products and what lies between them are computed on 8-bit integers,
 normalisation and softmax stay in float32. Activations are unsigned and weights signed: with signed activations the runtime leaves six of the
-compact net's ten convolutions in float32 on x86 processors. Weights keep to 7 bits, so that sums of two products fit 16 and a processor without
-VNNI answers as others do; on 900 control faces 98.9 and 99.4 % of two five-layer nets' labels stay (8 bits: 99.1 and 99.2). The file has a fourth
-of the bytes. Whether it is faster hangs on the processor and the net: with VNNI one face takes the compact net .42 ms in place of 1.5, and the
-five-layer net .5 in place of .3.
+compact model's ten convolutions in float32 on x86 processors. Weights keep to 7 bits, so that sums of two products fit 16 and a processor without
+VNNI answers as others do; on 900 control faces 98.9 and 99.4 % of two five-layer models' labels stay (8 bits: 99.1 and 99.2). The file has a fourth
+of the bytes. Whether it is faster hangs on the processor and the net: with VNNI one face takes the compact model .42 ms in place of 1.5, and the
+five-layer model .5 in place of .3.
 
 References:
     Jacob et al. (2018), Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, arXiv:1712.05877.
@@ -46,12 +46,12 @@ class CalibrationFaces(CalibrationDataReader):
 
 
 def quantise(source: Path, path: Path, faces: np.ndarray) -> int:
-    """Write the int8 variant of an exported net. The same net and faces give the same bytes.
+    """Write the int8 variant of an exported model. The same model and faces give the same bytes.
 
     Args:
         source: The float32 file, from `ferlab.deployment.export.export_onnx`.
         path: The file to write; it appears whole or not at all.
-        faces: uint8 (N, H, W) or (N, H, W, 3) from the split the net was fitted on; the range of each activation is taken from them.
+        faces: uint8 (N, H, W) or (N, H, W, 3) from the split the model was fitted on; the range of each activation is taken from them.
 
     Returns:
         The file's size in bytes.
@@ -60,7 +60,7 @@ def quantise(source: Path, path: Path, faces: np.ndarray) -> int:
         InputError: If the source is not one of ours, or there are no faces.
     """
     if len(faces) == 0:
-        raise InputError(f"{path}: no faces to find the range of the activations; expected some of those the net was fitted on")
+        raise InputError(f"{path}: no faces to find the range of the activations; expected some of those the model was fitted on")
     net = Predictor.load(source)
     reader = CalibrationFaces(prepare_faces(faces, size=net.size, channels=net.channels))
     with tempfile.TemporaryDirectory() as folder, _quiet():

@@ -1,8 +1,8 @@
-"""The net that ships inside the package: a trained run turned into four files, whole or not at all.
+"""The model that ships inside the package: a trained run turned into four files, whole or not at all.
 
-    model.onnx     the net, at most 6 MB
+    model.onnx     the model, at most 6 MB
     card.json      what it is, what it was fitted on, how good it is, what it cost, its limits, and the checksum of model.onnx
-    study.yaml     params.yaml as it was: `cp` it over params.yaml and `dvc repro` trains the net again
+    study.yaml     params.yaml as it was: `cp` it over params.yaml and `dvc repro` trains the model again
     history.csv    the log of its training, a row for each epoch
 
 `ferlab ship RUN` calls this; `Predictor.load()` opens the result. Torch is needed here, and not there.
@@ -29,8 +29,8 @@ from ferlab.roles import Exposure
 
 FOLDER = Path("src", "ferlab", "deployment", "weights")  # below a clone
 MOST_BYTES = 6_000_000
-NEEDED = {"train": (), "evaluate": ("fitted_on", "dataset", "usage", "n")}  # of the metrics of each stage
-COMPARED = 2000  # faces on which the file is compared with the net it came from
+NEEDED = {"train": (), "evaluate": ("trained_on", "dataset", "usage", "n")}  # of the metrics of each stage
+COMPARED = 2000  # faces on which the file is compared with the model it came from
 LARGEST_CHANGE = 0.02  # of a probability
 LICENCE = "The weights: MIT, as ferlab. The faces they were fitted on are not part of it; their own terms hold for them."
 LIMITS = (
@@ -41,7 +41,7 @@ LIMITS = (
 
 
 def ship(root: Path, run: str, *, cost: str, note: str = "", weights: str = "float16") -> Path:
-    """Write the files of a trained and evaluated run to the package of a clone, in place of the net that shipped before.
+    """Write the files of a trained and evaluated run to the package of a clone, in place of the model that shipped before.
 
     Args:
         root: The clone.
@@ -55,7 +55,7 @@ def ship(root: Path, run: str, *, cost: str, note: str = "", weights: str = "flo
 
     Raises:
         InputError: If this is no clone, the run is unknown, not trained or evaluated, of another study than params.yaml's, the file is larger
-            than 6 MB, or answers otherwise than the net. What shipped before then stays.
+            than 6 MB, or answers otherwise than the model. What shipped before then stays.
     """
     folder = root / FOLDER
     if not folder.parent.is_dir():
@@ -91,16 +91,16 @@ def _check_run(params: Params, run: str, *, model: LoadedModel, trained: dict[st
     wanted, built = (params.runs[run].model, params.runs[run].options), (model.name, model.options)
     if wanted != built:
         raise InputError(f"run {run}: its weights are of {built[0]} {built[1]}, params.yaml says {wanted[0]} {wanted[1]}; `dvc repro` trains again")
-    if sorted(evaluated["fitted_on"]) != sorted(model.fitted_on):
+    if sorted(evaluated["trained_on"]) != sorted(model.trained_on):
         raise InputError(f"run {run}: evaluated before its last training; `dvc repro` evaluates it again")
-    if Exposure(model.fitted_on, model.selected_on).role("test") != "untouched":
+    if Exposure(model.trained_on, model.selected_on).role("test") != "untouched":
         raise InputError(f"run {run}: test selected its epoch, so the card could name no score of untouched faces; ship a run of select: val or none")
 
 
 def _write_net(model: LoadedModel, path: Path, *, store: Store, weights: str) -> Parity:
     size = export_onnx(model, path, weights=weights)
     if size > MOST_BYTES:
-        raise InputError(f"the net takes {size / 1e6:.1f} MB with {weights} weights; expected at most {MOST_BYTES / 1e6:.0f} MB. Ship a smaller one.")
+        raise InputError(f"the model takes {size / 1e6:.1f} MB with {weights} weights; expected at most {MOST_BYTES / 1e6:.0f} MB. Ship a smaller one.")
     rows = spread_rows(store.faces["split"].to_numpy(), "val", COMPARED)
     found = parity(model, open_session(path), np.asarray(store.images[rows]))
     if found.max_abs_diff > LARGEST_CHANGE:
@@ -109,7 +109,7 @@ def _write_net(model: LoadedModel, path: Path, *, store: Store, weights: str) ->
 
 
 def _card(params: Params, run: str, *, model: LoadedModel, store: Store, evaluated: dict[str, Any]) -> dict[str, Any]:
-    fitted = store.faces[store.faces["split"].isin(model.fitted_on)]
+    fitted = store.faces[store.faces["split"].isin(model.trained_on)]
     scores = {key.removesuffix("_view"): score["test"] for key, score in evaluated.items() if key.endswith("_view")}
     known = model_card(model.name)
     return {
@@ -124,7 +124,7 @@ def _card(params: Params, run: str, *, model: LoadedModel, store: Store, evaluat
         "preparation": model.preparation,
         "study": params.study,
         "seed": params.runs[run].seed,
-        "fitted_on": {"dataset": evaluated["dataset"], "usages": sorted(set(fitted["usage"])), "splits": list(model.fitted_on), "faces": len(fitted)},
+        "trained_on": {"dataset": evaluated["dataset"], "usages": sorted(set(fitted["usage"])), "splits": list(model.trained_on), "faces": len(fitted)},
         "selected_on": list(model.selected_on),
         "sources": list(model.sources),
         "test": {

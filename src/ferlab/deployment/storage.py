@@ -1,7 +1,7 @@
 """An ONNX file at half its size: weights kept as float16 and cast back to float32 when the file is opened.
 
 Nothing is computed in float16. The runtime folds the casts while it loads, so speed and memory are those of the float32 file; what changes is
-that each weight is rounded to 11 significant bits. On the five-layer net of the control faces the file falls from 9.75 to 4.88 MB.
+that each weight is rounded to 11 significant bits. On the five-layer model of the control faces the file falls from 9.75 to 4.88 MB.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What a net gets wrong: confused pairs, doubtful labels, and conditions under which errors gather. Knows no torch."""
+"""What a model gets wrong: confused pairs, doubtful labels, and conditions under which errors gather. Knows no torch."""

@@ -1,4 +1,4 @@
-"""Which expressions are taken for which, and the errors a net was surest of.
+"""Which expressions are taken for which, and the errors a model was surest of.
 
 Owns rankings of the errors of one predictions table. Knows no torch and no images.
 
@@ -17,7 +17,7 @@ PAIR_COLUMNS = ("target", "pred", "count", "support", "rate", "rate_ci_low", "ra
 
 
 def rank_confusions(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Rank the pairs (true expression, predicted expression) that a net confuses.
+    """Rank the pairs (true expression, predicted expression) that a model confuses.
 
     By count, the pairs that cost most accuracy come first; by rate, those that a face of the true expression suffers most often.
     A rare expression can lead the second list and stand low in the first.
@@ -47,7 +47,7 @@ def rank_confusions(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def most_confident_errors(predictions: pd.DataFrame, *, most: int) -> pd.DataFrame:
-    """Return the errors a net was surest of, surest first.
+    """Return the errors a model was surest of, surest first.
 
     Args:
         predictions: A predictions table.

@@ -1,7 +1,7 @@
 """Faces whose given label is doubtful, by confident learning, and what raters said of them where votes are at hand.
 
 Owns the table of doubtful labels. It ranks faces for a person to look at and changes no label. Confident learning needs
-probabilities of faces the net was not fitted on.
+probabilities of faces the model was not fitted on.
 
 References:
     Northcutt, Jiang & Chuang (2021), Confident Learning, arXiv 1911.00068; its package cleanlab: "label quality score".
@@ -28,7 +28,7 @@ def doubtful_labels(predictions: pd.DataFrame, faces: pd.DataFrame | None = None
     """Rank the faces whose given label confident learning doubts, most doubtful first.
 
     Args:
-        predictions: A predictions table of faces the net was not fitted on.
+        predictions: A predictions table of faces the model was not fitted on.
         faces: Face table with those faces; where it has votes, the raters' answer is set beside.
 
     Returns:

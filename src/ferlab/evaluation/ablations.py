@@ -56,14 +56,14 @@ def table_by_factors(runs: Runs, predictions: Mapping[str, pd.DataFrame], *, spl
 
 
 def factor_effects(
-    runs: Runs, predictions: Mapping[str, pd.DataFrame], *, fitted_on: Mapping[str, Sequence[str]], splits: Sequence[str] = ("val", "test")
+    runs: Runs, predictions: Mapping[str, pd.DataFrame], *, trained_on: Mapping[str, Sequence[str]], splits: Sequence[str] = ("val", "test")
 ) -> pd.DataFrame:
     """Return what each change of one factor brings, all others equal.
 
     Args:
         runs: As for `table_by_factors`.
         predictions: Likewise.
-        fitted_on: Per run the splits it was fitted on; a split that either side was fitted on tells nothing and is left out.
+        trained_on: Per run the splits it was fitted on; a split that either side was fitted on tells nothing and is left out.
         splits: Which faces.
 
     Returns:
@@ -82,7 +82,7 @@ def factor_effects(
         where = {"factor": changed, "from": dict(levels_a)[changed], "to": dict(levels_b)[changed], "else": others}
         pairs = [(a[seed], b[seed]) for seed in seeds]
         for split in splits:
-            if not any(split in fitted_on[run] for pair in pairs for run in pair):
+            if not any(split in trained_on[run] for pair in pairs for run in pair):
                 rows += [{**where, "split": split, "pairs": pairs, **effect} for effect in _effect(pairs, predictions, split)]
     table = pd.DataFrame(rows, columns=[*COLUMNS, "pairs"])
     for split, part in table.groupby("split"):

@@ -55,7 +55,7 @@ def calibration_error(bins: pd.DataFrame) -> float:
 def ece_if_calibrated(probs: np.ndarray, *, draws: int = 500, seed: int = 0) -> dict[str, float]:
     """Return the ECE that these confidences would show if they were true: what chance alone makes of so many faces.
 
-    Few faces give an ECE well above 0 even to a perfectly calibrated net; an ECE below `high` is no evidence against calibration.
+    Few faces give an ECE well above 0 even to a perfectly calibrated model; an ECE below `high` is no evidence against calibration.
 
     Args:
         probs: (N, K) float.

@@ -3,7 +3,7 @@
 Runs of one set are scored on the same faces, so pairs are compared face by face (McNemar): what counts are the faces that one names right and
 the other wrong. Faces of one person are not independent, so where subjects are named the test is over subjects. Pairs that are tested
 together are corrected together (Holm), and the detectable difference is that of the corrected test. A test of two runs speaks of these two
-nets; what a recipe gives is told by its seeds (mean and spread). Runs of different sets are never compared pairwise.
+models; what a recipe gives is told by its seeds (mean and spread). Runs of different sets are never compared pairwise.
 
 References:
     McNemar (1947), Note on the sampling error of the difference between correlated proportions or percentages.

@@ -25,12 +25,12 @@ from ferlab.evaluation.predictions import expressions_of, faces_in, predictions_
 from ferlab.paths import InputError
 from ferlab.roles import planned, recorded
 
-ENSEMBLE, FITTED = "ensemble", "fitted ensemble"  # members of equal weight, and of weights fitted on val
+ENSEMBLE, TRAINED = "ensemble", "fitted ensemble"  # members of equal weight, and of weights fitted on val
 LEAST = 1e-12  # a member's probability of the true class; keeps the loss finite where all members say 0
 DIGITS = 3
 
 
-def soft_vote(tables: Mapping[str, pd.DataFrame], weights: Mapping[str, float] | None = None) -> pd.DataFrame:
+def soft_voting(tables: Mapping[str, pd.DataFrame], weights: Mapping[str, float] | None = None) -> pd.DataFrame:
     """Return the predictions table of an ensemble: the weighted mean of its members' probabilities.
 
     Args:
@@ -101,14 +101,14 @@ def weights_per_set(
 def vote_per_set(
     predictions: Mapping[str, pd.DataFrame], members: Mapping[str, Sequence[str]], weights: Mapping[str, Mapping[str, float]] | None = None
 ) -> dict[str, dict[str, pd.DataFrame]]:
-    """Return the soft-vote ensembles of each set that has two members or more: `ENSEMBLE`, and `FITTED` where weights are given."""
+    """Return the soft-vote ensembles of each set that has two members or more: `ENSEMBLE`, and `TRAINED` where weights are given."""
     votes = {}
     for name, runs in members.items():
         tables = {run: predictions[run] for run in runs}
         if len(runs) > 1:
-            votes[name] = {ENSEMBLE: soft_vote(tables)}
+            votes[name] = {ENSEMBLE: soft_voting(tables)}
         if weights and name in weights:
-            votes[name][FITTED] = soft_vote(tables, weights[name])
+            votes[name][TRAINED] = soft_voting(tables, weights[name])
     return votes
 
 

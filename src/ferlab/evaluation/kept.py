@@ -1,7 +1,7 @@
 """Predictions kept in the repository, so that published numbers can be recomputed by anyone, without the dataset.
 
-A kept table is a predictions table with float16 probabilities (14 bytes a face for seven expressions) and two columns more, `twin` and
-`near_twin`: the test face has an exact duplicate, or any duplicate, among the faces that trained or selected the model. It holds no pixels.
+A kept table is a predictions table with float16 probabilities (14 bytes a face for seven expressions) and two columns more, `duplicate` and
+`near_duplicate`: the test face has an exact duplicate, or any duplicate, among the faces that trained or selected the model. It holds no pixels.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ferlab.evaluation.deduplicated import KINDS, compare_twins, mark_twins
+from ferlab.evaluation.deduplicated import KINDS, compare_duplicates, mark_duplicates
 from ferlab.evaluation.metrics import compute_metrics
 from ferlab.evaluation.predictions import PROB_PREFIX, check_predictions, expressions_of, faces_in, probs_of
 from ferlab.paths import InputError
@@ -25,17 +25,17 @@ RECOMPUTED = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mcc",
 TOLERANCE = 1e-3
 
 
-def keep(predictions: pd.DataFrame, twins: pd.DataFrame) -> pd.DataFrame:
-    """Return the kept table of a run: `face_id, split, target, pred, prob_<expression>..., twin, near_twin`.
+def keep(predictions: pd.DataFrame, duplicates: pd.DataFrame) -> pd.DataFrame:
+    """Return the kept table of a run: `face_id, split, target, pred, prob_<expression>..., duplicate, near_duplicate`.
 
     Where rounding to float16 would tie the predicted expression with another, its probability is raised by one step, so `pred` stays the
     first largest probability and every count of correct faces stays what it was.
 
     Args:
         predictions: The run's predictions table.
-        twins: The duplicates table of its prepared dataset.
+        duplicates: The duplicates table of its prepared dataset.
     """
-    table, marked = check_predictions(predictions).reset_index(drop=True), mark_twins(predictions, twins).set_index("face_id")
+    table, marked = check_predictions(predictions).reset_index(drop=True), mark_duplicates(predictions, duplicates).set_index("face_id")
     probs, preds = probs_of(table).astype(np.float16), table["pred"].to_numpy()
     tied = np.flatnonzero(probs.argmax(axis=1) != preds)
     probs[tied, preds[tied]] = np.nextafter(probs[tied].max(axis=1), np.float16(2))
@@ -69,20 +69,20 @@ def read_kept(path: Path) -> pd.DataFrame:
 
 
 def rescore(kept: pd.DataFrame) -> dict[str, Any]:
-    """Return what a kept table says of a run, under the keys of its metrics file: each split's metrics, `twins`, `near_twins` and `n`.
+    """Return what a kept table says of a run, under the keys of its metrics file: each split's metrics, `duplicates`, `near_duplicates` and `n`.
 
     Bounds of differences and of accuracies with and without duplicates are Wilson's and Newcombe's; other intervals are left to `evaluate`.
     """
     test = faces_in(kept, "test")
-    splits = {name: kept[kept["split"] == name] for name in ("val", "test")} | {"test_clean": test[~test["twin"]]}
+    splits = {name: kept[kept["split"] == name] for name in ("val", "test")} | {"test_dedup": test[~test["duplicate"]]}
     scores: dict[str, Any] = {name: _metrics(rows) for name, rows in splits.items() if len(rows)}
-    return {**scores, **{f"{kind}s": compare_twins(test, kind) for kind in KINDS}, "n": {name: len(rows) for name, rows in splits.items()}}
+    return {**scores, **{f"{kind}s": compare_duplicates(test, kind) for kind in KINDS}, "n": {name: len(rows) for name, rows in splits.items()}}
 
 
 def differences(scores: Mapping[str, Any], recomputed: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     """Return where a run's metrics file and its kept predictions disagree: `{"test.accuracy": (file's, recomputed)}`; empty where they agree."""
     found = {}
-    for split in ("val", "test", "test_clean", *(f"{kind}s" for kind in KINDS)):
+    for split in ("val", "test", "test_dedup", *(f"{kind}s" for kind in KINDS)):
         ours, theirs = recomputed.get(split), scores.get(split)
         for key in (ours or {}) if theirs else ():
             if key in theirs and not _agree(theirs[key], ours[key]):

@@ -11,7 +11,7 @@
 | ece | expected calibration error, 15 equal bins of confidence, L1; the plain estimate, too large on few faces (see `probability_bounds`) |
 | top3_accuracy | share of faces whose true class is among the three largest probabilities |
 
-Classes absent from a split (a clean test split can lose one): recall is undefined (None) without faces; precision and F1 are undefined
+Classes absent from a split (a deduplicated test split can lose one): recall is undefined (None) without faces; precision and F1 are undefined
 without faces and predictions, and 0 where only one of the two is there. Means skip what is undefined. That is scikit-learn's
 `balanced_accuracy_score` and `f1_score(average="macro")`; torchmetrics alone would count a class that was predicted but has no faces as recall 0.
 

@@ -1,7 +1,7 @@
 """What papers state, read from `conf/published/*.yaml`: each row with its paper, set, split, number of faces and where it comes from.
 
 A published accuracy without its split and its n cannot be set beside ours, so both are asked for; n may be null where nobody says. Intervals
-are Wilson's, computed here: papers rarely state one. Rows with `model` name a net of our registry: theirs and ours can stand in one line.
+are Wilson's, computed here: papers rarely state one. Rows with `model` name a model of our registry: theirs and ours can stand in one line.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class PublishedRow(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     system: str
-    model: str | None = None  # the net's name in our registry, where we have it
+    model: str | None = None  # the model's name in our registry, where we have it
     dataset: str  # fer2013, affectnet, ckplus, ...
     split: str  # as its authors name it
     expressions: int = Field(ge=2)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ferlab.evaluation.comparison import compare_pairs
-from ferlab.evaluation.ensembles import ENSEMBLE, FITTED
+from ferlab.evaluation.ensembles import ENSEMBLE, TRAINED
 from ferlab.evaluation.intervals import RESAMPLES, metric_intervals
 from ferlab.evaluation.predictions import expressions_of, faces_in, probs_of, read_predictions
 from ferlab.evaluation.weighted_metrics import named_per_class, point_metrics, weighted_metrics
@@ -45,8 +45,8 @@ def table_of_runs(runs: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, M
 
     Returns:
         `run, set, dataset, group, seed, model`, `selected_on` (the splits that selected its epoch, "none" where the last was kept); per split val,
-        test, test_clean `<split>.<key>` for accuracy, its bounds, balanced accuracy, macro F1, NLL and ECE; of val and test `<split>.role`, what
-        the split is to the run (see `ferlab.roles`); of test_without_near, the test faces without near twins among the fitted, accuracy and its
+        test, test_dedup `<split>.<key>` for accuracy, its bounds, balanced accuracy, macro F1, NLL and ECE; of val and test `<split>.role`, what
+        the split is to the run (see `ferlab.roles`); of test_without_near, the test faces without near-duplicates among the fitted, accuracy and its
         bounds; NaN where a run has no such split.
     """
     keys = ("accuracy", "accuracy_ci_low", "accuracy_ci_high", "balanced_accuracy", "macro_f1", "macro_f1_ci_low", "macro_f1_ci_high", "nll", "ece")
@@ -57,10 +57,10 @@ def table_of_runs(runs: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, M
         seen = recorded(metrics[name])
         row["selected_on"] = listed(seen.selected_on) if seen.selected_on else "none"
         row |= {f"{split}.role": seen.role(split) for split in ("val", "test")}
-        for split in ("val", "test", "test_clean"):
+        for split in ("val", "test", "test_dedup"):
             scores = metrics[name].get(split) or {}
             row |= {f"{split}.{key}": scores.get(key, float("nan")) for key in keys}
-        near = {key.replace("_clean", ""): value for key, value in (metrics[name].get("near_twins") or {}).items() if value is not None}
+        near = {key.replace("_dedup", ""): value for key, value in (metrics[name].get("near_duplicates") or {}).items() if value is not None}
         row |= {f"test_without_near.{key}": near.get(key, float("nan")) for key in keys if key.startswith("accuracy")}
         rows.append(row)
     return pd.DataFrame(rows)
@@ -79,13 +79,13 @@ def datasets_of(runs: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, Map
 
 
 def families_of(runs: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
-    """Return the families of the runs' nets, which are the names of the papers, each once."""
+    """Return the families of the runs' models, which are the names of the papers, each once."""
     return tuple(dict.fromkeys(run["family"] for run in runs.values()))
 
 
-def fitted_on(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+def trained_on(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
     """Return the splits that each run was fitted on."""
-    return {name: tuple(scores["fitted_on"]) for name, scores in metrics.items()}
+    return {name: tuple(scores["trained_on"]) for name, scores in metrics.items()}
 
 
 def ours_beside_published(
@@ -132,7 +132,7 @@ def summarise_comparison(
 
     Where weights were fitted, also `fitted_ensembles` (with `weights`) and `fitted_ensemble_pairs`.
     """
-    by_kind = {kind: {name: kinds[kind] for name, kinds in votes.items() if kind in kinds} for kind in (ENSEMBLE, FITTED)}
+    by_kind = {kind: {name: kinds[kind] for name, kinds in votes.items() if kind in kinds} for kind in (ENSEMBLE, TRAINED)}
     tests = {name: pairs_by_name(rows) for name, rows in vote_pairs.groupby("set", sort=False)}
     summary = {
         "runs": summarise_runs(runs),
@@ -146,13 +146,13 @@ def summarise_comparison(
         return summary
     return {
         **summary,
-        "fitted_ensembles": {name: {**scores, "weights": dict(weights[name])} for name, scores in by_kind[FITTED].items()},
-        "fitted_ensemble_pairs": {name: rows.get(FITTED, {}) for name, rows in tests.items()},
+        "fitted_ensembles": {name: {**scores, "weights": dict(weights[name])} for name, scores in by_kind[TRAINED].items()},
+        "fitted_ensemble_pairs": {name: rows.get(TRAINED, {}) for name, rows in tests.items()},
     }
 
 
 def summarise_runs(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return the table of runs as `{run: {set, group, seed, val: {...}, test: {...}, test_clean: {...}}}` for the metrics file."""
+    """Return the table of runs as `{run: {set, group, seed, val: {...}, test: {...}, test_dedup: {...}}}` for the metrics file."""
     summary: dict[str, dict[str, Any]] = {}
     for row in runs.to_dict("records"):
         nested: dict[str, Any] = {key: row[key] for key in ("set", "dataset", "group", "seed", "model", "selected_on")}
@@ -226,8 +226,8 @@ def compare_ensembles(
     tables = []
     for name, kinds in ensembles.items():
         wanted = [(kind, run) for kind in kinds for run in members[name]]
-        if FITTED in kinds:
-            wanted.append((FITTED, ENSEMBLE))
+        if TRAINED in kinds:
+            wanted.append((TRAINED, ENSEMBLE))
         all_tables = {**kinds, **{run: predictions[run] for run in members[name]}}
         tables.append(compare_pairs(all_tables, split, pairs=wanted).assign(set=name))
     return _set_first(tables)

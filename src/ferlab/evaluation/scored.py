@@ -63,7 +63,7 @@ def scored(run: Run, name: str, store: Store, *, evaluate: Evaluate, study: str)
     faces = store.faces.set_index("face_id", drop=False).loc[table["face_id"]].reset_index(drop=True)
     with np.load(places["views"]) as file:
         views = {view: file[view] for view in file.files}
-    return Scored(table=table, views=views, faces=faces, seen=Exposure(model.fitted_on, model.selected_on))
+    return Scored(table=table, views=views, faces=faces, seen=Exposure(model.trained_on, model.selected_on))
 
 
 def scoring_record(run: Run, store: Path, *, weights: Path, evaluate: Evaluate) -> dict[str, str]:

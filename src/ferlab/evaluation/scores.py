@@ -1,4 +1,4 @@
-"""What `reports/metrics/evaluate/<run>.json` says: metrics and bounds of val, test and clean test, and the short summary that DVC lists."""
+"""What `reports/metrics/evaluate/<run>.json` says: metrics and bounds of val, test and deduplicated test, and the short summary that DVC lists."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from ferlab.evaluation.calibration import brier, calibration_error, ece_if_calibrated, reliability_bins
 from ferlab.evaluation.clusters import cluster_intervals
-from ferlab.evaluation.deduplicated import KINDS, compare_twins, mark_twins
+from ferlab.evaluation.deduplicated import KINDS, compare_duplicates, mark_duplicates
 from ferlab.evaluation.intervals import RESAMPLES, metric_intervals
 from ferlab.evaluation.metrics import compute_metrics
 from ferlab.evaluation.predictions import expressions_of, faces_in, probs_of
@@ -19,24 +19,24 @@ from ferlab.evaluation.shares import wilson
 SUMMARY = ("accuracy", "accuracy_ci_low", "accuracy_ci_high", "balanced_accuracy", "macro_f1", "nll", "ece")
 
 
-def score_run(predictions: pd.DataFrame, twins: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
+def score_run(predictions: pd.DataFrame, duplicates: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
     """Return everything a run's metrics file says of its predictions.
 
     Args:
         predictions: Predictions on val and test.
-        twins: The set's twins table.
+        duplicates: The set's duplicates table.
         resamples: Random draws behind the bounds.
         seed: Of the draws.
 
     Returns:
-        `val`, `test`, `test_clean` (each as `score_split` gives it), `twins` and `near_twins` (as `compare_twins`) and `n` (faces of
-        each). `test_clean` is None where every test face has a twin.
+        `val`, `test`, `test_dedup` (each as `score_split` gives it), `duplicates` and `near_duplicates` (as `compare_duplicates`) and `n` (faces of
+        each). `test_dedup` is None where every test face has a duplicate.
     """
-    marked = mark_twins(predictions, twins)
+    marked = mark_duplicates(predictions, duplicates)
     test = marked.drop(columns=[*KINDS])
-    splits = {"val": faces_in(predictions, "val"), "test": test, "test_clean": test[~marked["twin"]]}
+    splits = {"val": faces_in(predictions, "val"), "test": test, "test_dedup": test[~marked["duplicate"]]}
     scores = {name: score_split(rows, resamples=resamples, seed=seed) if len(rows) else None for name, rows in splits.items()}
-    compared = {f"{kind}s": compare_twins(marked, kind) for kind in KINDS}
+    compared = {f"{kind}s": compare_duplicates(marked, kind) for kind in KINDS}
     return {**scores, **compared, "n": {name: len(rows) for name, rows in splits.items()}}
 
 
@@ -111,15 +111,15 @@ def score_subjects(rows: pd.DataFrame, faces: pd.DataFrame, *, resamples: int = 
 
 
 def score_subjects_by_split(
-    predictions: pd.DataFrame, twins: pd.DataFrame, faces: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0
+    predictions: pd.DataFrame, duplicates: pd.DataFrame, faces: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, dict[str, float] | None]:
-    """Return `score_subjects` of val, test and test_clean; arguments as for `score_run`, and the set's face table."""
-    marked = mark_twins(predictions, twins)
-    rows = {"val": faces_in(predictions, "val"), "test": marked, "test_clean": marked[~marked["twin"]]}
+    """Return `score_subjects` of val, test and test_dedup; arguments as for `score_run`, and the set's face table."""
+    marked = mark_duplicates(predictions, duplicates)
+    rows = {"val": faces_in(predictions, "val"), "test": marked, "test_dedup": marked[~marked["duplicate"]]}
     of_test = {split: table.drop(columns=[*KINDS], errors="ignore") for split, table in rows.items()}
     return {split: score_subjects(table, faces, resamples=resamples, seed=seed) if len(table) else None for split, table in of_test.items()}
 
 
 def summarise(scores: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Return the few numbers that `dvc metrics show` and `dvc exp show` list."""
-    return {split: {key: scores[split][key] for key in SUMMARY} for split in ("val", "test", "test_clean") if scores[split]}
+    return {split: {key: scores[split][key] for key in SUMMARY} for split in ("val", "test", "test_dedup") if scores[split]}

@@ -27,7 +27,7 @@ CROP = 0.92  # share of the side: 44 of 48 pixels
 
 @dataclass(frozen=True)
 class ScoredFaces:
-    """Faces and what a net says of them.
+    """Faces and what a model says of them.
 
     Attributes:
         views: "single", the chosen view and those within it, each (N, K) float32.
@@ -64,7 +64,7 @@ def score_faces(
     """Score the faces of some splits, in store order; train is not scored. A batch is read when its turn comes.
 
     Args:
-        model: A loaded net.
+        model: A loaded model.
         images: All images of the set, uint8, one per row of `faces`.
         faces: The set's face table.
         expressions: The set's names, as `target` counts them.
@@ -75,10 +75,10 @@ def score_faces(
         device: "cpu", "cuda", ... or "auto": the first GPU if there is one.
 
     Raises:
-        InputError: If the net was trained on other expressions, or no face is in these splits.
+        InputError: If the model was trained on other expressions, or no face is in these splits.
     """
     if tuple(model.expressions) != tuple(expressions):
-        raise InputError(f"The net names {', '.join(model.expressions)}; the set has {', '.join(expressions)}. Train the run on this set again.")
+        raise InputError(f"The model names {', '.join(model.expressions)}; the set has {', '.join(expressions)}. Train the run on this set again.")
     rows = np.flatnonzero(faces["split"].isin(splits))
     if not len(rows):
         raise InputError(f"No face of the set is in {' or '.join(splits)}; check how prepare splits it")
@@ -115,10 +115,10 @@ def predict_views(
     """Return the probabilities of each face as it is, by another view, and by those within it; one batch of faces is in memory at a time.
 
     Args:
-        model: A loaded net; its module is put on `device`, in eval mode.
+        model: A loaded model; its module is put on `device`, in eval mode.
         images: uint8, (N, H, W) or (N, H, W, 3); may be memory-mapped or `ImageRows`, batches are read one by one.
         view: A key of `views.PASSES`.
-        crop: For views with crops: side of a crop, as a share of the side of the faces that the net takes. A net that takes faces of that side
+        crop: For views with crops: side of a crop, as a share of the side of the faces that the model takes. A model that takes faces of that side
             is given the crop as it is, any other the crop brought back to its own side (bilinear).
         seed: For "seven": of the random changes; face n of the images is changed alike whatever the batch size.
         batch_size: Faces at once.
@@ -127,10 +127,10 @@ def predict_views(
 
     Returns:
         "single", `view` and what is `views.WITHIN` it: (N, K) float32, rows summing to 1, in the order of `model.expressions`;
-        and "values": (N, R) float32, the R values that the net says beside the expression, meant over the looks of the view.
+        and "values": (N, R) float32, the R values that the model says beside the expression, meant over the looks of the view.
 
     Raises:
-        InputError: Images that are not uint8 faces, an unknown view, or a net whose output is not finite (it names the first such face).
+        InputError: Images that are not uint8 faces, an unknown view, or a model whose output is not finite (it names the first such face).
     """
     if images.dtype != np.uint8 or images.ndim not in (3, 4):
         raise InputError(f"Expected uint8 faces (N, H, W) or (N, H, W, 3), got {images.dtype} of shape {images.shape}")
@@ -162,7 +162,7 @@ def _prepared(model: LoadedModel, images: np.ndarray, *, device: str) -> tuple[T
 
 
 def _outputs(module: nn.Module, faces: Tensor, *, precision: str) -> Tensor:
-    """Return the net's outputs for one look at a batch, float32 (B, K + R); only the net itself runs in lower precision."""
+    """Return the model's outputs for one look at a batch, float32 (B, K + R); only the model itself runs in lower precision."""
     with torch.autocast(faces.device.type, dtype=torch.bfloat16, enabled=precision == "bf16-mixed"):
         outputs: Tensor = module(faces)
     return outputs.float()
@@ -181,6 +181,6 @@ def _stack(batches: list[np.ndarray], k: int) -> np.ndarray:
     broken = np.flatnonzero(~np.isfinite(probs).all(axis=1))
     if broken.size:
         raise InputError(
-            f"The net gives no finite probabilities for face {broken[0]} of those scored ({broken.size} such faces); train the run again"
+            f"The model gives no finite probabilities for face {broken[0]} of those scored ({broken.size} such faces); train the run again"
         )
     return probs.astype(np.float32, copy=False)

@@ -31,7 +31,7 @@ def f1_bounds(hits: float, support: float, predicted: float) -> tuple[float, flo
     """Return the 95 % interval of the F1 of one class; (nan, nan) where the class has neither faces nor predictions.
 
     F1 = 2 J / (1 + J) where J is the share of hits among all faces that are of the class or named so, and J's interval is Wilson's. On 200
-    faces of a net that is 97 % right this covered 94 to 100 % per class in a simulation, the bootstrap 33 to 63 %.
+    faces of a model that is 97 % right this covered 94 to 100 % per class in a simulation, the bootstrap 33 to 63 %.
 
     >>> [round(bound, 3) for bound in f1_bounds(0, 22, 0)]
     [0.0, 0.259]

@@ -1,6 +1,6 @@
-"""Values that a net says beside the expression: valence, arousal, intensity. How near they come to the truth, without torch.
+"""Values that a model says beside the expression: valence, arousal, intensity. How near they come to the truth, without torch.
 
-RMSE is in the value's own unit. CCC is what the field reports for valence and arousal: 1 only where said and true agree, and 0 for a net
+RMSE is in the value's own unit. CCC is what the field reports for valence and arousal: 1 only where said and true agree, and 0 for a model
 that says the mean of all, whatever its RMSE.
 
 References:
@@ -22,7 +22,7 @@ SAID = "value_"  # column of the predictions table, before the value's name
 
 
 def score_values(predictions: pd.DataFrame, faces: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, dict[str, Any]] | None:
-    """Return how well each value of a predictions table meets the face table's, or None where the net says none.
+    """Return how well each value of a predictions table meets the face table's, or None where the model says none.
 
     Args:
         predictions: Predictions rows of one split, with columns `value_<name>`.
@@ -32,7 +32,7 @@ def score_values(predictions: pd.DataFrame, faces: pd.DataFrame, *, resamples: i
 
     Returns:
         `{name: {n, ccc, rmse, pearson, mean_rmse}}` with `_ci_low` and `_ci_high` of ccc and rmse. `mean_rmse` is the RMSE of saying the mean of
-        these faces to all: what a net must beat.
+        these faces to all: what a model must beat.
     """
     names = [str(column).removeprefix(SAID) for column in predictions.columns if str(column).startswith(SAID)]
     if not names:

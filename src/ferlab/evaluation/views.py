@@ -1,6 +1,6 @@
-"""Views of a face: how often and how changed a net sees it, and how its answers become one.
+"""Views of a face: how often and how changed a model sees it, and how its answers become one.
 
-| view | what the net sees | passes | answer |
+| view | what the model sees | passes | answer |
 |---|---|---|---|
 | single | the face | 1 | as it is |
 | flip | the face and its mirror image | 2 | mean probabilities |
@@ -9,7 +9,7 @@
 | two_scales | the face and its mirror image; ten crops | 12 | mean probabilities of the two, then of the ten, meant |
 | vote | the face, its mirror image, and the face turned by 10 degrees either way | 4 | the commonest class |
 
-Faces are changed as the net takes them, in float32, pixels outside taken from the border; a standardised face may be resampled, since
+Faces are changed as the model takes them, in float32, pixels outside taken from the border; a standardised face may be resampled, since
 that averages pixels with weights that sum to 1. Where a mean image is subtracted, that is done after the change.
 Two papers leave things open: cs230 does not say how its seven images are made (here: by the changes of its training), cs231a neither
 how far the test image is turned nor whether it votes itself (here: 10 degrees, as its training copies are, and yes), nor what its class
@@ -50,14 +50,14 @@ TIE_BREAKER = 0.01
 
 
 def looks(faces: Tensor, view: str, *, draws: Sequence[Tensor] = (), crop: int = 0, resize: bool = True) -> Iterator[Tensor]:
-    """Yield the face itself, then what else the view shows; each once through the net. Ten crops do not count the face itself.
+    """Yield the face itself, then what else the view shows; each once through the model. Ten crops do not count the face itself.
 
     Args:
-        faces: float32 (N, C, S, S), as the net takes them.
+        faces: float32 (N, C, S, S), as the model takes them.
         view: A key of PASSES.
         draws: For "seven": seven times float32 (N, 15), from `draw_views`.
         crop: For CROPS: side of a crop in pixels, below S.
-        resize: Whether crops are brought back to S; not needed for a net that takes them as they are.
+        resize: Whether crops are brought back to S; not needed for a model that takes them as they are.
 
     Yields:
         float32 (N, C, S, S); crops that are not resized (N, C, crop, crop).
@@ -154,7 +154,7 @@ def five_crops(faces: Tensor, side: int) -> Iterator[Tensor]:
 
 
 def takes_side(name: str, side: int) -> bool:
-    """Return whether a net built for one side of faces takes another: its layers do not hang on the side, and its card allows this one."""
+    """Return whether a model built for one side of faces takes another: its layers do not hang on the side, and its card allows this one."""
     if "size" in model_card(name)["options"]:
         return False
     try:

@@ -1,1 +1,1 @@
-"""Where a net looks: attribution maps of single faces and the share of them that falls on each part of the face."""
+"""Where a model looks: attribution maps of single faces and the share of them that falls on each part of the face."""

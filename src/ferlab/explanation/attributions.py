@@ -32,7 +32,7 @@ def grad_cam(module: nn.Module, images: Any, *, explained_class: Any, layer: str
     Channels are weighted by the mean gradient of the explained class's logit, summed, cut at zero, upsampled bilinearly.
 
     Args:
-        module: Net in eval mode that returns logits (N, K).
+        module: Model in eval mode that returns logits (N, K).
         images: Normalised faces (N, C, H, W) float32.
         explained_class: Class to explain per face (N,) int.
         layer: Layer whose output is a map (N, C', h, w), or its dotted name in `module`.
@@ -115,20 +115,20 @@ def occlusion(
     """Drop of the explained class's softmax probability when a window of the face is covered.
 
     The probability and not the logit (Zeiler & Fergus): a drop in points can be compared between faces and nets. On a
-    face of which the net is certain it saturates: several parts may each suffice, and covering one then changes little.
+    face of which the model is certain it saturates: several parts may each suffice, and covering one then changes little.
 
     captum evaluates faces x windows in one forward pass. A pass holds as many faces as `batch_size` allows and only then
     several windows, because captum builds one mask per window and pass, whatever the number of faces.
 
     Args:
-        module: Net in eval mode that returns logits (N, K).
+        module: Model in eval mode that returns logits (N, K).
         images: Normalised faces (N, C, H, W) float32.
         explained_class: Class to explain per face (N,) int.
         baseline: What covers a window, normalised: a number, (C,) values or (C, H, W), e.g. of `grey_baseline`.
         window: Side of the square window in pixels; all channels are covered at once.
         stride: Step of the window in pixels, at most `window`; the last window of a row is cut at the border.
         batch_size: Perturbed faces per forward pass.
-        num_classes: K, where the net puts out more than logits: values beside the expressions; None for all of its outputs.
+        num_classes: K, where the model puts out more than logits: values beside the expressions; None for all of its outputs.
 
     Returns:
         Attributions (N, H, W) float32, -1 to 1: at each pixel the mean drop over the windows that cover it. Negative where
@@ -143,7 +143,7 @@ def occlusion(
         bound = f"1 <= stride <= window <= {min(height, width)}"
         raise InputError(f"occlusion: expected {bound}, got window {window} and stride {stride}")
     device = _device(module)
-    # Keep: in large batches a CPU runs float32 convolutions twice as fast in this layout; a copy leaves the caller's net alone
+    # Keep: in large batches a CPU runs float32 convolutions twice as fast in this layout; a copy leaves the caller's model alone
     forward = copy.deepcopy(module).to(memory_format=torch.channels_last)
     method = Occlusion(lambda faces: forward(faces)[:, :num_classes].softmax(1))
     cover = torch.as_tensor(baseline, dtype=images.dtype, device=device)

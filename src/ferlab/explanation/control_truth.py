@@ -1,6 +1,6 @@
 """What maps are worth where the truth is known: control faces tell which parts carry their expression.
 
-Owns the comparison of template and maps with the true masks of control faces, and the maps that need no net and that any
+Owns the comparison of template and maps with the true masks of control faces, and the maps that need no model and that any
 method has to beat. Numbers from here are about control faces and say nothing about photographs.
 
 References:
@@ -70,7 +70,7 @@ def carrying_shares(
 
     Returns:
         One row per method and expression, and per method one over `all` expressions that any face shows: `method, expression, n,
-        share, ci_low, ci_high, area, lift` (share per area: 1 where the map does not care).
+        share, ci_low, ci_high, area, density_ratio` (share per area: 1 where the map does not care).
     """
     size = next(iter(maps.values())).shape[1]
     carrying = carrying_mask(faces, size=size)
@@ -86,7 +86,7 @@ def carrying_shares(
             tables.append(table[table["n"] > 0])
     table = pd.concat(tables, ignore_index=True)
     columns = ["method", "expression", "n", "share", "ci_low", "ci_high", "area"]
-    return table[columns].assign(lift=table["share"] / table["area"])
+    return table[columns].assign(density_ratio=table["share"] / table["area"])
 
 
 def reference_maps(images: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Maps of stored faces: from uint8 faces and a loaded net to maps of the faces' own size, and their file.
+"""Maps of stored faces: from uint8 faces and a loaded model to maps of the faces' own size, and their file.
 
 Owns what stands between the store and `attributions`: normalisation, scaling of window and maps, progress, the npz.
 """
@@ -17,7 +17,7 @@ from ferlab.explanation.attributions import dead_maps, flattens_maps, grad_cam, 
 from ferlab.models import LoadedModel
 from ferlab.paths import report_progress
 
-FACES_AT_ONCE = 64  # between two reports of progress; bounds what is held at the net's input size
+FACES_AT_ONCE = 64  # between two reports of progress; bounds what is held at the model's input size
 
 
 def explain_faces(
@@ -26,7 +26,7 @@ def explain_faces(
     """Explain one class per stored face by Grad-CAM, by HiResCAM where features are flattened, and by occlusion with cs230's grey.
 
     Args:
-        model: A loaded net; Grad-CAM looks at its `target_layer`, and is left out where it has none.
+        model: A loaded model; Grad-CAM looks at its `target_layer`, and is left out where it has none.
         images: uint8 (N, H, W) or (N, H, W, 3).
         explained_class: Class to explain per face (N,) int, as a rule the predicted one.
         window: Side of the occluding square in pixels of the stored face.
@@ -34,7 +34,7 @@ def explain_faces(
         batch_size: Perturbed faces per forward pass.
 
     Returns:
-        "grad_cam", unless the net has no target layer; "hires_cam", where a linear layer takes flattened maps, so that it differs; and "occlusion";
+        "grad_cam", unless the model has no target layer; "hires_cam", where a linear layer takes flattened maps, so that it differs; and "occlusion";
         (N, H, W) float32 each, of the stored faces' size; see `attributions` for their units.
     """
     size = images.shape[1:3]
@@ -69,7 +69,7 @@ def count_dead(maps: Mapping[str, np.ndarray]) -> dict[str, int]:
 
 
 def resize_maps(attributions: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bring maps (N, H, W) from the net's input size to that of the stored face, averaging where it shrinks.
+    """Bring maps (N, H, W) from the model's input size to that of the stored face, averaging where it shrinks.
 
     Returns:
         (N, *size) float32; the maps themselves where the size is right already.
@@ -81,7 +81,7 @@ def resize_maps(attributions: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def scale_to_input(pixels: int, *, face: int, net: int) -> int:
-    """Window or stride, given in pixels of a stored face of side `face`, in pixels of the net's input of side `net`; at least 1.
+    """Window or stride, given in pixels of a stored face of side `face`, in pixels of the model's input of side `net`; at least 1.
 
     >>> scale_to_input(8, face=48, net=192)
     32

@@ -4,7 +4,7 @@ Owns shares and their tables. Where the parts are is `regions`. Works on numpy a
 
 References:
     Arras, Osman & Samek (2022), CLEVR-XAI, arXiv 2003.07258: share of attribution inside a mask (relevance mass accuracy).
-    Khanzada, Bai & Celepcikay (2020), arXiv 2004.11823 (cs230): parts its net looks at, judged by eye on occlusion maps.
+    Khanzada, Bai & Celepcikay (2020), arXiv 2004.11823 (cs230): parts its model looks at, judged by eye on occlusion maps.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ferlab.paths import InputError
 
 RESAMPLES = 2000
 
-# What cs230 saw on its web-app net; for neutral "all parts of the face except for the nose".
+# What cs230 saw on its web-app model; for neutral "all parts of the face except for the nose".
 CS230_FINDINGS: dict[str, tuple[str, ...]] = {
     "disgust": ("nose", "mouth"),
     "happy": ("mouth",),
@@ -99,31 +99,31 @@ def method_shares(
 
 
 def compare_with_area(table: pd.DataFrame, areas: pd.Series) -> pd.DataFrame:
-    """Add to a table of `class_shares` each region's `area` and `lift`, the share per area: 1 where the net has no preference."""
+    """Add to a table of `class_shares` each region's `area` and `density_ratio`, the share per area: 1 where the model has no preference."""
     area = table["region"].map(areas)
-    return table.assign(area=area, lift=table["share"] / area)
+    return table.assign(area=area, density_ratio=table["share"] / area)
 
 
 def cs230_findings(table: pd.DataFrame) -> pd.DataFrame:
-    """Set the parts that cs230 saw its net look at against the measured ones.
+    """Set the parts that cs230 saw its model look at against the measured ones.
 
     Args:
         table: As of `compare_with_area`, with the template's regions.
 
     Returns:
         One row per expression of CS230_FINDINGS: `expression`, `cs230` (its parts), `measured` (the parts whose interval lies
-        above their area, by falling lift), `n`, and `lift_named` and `lift_others`, share per area of cs230's parts and of all
+        above their area, by falling density_ratio), `n`, and `density_ratio_named` and `density_ratio_others`, share per area of cs230's parts and of all
         others.
     """
     rows = []
     for expression, named in CS230_FINDINGS.items():
         regions = table[(table["expression"] == expression) & (table["n"] > 0)]
         inside = regions["region"].isin(named)
-        above = regions[regions["ci_low"] > regions["area"]].sort_values("lift", ascending=False)
+        above = regions[regions["ci_low"] > regions["area"]].sort_values("density_ratio", ascending=False)
         row = {"expression": expression, "cs230": ", ".join(named), "measured": ", ".join(above["region"]) or "none"}
         row["n"] = int(regions["n"].max()) if len(regions) else 0
-        row["lift_named"] = _lift(regions[inside])
-        row["lift_others"] = _lift(regions[~inside])
+        row["density_ratio_named"] = _density_ratio(regions[inside])
+        row["density_ratio_others"] = _density_ratio(regions[~inside])
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -138,7 +138,7 @@ def nested_shares(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     return nested
 
 
-def _lift(regions: pd.DataFrame) -> float:
+def _density_ratio(regions: pd.DataFrame) -> float:
     area = regions["area"].sum()
     return float(regions["share"].sum() / area) if area else float("nan")
 

@@ -1,6 +1,6 @@
 """The nets: an explicit registry, one file per family, and weights that carry all that is needed to use them.
 
-Owns building a net, its input transform and its weights file. Does not own training, and knows no dataset.
+Owns building a model, its input transform and its weights file. Does not own training, and knows no dataset.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""The attentional net that cs230 names for future work: a spatial transformer before four small convolutions, on 48x48 grey faces.
+"""The attentional model that cs230 names for future work: a spatial transformer before four small convolutions, on 48x48 grey faces.
 
-| net | source: parameters, accuracy | here: trainable (with running statistics) |
+| model | source: parameters, accuracy | here: trainable (with running statistics) |
 |---|---|---|
 | attention_cnn | not stated, 70.02 % | 66,877 (66,897) |
 
-A small net looks at the face and says by six numbers which part of it, turned and stretched how, the other net is to see: attention
+A small model looks at the face and says by six numbers which part of it, turned and stretched how, the other model is to see: attention
 to a region that is learnt from the labels alone. At the start it passes the face on unchanged.
 
 References:
@@ -56,7 +56,7 @@ def attention_cnn(num_classes: int = 7, in_channels: int = 1, *, dropout: float 
 
 
 class SpatialTransformer(nn.Module):
-    """Resample each face by an affine map that a small net draws from the face itself; what lies outside the face is 0, its mean.
+    """Resample each face by an affine map that a small model draws from the face itself; what lies outside the face is 0, its mean.
 
     Args:
         channels: C of the faces, float32 (N, C, 48, 48).
@@ -83,7 +83,7 @@ class SpatialTransformer(nn.Module):
             self.localisation.affine.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]))
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Return the part of each face that the net attends to, of the faces' own shape."""
+        """Return the part of each face that the model attends to, of the faces' own shape."""
         return F.grid_sample(faces, self.grid(faces), align_corners=False)
 
     def grid(self, faces: Tensor) -> Tensor:

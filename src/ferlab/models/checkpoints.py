@@ -1,4 +1,4 @@
-"""Weights as others hand them on: read without running anything, and renamed to what the nets here are called.
+"""Weights as others hand them on: read without running anything, and renamed to what the models here are called.
 
 Owns the formats (safetensors; PyTorch's own, weights only; a pickle of arrays) and the layouts, which are the names and conventions
 a source uses. Does not own where a file comes from, nor what of it fits a net: `ferlab.models.hub` and `ferlab.models.pretrained`.
@@ -46,7 +46,7 @@ class Layout:
         rename: From its names to those here.
         classifier: Beginnings of its names of layers that tell its own classes apart; they are never wanted.
         colour: Order of the channels its first layer expects.
-        variant: The option `variant` of the nets it fits; None where there is but one.
+        variant: The option `variant` of the models it fits; None where there is but one.
         mean: Per channel in RGB, on the scale [0, 1]; None where it depends on the file.
         std: Likewise.
     """
@@ -141,7 +141,7 @@ def _unwrapped(found: Any) -> dict[str, Tensor]:
 
 
 def _by_torchvision(name: str) -> str:
-    """torchvision numbers VGG16's layers; its residual nets are named as here."""
+    """torchvision numbers VGG16's layers; its residual models are named as here."""
     found = re.match(r"features\.(\d+)\.", name)
     return name if found is None else f"{VGG16_FEATURES.get(int(found[1]), found[0][:-1])}.{name[found.end() :]}"
 

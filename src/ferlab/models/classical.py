@@ -1,6 +1,6 @@
 """What came before the nets: histograms of gradients or of local binary patterns, and one linear layer on them.
 
-| net | features | here: trainable |
+| model | features | here: trainable |
 |---|---|---|
 | hog_svm | 25 blocks of 36 at 48 pixels: 900 | 6,307 |
 | lbp_svm | 36 cells of 59 at 48 pixels: 2,124 | 14,875 |

@@ -1,6 +1,6 @@
 """ferlab's own compact net: narrow, for 48x48 grey faces, which one CPU core trains in two hours and one thread runs in milliseconds.
 
-| net | trainable (with running statistics) | multiply-adds a face |
+| model | trainable (with running statistics) | multiply-adds a face |
 |---|---|---|
 | compact | 1,940,199 (1,942,951) | 160 million |
 | compact, block: plain, down: pool | 1,165,159 (1,167,015) | 96 million |
@@ -12,7 +12,7 @@ full size there is one input channel, and so little to do. No hidden layer: the 
 any size will do and each class has its class activation map.
 
 References:
-    He, Zhang, Ren & Sun (2015), Deep Residual Learning for Image Recognition, arXiv 1512.03385: the block, its first weights.
+    He, Zhang, Ren & Sun (2015), Deep Residual Learning for Image Recognition, arXiv 1512.03385: the block, its initial weights.
     Page (2018), How to train your ResNet: that one block a stage is enough where time is short.
 """
 
@@ -52,7 +52,7 @@ def compact(
     block: str = "residual",
     dropout: float = 0.4,
 ) -> nn.Module:
-    """Build the compact net.
+    """Build the compact model.
 
     Args:
         num_classes: K, the width of the last layer.

@@ -1,4 +1,4 @@
-"""Build a net by its name in the registry. Imports the one family file that is asked for, and no other."""
+"""Build a model by its name in the registry. Imports the one family file that is asked for, and no other."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ferlab.models.registry import MODELS
 from ferlab.params import nearest
 from ferlab.paths import InputError
 
-FOR_ALL = ("channels", "size")  # options of every net
+FOR_ALL = ("channels", "size")  # options of every model
 
 
 def create_model(name: str, num_classes: int | None = None, in_channels: int | None = None, **options: Any) -> nn.Module:
-    """Build a net with fresh weights, drawn from torch's global generator.
+    """Build a model with fresh weights, drawn from torch's global generator.
 
     Args:
         name: A key of MODELS.
         num_classes: K, the width of the last layer; None means the paper's own.
         in_channels: C of the input; None means the option `channels`, or the paper's own.
-        **options: The net's own options, see its card; and for any net `channels`, and `size`, H and W of its input, where the card
+        **options: The model's own options, see its card; and for any model `channels`, and `size`, H and W of its input, where the card
             allows others than the paper's.
 
     Returns:
@@ -53,7 +53,7 @@ def create_model(name: str, num_classes: int | None = None, in_channels: int | N
 
 
 def input_shape(name: str, options: Mapping[str, Any]) -> tuple[int, int]:
-    """Return C and the side of a net's input: its options `channels` and `size`, else the paper's own.
+    """Return C and the side of a model's input: its options `channels` and `size`, else the paper's own.
 
     Raises:
         InputError: A size that the card does not allow, or no channels.
@@ -68,11 +68,11 @@ def input_shape(name: str, options: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def model_card(name: str, *, family: str | None = None) -> dict[str, Any]:
-    """Return the card of a net.
+    """Return the card of a model.
 
     Args:
         name: A key of MODELS.
-        family: What a run calls the net's family; None leaves it unchecked. It names the file whose change makes the run stale,
+        family: What a run calls the model's family; None leaves it unchecked. It names the file whose change makes the run stale,
             so a wrong one is refused.
 
     Raises:

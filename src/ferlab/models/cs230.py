@@ -1,9 +1,9 @@
-"""The small nets of cs230: the five-layer net and two readings of the baseline, all from random weights on 48x48 grey faces.
+"""The small models of cs230: the five-layer model and two readings of the baseline, all from random weights on 48x48 grey faces.
 
-Owns these three builders; the transfer nets of the same paper live in files of their own. Outputs are logits; Keras's softmax is
+Owns these three builders; the transfer models of the same paper live in files of their own. Outputs are logits; Keras's softmax is
 left to the loss.
 
-| net | paper: depth, parameters, accuracy | here: trainable (with running statistics) |
+| model | paper: depth, parameters, accuracy | here: trainable (with running statistics) |
 |---|---|---|
 | five_layer | 5, 2.4M, 66.3 % | 2,436,263 (2,436,519) |
 | baseline, the authors' notebook | - | 2,434,921 (2,437,355) |
@@ -14,8 +14,8 @@ Faithful to Keras 2: Glorot uniform weights, zero biases, batch normalisation wi
 
 References:
     Khanzada, Bai & Celepcikay (2020), Facial Expression Recognition with Deep Learning, arXiv 2004.11823; its code and the
-    five-layer net it ships (webapp/public/jsmodel/model.json) at github.com/amilkh/cs230-fer.
-    Kim, Roh, Dong & Lee (2016), Hierarchical committee of deep convolutional neural networks: where the five-layer net comes from.
+    five-layer model it ships (webapp/public/jsmodel/model.json) at github.com/amilkh/cs230-fer.
+    Kim, Roh, Dong & Lee (2016), Hierarchical committee of deep convolutional neural networks: where the five-layer model comes from.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def five_layer(num_classes: int = 7, in_channels: int = 1, *, pool: str = "2x2",
     Args:
         num_classes: K, the width of the last layer.
         in_channels: C of the input, float32 (N, C, 48, 48).
-        pool: "2x2" (the shipped net) or "3x3same" (the text: 3x3, stride 2; 'same', as only that gives 2.4M parameters).
+        pool: "2x2" (the shipped model) or "3x3same" (the text: 3x3, stride 2; 'same', as only that gives 2.4M parameters).
         dropout: Rate after the hidden layer.
 
     Raises:

@@ -1,16 +1,16 @@
 """cs230's three transfer nets: a backbone that was trained to tell people apart, and a new head of 4096, 1024 and the classes.
 
-| net | paper: depth, parameters, accuracy | here: trainable |
+| model | paper: depth, parameters, accuracy | here: trainable |
 |---|---|---|
 | cs230_vgg16 | 16, 138M, 70.2 % | 94,418,759 |
 | cs230_resnet50 | 50, 25M, 73.2 % | 36,103,239 |
 | cs230_senet50 | 50, 27M, 72.5 % | 38,634,231 |
 
-The paper's counts are those of the ImageNet nets with 1,000 classes; the heads of its notebooks make the ones above. Layers are
+The paper's counts are those of the ImageNet models with 1,000 classes; the heads of its notebooks make the ones above. Layers are
 those of keras-vggface, which the notebooks call, without its classifiers: the stride of a bottleneck sits in its first 1x1
 convolution and the first pool is not padded (`variant="caffe"`); torchvision's ResNet-50 has it in the 3x3 convolution and pads,
 under the same names (`variant="torchvision"`), so weights of one are wrong in the other although they fit. Names are torchvision's
-for the residual nets and VGG-Face's for VGG16; a gate is `se.down`, `se.up`.
+for the residual models and VGG-Face's for VGG16; a gate is `se.down`, `se.up`.
 
 `freeze="paper"` is what the notebooks freeze. Keras lists ResNet-50's 175 layers as input, stem (1-4), then 12 for a block with a
 projection and 10 for one without; `for i in range(170)` with batch normalisation left out therefore holds *every* convolution of
@@ -20,7 +20,7 @@ is `layer3.4.conv1`, and what follows trains. VGG16's 19 are all of it. `freeze=
 which batch normalisation is held too: frozen, it is a fixed function, on the running statistics. (The notebook's list of batch
 normalisations lacks index 50, `layer2.1.bn1`, which it therefore freezes by mistake; here it trains like the others.)
 
-First weights, where no pretrained ones are loaded: He (2015) in the backbone, Keras's Glorot in the head.
+Initial weights, where no pretrained ones are loaded: He (2015) in the backbone, Keras's Glorot in the head.
 
 References:
     Khanzada, Bai & Celepcikay (2020), Facial Expression Recognition with Deep Learning, arXiv 2004.11823, and its notebooks
@@ -100,7 +100,7 @@ def cs230_vgg16(num_classes: int = 7, in_channels: int = 3, *, size: int = 197, 
         in_channels: C of the input, float32 (N, C, size, size).
         size: H and W of the input; the first hidden layer hangs on it (6x6x512 at 197).
         dropout: Rate before each hidden layer.
-        freeze: "none", or "paper" or "all_but_head", which for this net are the same: every convolution.
+        freeze: "none", or "paper" or "all_but_head", which for this model are the same: every convolution.
 
     Raises:
         InputError: If `freeze` is something else.
@@ -113,7 +113,7 @@ def cs230_vgg16(num_classes: int = 7, in_channels: int = 3, *, size: int = 197, 
             inputs = channels
         layers[f"pool{block}"] = nn.MaxPool2d(2)
     head = _head(512 * (size // 32) ** 2, num_classes, dropout=dropout, last_dropout=0.0)
-    return _frozen(_first_weights(TransferNet(layers | head)), freeze, paper=("conv",))
+    return _frozen(_initial_weights(TransferNet(layers | head)), freeze, paper=("conv",))
 
 
 def cs230_resnet50(
@@ -136,7 +136,7 @@ def cs230_resnet50(
     head = _head(2048, num_classes, dropout=dropout, last_dropout=dropout)
     net = TransferNet(backbone | head)
     net.variant = variant
-    return _frozen(_first_weights(net), freeze, paper=RESNET50_FROZEN)
+    return _frozen(_initial_weights(net), freeze, paper=RESNET50_FROZEN)
 
 
 def cs230_senet50(num_classes: int = 7, in_channels: int = 3, *, dropout: float = 0.5, freeze: str = "none") -> nn.Module:
@@ -155,7 +155,7 @@ def cs230_senet50(num_classes: int = 7, in_channels: int = 3, *, dropout: float 
     head = _head(2048, num_classes, dropout=dropout, last_dropout=dropout)
     net = TransferNet(backbone | head)
     net.variant = "caffe"
-    return _frozen(_first_weights(net), freeze, paper=SENET50_FROZEN)
+    return _frozen(_initial_weights(net), freeze, paper=SENET50_FROZEN)
 
 
 def _residual(in_channels: int, *, variant: str, norm_eps: float, gated: bool) -> OrderedDict[str, nn.Module]:
@@ -213,7 +213,7 @@ def _norm(channels: int, eps: float) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=eps, momentum=0.01)  # Keras counts momentum the other way: its .99 is .01 here
 
 
-def _first_weights(net: TransferNet) -> TransferNet:
+def _initial_weights(net: TransferNet) -> TransferNet:
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

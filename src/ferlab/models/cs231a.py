@@ -1,6 +1,6 @@
-"""Caffe's nets of cs231a: LeNet, CaffeNet and AlexNet on grey faces of 250x250, from random weights.
+"""Caffe's models of cs231a: LeNet, CaffeNet and AlexNet on grey faces of 250x250, from random weights.
 
-| net | depth | here: trainable, 7 classes, 250 px | at Caffe's own size |
+| model | depth | here: trainable, 7 classes, 250 px | at Caffe's own size |
 |---|---|---|---|
 | lenet_caffe | 4 | 87,054,577; by Caffe's own rule of rounding 90,029,577 | 429,577 at 28 px (431,080 with the ten digits) |
 | caffenet, alexnet_caffe | 8 | 70,505,159 | 56,873,671 at 227 px |
@@ -50,12 +50,12 @@ class GreyLevels(nn.Module):
         return images * self.spread
 
     def extra_repr(self) -> str:
-        """Show the constant in the printed net."""
+        """Show the constant in the printed model."""
         return f"spread={self.spread}"
 
 
 def lenet_caffe(num_classes: int = 7, in_channels: int = 1, *, size: int = 250, ceil_mode: bool = False) -> nn.Module:
-    """Build conv 5x5x20, pool, conv 5x5x50, pool, FC 500 with the net's only ReLU, and the classes.
+    """Build conv 5x5x20, pool, conv 5x5x50, pool, FC 500 with the model's only ReLU, and the classes.
 
     Args:
         num_classes: K, the width of the last layer.

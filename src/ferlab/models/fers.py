@@ -1,13 +1,13 @@
 """The AlexNet variant of FERS: five blocks with kernels shrinking from 9x9 to 3x3, from random weights on 224x224 colour faces.
 
-| net | paper: depth, parameters, accuracy | here: trainable (with running statistics) |
+| model | paper: depth, parameters, accuracy | here: trainable (with running statistics) |
 |---|---|---|
 | fers_alexnet | 8, not stated, 55.09 % on AffectNet | 3,458,440 (3,459,176) |
 
 Convolutions are 'valid': only then does the fifth block leave 128x4x4, the 2048 that the paper flattens ('same' padding leaves
 6272). Sides: 224, 216, 108, 102, 51, 47, 23, 21, 10, 8, 4. 600 million multiply-adds a face.
 
-The paper's net is a TensorFlow model, so weights and batch normalisation follow Keras: Glorot uniform weights, zero biases, epsilon
+The paper's model is a TensorFlow model, so weights and batch normalisation follow Keras: Glorot uniform weights, zero biases, epsilon
 1e-3, momentum .99. Outputs are logits; the softmax is left to the loss.
 
 References:

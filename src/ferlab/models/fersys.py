@@ -1,6 +1,6 @@
-"""The two nets of FER-Sys: its own three-block CNN, and the emotion net inside the `deepface` package; 48x48 grey faces, random weights.
+"""The two models of FER-Sys: its own three-block CNN, and the emotion model inside the `deepface` package; 48x48 grey faces, random weights.
 
-| net | paper: depth, parameters, accuracy | here: trainable (with running statistics) |
+| model | paper: depth, parameters, accuracy | here: trainable (with running statistics) |
 |---|---|---|
 | fersys_cnn | 5, not stated, 59 % | 1,306,823 (1,307,271); its widths are ours |
 | deepface_emotion | "VGG-Face", not stated, 82 % | 1,485,831 |
@@ -31,7 +31,7 @@ def fersys_cnn(num_classes: int = 7, in_channels: int = 1, *, dropout: float = 0
     Args:
         num_classes: K, the width of the last layer.
         in_channels: C of the input, float32 (N, C, 48, 48).
-        dropout: Rate after each hidden layer; the paper does not give it. At .5 and Adam's usual rate of .001 the net stays at the classes' shares.
+        dropout: Rate after each hidden layer; the paper does not give it. At .5 and Adam's usual rate of .001 the model stays at the classes' shares.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     inputs = in_channels

@@ -1,4 +1,4 @@
-"""From stored faces to what a net takes: size, channels, scale. The store keeps the face as prepared; each net's card names the rest.
+"""From stored faces to what a model takes: size, channels, scale. The store keeps the face as prepared; each model's card names the rest.
 
 Two steps, so that augmentation can sit between them: `prepare_images` to [0, 1], then `standardise`, which is all three ways to scale an
 input (`train.scaling`):
@@ -22,7 +22,7 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV turns RGB to grey
 
 
 def prepare_images(images: np.ndarray | Tensor, *, size: int, channels: int) -> Tensor:
-    """Bring stored faces to a net's size and channels, on the device they lie on.
+    """Bring stored faces to a model's size and channels, on the device they lie on.
 
     Args:
         images: uint8 (N, H, W), or (N, H, W, 3) in RGB.

@@ -1,6 +1,6 @@
-"""First weights from another training: which of them fit a net, and what the net then wants its faces like.
+"""Initial weights from another training: which of them fit a model, and what the model then wants its faces like.
 
-`load_pretrained` puts what fits into a net and names what does not. `pretrained_or_scratch` is what a run asks: weights where they
+`load_pretrained` puts what fits into a model and names what does not. `pretrained_or_scratch` is what a run asks: weights where they
 can be had, else random ones and a sentence that says so. A file that is there but wrong is an error, never a reason to go on
 without it.
 
@@ -24,7 +24,7 @@ from ferlab.models.weights import MEAN_IMAGE, read_weights
 from ferlab.params import nearest
 from ferlab.paths import InputError
 
-PUBLISHED = "published"  # a source: what the net's card names
+PUBLISHED = "published"  # a source: what the model's card names
 COUNTER = "num_batches_tracked"  # of batch normalisation; has no part in the output
 
 
@@ -37,11 +37,11 @@ class PretrainedReport:
         sha256: Of the file.
         checked: Whether it was compared with a known one.
         loaded: Tensors that fit.
-        head: Tensors of the net's linear layers behind its last convolution that the file is not meant to fill.
-        left_out: Names in the file of the layers that tell its own classes apart.
-        missing: Tensors of the net that the file lacks.
-        left_over: Tensors in the file, renamed, that the net has not.
-        other_shape: Tensor -> its shape in the file, and in the net.
+        head: Tensors of the model's linear layers behind its last convolution that the file is not meant to fill.
+        excluded: Names in the file of the layers that tell its own classes apart.
+        missing: Tensors of the model that the file lacks.
+        left_over: Tensors in the file, renamed, that the model has not.
+        other_shape: Tensor -> its shape in the file, and in the model.
     """
 
     file: Path
@@ -49,7 +49,7 @@ class PretrainedReport:
     checked: bool
     loaded: tuple[str, ...]
     head: tuple[str, ...]
-    left_out: tuple[str, ...]
+    excluded: tuple[str, ...]
     missing: tuple[str, ...]
     left_over: tuple[str, ...]
     other_shape: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
@@ -61,23 +61,23 @@ class PretrainedReport:
         if self.head:
             parts.append(f"the head starts afresh ({_layers(self.head)})")
         if self.missing:
-            parts.append(f"not in the file, so first weights are random: {_layers(self.missing)}")
+            parts.append(f"not in the file, so initial weights are random: {_layers(self.missing)}")
         if self.left_over:
             parts.append(f"in the file but not in the net: {_layers(self.left_over)}")
         if self.other_shape:
             shapes = [f"{name} {theirs} for {ours}" for name, (theirs, ours) in self.other_shape.items()]
-            parts.append(f"of another shape, so first weights are random: {', '.join(shapes)}")
+            parts.append(f"of another shape, so initial weights are random: {', '.join(shapes)}")
         return "; ".join(parts) + "."
 
 
 @dataclass(frozen=True)
 class FirstWeights:
-    """How a net's training begins.
+    """How a model's training begins.
 
     Attributes:
         pretrained: Whether from another training.
         sentence: For the page, in one line.
-        mean: Per channel of the net's input, on the scale [0, 1], as its weights want; None for the training split's.
+        mean: Per channel of the model's input, on the scale [0, 1], as its weights want; None for the training split's.
         std: Likewise.
         report: What became of the file's weights.
         reason: Why they could not be had, for the log: how a connection fails differs from try to try.
@@ -100,20 +100,20 @@ def load_pretrained(
     grey: str = "refuse",
     folder: Path | None = None,
 ) -> PretrainedReport:
-    """Put what fits of a file's weights into a net.
+    """Put what fits of a file's weights into a model.
 
     Args:
-        module: The net, as `create_model` builds it.
+        module: The model, as `create_model` builds it.
         source: A path, a hub id or an address; see `ferlab.models.hub.fetch`.
         layout: A key of `ferlab.models.checkpoints.LAYOUTS`: whose names and conventions they are.
         sha256: What the file's must be; None where it is not known.
-        grey: What a net of one channel does with a first layer of three: "refuse" it, or "sum" it over the channels, which gives
+        grey: What a model of one channel does with a first layer of three: "refuse" it, or "sum" it over the channels, which gives
             what the layer gave for grey faces.
         folder: Where downloads are kept.
 
     Raises:
         Unavailable: If the file cannot be had.
-        InputError: An unknown layout, a net of another variant, another checksum, a file that is damaged, would run code, holds NaN,
+        InputError: An unknown layout, a model of another variant, another checksum, a file that is damaged, would run code, holds NaN,
             or of which nothing fits.
     """
     conventions = _layout(layout)
@@ -121,14 +121,14 @@ def load_pretrained(
         raise InputError(f"grey: expected 'refuse' or 'sum', got {grey!r}")
     _check_variant(module, layout)
     path = fetch(source, folder=folder, sha256=sha256)
-    weights, left_out = renamed(read_checkpoint(path), conventions)
+    weights, excluded = renamed(read_checkpoint(path), conventions)
     own = {name: tensor for name, tensor in module.state_dict().items() if not name.endswith(COUNTER)}
     found = {name: tensor for name, tensor in weights.items() if not name.endswith(COUNTER) and name != MEAN_IMAGE}
     _settle_colours(found, own, first=_first_convolution(module), turn=conventions.colour == "BGR", add=grey == "sum")
     fits = tuple(name for name in own if name in found and found[name].shape == own[name].shape)
     head = _head(module)
     if not set(fits) - set(head):
-        raise InputError(f"{path}: nothing in it fits the net ({_example(found)} there, {_example(own)} here); is its layout {layout!r}?")
+        raise InputError(f"{path}: nothing in it fits the model ({_example(found)} there, {_example(own)} here); is its layout {layout!r}?")
     _check_finite(path, {name: found[name] for name in fits})
     with torch.no_grad():
         for name in fits:
@@ -139,7 +139,7 @@ def load_pretrained(
         checked=sha256 is not None,
         loaded=fits,
         head=tuple(name for name in head if name not in found),
-        left_out=left_out,
+        excluded=excluded,
         missing=tuple(name for name in own if name not in found and name not in head),
         left_over=tuple(name for name in found if name not in own),
         other_shape={name: (tuple(found[name].shape), tuple(own[name].shape)) for name in own if name in found and name not in fits},
@@ -156,12 +156,12 @@ def pretrained_or_scratch(
     grey: str = "refuse",
     folder: Path | None = None,
 ) -> FirstWeights:
-    """Give a net its first weights: pretrained ones where they are asked for and can be had, else those it was built with.
+    """Give a model its initial weights: pretrained ones where they are asked for and can be had, else those it was built with.
 
     From scratch nothing is held: layers that nobody has trained must train.
 
     Args:
-        module: The net, as `create_model(name, ...)` builds it.
+        module: The model, as `create_model(name, ...)` builds it.
         name: Its key in MODELS.
         source: "" for random weights; "published" for what its card names; or see `load_pretrained`.
         layout: Of the file; "" for the card's.
@@ -173,7 +173,7 @@ def pretrained_or_scratch(
         InputError: See `load_pretrained`; not for weights that cannot be had.
     """
     if not source:
-        return FirstWeights(pretrained=False, sentence="The first weights are random.")
+        return FirstWeights(pretrained=False, sentence="The initial weights are random.")
     card = model_card(name)["pretrained"]
     layout = layout or (card["layout"] if card else "")
     try:
@@ -217,7 +217,7 @@ def _layout(name: str) -> Layout:
 def _check_variant(module: nn.Module, layout: str) -> None:
     wanted, has = LAYOUTS[layout].variant, getattr(module, "variant", None)
     if wanted and has and wanted != has:
-        raise InputError(f"layout {layout!r} fits a net built with variant {wanted!r}, this one has {has!r}: set the option `variant`")
+        raise InputError(f"layout {layout!r} fits a model built with variant {wanted!r}, this one has {has!r}: set the option `variant`")
 
 
 def _first_convolution(module: nn.Module) -> str:
@@ -237,7 +237,7 @@ def _head(module: nn.Module) -> tuple[str, ...]:
 
 
 def _settle_colours(found: dict[str, Tensor], own: dict[str, Tensor], *, first: str, turn: bool, add: bool) -> None:
-    """Turn the first convolution of a file from BGR to RGB, and add up its channels for a grey net, where that is asked for."""
+    """Turn the first convolution of a file from BGR to RGB, and add up its channels for a grey model, where that is asked for."""
     tensor = found.get(first)
     if tensor is None or tensor.ndim != 4 or tensor.shape[1] != 3:
         return

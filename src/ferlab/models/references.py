@@ -1,19 +1,19 @@
-"""Nets that others are measured against on FER2013: a VGG, a ResNet-18 for small faces and a mini-Xception, from random weights.
+"""Models that others are measured against on FER2013: a VGG, a ResNet-18 for small faces and a mini-Xception, from random weights.
 
-| net | source: parameters, accuracy | here: trainable (with running statistics) |
+| model | source: parameters, accuracy | here: trainable (with running statistics) |
 |---|---|---|
 | vgg_fer | not stated, 73.28 % | 29,890,759 (29,894,599) |
 | resnet18_fer | not stated, 73.70 % | 11,171,271 (11,180,871) |
 | resnet18_fer, width=32 | - | 2,796,263 (2,801,063) |
 | mini_xception | 58,423, 66 % | 56,951 (58,423) |
 
-The first two crop 48 pixels to 40 and 44 at random in training and average ten or five crops in testing; the net itself takes the
+The first two crop 48 pixels to 40 and 44 at random in training and average ten or five crops in testing; the model itself takes the
 crop.
 
 References:
     Khaireddin & Chen (2021), Facial Emotion Recognition: State of the Art Performance on FER2013, arXiv 2105.03588; its code at
     github.com/usef-kh/fer, models/vgg.py.
-    He, Zhang, Ren & Sun (2016), Deep Residual Learning for Image Recognition, arXiv 1512.03385, with the 3x3 stem of its CIFAR nets; on
+    He, Zhang, Ren & Sun (2016), Deep Residual Learning for Image Recognition, arXiv 1512.03385, with the 3x3 stem of its CIFAR models; on
     FER2013 github.com/LetheSec/Fer2013-Facial-Emotion-Recognition-Pytorch and github.com/WuJie1010/Facial-Expression-Recognition.Pytorch.
     Arriaga, Plöger & Valdenegro (2017), Real-time Convolutional Neural Networks for Emotion and Gender Classification, arXiv
     1710.07557; its code at github.com/oarriaga/face_classification, src/models/cnn.py, which the `fer` package ships trained.

@@ -1,13 +1,13 @@
-"""Every net the workspace knows: how to build it, and its card. One file of cards per family, joined here in one explicit dict.
+"""Every model the workspace knows: how to build it, and its card. One file of cards per family, joined here in one explicit dict.
 
-A net is added by writing its builder in a file of its family and its card in the family's file of cards. `build` is
-"module:builder" below `ferlab.models`; the module is imported only when the net is asked for, so a new file leaves the others,
+A model is added by writing its builder in a file of its family and its card in the family's file of cards. `build` is
+"module:builder" below `ferlab.models`; the module is imported only when the model is asked for, so a new file leaves the others,
 and every run already trained, alone. For the same reason a family's file imports no other family's.
 
 Keys of a card:
     build: "module:builder".
     family: The module, and `runs.<run>.family`.
-    paper: The paper whose study it belongs to, or "" for a net of nobody's study.
+    paper: The paper whose study it belongs to, or "" for a model of nobody's study.
     title: In one line.
     depth: Convolutions and linear layers, counted along with those of shortcuts and gates.
     parameters: Trainable, counted, at the paper's classes, channels and default options.

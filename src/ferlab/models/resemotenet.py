@@ -1,6 +1,6 @@
-"""The two nets of the paper that sets "CNN against ResEmoteNet", from random weights on 48x48 grey faces.
+"""The two models of the paper that sets "CNN against ResEmoteNet", from random weights on 48x48 grey faces.
 
-| net | paper | here: trainable (with running statistics) |
+| model | paper | here: trainable (with running statistics) |
 |---|---|---|
 | resemotenet_cnn | depth 8, parameters not stated, 62.6 % | 1,180,103 (1,182,151) |
 | resemotenet | parameters not stated, 61.9 % | 80,237,447 (80,259,847) |
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from ferlab.paths import InputError
 
-STAGES = ((64, 0.25), (128, 0.35), (256, 0.45), (512, 0.45), (512, 0.45))  # channels, dropout; the paper's net has the first three
+STAGES = ((64, 0.25), (128, 0.35), (256, 0.45), (512, 0.45), (512, 0.45))  # channels, dropout; the paper's model has the first three
 
 
 def resemotenet_cnn(num_classes: int = 7, in_channels: int = 1, *, stages: int = 3, fc_dropout: float = 0.5) -> nn.Module:
@@ -90,7 +90,7 @@ def resemotenet(num_classes: int = 7, in_channels: int = 1, *, dropout: float = 
 
 
 class ChannelGate(nn.Module):
-    """Scale each channel by a factor in (0, 1) that a small net draws from all channels' means (Hu, Shen & Sun, 2018)."""
+    """Scale each channel by a factor in (0, 1) that a small model draws from all channels' means (Hu, Shen & Sun, 2018)."""
 
     def __init__(self, channels: int, *, reduction: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Weights that can be handed on: one safetensors file with everything needed to score a face, and nothing that runs code when opened.
 
-The metadata is one JSON string under one key: several keys come out of safetensors in random order, and equal nets must give
+The metadata is one JSON string under one key: several keys come out of safetensors in random order, and equal models must give
 equal bytes.
 """
 
@@ -26,7 +26,7 @@ from ferlab.paths import InputError, write_whole
 from ferlab.roles import SELECTING_BEFORE
 
 KEY = "ferlab"  # the one metadata key
-MEAN_IMAGE = "ferlab.mean_image"  # the one tensor beside the net's own, where its inputs are scaled by a mean image
+MEAN_IMAGE = "ferlab.mean_image"  # the one tensor beside the model's own, where its inputs are scaled by a mean image
 MOST_SIDE = 1024
 MOST_OPTION, MOST_LISTED = 65_536, 4096  # of options: a layer's width, or how often a block stands in a row
 NUMBERS = (int, float)
@@ -37,7 +37,7 @@ def _are_names(value: Any) -> bool:
 
 
 def _are_options(value: Any) -> bool:
-    """Whether options are plain and small: a net of a thousand million blocks would never be built."""
+    """Whether options are plain and small: a model of a thousand million blocks would never be built."""
     if not isinstance(value, dict):
         return False
     lists = [option for option in value.values() if isinstance(option, list)]
@@ -62,7 +62,7 @@ def _is_finite(value: Any) -> bool:
 FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "channels": ("1 or 3", lambda value: type(value) is int and value in (1, 3)),
     "expressions": ("a list of different names", lambda value: _are_names(value) and 0 < len(value) <= 100),
-    "fitted_on": ("a list of names", _are_names),
+    "trained_on": ("a list of names", _are_names),
     "mean": ("a list of numbers", lambda value: isinstance(value, list) and all(map(_is_finite, value))),
     "name": ("a str", lambda value: isinstance(value, str)),
     "options": (f"a dict of words and of numbers up to {MOST_OPTION:,}, in lists up to {MOST_LISTED:,}", _are_options),
@@ -80,13 +80,13 @@ OPTIONAL: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A trained net with what it needs to read a face.
+    """A trained model with what it needs to read a face.
 
     Attributes:
         mean: What is taken from faces in [0, 1]: per channel, as a rule the mean of those it was fitted on; or their mean image, float32
             (C, size, size).
         std: What they are divided by then, per channel.
-        values: Values that it says beside the expression, each with the ends of its span; the net says -1 and 1 for them.
+        values: Values that it says beside the expression, each with the ends of its span; the model says -1 and 1 for them.
         output: "softmax" where the expressions exclude each other, "sigmoid" where each was asked for on its own.
         selected_on: The splits that chose among its epochs; see `ferlab.roles`.
         preparation: How the faces of its set were prepared, see `ferlab.data.preparation.steps.prepared_as`; empty where that is not known.
@@ -102,7 +102,7 @@ class LoadedModel:
     size: int
     channels: int
     target_layer: str | None
-    fitted_on: tuple[str, ...]
+    trained_on: tuple[str, ...]
     values: dict[str, tuple[float, float]] = field(default_factory=dict)
     output: str = "softmax"
     selected_on: tuple[str, ...] = SELECTING_BEFORE
@@ -110,7 +110,7 @@ class LoadedModel:
     sources: tuple[str, ...] = ()
 
     def probs(self, outputs: Tensor) -> Tensor:
-        """Return probabilities of the expressions, float32 (N, K), rows summing to 1, from the net's outputs (N, K) or (N, K + R)."""
+        """Return probabilities of the expressions, float32 (N, K), rows summing to 1, from the model's outputs (N, K) or (N, K + R)."""
         logits = outputs[:, : len(self.expressions)].float()
         if self.output == "softmax":
             return logits.softmax(dim=1)
@@ -118,18 +118,18 @@ class LoadedModel:
         return each / each.sum(dim=1, keepdim=True).clamp(min=1e-12)
 
     def said(self, outputs: Tensor) -> Tensor:
-        """Return the values that the net says, float32 (N, R), each on its own scale."""
+        """Return the values that the model says, float32 (N, R), each on its own scale."""
         if not self.values:
             return outputs.new_zeros((len(outputs), 0), dtype=torch.float32)
         low, high = torch.tensor(list(self.values.values()), device=outputs.device).T
         return outputs[:, len(self.expressions) :].float() * (high - low) / 2 + (low + high) / 2
 
     def normalise(self, images: np.ndarray | Tensor) -> Tensor:
-        """Return float32 (N, C, H, W) as the net takes it, from uint8 faces (N, H, W) or (N, H, W, 3) as their set keeps them."""
+        """Return float32 (N, C, H, W) as the model takes it, from uint8 faces (N, H, W) or (N, H, W, 3) as their set keeps them."""
         return self.scale(prepare_images(images, size=self.size, channels=self.channels))
 
     def scale(self, faces: Tensor) -> Tensor:
-        """Return faces (N, C, H, W) in [0, 1] as the net takes them."""
+        """Return faces (N, C, H, W) in [0, 1] as the model takes them."""
         return standardise(faces, mean=self.mean, std=self.std)
 
 
@@ -144,18 +144,18 @@ def save_model(
     std: Iterable[float],
     size: int,
     channels: int,
-    fitted_on: Sequence[str] = ("train",),
+    trained_on: Sequence[str] = ("train",),
     values: Mapping[str, tuple[float, float]] | None = None,
     output: str = "softmax",
     selected_on: Sequence[str] = SELECTING_BEFORE,
     preparation: Mapping[str, Any] | None = None,
     sources: Sequence[str] = (),
 ) -> None:
-    """Write weights and metadata, whole or not at all. Equal nets give equal bytes.
+    """Write weights and metadata, whole or not at all. Equal models give equal bytes.
 
     Args:
         path: The file to write, usually `weights.safetensors`.
-        module: The net, on any device and in any memory format.
+        module: The model, on any device and in any memory format.
         name: Its key in MODELS.
         options: The options it was built with.
         expressions: The classes, in the order of the logits.
@@ -163,8 +163,8 @@ def save_model(
         std: Per channel, likewise.
         size: Side of the faces it takes.
         channels: Channels it takes.
-        fitted_on: The splits whose faces it was fitted on.
-        values: See `LoadedModel`; None for a net that says none.
+        trained_on: The splits whose faces it was fitted on.
+        values: See `LoadedModel`; None for a model that says none.
         output: See `LoadedModel`.
         selected_on: See `LoadedModel`.
         preparation: See `LoadedModel`; None where it is not known.
@@ -180,7 +180,7 @@ def save_model(
     card = {
         "channels": channels,
         "expressions": list(expressions),
-        "fitted_on": list(fitted_on),
+        "trained_on": list(trained_on),
         "mean": [float(value) for value in mean],
         "name": name,
         "options": options,
@@ -200,10 +200,10 @@ def save_model(
 
 
 def load_model(path: Path) -> LoadedModel:
-    """Read a net written by `save_model`, in eval mode on the CPU.
+    """Read a model written by `save_model`, in eval mode on the CPU.
 
     Raises:
-        InputError: A file that is missing, truncated, of another program, of an unknown net, that does not fit the net it names,
+        InputError: A file that is missing, truncated, of another program, of an unknown model, that does not fit the model it names,
             or holds a NaN.
     """
     tensors, card = read_weights(Path(path))
@@ -222,7 +222,7 @@ def load_model(path: Path) -> LoadedModel:
         size=card["size"],
         channels=card["channels"],
         target_layer=known["target_layer"],
-        fitted_on=tuple(card["fitted_on"]),
+        trained_on=tuple(card["trained_on"]),
         selected_on=tuple(card.get("selected_on", SELECTING_BEFORE)),
         values=values,
         output=card.get("output", "softmax"),
@@ -232,7 +232,7 @@ def load_model(path: Path) -> LoadedModel:
 
 
 def _build(path: Path, card: dict[str, Any], tensors: dict[str, Tensor], *, outputs: int) -> nn.Module:
-    """Build the net that a card names and give it its weights; first without memory of its own, since options from anyone may ask for terabytes."""
+    """Build the model that a card names and give it its weights; first without memory of its own, since options from anyone may ask for terabytes."""
     options = card["options"]
     try:
         with torch.random.fork_rng(devices=[]):  # fresh weights are drawn and thrown away: the caller's generator stays as it was
@@ -245,15 +245,15 @@ def _build(path: Path, card: dict[str, Any], tensors: dict[str, Tensor], *, outp
     except InputError as error:
         raise InputError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
     except Exception as error:  # noqa: BLE001 - a builder given options of another type, or layers faces of another size, raise whatever they like
-        what = f"its card's options {str(options)[:80]} and size {card['size']} make no net ({' '.join(str(error).split())[:120]})"
+        what = f"its card's options {str(options)[:80]} and size {card['size']} make no model ({' '.join(str(error).split())[:120]})"
         raise InputError(f"{path}: {what}; train the run again") from None
     if tuple(answer.shape) != (1, outputs):
-        raise InputError(f"{path}: its net returns {tuple(answer.shape)} for one face, its card needs {(1, outputs)}; train the run again")
+        raise InputError(f"{path}: its model returns {tuple(answer.shape)} for one face, its card needs {(1, outputs)}; train the run again")
     return module
 
 
 def _registered(path: Path, card: dict[str, Any]) -> dict[str, Any]:
-    """Return the registry's card of the net a weights file names."""
+    """Return the registry's card of the model a weights file names."""
     try:
         return model_card(card["name"])
     except InputError as error:
@@ -261,7 +261,7 @@ def _registered(path: Path, card: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and the card of a file written by `save_model`, without building the net.
+    """Return the tensors and the card of a file written by `save_model`, without building the model.
 
     Raises:
         InputError: A file that is missing, truncated or of another program, or whose card is not whole.
@@ -304,14 +304,14 @@ def _check_mean_image(path: Path, image: Tensor | None, card: dict[str, Any]) ->
 
 def _check_fit(path: Path, expected: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
     """Name the first tensor that is missing, left over, of another shape or not finite."""
-    another = "the file is of another net or another version of it; train the run again"
+    another = "the file is of another model or another version of it; train the run again"
     for key in sorted(expected.keys() | tensors.keys()):
         if key not in tensors:
-            raise InputError(f"{path}: tensor {key!r} of the net is missing; {another}")
+            raise InputError(f"{path}: tensor {key!r} of the model is missing; {another}")
         if key not in expected:
-            raise InputError(f"{path}: tensor {key!r} is not one of the net's; {another}")
+            raise InputError(f"{path}: tensor {key!r} is not one of the model's; {another}")
         if tensors[key].shape != expected[key].shape:
             found, needed = tuple(tensors[key].shape), tuple(expected[key].shape)
-            raise InputError(f"{path}: tensor {key!r} has shape {found}, the net and its classes need {needed}; train the run again")
+            raise InputError(f"{path}: tensor {key!r} has shape {found}, the model and its classes need {needed}; train the run again")
         if not torch.isfinite(tensors[key]).all():
             raise InputError(f"{path}: tensor {key!r} holds NaN or infinity; train the run again")

@@ -1,6 +1,6 @@
 """Names in params.yaml: what may be one, and what each must name.
 
-Names of studies, sets, runs and groups become file names and headings. Names of nets and readers are looked up in the tables that say
+Names of studies, sets, runs and groups become file names and headings. Names of models and readers are looked up in the tables that say
 so, models/registry.py and data/readers/registry.py, before hours are spent on what cannot end well; those are read as text, for params imports
 no room.
 """
@@ -33,7 +33,7 @@ def check_names(params: Params, source: str) -> None:
     """Check all names.
 
     Raises:
-        InputError: In one line: one that cannot be a file name, a run of an unknown set, net or teacher, an unknown reader, an ensemble or
+        InputError: In one line: one that cannot be a file name, a run of an unknown set, model or teacher, an unknown reader, an ensemble or
             contrast of unknown runs, a contrast of runs of two sets, a path that leaves the set's folder.
     """
     for where, name in _names(params):
@@ -57,7 +57,7 @@ def check_names(params: Params, source: str) -> None:
 
 @cache
 def registered(table: str) -> dict[str, str]:
-    """Return what a registry names: "readers", or "nets" with their families, "" where a card stands in the registry itself."""
+    """Return what a registry names: "readers", or "models" with their families, "" where a card stands in the registry itself."""
     if table == "readers":
         return dict.fromkeys(_literal_keys(PACKAGE / "data" / "readers" / "registry.py", "READERS"), "")
     cards = sorted((PACKAGE / "models" / "cards").glob("*.py"))
@@ -91,7 +91,7 @@ def _check_set(params: Params, name: str, source: str) -> None:
 def _check_net(params: Params, name: str, source: str) -> None:
     run, nets = params.runs[name], registered("nets")
     if run.model not in nets:
-        raise InputError(f"{source}: runs.{name}.model: no net is called {run.model!r}; {nearest(run.model, nets)}")
+        raise InputError(f"{source}: runs.{name}.model: no model is called {run.model!r}; {nearest(run.model, nets)}")
     if run.family != (nets[run.model] or run.family):
         raise InputError(f"{source}: runs.{name}.family: {run.model} is of the family {nets[run.model]}, not {run.family!r}")
 

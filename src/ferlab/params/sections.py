@@ -97,7 +97,7 @@ class Train(Section):
     weight_decay: float = Field(ge=0)
     decay: Literal["all", "weights"] = "all"  # weights: not biases, nor the scales and shifts of normalisation
     loss: Literal["cross_entropy", "l2_svm", "multi_label"] = "cross_entropy"
-    regress: list[Literal["valence", "arousal", "intensity"]] = []  # values that the net says beside the expression
+    regress: list[Literal["valence", "arousal", "intensity"]] = []  # values that the model says beside the expression
     regress_weight: float = Field(1.0, gt=0)  # of 1 - CCC, their loss, beside the expressions'
     schedule: Literal["constant", "one_cycle", "cosine", "plateau"]
     warmup: float = Field(0.2, ge=0, lt=1)  # share of the steps that the learning rate rises
@@ -135,10 +135,10 @@ class Train(Section):
     devices: int = Field(1, ge=1)  # of each machine, one process each, which share every batch; see ferlab.training.distributed
     num_nodes: int = Field(1, ge=1)  # machines
     sync_batchnorm: bool = False  # batch normalisation over the whole batch, not over each process's share; cuda alone
-    pretrained: str = ""  # first weights; published: what the card names; else a path, hf:owner/name/file or an address
+    pretrained: str = ""  # initial weights; published: what the card names; else a path, hf:owner/name/file or an address
     pretrained_layout: Literal["", "ferlab", "torchvision", "vggface2", "vgg_dag"] = ""  # whose names and colours that file has; "": the card's
     pretrained_sha256: str = ""  # of that file; "": the card's, or unchecked
-    pretrained_grey: Literal["refuse", "sum"] = "refuse"  # a first layer of three channels in a net of one
+    pretrained_grey: Literal["refuse", "sum"] = "refuse"  # a first layer of three channels in a model of one
     refit: bool = False  # choose the epoch on val, then train afresh on train and val for that many
 
     @model_validator(mode="after")
@@ -157,7 +157,7 @@ class Train(Section):
 
 
 class Run(Section):
-    """One trained net. Seeds are runs of their own that share a `group`."""
+    """One trained model. Seeds are runs of their own that share a `group`."""
 
     family: str
     model: str
@@ -209,7 +209,7 @@ class Deploy(Section):
 
     repeats: int = Field(200, ge=10)
     budget_ms: float = Field(100.0, gt=0)
-    compared: int = Field(2000, ge=10)  # val faces, at most, on which the exported files are compared with the net
+    compared: int = Field(2000, ge=10)  # val faces, at most, on which the exported files are compared with the model
     calibration: int = Field(256, ge=8)  # fitted faces, at most, from which the int8 file takes the ranges of its activations
 
 

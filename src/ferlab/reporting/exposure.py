@@ -14,7 +14,7 @@ TRAINING = "scores on {} are training scores"
 def exposure_sentence(seen: Exposure) -> str:
     """Say what a model was trained on, what selected its epoch, and what its scores on val and test are worth then."""
     selected = [split for split in seen.selected_on if seen.role(split) == "selected_on"]
-    told = [f"The model was trained on {listed(seen.fitted_on)}; {_selection(seen)}."]
+    told = [f"The model was trained on {listed(seen.trained_on)}; {_selection(seen)}."]
     told += [f"{TRAINING.format('val').capitalize()}."] if seen.role("val") == "fitted" else []
     told += [f"{BIASED.format(listed(selected)).capitalize()}."] if selected else []
     untouched = [split for split in ("val", "test") if seen.role(split) == "untouched"]
@@ -57,7 +57,7 @@ def _runs_of_one_kind(seen: Exposure, who: str) -> str:
     selected = f"epoch selected on {listed(seen.selected_on)}" if seen.selected_on else "no split selected the epoch"
     worth = [TRAINING.format("val")] if seen.role("val") == "fitted" else []
     worth += ["**" + BIASED.format("test") + "**"] if seen.role("test") == "selected_on" else []
-    return f"Trained on {listed(seen.fitted_on)}, {selected}: {who}{''.join(f'; {part}' for part in worth)}."
+    return f"Trained on {listed(seen.trained_on)}, {selected}: {who}{''.join(f'; {part}' for part in worth)}."
 
 
 def ensembles_sentence(

@@ -146,7 +146,7 @@ def class_counts(faces: pd.DataFrame, expressions: Sequence[str], *, official: p
     return figure
 
 
-def twins_gallery(images: np.ndarray, faces: pd.DataFrame, pairs: pd.DataFrame, expressions: Sequence[str]) -> Figure:
+def duplicates_gallery(images: np.ndarray, faces: pd.DataFrame, pairs: pd.DataFrame, expressions: Sequence[str]) -> Figure:
     """Draw pairs of byte-identical faces side by side, each with its split and label; a label that differs is framed.
 
     Args:
@@ -161,9 +161,9 @@ def twins_gallery(images: np.ndarray, faces: pd.DataFrame, pairs: pd.DataFrame, 
     figure = plt.figure(figsize=(across * (2 * CELL + 0.35), down * (CELL + 0.48)), layout="constrained")
     outer = figure.subfigures(down, across, squeeze=False, wspace=0.06).ravel()
     for panel, (_, pair) in zip(outer, pairs.iterrows(), strict=False):
-        twins = (int(pair["first"]), int(pair["second"]))
-        differ = faces["target"].iloc[twins[0]] != faces["target"].iloc[twins[1]]
-        for axes, row in zip(panel.subplots(1, 2), twins, strict=True):
+        duplicates = (int(pair["first"]), int(pair["second"]))
+        differ = faces["target"].iloc[duplicates[0]] != faces["target"].iloc[duplicates[1]]
+        for axes, row in zip(panel.subplots(1, 2), duplicates, strict=True):
             _draw_face(axes, images[row])
             name = expressions[int(faces["target"].iloc[row])]
             axes.set_xlabel(f"{faces['split'].iloc[row]}\n{name}", fontsize=9, color=COLOURS[name] if differ else "black")

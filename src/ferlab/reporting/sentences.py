@@ -25,7 +25,7 @@ def accuracy_sentence(run: str, scores: Mapping[str, Any], *, source: str, split
         run: Its name.
         scores: The run's metrics.
         source: What the faces are, e.g. "control faces" or "FER2013 PublicTest".
-        split: "val", "test" or "test_clean".
+        split: "val", "test" or "test_dedup".
     """
     got, n = scores[split], scores["n"][split]
     balanced = number(got["balanced_accuracy"], percent=True)
@@ -40,11 +40,11 @@ def source_name(described: Mapping[str, Any], split: str = "test") -> str:
 
     Args:
         described: The run's metrics (`dataset`, `usage`).
-        split: "val", "test" or "test_clean".
+        split: "val", "test" or "test_dedup".
     """
     if (drawn := control_name(described["dataset"])) is not None:
         return drawn
-    usage = described["usage"][split.removesuffix("_clean")]
+    usage = described["usage"][split.removesuffix("_dedup")]
     return described["dataset"] if usage == "Training" else f"{described['dataset']}, {usage}"
 
 
@@ -90,7 +90,7 @@ def calibration_sentence(scores: Mapping[str, Any]) -> str:
     """Say the ECE, and what chance alone would make of it."""
     gap = "more than" if scores["ece"] > scores["ece_if_calibrated_high"] else "no more than"
     return (
-        f"Confidence and accuracy lie {cell(scores, 'ece')} points apart (ECE, 15 bins). A perfectly calibrated net with these confidences would "
+        f"Confidence and accuracy lie {cell(scores, 'ece')} points apart (ECE, 15 bins). A perfectly calibrated model with these confidences would "
         f"show {number(scores['ece_if_calibrated'], percent=True)} on so many faces, in 95 % of draws at most "
         f"{number(scores['ece_if_calibrated_high'], percent=True)}: {gap} chance explains."
     )
@@ -109,16 +109,16 @@ def confidence_sentence(bins: pd.DataFrame) -> str:
     return f"Mean confidence is {number(claimed, percent=True)} %, accuracy {number(delivered, percent=True)} %{word}."
 
 
-def twins_sentence(twins: Mapping[str, Any], kind: str = "exact duplicate") -> str:
+def duplicates_sentence(duplicates: Mapping[str, Any], kind: str = "exact duplicate") -> str:
     """Say what faces with a duplicate of this kind in train or val do to the test accuracy."""
-    total, named = twins["n_twins"] + twins["n_clean"], f"an {kind} in train or val"
-    if twins["difference"] is None:
-        return f"{twins['n_twins']} of {total:,} test faces have {named}: nothing to compare."
-    shares = {name: cell(twins, f"accuracy_{name}") for name in ("twins", "clean")}
-    verdict = "The interval includes 0" if twins["difference_ci_low"] <= 0 <= twins["difference_ci_high"] else "The interval excludes 0"
+    total, named = duplicates["n_duplicates"] + duplicates["n_dedup"], f"an {kind} in train or val"
+    if duplicates["difference"] is None:
+        return f"{duplicates['n_duplicates']} of {total:,} test faces have {named}: nothing to compare."
+    shares = {name: cell(duplicates, f"accuracy_{name}") for name in ("duplicates", "dedup")}
+    verdict = "The interval includes 0" if duplicates["difference_ci_low"] <= 0 <= duplicates["difference_ci_high"] else "The interval excludes 0"
     return (
-        f"{twins['n_twins']} of {total:,} test faces ({number(twins['n_twins'] / total, percent=True)} %) have {named}. "
-        f"Accuracy on them is {shares['twins']} %, on the others {shares['clean']} %: a difference of {cell(twins, 'difference')} points "
+        f"{duplicates['n_duplicates']} of {total:,} test faces ({number(duplicates['n_duplicates'] / total, percent=True)} %) have {named}. "
+        f"Accuracy on them is {shares['duplicates']} %, on the others {shares['dedup']} %: a difference of {cell(duplicates, 'difference')} points "
         f"between two independent groups of faces (Newcombe). {verdict}."
     )
 
@@ -159,10 +159,10 @@ def views_sentence(scores: Mapping[str, Any]) -> str:
     """Say what the chosen view gives over the single one and those within it on test, what it costs, and for a vote how often it was tied.
 
     Args:
-        scores: `single_view`, `<view>_view` and those of the views within it, each with `test`; `view`, `passes` of the net per face, and
+        scores: `single_view`, `<view>_view` and those of the views within it, each with `test`; `view`, `passes` of the model per face, and
             `ties` among test faces (None where nothing is voted).
     """
-    single = f"One view: {cell(scores['single_view']['test'], 'accuracy')} % on test, one pass of the net per face"
+    single = f"One view: {cell(scores['single_view']['test'], 'accuracy')} % on test, one pass of the model per face"
     if scores["view"] == "single":
         return f"{single}. It is the view reported; no other was asked."
     means = [f"{name}: {cell(scores[f'{view}_view']['test'], 'accuracy')} %" for view, name in VIEWS.items() if f"{view}_view" in scores]

@@ -25,7 +25,7 @@ COLOURS: dict[str, str] = {
     "neutral": "#6B6B6B",
     "contempt": "#8C6D1F",
 }
-SPLIT_COLOURS: dict[str, str] = {"train": "#6B6B6B", "val": "#0072B2", "test": "#D55E00", "test_clean": "#009E73"}
+SPLIT_COLOURS: dict[str, str] = {"train": "#6B6B6B", "val": "#0072B2", "test": "#D55E00", "test_dedup": "#009E73"}
 
 
 def use_style() -> None:

@@ -30,7 +30,7 @@ METRICS: dict[str, tuple[str, bool, int]] = {
     "top3_accuracy": ("top-3 accuracy, %", True, 1),
 }
 ENSEMBLE_KEYS = {"accuracy": "accuracy", "macro_f1": "macro F1"}
-SPLIT_NAMES = {"val": "val", "test": "test", "test_clean": "test, clean"}
+SPLIT_NAMES = {"val": "val", "test": "test", "test_dedup": "test, deduplicated"}
 
 
 def control_name(dataset: str) -> str | None:
@@ -83,7 +83,7 @@ def metrics_table(scores: Mapping[str, Any], seen: Exposure | None = None) -> pd
     """Return one row per metric, one column per split with its number of faces; cells as `cell` writes them.
 
     Args:
-        scores: A run's metrics: `val`, `test`, `test_clean`, `n`.
+        scores: A run's metrics: `val`, `test`, `test_dedup`, `n`.
         seen: What the run was fitted and selected on, said in the heading; None: nothing is said.
     """
     marks = {split: f", {MARKS[seen.role(split)]}" if seen and MARKS[seen.role(split)] else "" for split in SPLIT_NAMES}
@@ -107,7 +107,7 @@ def per_class_table(per_class: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def runs_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs as a reader meets them, test first: accuracy, where another without near twins, macro F1, ECE; then val and what they are.
+    """Return the runs as a reader meets them, test first: accuracy, where another without near-duplicates, macro F1, ECE; then val and what they are.
 
     Accuracies on faces that a run was trained or selected on are marked, but for those on val where val selected the epoch, as it is there for.
 
@@ -115,8 +115,8 @@ def runs_table(runs: pd.DataFrame) -> pd.DataFrame:
         runs: From `ferlab.evaluation.runs.table_of_runs`.
     """
     table = runs[["run"]].copy()
-    apart = (runs["test_without_near.accuracy"].notna() & (runs["test_without_near.accuracy"] != runs["test_clean.accuracy"])).any()
-    tests = {"test": "test", "test_clean": "test, clean"} | ({"test_without_near": "test, no near twins"} if apart else {})
+    apart = (runs["test_without_near.accuracy"].notna() & (runs["test_without_near.accuracy"] != runs["test_dedup.accuracy"])).any()
+    tests = {"test": "test", "test_dedup": "test, deduplicated"} | ({"test_without_near": "test, no near-duplicates"} if apart else {})
     for split, name in tests.items():
         marks = [" (selected on)" if row.get("test.role") == "selected_on" else "" for _, row in runs.iterrows()]
         table[f"accuracy, {name}, %"] = [_split_cell(row, split, "accuracy") + mark for (_, row), mark in zip(runs.iterrows(), marks, strict=True)]
@@ -273,7 +273,7 @@ def _processor() -> str:
 
 
 def values_tables(scores: Mapping[str, Mapping[str, Any]] | None) -> list[pd.DataFrame]:
-    """Return the table of the values that a net says beside the expression, in a list; an empty one where it says none.
+    """Return the table of the values that a model says beside the expression, in a list; an empty one where it says none.
 
     Args:
         scores: From `ferlab.evaluation.values.score_values`.

@@ -1,1 +1,1 @@
-"""Training: losses, schedules, the LightningModule and fit. Knows stores and nets; evaluation never imports it."""
+"""Training: losses, schedules, the LightningModule and fit. Knows stores and models; evaluation never imports it."""

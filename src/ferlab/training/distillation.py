@@ -1,7 +1,7 @@
-"""Teachers: trained nets whose word on a training face is mixed into its target, so that a small net learns from larger ones.
+"""Teachers: trained models whose word on a training face is mixed into its target, so that a small model learns from larger ones.
 
-A teacher sees each face as the net in training does, changed and mixed alike: what it says of that very view is the target (Beyer et
-al.: a consistent teacher). A face's own label keeps a share. No temperature: nets fitted by smoothed labels or votes are soft enough.
+A teacher sees each face as the model in training does, changed and mixed alike: what it says of that very view is the target (Beyer et
+al.: a consistent teacher). A face's own label keeps a share. No temperature: models fitted by smoothed labels or votes are soft enough.
 
 References:
     Hinton, Vinyals & Dean (2015), Distilling the Knowledge in a Neural Network, arXiv 1503.02531.
@@ -25,10 +25,10 @@ from ferlab.roles import Exposure, leak_sentence
 
 @dataclass(frozen=True)
 class Teachers:
-    """Trained nets on one device, in eval mode.
+    """Trained models on one device, in eval mode.
 
     Attributes:
-        models: The nets by the name of their run.
+        models: The models by the name of their run.
         sha256: Of their weights files, likewise; what they teach hangs on nothing else.
     """
 
@@ -52,7 +52,7 @@ class Teachers:
 def load_teachers(
     names: Sequence[str], *, run: str, expressions: tuple[str, ...], shape: tuple[int, int], seen: Exposure, device: str
 ) -> Teachers:
-    """Load the nets of finished runs.
+    """Load the models of finished runs.
 
     Args:
         names: The runs.
@@ -63,7 +63,7 @@ def load_teachers(
         device: Where the teachers are wanted.
 
     Raises:
-        InputError: A run without weights, or whose net has other classes, takes other faces or was fitted or selected on other splits.
+        InputError: A run without weights, or whose model has other classes, takes other faces or was fitted or selected on other splits.
     """
     models, sums = {}, {}
     for name in names:
@@ -75,8 +75,8 @@ def load_teachers(
             raise InputError(f"{where}: it tells {', '.join(model.expressions)} apart, not {', '.join(expressions)}; choose another run")
         if (model.channels, model.size) != shape:
             taken, wanted = (f"{c} channel{'s' * (c > 1)} of {s} px" for c, s in ((model.channels, model.size), shape))
-            raise InputError(f"{where}: it takes {taken}, the taught net {wanted}; choose a run whose net takes the same")
-        if more := Exposure(model.fitted_on, model.selected_on).beyond(seen):
+            raise InputError(f"{where}: it takes {taken}, the taught model {wanted}; choose a run whose model takes the same")
+        if more := Exposure(model.trained_on, model.selected_on).beyond(seen):
             raise InputError(f"{where}: {leak_sentence(more, seen)}; choose another teacher, or train both by the same train.select and train.refit")
         models[name], sums[name] = model, file_sha256(path)
         model.module.to(device, memory_format=torch.channels_last).requires_grad_(False)

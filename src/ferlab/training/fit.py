@@ -1,4 +1,4 @@
-"""Fit one net to one set: choose the epoch on val, and where asked train afresh on train and val for that many epochs.
+"""Fit one model to one set: choose the epoch on val, and where asked train afresh on train and val for that many epochs.
 
 `fit` may be killed at any moment and called again with the same arguments: it goes on from the last finished epoch, and what it
 returns is the same to the bit.
@@ -43,29 +43,29 @@ PLAN = "plan.json"
 
 @dataclass(frozen=True)
 class FitResult:
-    """A fitted net and how it came about.
+    """A fitted model and how it came about.
 
     Attributes:
-        module: The net with the chosen weights, in eval mode on the CPU.
+        module: The model with the chosen weights, in eval mode on the CPU.
         name: Its key in MODELS.
         options: The options it was built with.
         expressions: Its classes, in the order of the logits.
         mean: How its inputs are scaled, see `ferlab.models.LoadedModel`.
         std: Likewise.
-        fitted_on: The splits it was fitted on.
+        trained_on: The splits it was fitted on.
         selected_on: The splits that chose its epoch; none where the last is kept.
-        fitted_faces: How many faces that are.
+        trained_faces: How many faces that are.
         history: One row per epoch and phase, columns as in COLUMNS: "select", and then "refit", without val; or "whole", likewise, where
             no faces are watched. Where test is watched it has test_loss and test_accuracy, and val's are empty.
         best_epoch: The chosen epoch, from 1.
         epochs_run: Epochs of the phase "select".
-        val: accuracy, balanced_accuracy and loss of the chosen epoch, and <value>_ccc of each value the net says, by the net that had
+        val: accuracy, balanced_accuracy and loss of the chosen epoch, and <value>_ccc of each value the model says, by the model that had
             not seen val; empty where val was not watched.
         test: Likewise of test, where that was watched.
         train: accuracy and loss of the phase that gave the weights, at the chosen epoch: over augmented faces, with dropout.
-        values: What the net says beside the expression, see `ferlab.models.LoadedModel`.
+        values: What the model says beside the expression, see `ferlab.models.LoadedModel`.
         output: How its logits become probabilities, likewise.
-        first: Where its first weights came from.
+        first: Where its initial weights came from.
         preparation: How the set's faces were prepared, see `ferlab.data.store.Store`.
         sources: The sources of the fitted faces.
         teachers: The runs that taught it, with the sha256 of their weights.
@@ -77,9 +77,9 @@ class FitResult:
     expressions: tuple[str, ...]
     mean: tuple[float, ...] | Tensor
     std: tuple[float, ...]
-    fitted_on: tuple[str, ...]
+    trained_on: tuple[str, ...]
     selected_on: tuple[str, ...]
-    fitted_faces: int
+    trained_faces: int
     history: pd.DataFrame
     best_epoch: int
     epochs_run: int
@@ -106,7 +106,7 @@ class FitResult:
             std=self.std,
             size=size,
             channels=channels,
-            fitted_on=self.fitted_on,
+            trained_on=self.trained_on,
             values=self.values,
             output=self.output,
             preparation=self.preparation,
@@ -120,14 +120,14 @@ class FitResult:
 
 
 def fit(store: Store, *, run: str, model: str, options: dict[str, Any], seed: int, settings: Train, partial: Path) -> FitResult:
-    """Fit a net.
+    """Fit a model.
 
     Args:
         store: The set; its splits train and val are used.
         run: What errors and progress call it.
         model: A key of MODELS.
-        options: The net's own options.
-        seed: Of the first weights, the order, the augmentation and the dropout.
+        options: The model's own options.
+        seed: Of the initial weights, the order, the augmentation and the dropout.
         settings: How it is trained.
         partial: A folder for what is needed to go on after a kill. What lies there from other settings, faces or teachers is removed.
 
@@ -156,9 +156,9 @@ def fit(store: Store, *, run: str, model: str, options: dict[str, Any], seed: in
         expressions=store.expressions,
         mean=phase.data.mean,
         std=phase.data.std,
-        fitted_on=phase.fitted,
+        trained_on=phase.fitted,
         selected_on=selected_on,
-        fitted_faces=len(phase.data.targets),
+        trained_faces=len(phase.data.targets),
         history=_table(history, again, first=opening.name, watched=settings.select),
         best_epoch=chosen,
         epochs_run=len(history),

@@ -1,4 +1,4 @@
-"""The LightningModule: one net, one loss, one optimizer; logs by the epoch.
+"""The LightningModule: one model, one loss, one optimizer; logs by the epoch.
 
 Everything an epoch draws comes from (seed, epoch), set at its start, and everything it decides from the history, which travels in
 the checkpoint: so a run killed in mid-epoch goes on from the last epoch's end as if nothing had happened.
@@ -30,7 +30,7 @@ from ferlab.training.schedules import plateau_factor, step_rate
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a net is fitted, in plain values; `ferlab.params.Train` says what each means.
+    """How a model is fitted, in plain values; `ferlab.params.Train` says what each means.
 
     Attributes:
         epochs: Of the whole plan, which fixes the shape of the schedule.
@@ -70,12 +70,12 @@ class Recipe:
 
 
 class Classifier(pl.LightningModule):
-    """A net in training.
+    """A model in training.
 
     Attributes:
-        net: The net itself.
+        net: The model itself.
         averaged: The mean of its weights over steps or epochs, where asked for.
-        teachers: Nets whose word is mixed into the targets, where asked for.
+        teachers: Models whose word is mixed into the targets, where asked for.
         history: One dict per finished epoch, floats unrounded: epoch (from 1), train_loss, train_accuracy, val_*, lr (of its last
             step), factor.
     """
@@ -89,14 +89,14 @@ class Classifier(pl.LightningModule):
         class_weights: Tensor | None = None,
         teachers: Teachers | None = None,
     ) -> None:
-        """Hold the net.
+        """Hold the model.
 
         Args:
             net: From float32 (N, C, H, W) to logits (N, K), and R values beside them where the recipe asks for them: (N, K + R).
             recipe: How it is fitted.
             num_classes: K.
             class_weights: float32 (K,), for the training loss only; None for ones.
-            teachers: On the device that the net will lie on; None for none.
+            teachers: On the device that the model will lie on; None for none.
         """
         super().__init__()
         self.net = net.to(memory_format=torch.channels_last) if recipe.channels_last else net
@@ -112,11 +112,11 @@ class Classifier(pl.LightningModule):
 
     @property
     def kept(self) -> nn.Module:
-        """The net that val judges and that is handed on: the averaged one, where there is one."""
+        """The model that val judges and that is handed on: the averaged one, where there is one."""
         return self.net if self.averaged is None else self.averaged.module
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (N, K): in training of the net itself, else of the one that is kept."""
+        """Return logits (N, K): in training of the model itself, else of the one that is kept."""
         if self.recipe.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         if not self.training:
@@ -154,7 +154,7 @@ class Classifier(pl.LightningModule):
         if self.averaged is None or (recipe.averaging == "swa" and batch_idx + 1 < self.trainer.num_training_batches):
             return
         if recipe.averaging == "swa" and self.current_epoch < recipe.swa_start * recipe.epochs:
-            self.averaged.module.load_state_dict(self.net.state_dict())  # until the mean begins it is the net
+            self.averaged.module.load_state_dict(self.net.state_dict())  # until the mean begins it is the model
         else:
             self.averaged.update_parameters(self.net)
             self._estimate_statistics()

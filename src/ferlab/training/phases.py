@@ -1,4 +1,4 @@
-"""One phase of a fit: first weights, faces and recipe; Lightning's Trainer from the last checkpoint to the end; the weights that are kept.
+"""One phase of a fit: initial weights, faces and recipe; Lightning's Trainer from the last checkpoint to the end; the weights that are kept.
 
 Each phase has a folder with `last.ckpt` (after every epoch, with the optimizer) and, where val is watched, `best.ckpt` (weights
 only). They are written whole, so a kill or a full disk leaves the one before.
@@ -54,7 +54,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Phase:
-    """The net with its first weights, its faces, its recipe, how many epochs are run of the recipe's plan, and by which process.
+    """The model with its initial weights, its faces, its recipe, how many epochs are run of the recipe's plan, and by which process.
 
     Attributes:
         name: "select" where some faces are held out and watched, "refit" where val is fitted too after that, "whole" where it is from the start.
@@ -96,7 +96,7 @@ def select_phase(task: Task) -> Phase:
 
 
 def refit_phase(task: Task, *, epochs: int, factors: tuple[float, ...]) -> Phase:
-    """Return the phase that starts afresh, from the same first weights, on train and val.
+    """Return the phase that starts afresh, from the same initial weights, on train and val.
 
     Args:
         task: What the fit is asked for.
@@ -180,7 +180,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def kept_net(phase: Phase, folder: Path) -> nn.Module:
-    """Return the net with the weights the phase is run for, in eval mode on the CPU: val's best, or where nothing is held out the last."""
+    """Return the model with the weights the phase is run for, in eval mode on the CPU: val's best, or where nothing is held out the last."""
     checkpoint = torch.load(folder / (BEST if phase.name == "select" else LAST), map_location="cpu", weights_only=True)
     phase.module.load_state_dict(checkpoint["state_dict"])
     return phase.module.kept.cpu().to(memory_format=torch.contiguous_format).eval()
@@ -211,7 +211,7 @@ def _phase(task: Task, *, name: str, epochs: int, patience: int, factors: tuple[
         standardise=standardise,
         changes=augmentation_of(settings),
         seed=task.seed,
-        fitted=seen.fitted_on,
+        fitted=seen.trained_on,
         held=watched_split(settings),
         shares=wanted_targets(task.store.faces, expressions=expressions, **{key: getattr(settings, key) for key in WANTED}),
         statistics=(first.mean, first.std) if first.mean and first.std else None,
@@ -226,7 +226,7 @@ def _phase(task: Task, *, name: str, epochs: int, patience: int, factors: tuple[
     recipe = Recipe(**{**values, "run": task.run, "seed": task.seed, "patience": patience, "factors": factors})
     weights = class_weights(data.targets, expressions) if settings.class_weights else None
     module = Classifier(net, recipe, num_classes=len(expressions), class_weights=weights, teachers=teachers)
-    return Phase(name=name, module=module, data=data, recipe=recipe, epochs=epochs, fitted=seen.fitted_on, first=first, place=task.place)
+    return Phase(name=name, module=module, data=data, recipe=recipe, epochs=epochs, fitted=seen.trained_on, first=first, place=task.place)
 
 
 def _run(trainer: pl.Trainer, phase: Phase, checkpoint: Path | None) -> None:

@@ -1,6 +1,6 @@
 """What a face is wanted to be called, where that is more than one expression: FER+'s votes, several expressions at once, and values.
 
-A net that gives values beside expressions has a column more for each: logits (N, K) first, then R values.
+A model that gives values beside expressions has a column more for each: logits (N, K) first, then R values.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pandas as pd
 from ferlab.data.readers.ferplus import mixed_targets
 from ferlab.paths import InputError
 
-# The span of each value in the face table; nets learn them on a scale of about 1, so that one weight in the loss serves all.
+# The span of each value in the face table; models learn them on a scale of about 1, so that one weight in the loss serves all.
 VALUES = {"valence": (-1.0, 1.0), "arousal": (-1.0, 1.0), "intensity": (0.0, 5.0)}
 
 
@@ -45,7 +45,7 @@ def wanted_targets(
 
 
 def scaled_values(faces: pd.DataFrame, regress: Sequence[str]) -> np.ndarray:
-    """Return the values as nets learn them, float32 (N, R): the middle of their span is 0, its ends are -1 and 1.
+    """Return the values as models learn them, float32 (N, R): the middle of their span is 0, its ends are -1 and 1.
 
     Raises:
         InputError: If the set lacks one, or knows it of no face.

@@ -31,7 +31,7 @@ class Trained:
     Attributes:
         history: As `FitResult` has it, six significant digits.
         seen: What each split was to it.
-        told: `best_epoch, epochs_run, fitted_faces, val, test, train, teachers` as `FitResult` has them; `pretrained`, `initial_weights`
+        told: `best_epoch, epochs_run, trained_faces, val, test, train, teachers` as `FitResult` has them; `pretrained`, `initial_weights`
             (a sentence) and `own_scaling`, whether the pretrained weights brought their own.
         record: What made it, see `ferlab.results.record_of`.
     """
@@ -56,7 +56,7 @@ def trained(run: Run, name: str, store: Store) -> Trained:
     record = training_record(run, store.folder or artefact("prepare", "store", run.data))
     places = obtain("train", name, _train, what=FILES, record=record, run=run, name=name, store=store)
     told = json.loads(places["told"].read_text())
-    seen = Exposure(tuple(told.pop("fitted_on")), tuple(told.pop("selected_on")))
+    seen = Exposure(tuple(told.pop("trained_on")), tuple(told.pop("selected_on")))
     return Trained(history=pd.read_csv(places["history"]), seen=seen, told=told, record=record)
 
 
@@ -76,6 +76,6 @@ def _train(weights: Path, history: Path, told: Path, *, run: Run, name: str, sto
     result = fit(store, run=name, model=run.model, options=run.options, seed=run.seed, settings=run.train, partial=partial_folder() / name)
     result.save(weights)
     result.save_history(history)
-    kept = ("best_epoch", "epochs_run", "fitted_faces", "fitted_on", "selected_on", "val", "test", "train", "teachers")
+    kept = ("best_epoch", "epochs_run", "trained_faces", "trained_on", "selected_on", "val", "test", "train", "teachers")
     first = {"pretrained": result.first.pretrained, "initial_weights": result.first.sentence, "own_scaling": bool(result.first.mean)}
     write_json(told, {key: getattr(result, key) for key in kept} | first)

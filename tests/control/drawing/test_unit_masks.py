@@ -5,8 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ferlab.control import ACTION_UNITS, FaceSpec, Pose, draw_face, read
-from ferlab.control.drawing import unit_masks
+from ferlab.control import ACTION_UNITS, FaceSpec, Pose, draw_face, read, unit_masks
 from ferlab.control.drawing.unit_masks import draw_unit_masks
 
 Builder = Callable[..., FaceSpec]

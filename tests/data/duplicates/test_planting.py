@@ -59,7 +59,7 @@ def test_recall_and_precision_by_hand():
     found = pd.DataFrame({"first": [1, 0, 3, 5], "second": [5, 7, 5, 7]})
     judged = judge_found(found, planted, contents)
     assert (judged["planted"], judged["found"], judged["recall"], judged["false_pairs"]) == (4, 3, 0.75, 2)
-    assert judged["precision"] == pytest.approx(3 / 5)  # the byte twin counts as a right pair
+    assert judged["precision"] == pytest.approx(3 / 5)  # the exact duplicate counts as a right pair
     assert judged["per_kind"]["exact"]["recall"] == 1
     assert judged["per_kind"]["jpeg"] == {"planted": 3, "found": 2, "recall": pytest.approx(2 / 3)}
     frames = judge_found(found, planted, contents, alike=np.array([-1, -1, -1, 9, -1, 9, -1, -1]))
@@ -72,10 +72,10 @@ def test_two_copies_of_one_original_are_a_right_pair():
 
 
 def test_copies_are_read_from_the_table_of_a_set():
-    table = pd.DataFrame({"face_id": ["a", "b", "c", "d"], "twin_of": ["", "a", "gone", "b"], "twin_kind": ["", "jpeg", "exact", "mirrored"]})
+    table = pd.DataFrame({"face_id": ["a", "b", "c", "d"], "duplicate_of": ["", "a", "gone", "b"], "duplicate_kind": ["", "jpeg", "exact", "mirrored"]})
     planted = planted_in(table)
     assert planted[["origin", "copy", "kind"]].to_numpy().tolist() == [[0, 1, "jpeg"], [1, 3, "mirrored"]]
-    assert planted_in(table.drop(columns="twin_kind"))["kind"].tolist() == ["exact", "exact"]
+    assert planted_in(table.drop(columns="duplicate_kind"))["kind"].tolist() == ["exact", "exact"]
     assert planted_in(table[["face_id"]]) is None
 
 

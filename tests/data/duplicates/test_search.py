@@ -1,4 +1,4 @@
-"""Near twins: copies planted among control faces are found, other pictures of the same subjects are not."""
+"""Near-duplicates: copies planted among control faces are found, other pictures of the same subjects are not."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ import pytest
 
 from ferlab.control import draw_face, read, sample_spec
 from ferlab.data.duplicates import codes as face_codes
-from ferlab.data.duplicates import search as near_twins
+from ferlab.data.duplicates import search as near_duplicates
 from ferlab.data.duplicates.codes import SHIFTS, find_candidates, find_nearest, fit_codes, frequencies, thumbnails
 from ferlab.data.duplicates.planting import KINDS, alter, judge_found, move, plant
 from ferlab.data.duplicates.registration import compare_pairs
@@ -68,7 +68,7 @@ def test_recall_and_precision_hold_on_few_subjects_with_many_faces(targets):
     assert judged["precision"] >= 0.99
 
 
-def test_another_expression_of_the_same_subject_in_the_same_light_and_pose_is_no_twin():
+def test_another_expression_of_the_same_subject_in_the_same_light_and_pose_is_no_duplicate():
     apart = []
     for index in range(40):
         spec = sample_spec(4, index, subjects=40)
@@ -78,7 +78,7 @@ def test_another_expression_of_the_same_subject_in_the_same_light_and_pose_is_no
             apart.append((draw_face(spec, 48).image, draw_face(calm, 48).image))
     first, second = map(np.stack, zip(*apart, strict=True))
     score = compare_pairs(first, second, shifts=np.zeros((len(first), 2)))
-    strong = score < near_twins.MOST
+    strong = score < near_duplicates.MOST
     assert len(apart) >= 5
     assert strong.mean() >= 0.8  # the weakest expressions move nothing by as much as a pixel
 
@@ -146,7 +146,7 @@ def test_many_frames_of_one_film_cost_no_more_than_so_many_pairs_each():
     images, targets = np.concatenate([film, faces[1:]]), np.concatenate([np.zeros(600, int), np.arange(1, 200) % 7])
     pairs, limit = find_near_pairs(images, contents_of(images), targets=targets)
     assert len(pairs) <= 600 * face_codes.MOST
-    assert limit == near_twins.LEAST  # the frames, of one expression, do not raise it
+    assert limit == near_duplicates.LEAST  # the frames, of one expression, do not raise it
     assert len(set(group_pairs(pairs, contents_of(images))[:600])) == 1
 
 
@@ -155,13 +155,13 @@ def test_a_few_faces_are_enough(control, count, targets):
     assert len(find(control[:count], targets, np.arange(count))[0]) == 0
 
 
-def test_blank_faces_are_twins_of_nothing(control, targets):
+def test_blank_faces_are_duplicates_of_nothing(control, targets):
     blank = np.stack([np.full((48, 48), value, np.uint8) for value in (0, 100, 255)])
     pairs, _ = find(np.concatenate([control[:60], blank]), targets, np.arange(63))
     assert not (pairs[["first", "second"]] >= 60).to_numpy().any()
 
 
-def test_a_face_left_out_is_in_no_pair(control, targets):
+def test_a_face_excluded_is_in_no_pair(control, targets):
     images, planted = plant(control[:100], kinds=("jpeg",), each=10)
     contents = contents_of(images)
     contents[planted["copy"][0]] = -1
@@ -180,9 +180,9 @@ def test_large_colour_faces_are_compared_as_small_grey_ones(control, targets):
 
 
 def test_the_limit_lies_beyond_the_crowd_within_its_bounds():
-    assert choose_limit(0.2) == near_twins.LEAST
-    assert choose_limit(0.75) == pytest.approx(np.tanh(near_twins.LIFT * np.arctanh(0.75)), abs=1e-4)
-    assert choose_limit(0.999) == near_twins.MOST
+    assert choose_limit(0.2) == near_duplicates.LEAST
+    assert choose_limit(0.75) == pytest.approx(np.tanh(near_duplicates.DENSITY_RATIO * np.arctanh(0.75)), abs=1e-4)
+    assert choose_limit(0.999) == near_duplicates.MOST
 
 
 def test_the_crowd_is_closer_where_few_subjects_have_many_faces(control, targets):
@@ -198,7 +198,7 @@ def test_copies_do_not_raise_the_limit(copies):
     made = [np.stack([alter(image, "combined", rng) for image in originals]) for _ in range(copies)]
     images, pictures = np.concatenate([originals, *made]), np.tile(np.arange(200), copies + 1)
     pairs, limit = find_near_pairs(images, np.arange(len(images)), targets=np.tile(targets, copies + 1))
-    assert limit == near_twins.LEAST
+    assert limit == near_duplicates.LEAST
     groups = pd.Series(group_pairs(pairs, np.arange(len(images)))).groupby(pictures).nunique()
     assert (groups == 1).mean() >= 0.97  # nearly every picture is one group with all of its copies
     assert (pictures[pairs["first"]] == pictures[pairs["second"]]).all()
@@ -219,9 +219,9 @@ def test_strongly_changed_copies_are_found_where_faces_are_few_or_many_have_copi
         return len(set(pairs["first"]) | set(pairs["second"])) / 450
 
     few = copied()
-    monkeypatch.setattr(near_twins, "FEW", 0)
+    monkeypatch.setattr(near_duplicates, "FEW", 0)
     assert copied() == few  # too many faces to look far, but a quarter of them have copies
-    monkeypatch.setattr(near_twins, "COPIED", 1.1)
+    monkeypatch.setattr(near_duplicates, "COPIED", 1.1)
     assert copied() < few - 0.1
     assert few >= 0.98
 
@@ -270,5 +270,5 @@ def test_scores_do_not_depend_on_the_batch(control, monkeypatch):
     images, _ = plant(control[:80], each=8)
     candidates = find_candidates(images, fit_codes(images))
     whole = score_candidates(images, candidates)
-    monkeypatch.setattr(near_twins, "BATCH", 7)
+    monkeypatch.setattr(near_duplicates, "BATCH", 7)
     np.testing.assert_allclose(score_candidates(images, candidates), whole, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Appearance: against OpenCV's and numpy's own, hand-computed cases, and what the nets are given in training."""
+"""Appearance: against OpenCV's and numpy's own, hand-computed cases, and what the models are given in training."""
 
 import cv2
 import numpy as np

@@ -56,7 +56,7 @@ def test_the_file_has_the_bytes_that_numpy_would_write(tmp_path, pictures):
     assert (tmp_path / "images.npy").read_bytes() == whole.getvalue()
 
 
-def test_a_picture_that_cannot_be_prepared_is_named_or_left_out(tmp_path, pictures):
+def test_a_picture_that_cannot_be_prepared_is_named_or_excluded(tmp_path, pictures):
     def outside(row, picture):
         if row == 3:
             raise InputError("The box 9, 9, 4 x 4 lies outside its picture of 4 x 5; expected it to overlap. Correct the box.")
@@ -180,7 +180,7 @@ class Broken:
         return np.full((2, 2), row, np.uint8)
 
 
-def test_an_unreadable_picture_stops_or_is_left_out(tmp_path):
+def test_an_unreadable_picture_stops_or_is_excluded(tmp_path):
     with pytest.raises(InputError, match=r"2\.png is cut"):
         build(tmp_path / "a", Broken(), lambda row, picture: (picture, {}))
     records = build(tmp_path / "b", Broken(), lambda row, picture: (picture, {}), skip_unreadable=True)

@@ -17,7 +17,7 @@ from ferlab.data.preparation import detectors
 from ferlab.data.preparation.detection import (
     STATED,
     Detections,
-    Rung,
+    SearchLevel,
     _change,
     _search,
     choose_face,
@@ -59,34 +59,34 @@ def test_haar_finds_a_face_in_a_scene_where_it_is(haar):
         assert (found.rung, found.landmarks) == (STATED, None)
 
 
-def test_retries_find_faces_that_the_stated_parameters_miss_and_say_on_which_rung(faces, haar):
+def test_retries_find_faces_that_the_stated_parameters_miss_and_say_on_which_level(faces, haar):
     stated = open_detector("haar", retries=False)
     first = [find_box(face, stated) for face in faces]
-    all_rungs = [find_box(face, haar) for face in faces]
-    assert sum(found is None for found in all_rungs) < sum(found is None for found in first)
-    for once, again in zip(first, all_rungs, strict=True):
+    all_levels = [find_box(face, haar) for face in faces]
+    assert sum(found is None for found in all_levels) < sum(found is None for found in first)
+    for once, again in zip(first, all_levels, strict=True):
         assert once is None or once.box == again.box
         assert once is not None or again is None or again.rung != STATED
-    assert {found.rung for found in all_rungs if found} <= {rung.name for rung in haar_ladder(Rung(STATED))}
+    assert {found.rung for found in all_levels if found} <= {rung.name for rung in haar_ladder(SearchLevel(STATED))}
 
 
 def test_a_sliver_is_not_enlarged_beyond_memory(haar):
     assert len(haar(np.zeros((1024, 1), np.uint8)).boxes) == 0
-    picture, scale, _ = _change(np.zeros((1024, 1), np.uint8), Rung("enlarged", enlarge=True))
+    picture, scale, _ = _change(np.zeros((1024, 1), np.uint8), SearchLevel("enlarged", enlarge=True))
     assert (picture.shape, scale) == ((4096, 4), 4.0)
 
 
 def test_a_box_found_in_a_framed_and_enlarged_picture_is_in_pixels_of_the_original(haar):
     tight = read(faces=60, size=48)[0][:, 6:42, 6:42]
     found = [find_box(face, haar) for face in tight]
-    rungs = [one.rung for one in found if one]
-    assert {"framed", "enlarged"} & set(rungs)
+    levels = [one.rung for one in found if one]
+    assert {"framed", "enlarged"} & set(levels)
     errors = [np.linalg.norm(centre(one.box) - 18) for one in found if one and one.rung in ("framed", "enlarged")]
     assert np.median(errors) < 4
 
 
 def test_the_ladder_only_ever_loosens_and_keeps_what_is_stated_looser():
-    for stated in (Rung(STATED), Rung(STATED, scale_factor=1.02, min_neighbors=2, min_size=12)):
+    for stated in (SearchLevel(STATED), SearchLevel(STATED, scale_factor=1.02, min_neighbors=2, min_size=12)):
         whole = haar_ladder(stated)
         assert whole[-2] == replace(stated, name="at 2048 px", side=2048)  # a larger copy of a large picture; never believed less than the last rung
         ladder = (*whole[:-2], whole[-1])
@@ -123,7 +123,7 @@ def test_a_large_picture_is_searched_in_a_reduced_copy_and_its_box_is_in_its_own
 
     for stated, least in ((30, 30), (200, 67), (20, 20)):
         shown.clear()
-        found = _search(np.zeros((3072, 2048), np.uint8), look=look, ladder=haar_ladder(Rung(STATED, min_size=stated)), small=False)
+        found = _search(np.zeros((3072, 2048), np.uint8), look=look, ladder=haar_ladder(SearchLevel(STATED, min_size=stated)), small=False)
         assert shown == [(1024, least)]
         assert found.boxes.tolist() == [[30, 60, 210, 210]]
         np.testing.assert_allclose(found.landmarks, np.full((1, 5, 2), 29.5))
@@ -140,7 +140,7 @@ def test_small_faces_are_looked_for_again_and_each_is_told_once():
         known = boxes[:, 2] >= 37  # at 1024 pixels the second and the third, at 2048 all
         return boxes[known], None, 100 * scale * np.ones(known.sum())
 
-    ladder = haar_ladder(Rung(STATED))
+    ladder = haar_ladder(SearchLevel(STATED))
     found = _search(np.zeros((3000, 4096), np.uint8), look=look, ladder=ladder, small=False)
     assert sides == [1024, 2048]
     assert found.boxes.tolist() == [[400, 400, 150, 150], [1000, 400, 160, 160], [2000, 1000, 900, 900]]
@@ -291,7 +291,7 @@ def test_a_detector_that_cannot_be_made_says_why(name, options, said):
 
 
 def bright_spot_net(path):
-    """Write a net with the inputs and outputs of YuNet that sees a face of 48 x 48 about every 8 x 8 cell, as sure as the cell is bright."""
+    """Write a model with the inputs and outputs of YuNet that sees a face of 48 x 48 about every 8 x 8 cell, as sure as the cell is bright."""
     from onnx import TensorProto, checker, helper, numpy_helper, save
 
     # Per cell: centre (.5, .5) of it, sides exp(ln 6) cells; eyes, nose and mouth in cells from its corner.
@@ -344,8 +344,8 @@ def test_yunet_retries_at_lower_scores_and_brings_points_back_to_the_original(sp
     scene[:] = np.where(scene, 100, 0)  # .39: equalised white
     found = find_box(scene, detector)
     assert (found.rung, found.box) == ("equalised", (20, 20, 48, 48))
-    one_rung = find_box(np.where(scene, 255, 0).astype(np.uint8), detector)
-    np.testing.assert_allclose(one_rung.landmarks, found.landmarks, atol=0.01)
+    one_level = find_box(np.where(scene, 255, 0).astype(np.uint8), detector)
+    np.testing.assert_allclose(one_level.landmarks, found.landmarks, atol=0.01)
 
 
 def test_another_file_and_a_file_that_is_no_net_are_refused(spots, tmp_path):
@@ -356,7 +356,7 @@ def test_another_file_and_a_file_that_is_no_net_are_refused(spots, tmp_path):
         open_detector("yunet", file=path, sha256="0" * 64)
     text = tmp_path / "net.onnx"
     text.write_text("a page that says: log in first")
-    with pytest.raises(InputError, match=r"cannot read .* as a net") as caught:
+    with pytest.raises(InputError, match=r"cannot read .* as a model") as caught:
         open_detector("yunet", file=text, sha256=hashlib.sha256(text.read_bytes()).hexdigest())
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match=r"is no \.onnx file"):

@@ -11,7 +11,7 @@ from ferlab.data.preparation import sets
 from ferlab.data.preparation.building import NotAFace
 from ferlab.data.preparation.sets import originals, prepare_set
 from ferlab.data.preparation.sources import Gathered
-from ferlab.data.store import LEFT_OUT_COLUMNS, open_store, read_left_out
+from ferlab.data.store import EXCLUDED_COLUMNS, open_store, read_excluded
 from ferlab.paths import InputError
 
 COUNT, PEOPLE = 140, 20
@@ -30,8 +30,8 @@ def gathered():
             "subject": [f"s{number % PEOPLE}" for number in range(COUNT)],
         }
     )
-    left_out = pd.DataFrame([["a/x", "a", "x.png", "all", "no label"]], columns=list(LEFT_OUT_COLUMNS))
-    return Gathered(pictures=np.random.default_rng(0).integers(0, 256, (COUNT, 8, 8), dtype=np.uint8), faces=faces, left_out=left_out)
+    excluded = pd.DataFrame([["a/x", "a", "x.png", "all", "no label"]], columns=list(EXCLUDED_COLUMNS))
+    return Gathered(pictures=np.random.default_rng(0).integers(0, 256, (COUNT, 8, 8), dtype=np.uint8), faces=faces, excluded=excluded)
 
 
 def step(row, picture):
@@ -65,8 +65,8 @@ def test_a_set_holds_the_prepared_faces_and_lists_the_others(tmp_path, gathered)
     assert (store.images == gathered.pictures[kept][:, ::-1]).all()
     assert store.faces["face_id"].tolist() == gathered.faces["face_id"][kept].tolist()
     assert set(store.faces["found_by"]) == {"stated"}
-    left_out = read_left_out(tmp_path / "store")
-    assert left_out[["face_id", "reason"]].to_numpy().tolist() == [["a/x", "no label"], ["a/005", "no face found"]]
+    excluded = read_excluded(tmp_path / "store")
+    assert excluded[["face_id", "reason"]].to_numpy().tolist() == [["a/x", "no label"], ["a/005", "no face found"]]
 
 
 def test_copies_are_made_of_train_alone_after_the_split(tmp_path, gathered):
@@ -111,7 +111,7 @@ def test_an_interrupted_set_ends_in_the_same_bytes(tmp_path, gathered):
     taken = []
     build(tmp_path / "again", gathered, lambda row, picture: taken.append(row) or step(row, picture), copies=True)
     assert taken[0] == 64
-    for name in ("images.npy", "faces.parquet", "left_out.parquet"):
+    for name in ("images.npy", "faces.parquet", "excluded.parquet"):
         assert (tmp_path / "again" / "store" / name).read_bytes() == (tmp_path / "whole" / "store" / name).read_bytes()
 
 
@@ -154,7 +154,7 @@ def test_a_store_of_another_kind_is_replaced(tmp_path, gathered):
     assert not (tmp_path / "store" / "images.npy").exists()
     assert (np.asarray(sharded.images) == images).all()
     build(tmp_path, gathered)
-    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["faces.parquet", "images.npy", "left_out.parquet"]
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["excluded.parquet", "faces.parquet", "images.npy"]
     assert (open_store(tmp_path / "store").images == images).all()
 
 
@@ -163,7 +163,7 @@ def test_a_split_of_one_expression_is_refused_before_anything_is_prepared(tmp_pa
     faces = gathered.faces.assign(target=6)
     if rule != "groups":
         faces = gathered.faces.assign(target=np.where(gathered.faces["subject"] == "s0", 6, gathered.faces["target"]))
-    alone = Gathered(pictures=gathered.pictures, faces=faces, left_out=gathered.left_out)
+    alone = Gathered(pictures=gathered.pictures, faces=faces, excluded=gathered.excluded)
     with pytest.raises(
         InputError, match=r"holds neutral alone, in \d+ faces; expected at least 2 expressions in each.*Excluded were: no label \(1\)"
     ):

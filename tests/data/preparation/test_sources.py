@@ -51,19 +51,19 @@ def test_one_source_comes_as_it_is(tmp_path, sources):
     assert values(gathered) == list(range(14))
     assert gathered.faces["face_id"].tolist() == [f"a/{n:03d}" for n in range(14)]
     assert gathered.expressions == EXPRESSIONS
-    assert len(gathered.left_out) == 0
+    assert len(gathered.excluded) == 0
 
 
 def test_what_a_reader_leaves_out_is_listed_with_its_reason(tmp_path, sources):
     table = faces_of("a", 5)
-    sources["a"] = table.assign(left_out=["", "no label", "", "label 9 (uncertain)", ""], target=[0, -1, 2, -1, 4])
+    sources["a"] = table.assign(excluded=["", "no label", "", "label 9 (uncertain)", ""], target=[0, -1, 2, -1, 4])
     gathered = gather(tmp_path, {"a": {"dataset": "a"}})
     assert values(gathered) == [0, 2, 4]
-    assert gathered.left_out[["face_id", "reason"]].to_numpy().tolist() == [["a/001", "no label"], ["a/003", "label 9 (uncertain)"]]
-    assert "left_out" not in gathered.faces
+    assert gathered.excluded[["face_id", "reason"]].to_numpy().tolist() == [["a/001", "no label"], ["a/003", "label 9 (uncertain)"]]
+    assert "excluded" not in gathered.faces
 
 
-def test_labels_are_mapped_or_left_out(tmp_path, sources):
+def test_labels_are_mapped_or_excluded(tmp_path, sources):
     sources["a"] = faces_of("a", 10, contempt=3)
     assert gather(tmp_path, {"a": {"dataset": "a"}}).expressions == ALL_EXPRESSIONS
     merged = gather(tmp_path, {"a": {"dataset": "a", "labels": {"contempt": "disgust"}}})
@@ -71,7 +71,7 @@ def test_labels_are_mapped_or_left_out(tmp_path, sources):
     assert merged.expressions == EXPRESSIONS
     dropped = gather(tmp_path, {"a": {"dataset": "a", "labels": {"contempt": None}}})
     assert values(dropped) == list(range(7))
-    assert dropped.left_out["reason"].tolist() == ["contempt left out by the label map"] * 3
+    assert dropped.excluded["reason"].tolist() == ["contempt left out by the label map"] * 3
     with pytest.raises(InputError, match=r"sources\.a\.labels: 'contemt' is no expression; did you mean 'contempt'"):
         gather(tmp_path, {"a": {"dataset": "a", "labels": {"contemt": None}}})
 
@@ -82,11 +82,11 @@ def test_labels_may_swap(tmp_path, sources):
     assert swapped.faces["target"].tolist() == [0, 1, 2, 3, 6, 5, 4]
 
 
-def test_usages_are_mapped_or_left_out(tmp_path, sources):
+def test_usages_are_mapped_or_excluded(tmp_path, sources):
     sources["a"] = faces_of("a", 14, usage=["Training"] * 7 + ["PublicTest"] * 7)
     gathered = gather(tmp_path, {"a": {"dataset": "a", "usages": {"Training": "train", "PublicTest": None}}})
     assert set(gathered.faces["usage"]) == {"train"}
-    assert set(gathered.left_out["reason"]) == {"usage PublicTest left out by the usage map"}
+    assert set(gathered.excluded["reason"]) == {"usage PublicTest left out by the usage map"}
     with pytest.raises(InputError, match=r"sources\.a\.usages: no face has the usage 'Trainin'; did you mean 'Training'"):
         gather(tmp_path, {"a": {"dataset": "a", "usages": {"Trainin": None}}})
 
@@ -129,7 +129,7 @@ def test_pictures_put_aside_by_hand_are_listed_with_who_and_why(tmp_path, source
     (tmp_path / "poor.csv").write_text('face_id,why,who\na/003,"hand, over the mouth",EK\na/005,not a face,EK\n')
     gathered = gather(tmp_path, {"a": {"dataset": "a"}}, exclusions="poor.csv")
     assert values(gathered) == [0, 1, 2, 4, 6]
-    assert gathered.left_out["reason"].tolist() == ["excluded: hand, over the mouth (EK)", "excluded: not a face (EK)"]
+    assert gathered.excluded["reason"].tolist() == ["excluded: hand, over the mouth (EK)", "excluded: not a face (EK)"]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_an_unknown_face_in_a_large_set_does_not_list_them_all(tmp_path, sources
 
 
 def test_a_set_without_faces_says_why(tmp_path, sources):
-    sources["a"] = faces_of("a", 3).assign(left_out="no label", target=-1)
+    sources["a"] = faces_of("a", 3).assign(excluded="no label", target=-1)
     with pytest.raises(InputError, match=r"no face is left in the set.*no label \(3\)"):
         gather(tmp_path, {"a": {"dataset": "a"}})
 

@@ -53,7 +53,7 @@ def test_a_margin_shows_what_is_around_the_face():
     assert face.sum() == 400 * 200
 
 
-def test_a_picture_without_a_face_is_left_out_or_kept_whole():
+def test_a_picture_without_a_face_is_excluded_or_kept_whole():
     with pytest.raises(NotAFace, match="no face found"):
         Preparation(detector=finds(), size=10).stages(picture(), "a/0")
     whole = Preparation(detector=finds(), size=10, whole=True).stages(picture(), "a/0")

@@ -65,7 +65,7 @@ def test_what_a_reader_took_is_accounted_for_and_a_picture_it_did_not_is_exclude
 def test_a_set_lists_the_files_that_its_reader_did_not_read(tmp_path):
     write(tmp_path, {f"mine/{word}/1.png": encoded() for word in ("happy", "sad")} | {"mine/sad/2.HEIC": HEIC, "mine/notes.txt": b"x"})
     gathered = gather(tmp_path, {"s": {"dataset": "class_folders", "raw": "mine", "options": {"name": "own"}}})
-    assert gathered.left_out.to_dict("records") == [
+    assert gathered.excluded.to_dict("records") == [
         {
             "face_id": "own/sad/2.HEIC",
             "source": "own",
@@ -158,7 +158,7 @@ def test_every_reader_counts_what_it_does_not_read_and_passes_helpers_by(tmp_pat
         (raw / place).symlink_to(tmp_path / "elsewhere" / "moved")
     after = gather(raw, sources)
     assert after.faces["face_id"].tolist() == before.faces["face_id"].tolist()
-    new = after.left_out[~after.left_out["face_id"].isin(before.left_out["face_id"])]
+    new = after.excluded[~after.excluded["face_id"].isin(before.excluded["face_id"])]
     assert new["reason"].tolist() == ["HEIC is not read: export it as JPEG or PNG", "RAR archive, not opened: unpack it here"]
     assert after.links == (() if place == "." else (place,))
 
@@ -167,4 +167,4 @@ def test_rafdb_counts_what_it_does_not_read_and_not_the_other_form_of_its_faces(
     write(tmp_path, rafdb_tree(draw_faces(3), [1, 2, 3], test=1) | {"basic/Image/aligned/x.heic": HEIC, "basic/Image/@eaDir/x.jpg": JPEG})
     gathered = gather(tmp_path, {"x": {"dataset": "rafdb"}})
     assert len(gathered.faces) == 3
-    assert gathered.left_out["reason"].tolist() == ["HEIC is not read: export it as JPEG or PNG"]
+    assert gathered.excluded["reason"].tolist() == ["HEIC is not read: export it as JPEG or PNG"]

@@ -46,7 +46,7 @@ class TestBothLayouts:
         pictures, table = affectnet.read(write_files(tmp_path / "any" / "where", tree(faces, CODES, validation=3)))
         assert words(table) == WORDS
         assert table["usage"].tolist() == ["train"] * 7 + ["validation"] * 3
-        assert set(table["left_out"]) == {""}
+        assert set(table["excluded"]) == {""}
         np.testing.assert_allclose(table["valence"], np.arange(10) / 10 - 0.5, atol=1e-9)
         np.testing.assert_allclose(table["arousal"], 0.25)
         assert table["target"].dtype == np.int64
@@ -66,12 +66,12 @@ class TestBothLayouts:
 
     def test_seven_classes_leave_contempt_out_and_keep_its_row(self, tmp_path, faces, tree):
         _, table = affectnet.read(write_files(tmp_path, tree(faces, CODES, validation=3)), classes=7)
-        assert table["left_out"].tolist() == [""] * 7 + ["contempt left out"] + [""] * 2
+        assert table["excluded"].tolist() == [""] * 7 + ["contempt left out"] + [""] * 2
         assert table["target"].tolist().index(-1) == 7
 
-    def test_other_labels_stay_as_left_out(self, tmp_path, faces, tree):
+    def test_other_labels_stay_as_excluded(self, tmp_path, faces, tree):
         _, table = affectnet.read(write_files(tmp_path, tree(faces[:4], [8, 9, 10, 1], validation=1)))
-        assert table["left_out"].tolist() == ["label 8 (none)", "label 9 (uncertain)", "label 10 (no face)", ""]
+        assert table["excluded"].tolist() == ["label 8 (none)", "label 9 (uncertain)", "label 10 (no face)", ""]
         assert table["target"].tolist() == [-1, -1, -1, ALL_EXPRESSIONS.index("happy")]
 
     def test_landmarks_only_when_asked_for(self, tmp_path, faces, tree):
@@ -114,11 +114,11 @@ class TestCsv:
         assert np.isnan(table["valence"][0])
         assert table["arousal"][1] == -1
 
-    def test_pictures_that_no_csv_names_stay_as_left_out(self, tmp_path, faces):
+    def test_pictures_that_no_csv_names_stay_as_excluded(self, tmp_path, faces):
         files = csv_tree(faces, CODES, validation=3)
         files[f"{MANUAL}/9/extra.JPG"] = files["Automatically_Annotated/Automatically_Annotated_Images/1/b.jpg"] = jpeg(faces[0])
         pictures, table = affectnet.read(write_files(tmp_path, files), landmarks=True)
-        assert table["left_out"].tolist()[10:] == ["no annotation", "annotated by a net, not by people"]
+        assert table["excluded"].tolist()[10:] == ["no annotation", "annotated by a model, not by people"]
         assert table["target"].tolist()[10:] == [-1, -1]
         assert table["valence"].isna().tolist() == [False] * 10 + [True] * 2
         assert table["box_x"].dtype == np.float64
@@ -146,7 +146,7 @@ class TestCsv:
         del files[TRAINING]
         _, table = affectnet.read(write_files(tmp_path, files))
         assert table["usage"].tolist() == ["validation"] * 3 + [""] * 7
-        assert table["left_out"].tolist() == [""] * 3 + ["no annotation"] * 7
+        assert table["excluded"].tolist() == [""] * 3 + ["no annotation"] * 7
 
     @pytest.mark.parametrize(
         ("row", "said"),

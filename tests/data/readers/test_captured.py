@@ -38,7 +38,7 @@ def test_everybody_who_consented_is_a_subject(root, drawn, table):
     assert faces["subject"].tolist() == [name.split("/")[0] for name in drawn[1]]
     assert faces["target"].tolist() == [EXPRESSIONS.index(name.split("/")[1]) for name in drawn[1]]
     assert faces["target"].dtype == np.int64
-    assert set(faces["left_out"]) == {""}
+    assert set(faces["excluded"]) == {""}
     assert set(faces["usage"]) == {"all"}
     assert set(faces["consent_scope"]) == {"research; publication"}
     assert len(pictures) == len(faces) == 28
@@ -59,16 +59,16 @@ def test_everybody_who_consented_is_a_subject(root, drawn, table):
     ],
 )
 @pytest.mark.parametrize("table", [True, False], ids=["captures.csv", "folders"])
-def test_who_did_not_consent_is_left_out_with_the_reason_and_named_in_the_log(root, caplog, row, reason, said, table):
+def test_who_did_not_consent_is_excluded_with_the_reason_and_named_in_the_log(root, caplog, row, reason, said, table):
     if not table:
         (root / "captures.csv").unlink()
     write_consent(root, [YES, *([row] if row else []), "\u00e7elik,YES,2024-05-31,Teaching;Research,,,", "dora,yes,2024-05-31,research,,,"])
     faces = read(root)[1]
     ben = (faces["subject"] == "ben").to_numpy()
     assert ben.sum() == 7
-    assert set(faces["left_out"][ben]) == {reason}
+    assert set(faces["excluded"][ben]) == {reason}
     assert set(faces["target"][ben]) == {-1}
-    assert set(faces["left_out"][~ben]) == {""}
+    assert set(faces["excluded"][~ben]) == {""}
     assert f"7 pictures of 'ben' are left out: {reason}" in caplog.text
     assert said in caplog.text
 
@@ -76,12 +76,12 @@ def test_who_did_not_consent_is_left_out_with_the_reason_and_named_in_the_log(ro
 def test_another_scope_can_be_asked_for(root):
     write_consent(root, [YES, "ben,yes,2024-05-31,research; publication,,,"])
     faces = read(root, scope="publication")[1]
-    assert set(faces["subject"][faces["left_out"] == ""]) == {"ben"}
+    assert set(faces["subject"][faces["excluded"] == ""]) == {"ben"}
 
 
 def test_a_person_is_the_same_however_an_accent_is_written(root):
     write_consent(root, ["c\u0327elik,yes,2024-05-31,research,,,"])
-    assert set(read(root)[1].query("left_out == ''")["subject"]) == {"\u00e7elik"}
+    assert set(read(root)[1].query("excluded == ''")["subject"]) == {"\u00e7elik"}
 
 
 def test_corrections_by_hand_are_kept_and_rows_need_no_order(root, drawn):
@@ -91,18 +91,18 @@ def test_corrections_by_hand_are_kept_and_rows_need_no_order(root, drawn):
     assert faces.loc[[first, second, third], "target"].tolist() == [EXPRESSIONS.index("angry"), -1, EXPRESSIONS.index("happy")]
     assert faces.loc[[first, third], "corrected_from"].tolist() == ["", "sad"]
     assert faces.loc[[first, third], "time"].tolist() == ["t1", "t3"]
-    assert faces.loc[second, "left_out"] == "label 'bored' is none of ours"
-    assert (faces["left_out"] == "not in captures.csv").sum() == 25
+    assert faces.loc[second, "excluded"] == "label 'bored' is none of ours"
+    assert (faces["excluded"] == "not in captures.csv").sum() == 25
 
 
-def test_pictures_without_a_person_or_a_label_are_left_out(root, drawn):
+def test_pictures_without_a_person_or_a_label_are_excluded(root, drawn):
     write_captures(root, [f"{drawn[1][0]},,happy,,", f"{drawn[1][1]},ben,,,", f"{drawn[1][2]},ben,sad,,"])
-    assert read(root)[1]["left_out"].tolist()[:3] == ["no person", "no label", ""]
+    assert read(root)[1]["excluded"].tolist()[:3] == ["no person", "no label", ""]
     (root / "captures.csv").unlink()
     for name in ("loose.png", "anna/loose.png"):
         (root / name).hardlink_to(root / drawn[1][0])
     faces = read(root)[1].set_index("source_path")
-    assert faces.loc[["loose.png", "anna/loose.png"], "left_out"].tolist() == ["no person", "no label"]
+    assert faces.loc[["loose.png", "anna/loose.png"], "excluded"].tolist() == ["no person", "no label"]
 
 
 def test_the_record_may_lie_below_another_folder(root, drawn, tmp_path_factory):

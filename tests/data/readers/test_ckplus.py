@@ -63,7 +63,7 @@ def test_rules_take_the_frames_counted_by_hand(rule, count, neutral, apex):
         ("first1_last3", 1, [BOTH]),
     ],
 )
-def test_a_frame_that_a_short_sequence_has_twice_is_left_out(rule, count, labels):
+def test_a_frame_that_a_short_sequence_has_twice_is_excluded(rule, count, labels):
     assert label_frames(count, emotion="sad", rule=rule) == labels
 
 
@@ -99,23 +99,23 @@ def test_a_row_says_where_a_frame_comes_from_and_what_it_shows(tmp_path, files):
     assert last["source_path"] == "cohn-kanade-images/S005/001/S005_001_00000011.png"
     assert (last["source"], last["usage"], last["subject"], last["sequence"], last["frame"]) == ("ckplus", "all", "S005", "S005/001", 11)
     assert named(faces)[:11] == ["neutral"] * 2 + [""] * 6 + ["happy"] * 3
-    assert faces["left_out"].tolist()[:11] == [""] * 2 + [BETWEEN] * 6 + [""] * 3
-    assert set(faces["left_out"][11:23]) == {"sequence without an emotion file"}
+    assert faces["excluded"].tolist()[:11] == [""] * 2 + [BETWEEN] * 6 + [""] * 3
+    assert set(faces["excluded"][11:23]) == {"sequence without an emotion file"}
     assert named(faces)[23:] == ["neutral", "neutral", "", "contempt", "contempt", "contempt"]
     assert faces["target"].dtype == faces["frame"].dtype == np.int64
     assert faces["face_id"].is_unique
-    assert ((faces["target"] == -1) == (faces["left_out"] != "")).all()
+    assert ((faces["target"] == -1) == (faces["excluded"] != "")).all()
 
 
 def test_contempt_dropped_leaves_its_neutral_frames(tmp_path, files):
     _, faces = read(tmp_path, files, contempt="drop")
-    assert faces["left_out"].tolist()[23:] == ["", "", BETWEEN] + ["contempt left out"] * 3
+    assert faces["excluded"].tolist()[23:] == ["", "", BETWEEN] + ["contempt left out"] * 3
     assert len(faces) == 29
 
 
 def test_subjects_5xx_dropped_stay_in_the_table(tmp_path, files):
     _, faces = read(tmp_path, files, subjects_5xx="drop")
-    assert (faces["left_out"] == "subject S5xx left out").tolist() == [False] * 23 + [True] * 6
+    assert (faces["excluded"] == "subject S5xx left out").tolist() == [False] * 23 + [True] * 6
 
 
 def test_every_code_has_its_expression(tmp_path):
@@ -144,9 +144,9 @@ def published(frames):
 def test_published_counts_come_out(tmp_path):
     files = published(4)
     _, faces = read(tmp_path, files, rule="first1_last3", subjects_5xx="drop")
-    assert (faces["left_out"] == "").sum() == 1232  # cs230, before and after contempt is dropped
+    assert (faces["excluded"] == "").sum() == 1232  # cs230, before and after contempt is dropped
     _, faces = ckplus.read(tmp_path, rule="first1_last3", subjects_5xx="drop", contempt="drop")
-    assert (faces["left_out"] == "").sum() == 1193
+    assert (faces["excluded"] == "").sum() == 1193
     _, faces = ckplus.read(tmp_path, rule="first1_last3")
     apex = Counter(named(faces)) - Counter({"neutral": 327})
     assert sum(apex.values()) == 981
@@ -224,7 +224,7 @@ def test_ck48_is_found_by_its_folders(tmp_path):
 def test_ck48_takes_the_same_exclusions(tmp_path):
     files = ck48_files({"S010/004": "contempt", "S503/002": "contempt", "S011/001": "happy"})
     _, faces = read(tmp_path, files, contempt="drop", subjects_5xx="drop")
-    assert faces["left_out"].tolist() == ["contempt left out"] * 3 + [""] * 3 + ["subject S5xx left out"] * 3
+    assert faces["excluded"].tolist() == ["contempt left out"] * 3 + [""] * 3 + ["subject S5xx left out"] * 3
 
 
 def test_ck48_refuses_a_rule(tmp_path):

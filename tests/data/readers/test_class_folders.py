@@ -60,7 +60,7 @@ def test_the_same_files_give_the_same_table_from_a_zip_below_another_folder(tmp_
         for name in ("val/angry/a.png", "train/sad/b.png"):
             archive.write(tmp_path / "lying" / name, f"lead/{name}")
     lying, zipped = read(tmp_path / "lying")[1], read(tmp_path / "x.zip")[1]
-    for column in ("usage", "target", "left_out"):
+    for column in ("usage", "target", "excluded"):
         assert lying[column].tolist() == zipped[column].tolist()
     assert zipped["source_path"].tolist() == ["lead/train/sad/b.png", "lead/val/angry/a.png"]
 
@@ -87,7 +87,7 @@ def test_usage_is_the_part_that_the_class_folders_lie_in(tmp_path, folders, usag
     faces = read(tmp_path)[1]
     found = {path.rsplit("/", 2)[0]: usage for path, usage in zip(faces["source_path"], faces["usage"])}
     assert found == dict(zip(folders, usages))
-    assert set(faces["left_out"]) == {""}
+    assert set(faces["excluded"]) == {""}
 
 
 def test_parts_may_lie_below_the_class_folders(tmp_path):
@@ -119,7 +119,7 @@ def test_parts_say_what_such_folders_hold(tmp_path):
     write(tmp_path, "a/happy/1.png", "b/happy/1.png", "c/happy/1.png", "d/sad/1.png")
     faces = read(tmp_path, parts={"a": "train", "b": "test", "c": None, "d": "all"})[1]
     assert faces["usage"].tolist() == ["train", "test", "all", "all"]
-    assert faces["left_out"].tolist() == ["", "", "part 'c' left out", ""]
+    assert faces["excluded"].tolist() == ["", "", "part 'c' left out", ""]
     assert faces["target"].tolist() == [3, 3, -1, 4]
     assert set(read(tmp_path, parts=dict.fromkeys("abcd", "all"))[1]["usage"]) == {"all"}
     assert set(read(tmp_path, subject="^([a-d])/")[1]["usage"]) == {"all"}  # the folders are people
@@ -153,7 +153,7 @@ def test_what_has_no_label_of_ours_stays_in_the_table_with_the_reason(tmp_path):
     write(tmp_path, "test/x.png", "test/3/x.png", "happy/x.png")
     (tmp_path / "train" / "sad" / "notes.txt").write_text("no picture")
     faces = read(tmp_path)[1].set_index("source_path")
-    assert faces["left_out"].to_dict() == {
+    assert faces["excluded"].to_dict() == {
         "loose.png": "no label",
         "train/loose.png": "no label",
         "train/sad/p1/a.png": "",
@@ -163,15 +163,15 @@ def test_what_has_no_label_of_ours_stays_in_the_table_with_the_reason(tmp_path):
         "test/3/x.png": "label '3' is none of ours",
         "happy/x.png": NO_PART,
     }
-    assert (faces["target"] == -1).tolist() == (faces["left_out"] != "").tolist()
+    assert (faces["target"] == -1).tolist() == (faces["excluded"] != "").tolist()
 
 
 def test_labels_say_what_other_folders_hold(tmp_path):
     write(tmp_path, "1/a.png", "2/a.png", "bored/a.png", "hapy/a.png", "contempt/a.png")
     found = labels_of(tmp_path, labels={1: "anger", 2: "contempt", "hapy": "happy", "contempt": None})
     assert found == {"1/a.png": "angry", "2/a.png": "contempt", "hapy/a.png": "happy", "bored/a.png": None, "contempt/a.png": None}
-    left_out = read(tmp_path, labels={1: "anger", "hapy": None, "bored": None})[1].set_index("source_path")["left_out"]
-    assert left_out[["hapy/a.png", "bored/a.png"]].tolist() == ["label 'hapy' left out", "label 'bored' left out"]
+    excluded = read(tmp_path, labels={1: "anger", "hapy": None, "bored": None})[1].set_index("source_path")["excluded"]
+    assert excluded[["hapy/a.png", "bored/a.png"]].tolist() == ["label 'hapy' left out", "label 'bored' left out"]
 
 
 def test_a_subject_is_found_in_the_name_or_the_path(tmp_path):

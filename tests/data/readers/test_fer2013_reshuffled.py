@@ -58,7 +58,7 @@ def test_read_by_its_name_it_has_both_parts(tmp_path, small):
     assert faces["usage"].value_counts().to_dict() == {"train": 15, "validation": 8}
     assert set(faces["source"]) == {"fer2013_reshuffled"}
     assert faces["face_id"].iloc[0] == "fer2013_reshuffled/images/train/angry/0.jpg"
-    assert set(faces["left_out"]) == {""}
+    assert set(faces["excluded"]) == {""}
     assert pictures[0].shape == (48, 48)
 
 
@@ -66,11 +66,11 @@ def test_read_by_its_name_it_has_both_parts(tmp_path, small):
 def test_train_alone_has_the_usage_all(tmp_path, small, whole):
     write(tmp_path, parts=("train", "validation") if whole else ("train",))
     faces = read(tmp_path, validation=False)[1]
-    kept = faces[faces["left_out"] == ""]
+    kept = faces[faces["excluded"] == ""]
     assert len(kept) == 15
     assert set(kept["usage"]) == {"all"}
-    assert (faces["left_out"] == "validation left out").sum() == (8 if whole else 0)
-    assert set(faces.loc[faces["left_out"] != "", "target"]) <= {-1}
+    assert (faces["excluded"] == "validation left out").sum() == (8 if whole else 0)
+    assert set(faces.loc[faces["excluded"] != "", "target"]) <= {-1}
     assert set(read(tmp_path / "train")[1]["usage"]) == {"all"}
 
 

@@ -27,7 +27,7 @@ def raw(tmp_path):
 
 
 def words(faces):
-    return [ALL_EXPRESSIONS[target] if target >= 0 else reason for target, reason in zip(faces["target"], faces["left_out"])]
+    return [ALL_EXPRESSIONS[target] if target >= 0 else reason for target, reason in zip(faces["target"], faces["excluded"])]
 
 
 def test_faces_are_those_of_fer2013_in_their_order_and_the_dropped_stay_with_the_reason(raw):

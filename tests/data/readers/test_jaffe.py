@@ -40,7 +40,7 @@ def test_faces_come_by_name_with_both_labels(tmp_path):
     assert words(faces["poser_target"]) == ["angry", "fear", "happy", "neutral", "surprise", "happy"]
     assert words(faces["rating_target"]) == ["angry", "", "happy", "happy", "fear", "happy"]
     assert faces["target"].equals(faces["poser_target"].rename("target"))
-    assert set(faces["left_out"]) == {""}
+    assert set(faces["excluded"]) == {""}
     assert set(faces["usage"]) == {"all"}
     assert faces["source_path"].iloc[0] == "jaffe/KA.AN1.39.tiff"
     assert pictures[0].shape == (256, 256)
@@ -58,10 +58,10 @@ def test_ratings_stand_in_the_table_under_their_expressions(tmp_path):
     assert all(faces[column].dtype == np.float64 for column in columns)
 
 
-def test_by_ratings_a_face_without_one_is_left_out(tmp_path):
+def test_by_ratings_a_face_without_one_is_excluded(tmp_path):
     _, faces = read(tmp_path, labels="ratings")
     assert words(faces["target"]) == ["angry", "", "happy", "happy", "fear", "happy"]
-    assert faces["left_out"].tolist() == ["", "no rating", "", "", "", ""]
+    assert faces["excluded"].tolist() == ["", "no rating", "", "", "", ""]
     assert faces["target"].dtype == np.int64
 
 

@@ -77,7 +77,7 @@ def test_the_hubs_metadata_names_files_by_their_path(tmp_path):
         read(tmp_path)
     faces = read(tmp_path, labels={"joyful": "happy"}, subject="person")[1]
     assert expressions(faces) == ["happy", "sad", None]
-    assert faces["left_out"].tolist() == ["", "", "label 'bored' is none of ours"]
+    assert faces["excluded"].tolist() == ["", "", "label 'bored' is none of ours"]
     assert faces["usage"].tolist() == ["train", "test", "test"]
     assert faces["subject"].tolist() == ["a", "b", "b"]
 
@@ -145,7 +145,7 @@ def yolo(tmp_path):
 def test_affectnet_in_yolos_form(yolo):
     pictures, faces = read(yolo, name="affectnet")
     assert expressions(faces) == [None, None, "angry", "happy", "contempt", "happy"]
-    assert faces["left_out"].tolist() == ["no label", "no label", "", "", "", ""]
+    assert faces["excluded"].tolist() == ["no label", "no label", "", "", "", ""]
     assert faces["usage"].tolist() == ["test", "test", "train", "train", "train", "validation"]
     assert faces["face_id"].tolist()[2:5] == ["affectnet/Y/train/images/1.png", *(f"affectnet/Y/train/images/2.png#{n}" for n in (1, 2))]
     assert faces[["box_x", "box_y", "box_w", "box_h"]].to_numpy()[3:5].tolist() == [[10, 5, 20, 10], [0, 0, 20, 10]]  # of 40 x 20 pixels

@@ -41,7 +41,7 @@ def test_labels_usages_and_aligned_faces(tmp_path, faces, files, prefix):
     assert table["usage"].tolist() == ["train"] * 5 + ["test"] * 3
     assert table["face_id"].tolist()[4:6] == ["rafdb/train_00005", "rafdb/test_0001"]
     assert table["source_path"][0] == f"{prefix}basic/Image/aligned/train_00001_aligned.jpg"
-    assert set(table["left_out"]) == {""}
+    assert set(table["excluded"]) == {""}
     for row in (0, 7):
         np.testing.assert_array_equal(pictures[row], decode_picture(jpeg(faces[row]), where=""))
 

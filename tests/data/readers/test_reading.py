@@ -62,8 +62,8 @@ def test_a_reader_without_a_picture_for_every_row_is_found_out(monkeypatch):
         read_dataset("toy", "here")
 
 
-def test_pictures_that_are_left_out_are_not_read_into_memory(monkeypatch):
-    table = pd.concat([read("x", label=label)[1].assign(face_id=label) for label in "abc"], ignore_index=True).assign(left_out=["", "no label", ""])
+def test_pictures_that_are_excluded_are_not_read_into_memory(monkeypatch):
+    table = pd.concat([read("x", label=label)[1].assign(face_id=label) for label in "abc"], ignore_index=True).assign(excluded=["", "no label", ""])
     table["target"] = [0, -1, 6]
     pictures = [np.full((2, 2), value, np.uint8) for value in (1, 2, 3)]
     monkeypatch.setattr(readers, "find_reader", lambda dataset: lambda raw: (pictures, table.copy()))

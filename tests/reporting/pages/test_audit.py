@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ferlab.data.duplicates.audit import audit_set, find_twins
+from ferlab.data.duplicates.audit import audit_set, find_duplicates
 from ferlab.data.faces import add_content_hashes
 from ferlab.data.store import Store
 from ferlab.expressions import EXPRESSIONS
@@ -28,7 +28,7 @@ def pairs():
 
 @pytest.fixture
 def store():
-    """Ten faces; 1 (train) and 8 (test) are byte twins whose labels differ."""
+    """Ten faces; 1 (train) and 8 (test) are exact duplicates whose labels differ."""
     images = np.random.default_rng(0).integers(0, 256, (10, 48, 48), dtype=np.uint8)
     images[8] = images[1]
     faces = pd.DataFrame(
@@ -52,8 +52,8 @@ def test_the_box_counts_the_pictures_that_cross_and_warns(audit):
     box = told.crossings_box(audit, "The official <split>.", test_faces=3)
     assert "admonition warning" in box
     assert "2 of 3 test faces (66.7 %)" in box
-    assert "Of the faces of test, 1 have a byte-identical twin and 1 have a near twin in train." in box
-    assert "Of the faces of PublicTest, 1 have a byte-identical twin and 1 have a near twin in Training." in box
+    assert "Of the faces of test, 1 have a byte-identical duplicate and 1 have a near duplicate in train." in box
+    assert "Of the faces of PublicTest, 1 have a byte-identical duplicate and 1 have a near duplicate in Training." in box
     assert "The official &lt;split&gt;." in box
 
 
@@ -78,7 +78,7 @@ def test_the_box_says_so_where_nothing_crosses(store, pairs):
 
 def known(accuracy_all, accuracy_rest, *, majority=0.25, n=200):
     """A probe whose intervals are five points wide either way."""
-    groups = {"all": accuracy_all, "without_twins": accuracy_rest}
+    groups = {"all": accuracy_all, "without_duplicates": accuracy_rest}
     bounds = {name: {"n": n, "accuracy": a, "accuracy_ci_low": a - 0.05, "accuracy_ci_high": a + 0.05} for name, a in groups.items()}
     return {"known": 900, "majority": majority} | bounds
 
@@ -89,7 +89,7 @@ def test_the_box_never_says_none_where_pixels_know_the_test_faces(store, pairs):
     box = told.crossings_box(nothing, "At random.", test_faces=200, probe=known(0.8, 0.8))
     assert "No test face" not in box
     assert "admonition warning" in box
-    assert "80.0 % of the 200 test faces without a twin in train" in box
+    assert "80.0 % of the 200 test faces without a duplicate in train" in box
     assert "No test face shows" in told.crossings_box(nothing, "At random.", test_faces=0, probe=known(0.3, 0.3))
     one_expression = known(0.8, 0.8, majority=0.75)  # to answer it alone gives nearly as much
     assert "No test face shows" in told.crossings_box(nothing, "At random.", test_faces=0, probe=one_expression)
@@ -104,34 +104,34 @@ def test_the_box_tells_what_the_search_misses(audit):
     assert "has probably missed" in told.crossings_box(audit, "At random.", test_faces=3, probe=known(0.8, 0.7), own=own)
 
 
-def test_squares_hold_one_kind_of_twin(audit):
-    table = told.twins_table(audit["cross_split"], audit["within_split"], kind="near_twins")
+def test_squares_hold_one_kind_of_duplicate(audit):
+    table = told.duplicates_table(audit["cross_split"], audit["within_split"], kind="near_duplicates")
     assert table.loc["train", "test"] == 1
     assert table.loc["test", "train"] == 1
     assert table.to_numpy().sum() == 2
-    assert told.twins_table(audit["cross_split"], audit["within_split"], kind="mirrored_twins").loc["train", "val"] == 1
+    assert told.duplicates_table(audit["cross_split"], audit["within_split"], kind="mirrored_duplicates").loc["train", "val"] == 1
 
 
 def test_sentences_repeat_the_counts(audit):
-    assert "2 faces are byte-identical" in told.twins_sentence(audit, test_faces=3)
-    assert "1 of the 3 test faces (33.3 %)" in told.twins_sentence(audit, test_faces=3)
+    assert "2 faces are byte-identical" in told.duplicates_sentence(audit, test_faces=3)
+    assert "1 of the 3 test faces (33.3 %)" in told.duplicates_sentence(audit, test_faces=3)
     near = told.near_sentence(audit, limit=0.9)
-    assert "2 faces have a near twin, in 1 pairs (0 of them mirrored)" in near
+    assert "2 faces have a near-duplicate, in 1 pairs (0 of them mirrored)" in near
     assert "2 are another face's exact mirror image" in near
     conflicts = told.conflicts_sentence(audit)
     assert "In 1 of 1 groups of byte-identical faces (100.0 %) the labels differ, 2 faces in all." in conflicts
     assert "In 1 of 3 pictures" in conflicts
 
 
-def test_a_set_without_twins_says_so():
-    nothing = dict.fromkeys(("groups", "near_groups", "near_pairs", "mirrored_twins"), 0)
-    assert "No two faces" in told.twins_sentence(nothing, test_faces=3)
-    assert "No near twins" in told.near_sentence(nothing, limit=0.9)
+def test_a_set_without_duplicates_says_so():
+    nothing = dict.fromkeys(("groups", "near_groups", "near_pairs", "mirrored_duplicates"), 0)
+    assert "No two faces" in told.duplicates_sentence(nothing, test_faces=3)
+    assert "No near-duplicates" in told.near_sentence(nothing, limit=0.9)
     assert "so none has two labels" in told.conflicts_sentence(nothing)
 
 
 def test_labels_that_meet_on_one_picture_are_counted(store, pairs):
-    table = told.label_pairs(store.faces, find_twins(store.faces, pairs), EXPRESSIONS)
+    table = told.label_pairs(store.faces, find_duplicates(store.faces, pairs), EXPRESSIONS)
     assert table.to_numpy().tolist() == [["disgust and happy", 1]]
 
 
@@ -153,8 +153,8 @@ def accuracy(share, n, low, high):
     return {"n": n, "accuracy": share, "accuracy_ci_low": low, "accuracy_ci_high": high}
 
 
-def test_the_probe_says_whether_pixels_know_too_much_and_what_twins_are_worth():
-    leaky = {"known": 100, "majority": 0.2, "all": accuracy(0.6, 200, 0.53, 0.67), "without_twins": accuracy(0.3, 100, 0.22, 0.40)}
+def test_the_probe_says_whether_pixels_know_too_much_and_what_duplicates_are_worth():
+    leaky = {"known": 100, "majority": 0.2, "all": accuracy(0.6, 200, 0.53, 0.67), "without_duplicates": accuracy(0.3, 100, 0.22, 0.40)}
     said = told.probe_sentence(leaky)
     assert "60.0 % [53.0, 67.0] of 200" in said
     assert "lies above 40 %" in said

@@ -98,10 +98,10 @@ def test_every_face_has_its_point_on_the_circumplex():
 
 def test_the_table_of_knobs_finds_what_was_asked(monkeypatch):
     monkeypatch.setattr("ferlab.control.source.draw_image", lambda spec, size, colour: np.zeros((size, size), np.uint8))
-    found = figures.knobs_table(faces=400, seed=0).set_index("knob")["found in the table"]
+    found = figures.options_table(faces=400, seed=0).set_index("knob")["found in the table"]
     assert found["overlap of subjects"] == "50 % of PrivateTest"
-    assert found["byte twins"] == "10 %"
-    assert found["near twins"] == "12 %, of 6 kinds"
+    assert found["exact duplicates"] == "10 %"
+    assert found["near-duplicates"] == "12 %, of 6 kinds"
     assert found["label noise"] == "20 % wrong"
     assert found["skin"] == "tones 5, 6"
     assert len(found) == 10

@@ -114,7 +114,7 @@ def test_tables_and_sentences_repeat_the_numbers() -> None:
     assert wide.loc["angry", "eyes"] == "62.5 [50.0, 75.0]"
     assert wide.loc["area, %", "eyes"] == "25.0"
     assert (wide.loc["fear", "faces"], wide.loc["fear", "eyes"]) == ("0", "–")
-    said = explanation_text.lifts_sentence({"occlusion": table}, area_shares(masks))
+    said = explanation_text.density_ratio_sentence({"occlusion": table}, area_shares(masks))
     assert said.startswith("Occlusion is densest on the eyes of angry faces, 2.5 times its area; 1 of 2 parts")
 
 
@@ -129,7 +129,7 @@ def test_sample_and_gallery_sentences_count() -> None:
     said = explanation_text.sample_sentence(
         np.array([0, 1, 2]), np.array([0, 1, 1]), scored=1500, split="val", source="control faces, drawn", dead={"grad_cam": 2, "occlusion": 0}
     )
-    assert said.startswith("3 of 1,500 val faces (control faces, drawn) are explained: 2 that the net names right and 1 it names wrong.")
+    assert said.startswith("3 of 1,500 val faces (control faces, drawn) are explained: 2 that the model names right and 1 it names wrong.")
     assert said.endswith("Grad-CAM 2, occlusion 0.")
     assert explanation_text.gallery_sentence([(3, None), (1, 2)], ("angry", "fear")).endswith("Missing: no wrong angry face.")
 
@@ -144,7 +144,7 @@ def test_carrying_table_keeps_the_order_of_methods_and_expressions() -> None:
             "ci_low": share - 0.1,
             "ci_high": share + 0.1,
             "area": 0.2,
-            "lift": share / 0.2,
+            "density_ratio": share / 0.2,
         }
         for method, share in (("grad_cam", 0.3), ("occlusion", 0.4), ("centre", 0.2), ("edges", 0.25))
         for name in ("sad", "happy", "all")

@@ -118,7 +118,7 @@ def test_heat_maps_come_in_the_size_of_the_stored_face(scored, monkeypatch, meth
         size=16,
         channels=1,
         target_layer="1",
-        fitted_on=("train",),
+        trained_on=("train",),
     )
     monkeypatch.setitem(scored.__dict__, "model", model)
     heat = explorer.attribute(scored, 1, method=method, explained_class=2)

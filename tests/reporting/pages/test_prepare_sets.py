@@ -79,18 +79,18 @@ def test_crossings_are_counted_and_laid_at_the_right_door():
     assert sets.crossings_sentence(crossings(other.faces)) == "**No subject, sequence or picture is in two splits.**"
 
 
-def test_what_is_left_out_is_counted_by_source_and_reason():
+def test_what_is_excluded_is_counted_by_source_and_reason():
     reasons = ["no label", "excluded: blurred (EK)", "excluded: a hand (EK)", "no label", "unreadable: x.png is cut"]
-    left_out = pd.DataFrame({"face_id": list("abcde"), "source": list("xxxyx"), "source_path": "", "usage": "", "reason": reasons})
-    assert sets.left_out_sentence(left_out, kept=15).startswith("**5 of the 20 pictures that lie there (25.0 %) are not in the set.**")
-    assert sets.left_out_table(left_out).to_numpy().tolist() == [
+    excluded = pd.DataFrame({"face_id": list("abcde"), "source": list("xxxyx"), "source_path": "", "usage": "", "reason": reasons})
+    assert sets.excluded_sentence(excluded, kept=15).startswith("**5 of the 20 pictures that lie there (25.0 %) are not in the set.**")
+    assert sets.excluded_table(excluded).to_numpy().tolist() == [
         ["x", "excluded", 2, "b"],
         ["x", "no label", 1, "a"],
         ["x", "unreadable", 1, "e"],
         ["y", "no label", 1, "d"],
     ]
-    assert "Every one of the 15 pictures" in sets.left_out_sentence(left_out[:0], kept=15)
-    assert len(sets.left_out_table(left_out[:0])) == 0
+    assert "Every one of the 15 pictures" in sets.excluded_sentence(excluded[:0], kept=15)
+    assert len(sets.excluded_table(excluded[:0])) == 0
 
 
 def test_copies_and_blends_are_counted_apart():

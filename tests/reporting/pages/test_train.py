@@ -74,8 +74,8 @@ def test_sentences_say_the_histories_numbers() -> None:
     text = curves_sentence(history(), best_epoch=3, monitor="val/loss")
     assert "from 15.0 % to 44.0 % over 4 epochs" in text
     assert "By val loss epoch 3 is selected, 1 before the last. There val accuracy is 45.0 %, 5.0 points below train's 50.0 %" in text
-    assert "trained on the 2,100 faces of train" in refit_sentence(history(), fitted_faces=2100)
-    assert "anew for 3 epochs on the 2,400 faces" in refit_sentence(history(refit=3), fitted_faces=2400)
+    assert "trained on the 2,100 faces of train" in refit_sentence(history(), trained_faces=2100)
+    assert "anew for 3 epochs on the 2,400 faces" in refit_sentence(history(refit=3), trained_faces=2400)
 
 
 def test_changes_are_said_as_they_are_set() -> None:

@@ -165,7 +165,7 @@ def test_the_commit_stands_on_the_overview_alone(project: Path) -> None:
     assert holding == ["index.html"]
 
 
-def test_set_up_is_left_out_and_code_is_folded(pages: dict[str, str]) -> None:
+def test_set_up_is_excluded_and_code_is_folded(pages: dict[str, str]) -> None:
     page = article(pages["runs/on_drawn/evaluate.html"])
     assert "injected_value" not in page
     assert re.search(r"<details[^>]*hide[^>]*>.*Show code.*show_it", page, flags=re.DOTALL)
@@ -249,15 +249,15 @@ def test_a_figure_without_alt_text_is_reported(tmp_path: Path, monkeypatch: pyte
     assert warnings == [f"runs/on_drawn/train: cell {notebook['cells'][4]['id']} shows a figure without alt text"]
 
 
-def test_overview_marks_a_split_that_the_net_was_fitted_on() -> None:
+def test_overview_marks_a_split_that_the_net_was_trained_on() -> None:
     scores = {"accuracy": 0.7466, "accuracy_ci_low": 0.73, "accuracy_ci_high": 0.76, "n": 10}
     params = make_params("on_drawn")
     first = next(iter(params.runs))
     for fitted, marked in ((["train"], False), (["train", "val"], True)):
-        text = cards.results_table(params, {first: {"val": scores, "test": scores, "test_clean": None, "fitted_on": fitted}}, links={})
+        text = cards.results_table(params, {first: {"val": scores, "test": scores, "test_dedup": None, "trained_on": fitted}}, links={})
         assert ("trained on" in text) is marked
         assert ("selected its epoch" in text) is not marked  # val, of metrics that do not say more
-    text = cards.results_table(params, {first: {"val": scores, "test": scores, "fitted_on": ["train"], "selected_on": ["test"]}}, links={})
+    text = cards.results_table(params, {first: {"val": scores, "test": scores, "trained_on": ["train"], "selected_on": ["test"]}}, links={})
     assert [("selected its epoch" in row) for row in text.splitlines()[2:4]] == [False, True]
 
 
@@ -272,7 +272,7 @@ def test_the_overview_shows_intervals_over_subjects_where_they_are_known_and_nam
     assert "interval over faces." in cards.results_sentence("single", {"on_drawn": {"test": scores}})
     assert "else over faces" in cards.results_sentence("single", {**values, "b": {"test": scores}})
     assert "biased" not in cards.results_sentence("flip", values)
-    assert "optimistically biased" in cards.results_sentence("flip", {"a": {"test": scores, "fitted_on": ["train"], "selected_on": ["test"]}})
+    assert "optimistically biased" in cards.results_sentence("flip", {"a": {"test": scores, "trained_on": ["train"], "selected_on": ["test"]}})
 
 
 def test_faces_that_stand_in_for_a_dataset_have_the_box_of_control_faces() -> None:

@@ -60,7 +60,7 @@ def test_title_names_the_run_and_the_lead_follows_it() -> None:
     assert source == "# Evaluate (five_layer)\n\nLEAD\n\nHow good?"
 
 
-def test_set_up_is_left_out_and_other_code_is_folded() -> None:
+def test_set_up_is_excluded_and_other_code_is_folded() -> None:
     page = make_page(
         notebook(
             new_code_cell("run = None", metadata={"tags": ["parameters"]}),

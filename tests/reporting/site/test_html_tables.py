@@ -37,7 +37,7 @@ def test_an_index_of_two_levels_keeps_both_names() -> None:
 
 
 def test_named_columns_and_index_keep_their_two_rows() -> None:
-    frame = pd.DataFrame([[1]], index=pd.Index(["train"], name="twin in"), columns=pd.Index(["val"], name="faces of"))
+    frame = pd.DataFrame([[1]], index=pd.Index(["train"], name="duplicate in"), columns=pd.Index(["val"], name="faces of"))
     boxed = scrolling_tables(frame.to_html())
     assert "faces of" in boxed
     assert boxed.count("<tr") == 3

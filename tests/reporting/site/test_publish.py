@@ -21,14 +21,14 @@ SCORES = {"accuracy": 0.64451, "accuracy_ci_low": 0.6287, "accuracy_ci_high": 0.
 TRAINED = {"n": {"val": 100}, "val": {"accuracy": 0.64, "loss": 0.98}}
 
 
-def evaluated(*fitted_on: str) -> dict:
-    scores = {"val": SCORES, "test": SCORES, "test_clean": None, "n": {"val": 100, "test": 3589}}
-    return {**scores, "fitted_on": list(fitted_on), "single_view": {"test": {"accuracy": 0.6344}}, "flip_view": {"test": {"accuracy": 0.64}}}
+def evaluated(*trained_on: str) -> dict:
+    scores = {"val": SCORES, "test": SCORES, "test_dedup": None, "n": {"val": 100, "test": 3589}}
+    return {**scores, "trained_on": list(trained_on), "single_view": {"test": {"accuracy": 0.6344}}, "flip_view": {"test": {"accuracy": 0.64}}}
 
 
-def rows(*fitted_on: str, trained: dict = TRAINED) -> list[str]:
+def rows(*trained_on: str, trained: dict = TRAINED) -> list[str]:
     params = load_params()
-    return summary_table(params, {name: {"evaluate": evaluated(*fitted_on), "train": trained} for name in params.runs}).splitlines()[2:]
+    return summary_table(params, {name: {"evaluate": evaluated(*trained_on), "train": trained} for name in params.runs}).splitlines()[2:]
 
 
 def test_a_row_tells_accuracy_with_interval_n_and_that_of_one_view_and_of_flip():
@@ -36,19 +36,19 @@ def test_a_row_tells_accuracy_with_interval_n_and_that_of_one_view_and_of_flip()
 
 
 def test_a_split_without_faces_has_no_row():
-    assert not [row for row in rows("train") if "test_clean" in row]
+    assert not [row for row in rows("train") if "test_dedup" in row]
 
 
-def test_what_is_left_without_near_twins_has_a_row_where_there_are_any():
-    near = {"n_twins": 789, "n_clean": 2800, "accuracy_clean": 0.65, "accuracy_clean_ci_low": 0.632, "accuracy_clean_ci_high": 0.6674}
+def test_what_is_left_without_near_duplicates_has_a_row_where_there_are_any():
+    near = {"n_duplicates": 789, "n_dedup": 2800, "accuracy_dedup": 0.65, "accuracy_dedup_ci_low": 0.632, "accuracy_dedup_ci_high": 0.6674}
     params = load_params()
 
     def told(near: dict) -> list[str]:
-        runs = {name: {"evaluate": {**evaluated("train"), "near_twins": near}, "train": TRAINED} for name in params.runs}
-        return [row for row in summary_table(params, runs).splitlines() if "near twins" in row]
+        runs = {name: {"evaluate": {**evaluated("train"), "near_duplicates": near}, "train": TRAINED} for name in params.runs}
+        return [row for row in summary_table(params, runs).splitlines() if "near-duplicates" in row]
 
-    assert told(near)[0] == "| five_layer | test without near twins | 2,800 | 65.00% [63.20%, 66.74%] | | | | | |"
-    assert told({**near, "n_twins": 0}) == []
+    assert told(near)[0] == "| five_layer | test without near-duplicates | 2,800 | 65.00% [63.20%, 66.74%] | | | | | |"
+    assert told({**near, "n_duplicates": 0}) == []
 
 
 def test_val_of_a_refitted_net_is_told_as_it_was_before_the_refit():

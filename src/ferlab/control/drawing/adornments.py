@@ -1,6 +1,6 @@
 """What frames and covers a control face: background, neck, ears, hair, beard, glasses and occluders.
 
-None of it knows the expression; it is there so that a net meets what photographs are full of.
+None of it knows the expression; it is there so that a model meets what photographs are full of.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What a set holds that an accuracy should know: byte-identical faces, mirrored and near copies, within and across usages and splits;
 labels that contradict each other on them; blank faces.
 
-A byte twin of a face is another face with the same decoded pixels, a mirrored twin has them from right to left, a near twin is the same picture
-changed a little (`near_twins`). A test face with a twin among the faces that fit or select is remembered, not recognised; metrics on
-`test_clean` leave byte twins out. Rows that preparation derived from others (column `derived_from`) are copies on purpose: they are left out
+A exact duplicate of a face is another face with the same decoded pixels, a mirrored duplicate has them from right to left, a near-duplicate is the same picture
+changed a little (`near_duplicates`). A test face with a duplicate among the faces that fit or select is remembered, not recognised; metrics on
+`test_dedup` leave exact duplicates out. Rows that preparation derived from others (column `derived_from`) are copies on purpose: they are left out
 of every count.
 
 References:
@@ -31,7 +31,7 @@ Counts = dict[str, dict[str, dict[str, int]]]
 
 
 def number_contents(faces: pd.DataFrame) -> np.ndarray:
-    """Number the content of every face by first appearance, int64 (N,): equal for byte twins; of its own for a row derived from another."""
+    """Number the content of every face by first appearance, int64 (N,): equal for exact duplicates; of its own for a row derived from another."""
     derived = is_derived(faces)
     return pd.factorize(faces["content_hash"].where(~derived, faces["face_id"]))[0].astype(np.int64)
 
@@ -62,19 +62,19 @@ def find_pairs(store: Store, *, small: np.ndarray | None = None, seed: int = 0) 
     return pairs, limit
 
 
-def find_twins(faces: pd.DataFrame, pairs: pd.DataFrame | None = None) -> pd.DataFrame:
+def find_duplicates(faces: pd.DataFrame, pairs: pd.DataFrame | None = None) -> pd.DataFrame:
     """Group faces by content, and by picture.
 
     Args:
         faces: Face table with `split`.
-        pairs: Near and mirrored twins, from `find_pairs`; None: byte twins only.
+        pairs: Near and mirrored duplicates, from `find_pairs`; None: exact duplicates only.
 
     Returns:
-        The twins table, one row per face in store order: `face_id`, `content_hash`, `group` (number of the content, by first
-        appearance), `group_size` (1 for a face without a twin), `twin_in_train`, `twin_in_val` (another face there has the same
+        The duplicates table, one row per face in store order: `face_id`, `content_hash`, `group` (number of the content, by first
+        appearance), `group_size` (1 for a face without a duplicate), `duplicate_in_train`, `duplicate_in_val` (another face there has the same
         content), `label_conflict` (the group's faces have different targets). With `pairs` also `near_group`, `near_group_size`,
-        `near_twin_in_train`, `near_twin_in_val`, `near_label_conflict`, the same for faces that are one picture, byte twins among them; and
-        `mirrored_in_train`, `mirrored_in_val` (a face there is a mirrored twin, exact or near).
+        `near_duplicate_in_train`, `near_duplicate_in_val`, `near_label_conflict`, the same for faces that are one picture, exact duplicates among them; and
+        `mirrored_in_train`, `mirrored_in_val` (a face there is a mirrored duplicate, exact or near).
     """
     contents = number_contents(faces)
     table = {"face_id": faces["face_id"].to_numpy(), "content_hash": faces["content_hash"].to_numpy()}
@@ -86,41 +86,41 @@ def find_twins(faces: pd.DataFrame, pairs: pd.DataFrame | None = None) -> pd.Dat
     return pd.DataFrame(table)
 
 
-def write_twins(path: Path, twins: pd.DataFrame) -> None:
-    """Write the twins table as parquet; the same table gives the same bytes."""
+def write_duplicates(path: Path, duplicates: pd.DataFrame) -> None:
+    """Write the duplicates table as parquet; the same table gives the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pandas(twins, preserve_index=False).replace_schema_metadata(None), path, compression="zstd")
+    pq.write_table(pa.Table.from_pandas(duplicates, preserve_index=False).replace_schema_metadata(None), path, compression="zstd")
 
 
 def audit_set(store: Store, pairs: pd.DataFrame | None = None) -> dict[str, Any]:
-    """Count what `find_twins`, `find_pairs` and `find_blank` find.
+    """Count what `find_duplicates`, `find_pairs` and `find_blank` find.
 
     Args:
         store: The set.
         pairs: From `find_pairs`; None: they are looked for.
 
     Returns:
-        A nested dict for a metrics file. `cross_usage.<A>.<B>` is how many faces of usage B have a `byte_twins`, `mirrored_twins` (exact) or
-        `near_twins` (not byte-identical, nor exactly mirrored) in A, `cross_split` the same for splits, `within_usage.<A>` how many faces of
+        A nested dict for a metrics file. `cross_usage.<A>.<B>` is how many faces of usage B have a `exact_duplicates`, `mirrored_duplicates` (exact) or
+        `near_duplicates` (not byte-identical, nor exactly mirrored) in A, `cross_split` the same for splits, `within_usage.<A>` how many faces of
         A have another in A. `groups` counts contents that more than one face has, `label_conflicts` those of them with more than one label;
         `near_*` the same for pictures. `planted` holds what was found of copies the set says were planted.
     """
     pairs = find_pairs(store)[0] if pairs is None else pairs
     derived = is_derived(store.faces)
-    whole = find_twins(store.faces, pairs)
-    faces, twins = store.faces[~derived], whole[~derived]
-    marks = {"mirrored_twins": pairs[pairs["exact"]], "near_twins": pairs[~pairs["exact"]]}
+    whole = find_duplicates(store.faces, pairs)
+    faces, duplicates = store.faces[~derived], whole[~derived]
+    marks = {"mirrored_duplicates": pairs[pairs["exact"]], "near_duplicates": pairs[~pairs["exact"]]}
     reached = {name: _reach(store.faces, of).any(axis=1).to_numpy() for name, of in marks.items()}
     test = (faces["split"] == "test").to_numpy()
     return {
         "faces": len(faces),
-        "derived_rows_left_out": int(derived.sum()),
+        "derived_rows_excluded": int(derived.sum()),
         "expressions": list(store.expressions),
-        **_count_groups(twins, prefix=""),
-        **_count_groups(twins, prefix="near_"),
+        **_count_groups(duplicates, prefix=""),
+        **_count_groups(duplicates, prefix="near_"),
         **{f"{kind}_{by}": count(store.faces, pairs, by=by) for by in ("usage", "split") for kind, count in _COUNTS.items()},
-        "test_clean": int((test & ~twins["twin_in_train"] & ~twins["twin_in_val"]).sum()),
-        "test_clean_of_near": int((test & ~twins["near_twin_in_train"] & ~twins["near_twin_in_val"]).sum()),
+        "test_dedup": int((test & ~duplicates["duplicate_in_train"] & ~duplicates["duplicate_in_val"]).sum()),
+        "test_dedup_of_near": int((test & ~duplicates["near_duplicate_in_train"] & ~duplicates["near_duplicate_in_val"]).sum()),
         "near_pairs": int((~pairs["exact"]).sum()),
         "near_pairs_mirrored": int((pairs["mirrored"] & ~pairs["exact"]).sum()),
         **{name: int(faces_with.sum()) for name, faces_with in reached.items()},
@@ -130,7 +130,7 @@ def audit_set(store: Store, pairs: pd.DataFrame | None = None) -> dict[str, Any]
 
 
 def find_planted(faces: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any] | None:
-    """Return recall and precision (`planting.judge_found`) on the copies that the table's `twin_of` names; None where it names none.
+    """Return recall and precision (`planting.judge_found`) on the copies that the table's `duplicate_of` names; None where it names none.
 
     Frames of one sequence are nearly one picture: a pair of them counts neither for nor against.
     """
@@ -141,34 +141,34 @@ def find_planted(faces: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any] | N
     return judge_found(pairs, planted, number_contents(faces), alike=alike)
 
 
-def cross_twins(faces: pd.DataFrame, pairs: pd.DataFrame, *, by: str) -> Counts:
-    """Return {A: {B: {"byte_twins": how many faces of B have one in A, "mirrored_twins": .., "near_twins": ..}}} for all ordered pairs of values."""
-    values, tables = _twin_tables(faces, pairs, by)
+def cross_duplicates(faces: pd.DataFrame, pairs: pd.DataFrame, *, by: str) -> Counts:
+    """Return {A: {B: {"exact_duplicates": how many faces of B have one in A, "mirrored_duplicates": .., "near_duplicates": ..}}} for all ordered pairs of values."""
+    values, tables = _duplicate_tables(faces, pairs, by)
     if len(values) == 1:
         return {}
-    return {a: {b: _count_twins(faces, tables, by=by, twin_in=a, of=b) for b in values if b != a} for a in values}
+    return {a: {b: _count_duplicates(faces, tables, by=by, duplicate_in=a, of=b) for b in values if b != a} for a in values}
 
 
-def within_twins(faces: pd.DataFrame, pairs: pd.DataFrame, *, by: str) -> dict[str, dict[str, int]]:
-    """Return {A: {"byte_twins": how many faces of A have another one in A, ...}} for all values of column `by`."""
-    values, tables = _twin_tables(faces, pairs, by)
-    return {a: _count_twins(faces, tables, by=by, twin_in=a, of=a) for a in values}
+def within_duplicates(faces: pd.DataFrame, pairs: pd.DataFrame, *, by: str) -> dict[str, dict[str, int]]:
+    """Return {A: {"exact_duplicates": how many faces of A have another one in A, ...}} for all values of column `by`."""
+    values, tables = _duplicate_tables(faces, pairs, by)
+    return {a: _count_duplicates(faces, tables, by=by, duplicate_in=a, of=a) for a in values}
 
 
-_COUNTS = {"cross": cross_twins, "within": within_twins}
+_COUNTS = {"cross": cross_duplicates, "within": within_duplicates}
 
 
-def _count_twins(faces: pd.DataFrame, tables: dict[str, pd.DataFrame], *, by: str, twin_in: str, of: str) -> dict[str, int]:
+def _count_duplicates(faces: pd.DataFrame, tables: dict[str, pd.DataFrame], *, by: str, duplicate_in: str, of: str) -> dict[str, int]:
     here = (faces[by] == of).to_numpy() & ~is_derived(faces)
-    return {name: int((table[twin_in].to_numpy() & here).sum()) for name, table in tables.items()}
+    return {name: int((table[duplicate_in].to_numpy() & here).sum()) for name, table in tables.items()}
 
 
-def _twin_tables(faces: pd.DataFrame, pairs: pd.DataFrame, by: str) -> tuple[list[str], dict[str, pd.DataFrame]]:
-    """For each kind of twin, whether each face (row) has one in each value of `by` (column)."""
+def _duplicate_tables(faces: pd.DataFrame, pairs: pd.DataFrame, by: str) -> tuple[list[str], dict[str, pd.DataFrame]]:
+    """For each kind of duplicate, whether each face (row) has one in each value of `by` (column)."""
     values = _values(faces[~is_derived(faces)], by)
-    near = {"mirrored_twins": pairs[pairs["exact"]], "near_twins": pairs[~pairs["exact"]]}
+    near = {"mirrored_duplicates": pairs[pairs["exact"]], "near_duplicates": pairs[~pairs["exact"]]}
     tables = {name: _reach(faces, of, by=by) for name, of in near.items()}
-    return values, {"byte_twins": _others(faces, number_contents(faces), by=by), **tables}
+    return values, {"exact_duplicates": _others(faces, number_contents(faces), by=by), **tables}
 
 
 def _others(faces: pd.DataFrame, groups: np.ndarray, *, by: str) -> pd.DataFrame:
@@ -198,30 +198,30 @@ def _group_columns(faces: pd.DataFrame, groups: np.ndarray, *, prefix: str) -> d
     return {
         f"{prefix}group": groups,
         f"{prefix}group_size": np.bincount(groups)[groups].astype(np.int64),
-        f"{prefix}twin_in_train": others["train"].to_numpy(),
-        f"{prefix}twin_in_val": others["val"].to_numpy(),
+        f"{prefix}duplicate_in_train": others["train"].to_numpy(),
+        f"{prefix}duplicate_in_val": others["val"].to_numpy(),
         f"{prefix}label_conflict": by_group.transform("nunique").to_numpy() > 1,
     }
 
 
-def _count_groups(twins: pd.DataFrame, *, prefix: str) -> dict[str, int]:
-    several = twins[twins[f"{prefix}group_size"] > 1]
+def _count_groups(duplicates: pd.DataFrame, *, prefix: str) -> dict[str, int]:
+    several = duplicates[duplicates[f"{prefix}group_size"] > 1]
     conflicts = several[several[f"{prefix}label_conflict"]]
     return {
         f"{prefix}groups": int(several[f"{prefix}group"].nunique()),
         f"faces_in_{prefix}groups": len(several),
-        f"largest_{prefix}group": int(twins[f"{prefix}group_size"].max()),
+        f"largest_{prefix}group": int(duplicates[f"{prefix}group_size"].max()),
         f"{prefix}label_conflicts": int(conflicts[f"{prefix}group"].nunique()),
         f"faces_in_{prefix}label_conflicts": len(conflicts),
     }
 
 
-def pair_twins(faces: pd.DataFrame, twins: pd.DataFrame, *, which: str, most: int) -> pd.DataFrame:
-    """Choose pairs of twins to look at, one pair per group.
+def pair_duplicates(faces: pd.DataFrame, duplicates: pd.DataFrame, *, which: str, most: int) -> pd.DataFrame:
+    """Choose pairs of duplicates to look at, one pair per group.
 
     Args:
         faces: Face table with `split`.
-        twins: Its twins table.
+        duplicates: Its duplicates table.
         which: "crossing", two faces of different splits, those whose labels differ first; or "conflict", two faces of different
             labels, large groups first.
         most: At most so many pairs.
@@ -230,7 +230,7 @@ def pair_twins(faces: pd.DataFrame, twins: pd.DataFrame, *, which: str, most: in
         One row per pair: `group`, `first` and `second` (rows of `faces`).
     """
     key = {"crossing": "split", "conflict": "target"}[which]
-    several = twins[twins["group_size"] > 1].sort_values(["label_conflict", "group_size", "group"], ascending=[False, False, True], kind="stable")
+    several = duplicates[duplicates["group_size"] > 1].sort_values(["label_conflict", "group_size", "group"], ascending=[False, False, True], kind="stable")
     pairs = []
     for group, members in several.groupby("group", sort=False):
         rows = members.index.to_numpy()

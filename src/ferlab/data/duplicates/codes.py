@@ -1,4 +1,4 @@
-"""Short codes of faces, and the pairs whose codes are close: the cheap first half of the search for near twins.
+"""Short codes of faces, and the pairs whose codes are close: the cheap first half of the search for near-duplicates.
 
 A code is a perceptual hash kept as real numbers: the 63 lowest frequencies of a face's cosine transform, at unit length, so that brightness
 and contrast drop out. A hash keeps their signs alone; at the recall wanted here that leaves ten to a hundred times more pairs to look at.

@@ -120,14 +120,14 @@ def judge_found(found: pd.DataFrame, planted: pd.DataFrame, contents: np.ndarray
 
 
 def planted_in(faces: pd.DataFrame) -> pd.DataFrame | None:
-    """Return the copies a face table says were planted in it (columns `twin_of`, and `twin_kind` where it has one), as `plant` does; else None."""
-    if "twin_of" not in faces:
+    """Return the copies a face table says were planted in it (columns `duplicate_of`, and `duplicate_kind` where it has one), as `plant` does; else None."""
+    if "duplicate_of" not in faces:
         return None
     rows = pd.Series(np.arange(len(faces)), index=faces["face_id"].to_numpy())
-    copies = np.flatnonzero((faces["twin_of"].fillna("") != "").to_numpy())
-    origins = rows.reindex(faces["twin_of"].to_numpy()[copies])
+    copies = np.flatnonzero((faces["duplicate_of"].fillna("") != "").to_numpy())
+    origins = rows.reindex(faces["duplicate_of"].to_numpy()[copies])
     known = origins.notna().to_numpy()  # an original may have been left out by the split's rules
-    kinds = faces["twin_kind"].to_numpy()[copies] if "twin_kind" in faces else np.full(len(copies), "exact", dtype=object)
+    kinds = faces["duplicate_kind"].to_numpy()[copies] if "duplicate_kind" in faces else np.full(len(copies), "exact", dtype=object)
     return pd.DataFrame({"origin": origins.to_numpy()[known].astype(np.int64), "copy": copies[known], "kind": kinds[known]})
 
 

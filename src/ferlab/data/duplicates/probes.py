@@ -1,7 +1,7 @@
 """Two probes of a set that need no net: can the nearest picture name the expression, and which pictures resemble no face.
 
 The nearest neighbour in pixels knows nothing of faces. On photographs of different people it beats the commonest expression a little; where it
-comes near a net, or above 40 % on seven expressions, test faces have neighbouring frames or copies among the training faces.
+comes near a model, or above 40 % on seven expressions, test faces have neighbouring frames or copies among the training faces.
 
 References:
     Cover and Hart (1967), Nearest Neighbor Pattern Classification.
@@ -27,18 +27,18 @@ FLAT, FEW = 6.0, 12  # a picture of a smaller standard deviation, or of fewer gr
 BLOCK = 256
 
 
-def probe_nearest(images: np.ndarray, faces: pd.DataFrame, twins: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]:
+def probe_nearest(images: np.ndarray, faces: pd.DataFrame, duplicates: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]:
     """Name the expression of test faces by the most alike training face.
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, 3).
         faces: Face table of N rows with `split`.
-        twins: Its twins table, with near twins.
+        duplicates: Its duplicates table, with near-duplicates.
         seed: Of the faces that are asked about and known, where there are more than `ASKED` and `KNOWN`.
 
     Returns:
-        `known`, `majority` (accuracy of always answering the commonest expression of train), and for `all`, `without_twins` (test faces without
-        a near twin in train) and, where faces have subjects, `other_subjects` (neighbours of the same subject passed over): `n`, `accuracy`,
+        `known`, `majority` (accuracy of always answering the commonest expression of train), and for `all`, `without_duplicates` (test faces without
+        a near-duplicate in train) and, where faces have subjects, `other_subjects` (neighbours of the same subject passed over): `n`, `accuracy`,
         `accuracy_ci_low`, `accuracy_ci_high` (Wilson, 95 %). A group without faces has None for its accuracy.
     """
     rng = np.random.default_rng(seed)
@@ -49,10 +49,10 @@ def probe_nearest(images: np.ndarray, faces: pd.DataFrame, twins: pd.DataFrame, 
     subject = pd.factorize(faces["subject"])[0] if "subject" in faces else None
     nearest, other = _nearest(small_faces(images, asked), small_faces(images, known), _same(subject, asked, known))
     right = target[known[nearest]] == target[asked]
-    parted = ~twins["near_twin_in_train"].to_numpy()[asked]
+    parted = ~duplicates["near_duplicate_in_train"].to_numpy()[asked]
     majority = np.bincount(target[known]).argmax()
     result = {"known": len(known), "majority": float((target[asked] == majority).mean())}
-    result |= {"all": _accuracy(right), "without_twins": _accuracy(right[parted])}
+    result |= {"all": _accuracy(right), "without_duplicates": _accuracy(right[parted])}
     return result | ({"other_subjects": _accuracy(target[known[other]] == target[asked])} if subject is not None else {})
 
 

@@ -1,4 +1,4 @@
-"""Does the search for twins find what is hidden on purpose, and nothing else?
+"""Does the search for duplicates find what is hidden on purpose, and nothing else?
 
 Run with every audit, on two kinds of faces: control faces, where every pair that is no copy is known to be none, so that precision can be told;
 and the set's own, where only recall can be, and the limit is the set's own.
@@ -25,7 +25,7 @@ def search_control(images: np.ndarray, faces: pd.DataFrame, *, each: int = EACH,
     """Hide copies among faces that are all different pictures, and count what is found.
 
     Args:
-        images: Control faces, uint8 (N, S, S), several hundred, of few subjects, without twins.
+        images: Control faces, uint8 (N, S, S), several hundred, of few subjects, without duplicates.
         faces: Their face table; frames of a `sequence` count neither for nor against.
         each: Copies of each of `KINDS`.
         seed: Of the choice and of what is done to the copies.

@@ -1,10 +1,10 @@
-"""Near twins: the same picture moved, turned, scaled, relit, compressed again or mirrored.
+"""Near-duplicates: the same picture moved, turned, scaled, relit, compressed again or mirrored.
 
 Codes find the pairs that might be (`face_codes`), alignment scores them (`registration`). Owns the score from which a pair is one picture, and
-the groups that such pairs form. Two pictures of one person are no near twins, even of one expression; neighbouring frames of a film are.
+the groups that such pairs form. Two pictures of one person are no near-duplicates, even of one expression; neighbouring frames of a film are.
 
 How alike two different pictures are depends on the set: photographs gathered from the web hardly resemble each other, frames of one person
-in one room do. So a twin must stand out from what the set's faces reach without being one, within fixed bounds. That is measured on pairs of
+in one room do. So a duplicate must stand out from what the set's faces reach without being one, within fixed bounds. That is measured on pairs of
 different expressions: a copy has the expression of its original, so no number of copies raises the limit. (Measured on a face's most alike
 other face of any expression, the limit of a set augmented before its split rises to its bound, and hides the copies.)
 """
@@ -25,18 +25,18 @@ from ferlab.data.duplicates.registration import BATCH, compare_pairs
 LEAST, MOST = 0.90, 0.99  # bounds of the score from which a pair is one picture
 # How many times as far as the crowd, in Fisher's z (the inverse hyperbolic tangent of a correlation): twice, and a twentieth more because
 # faces of one expression are that much more alike than those of different ones (control faces: 3 to 7 %).
-LIFT = 2.1
+DENSITY_RATIO = 2.1
 WIDER = 3.0  # how many times as far apart (squared) codes are still looked at where that costs little or much is to be found
-FEW, COPIED = 5000, 0.25  # faces up to which it costs little; share of faces with a twin from which a set was probably augmented before its split
+FEW, COPIED = 5000, 0.25  # faces up to which it costs little; share of faces with a duplicate from which a set was probably augmented before its split
 ASKED, NEIGHBOURS = 300, 5  # faces that the crowd is measured on, and how many of the closest others each is laid over
 
 
 def find_near_pairs(images: np.ndarray, contents: np.ndarray, *, targets: np.ndarray, seed: int = 0) -> tuple[pd.DataFrame, float]:
-    """Find near twins over all pairs of faces.
+    """Find near-duplicates over all pairs of faces.
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, 3), may be a memory map; read once.
-        contents: Number of each face's content (N,), as `group` of the twins table; of byte-identical faces one is looked at. A face of -1
+        contents: Number of each face's content (N,), as `group` of the duplicates table; of byte-identical faces one is looked at. A face of -1
             is left out.
         targets: Expression of each face (N,), whole numbers; pairs of different expressions tell the limit.
         seed: Of the faces that the search learns its weights from.
@@ -111,7 +111,7 @@ def measure_crowd(faces: np.ndarray, space: CodeSpace, *, targets: np.ndarray, s
 
 def choose_limit(crowd: float) -> float:
     """Return the score from which a pair is one picture, in a set whose median face reaches `crowd` without being one."""
-    return float(np.clip(np.tanh(LIFT * np.arctanh(np.clip(crowd, 0, MOST))), LEAST, MOST).round(4))
+    return float(np.clip(np.tanh(DENSITY_RATIO * np.arctanh(np.clip(crowd, 0, MOST))), LEAST, MOST).round(4))
 
 
 def group_pairs(pairs: pd.DataFrame, contents: np.ndarray) -> np.ndarray:

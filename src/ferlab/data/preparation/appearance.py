@@ -1,6 +1,6 @@
 """How a face looks: size, colour, contrast, blur; and the papers' forms of a whole input.
 
-Two kinds of function, kept apart because the store keeps the face and each net's card names the rest:
+Two kinds of function, kept apart because the store keeps the face and each model's card names the rest:
 
     on one face, uint8 to uint8, stored by prepare        equalise_histogram, clahe, gaussian_blur, to_grey, to_rgb, resize
     on a batch, uint8 to float32, never stored            mean_image, subtract_mean, grey_to_three, unit_range
@@ -10,7 +10,7 @@ through `models/inputs.py`, which does the same on the device.
 
 References:
     cs231a: 5 x 5 Gaussian and the training faces' mean image subtracted, grey 250 x 250.
-    cs230 (Khanzada, Bai & Celepcikay 2020, arXiv 2004.11823): grey 48 x 48 "resized and recolored" for nets of at least 197 x 197 in RGB.
+    cs230 (Khanzada, Bai & Celepcikay 2020, arXiv 2004.11823): grey 48 x 48 "resized and recolored" for models of at least 197 x 197 in RGB.
     fers: RGB divided by 255, 224 x 224.   fersys: histogram equalisation, without saying which.
     Zuiderveld (1994), Contrast limited adaptive histogram equalization, Graphics Gems IV.
 """

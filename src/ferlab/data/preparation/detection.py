@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 
 from ferlab.data.preparation.appearance import check_image, equalise_histogram
-from ferlab.data.preparation.detectors import CASCADE, SEARCHED, YUNET_LEAST, Rung, load_cascade, load_yunet, look_haar, look_yunet, one_thread
+from ferlab.data.preparation.detectors import CASCADE, SEARCHED, YUNET_LEAST, SearchLevel, load_cascade, load_yunet, look_haar, look_yunet, one_thread
 from ferlab.paths import InputError
 
 DETECTORS = ("haar", "yunet")
@@ -75,7 +75,7 @@ class FoundFace:
 
 
 Detector = Callable[[np.ndarray], Detections]
-Look = Callable[[np.ndarray, Rung], tuple[np.ndarray, np.ndarray | None, np.ndarray | None]]  # boxes, landmarks and scores in the searched copy
+Look = Callable[[np.ndarray, SearchLevel], tuple[np.ndarray, np.ndarray | None, np.ndarray | None]]  # boxes, landmarks and scores in the searched copy
 
 
 def open_detector(
@@ -106,13 +106,13 @@ def open_detector(
         given = f"scale_factor={scale_factor}, min_neighbors={min_neighbors}, min_size={min_size}"
         limits = f"scale_factor above 1 ({FINEST} to 100), min_neighbors of at least 0 and min_size of at least 1 (to 10,000 and 100,000)"
         raise InputError(f"{name}: expected {limits}, got {given}.")
-    stated = Rung(STATED, scale_factor=scale_factor, min_neighbors=min_neighbors, min_size=min_size)
+    stated = SearchLevel(STATED, scale_factor=scale_factor, min_neighbors=min_neighbors, min_size=min_size)
     if name == "haar":
         if file is not None:
             raise InputError(f"haar: got the file {file}; expected none, the cascade comes with OpenCV. Leave it out, or choose yunet.")
         look, ladder = partial(look_haar, load_cascade(CASCADE)), haar_ladder(stated)
     elif name == "yunet":
-        look, ladder = partial(look_yunet, load_yunet(file, sha256)), yunet_ladder(Rung(STATED, min_size=YUNET_LEAST))
+        look, ladder = partial(look_yunet, load_yunet(file, sha256)), yunet_ladder(SearchLevel(STATED, min_size=YUNET_LEAST))
     else:
         near = difflib.get_close_matches(name, DETECTORS, n=1)
         raise InputError(f"No detector is named {name!r}{f' (did you mean {near[0]!r}?)' if near else ''}; expected {' or '.join(DETECTORS)}.")
@@ -129,8 +129,8 @@ def for_reading(detector: Detector, *, small: bool = False) -> Detector:
     return partial(detector, small=small, scored=True) if isinstance(detector, partial) and detector.func is _search else detector
 
 
-def haar_ladder(stated: Rung) -> tuple[Rung, ...]:
-    """Return the rungs for Haar, each looser than the one before; a stated parameter that is looser still is kept.
+def haar_ladder(stated: SearchLevel) -> tuple[SearchLevel, ...]:
+    """Return the search levels for Haar, each looser than the one before; a stated parameter that is looser still is kept.
 
     Finer steps of size, then fewer neighbours, smaller faces, an equalised picture, a frame of repeated edge pixels around it (a
     tight crop has no surroundings), a small picture enlarged, a large one as stated at twice the size. A single neighbour comes last: with 400
@@ -145,8 +145,8 @@ def haar_ladder(stated: Rung) -> tuple[Rung, ...]:
     return stated, finer, fewer, small, replace(small, name="equalised", equalise=True), framed, enlarged, _at_twice(stated), single
 
 
-def yunet_ladder(stated: Rung) -> tuple[Rung, ...]:
-    """Return the rungs for YuNet: OpenCV's score of .9, then .6, an equalised picture, framed, enlarged, at twice the size; a score of .3 last."""
+def yunet_ladder(stated: SearchLevel) -> tuple[SearchLevel, ...]:
+    """Return the search levels for YuNet: OpenCV's score of .9, then .6, an equalised picture, framed, enlarged, at twice the size; a score of .3 last."""
     lower = replace(stated, name="score 0.6", score=0.6)
     framed = replace(lower, name="framed", frame=True)
     enlarged = replace(framed, name="enlarged", enlarge=True)
@@ -154,7 +154,7 @@ def yunet_ladder(stated: Rung) -> tuple[Rung, ...]:
     return stated, lower, replace(lower, name="equalised", equalise=True), framed, enlarged, _at_twice(stated), last
 
 
-def _at_twice(stated: Rung) -> Rung:
+def _at_twice(stated: SearchLevel) -> SearchLevel:
     return replace(stated, name=f"at {AGAIN} px", side=AGAIN)
 
 
@@ -227,7 +227,7 @@ def crop_box(image: np.ndarray, box: tuple[int, int, int, int], *, margin: float
     return image[rows[:, None], columns]
 
 
-def _search(image: np.ndarray, *, look: Look, ladder: tuple[Rung, ...], small: bool = False, scored: bool = False) -> Detections:
+def _search(image: np.ndarray, *, look: Look, ladder: tuple[SearchLevel, ...], small: bool = False, scored: bool = False) -> Detections:
     ladder = tuple(replace(rung, scored=scored) for rung in ladder)
     longer = max(check_image(image).shape[:2])
     least, found = [], None
@@ -243,7 +243,7 @@ def _search(image: np.ndarray, *, look: Look, ladder: tuple[Rung, ...], small: b
         return _look_closer(image, found, look=look, stated=ladder[0], small=small) if found.rung or small else found
 
 
-def _look_once(image: np.ndarray, rung: Rung, look: Look) -> Detections:
+def _look_once(image: np.ndarray, rung: SearchLevel, look: Look) -> Detections:
     """Search one copy of a picture; boxes, points and the smallest size come in pixels of the picture itself."""
     picture, scale, offset = _change(image, rung)
     if rung.side < max(image.shape[:2]):
@@ -258,7 +258,7 @@ def _look_once(image: np.ndarray, rung: Rung, look: Look) -> Detections:
     return Detections(np.rint(corners).astype(np.int64), points, rung.name, scores=None if scores is None else scores[order], smallest=smallest)
 
 
-def _look_closer(image: np.ndarray, found: Detections, *, look: Look, stated: Rung, small: bool) -> Detections:
+def _look_closer(image: np.ndarray, found: Detections, *, look: Look, stated: SearchLevel, small: bool) -> Detections:
     """Search again at twice the size, as long as a face was found that is less than twice as large as the smallest that was looked for."""
     side = SEARCHED
     while side < min(max(image.shape[:2]), LARGEST_SEARCHED):
@@ -293,7 +293,7 @@ def _overlap(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return both / (one[:, 2:].prod(axis=1)[:, None] + other[:, 2:].prod(axis=1)[None] - both)
 
 
-def _change(image: np.ndarray, rung: Rung) -> tuple[np.ndarray, float, float]:
+def _change(image: np.ndarray, rung: SearchLevel) -> tuple[np.ndarray, float, float]:
     """Return the picture that a rung searches, its scale, and the width of its frame in pixels of the original."""
     reduced = min(1.0, rung.side / max(image.shape[:2]))
     picture, scale, offset = image, reduced, 0

@@ -1,7 +1,7 @@
 """One look at one picture: OpenCV's Haar cascade, or YuNet, under the parameters of one rung; what a detector is made of.
 
 Both give boxes and scores in pixels of the picture they are shown. Which pictures they are shown, and what is done where nothing is found, is
-`ferlab.data.preparation.detection`'s. Every error of OpenCV is one line; a net from anyone is tried in a process of its own first.
+`ferlab.data.preparation.detection`'s. Every error of OpenCV is one line; a model from anyone is tried in a process of its own first.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SEARCHED = 1024  # pixels of the longer side of the copy that is searched first
 
 
 @dataclass(frozen=True)
-class Rung:
+class SearchLevel:
     """One way to search: Haar reads the first three numbers, YuNet the score, both what is done to the picture before."""
 
     name: str
@@ -68,7 +68,7 @@ def load_cascade(name: str) -> cv2.CascadeClassifier:
     return cascade
 
 
-def look_haar(cascade: cv2.CascadeClassifier, picture: np.ndarray, rung: Rung) -> tuple[np.ndarray, None, np.ndarray | None]:
+def look_haar(cascade: cv2.CascadeClassifier, picture: np.ndarray, rung: SearchLevel) -> tuple[np.ndarray, None, np.ndarray | None]:
     """Return Haar's boxes (n, 4) in a picture, no landmarks, and its scores (n,) if the rung asks for them, which costs half as much again.
 
     Raises:
@@ -94,11 +94,11 @@ def _haar_score(cascade: cv2.CascadeClassifier, grey: np.ndarray, box: list[int]
     return float(max(last, default=0.0))
 
 
-def look_yunet(net: cv2.FaceDetectorYN, picture: np.ndarray, rung: Rung) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def look_yunet(net: cv2.FaceDetectorYN, picture: np.ndarray, rung: SearchLevel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return YuNet's boxes (n, 4) in a picture, five points each (n, 5, 2), and its scores (n,).
 
     Raises:
-        InputError: If OpenCV cannot search it, as with a net that is no YuNet.
+        InputError: If OpenCV cannot search it, as with a model that is no YuNet.
     """
     try:
         net.setInputSize((picture.shape[1], picture.shape[0]))
@@ -106,7 +106,7 @@ def look_yunet(net: cv2.FaceDetectorYN, picture: np.ndarray, rung: Rung) -> tupl
         _, faces = net.detect(cv2.cvtColor(to_rgb(picture), cv2.COLOR_RGB2BGR))
     except cv2.error as error:
         raise InputError(
-            f"yunet: its file is no net for pictures of {picture.shape[1]} x {picture.shape[0]} ({_words(error)}). {YUNET_OURS}"
+            f"yunet: its file is no model for pictures of {picture.shape[1]} x {picture.shape[0]} ({_words(error)}). {YUNET_OURS}"
         ) from None
     rows = np.zeros((0, 15)) if faces is None else np.asarray(faces, np.float64)  # x, y, w, h, five points, score
     rows = rows[np.isfinite(rows).all(axis=1) & (np.abs(rows) < 1e6).all(axis=1)]
@@ -134,7 +134,7 @@ def load_yunet(file: Path | str | None, sha256: str | None) -> cv2.FaceDetectorY
         raise InputError(f"yunet: {file} has the sha256 {found}; {stated}. State that one if the file is the one you mean, or get it again.")
     if (status := _try_yunet(str(Path(file).absolute()), found)) != 0:
         what = "cannot read it" if status == 1 else "crashes on it" if status < 0 else "does not come to an end with it"
-        raise InputError(f"yunet: OpenCV {what}: {file} cannot be read as a net. {YUNET_OURS}")
+        raise InputError(f"yunet: OpenCV {what}: {file} cannot be read as a model. {YUNET_OURS}")
     return cv2.FaceDetectorYN.create(str(file), "", (320, 320), nms_threshold=YUNET_OVERLAP, top_k=YUNET_MOST)
 
 
@@ -154,7 +154,7 @@ except cv2.error:
 
 @cache
 def _try_yunet(file: str, sha256: str) -> int:
-    """Run a net once in a process of its own, and return how that ends: a damaged one crashes OpenCV, and whoever called it with it."""
+    """Run a model once in a process of its own, and return how that ends: a damaged one crashes OpenCV, and whoever called it with it."""
     try:
         return subprocess.run([sys.executable, "-c", TRIAL, file], check=False, capture_output=True, timeout=YUNET_SECONDS).returncode
     except subprocess.TimeoutExpired:

@@ -5,7 +5,7 @@ caller hands over training faces and nothing else; every new face keeps the plac
 
 References:
     cs231a: every image mirrored, and rotated by 10 degrees in either direction.
-    cs230 (Khanzada, Bai & Celepcikay 2020, arXiv 2004.11823): SMOTE, with which its nets "quickly overfit"; ADASYN as future work.
+    cs230 (Khanzada, Bai & Celepcikay 2020, arXiv 2004.11823): SMOTE, with which its models "quickly overfit"; ADASYN as future work.
     Chawla, Bowyer, Hall & Kegelmeyer (2002), SMOTE, JAIR 16.   He, Bai, Garcia & Li (2008), ADASYN, IJCNN.
 """
 
@@ -100,7 +100,7 @@ def oversample(
     """Blend faces until every expression has as many as the commonest (SMOTE), or nearly, most where it is confused (ADASYN).
 
     A new face is a face plus a random part of its difference from one of its nearest faces of the same expression, pixel by pixel:
-    eyes beside eyes give a double exposure, which is what cs230's nets learned by heart. An expression with no faces stays empty.
+    eyes beside eyes give a double exposure, which is what cs230's models learned by heart. An expression with no faces stays empty.
 
     Pixels are float32: 265 MB for FER2013's 28,709 training faces of 48 x 48. imbalanced-learn copies them and stacks old and new
     faces, so the peak is about 1.3 GB; at 224 x 224 in RGB neither method fits in memory.

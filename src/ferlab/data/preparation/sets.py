@@ -24,7 +24,7 @@ from ferlab.data.preparation.sources import Gathered
 from ferlab.data.preparation.steps import prepared_as
 from ferlab.data.shards import INDEX, SHARDS, ShardFiles
 from ferlab.data.splits import assign_splits
-from ferlab.data.store import IMAGES, LEFT_OUT_COLUMNS, ImageFile, Store, open_store, write_faces
+from ferlab.data.store import EXCLUDED_COLUMNS, IMAGES, ImageFile, Store, open_store, write_faces
 from ferlab.expressions import ALL_EXPRESSIONS
 from ferlab.paths import InputError, held, lock_of
 
@@ -62,23 +62,23 @@ def prepare_set(
         copies: Add mirrored and turned copies of train's faces, as cs231a.
         method: "smote" or "adasyn": add blended faces to train until expressions are even; "none".
         skip_unreadable: Leave out pictures that cannot be decoded instead of stopping.
-        keep_mean: Write the mean image of train beside the faces, as cs231a's nets want it.
+        keep_mean: Write the mean image of train beside the faces, as cs231a's models want it.
         preparation: What `step` does, as keyword arguments of `prepared_as`, for the models that learn the set; None where it is not known.
 
     Raises:
         InputError: If a picture, the split or what is to be multiplied is not as it should be; what was prepared is kept.
     """
-    # A split that cannot be made is found out before an hour of preparation, not after: only the twins are not known yet.
-    _check_expressions(assign_splits(gathered.faces.assign(content_hash=gathered.faces["face_id"]), **split), gathered.left_out)
+    # A split that cannot be made is found out before an hour of preparation, not after: only the duplicates are not known yet.
+    _check_expressions(assign_splits(gathered.faces.assign(content_hash=gathered.faces["face_id"]), **split), gathered.excluded)
     with held(lock_of(work), what=f"set {work.name}"):
         _start_or_go_on(work, plan)
         folder.mkdir(parents=True, exist_ok=True)
         with _writer(work, shards) as writer:
             names = gathered.faces["source_path"]
             records = prepare_pictures(gathered.pictures, names, step, writer=writer, work=work, skip_unreadable=skip_unreadable)
-            faces, left_out = _tables(gathered, records)
+            faces, excluded = _tables(gathered, records)
             faces = assign_splits(faces, **split)
-            _check_expressions(faces, left_out)
+            _check_expressions(faces, excluded)
             if copies or method != "none":
                 kept = np.flatnonzero((records["content_hash"] != "").to_numpy())
                 blend = {"method": method, "seed": int(split["seed"]), "expressions": gathered.expressions}
@@ -90,19 +90,19 @@ def prepare_set(
             if (work / name).exists():
                 os.replace(work / name, folder / name)
         made = prepared_as(**preparation, shape=shape) if preparation else None
-        write_faces(folder, faces, expressions=gathered.expressions, left_out=left_out, preparation=made)
+        write_faces(folder, faces, expressions=gathered.expressions, excluded=excluded, preparation=made)
         store = open_store(folder)
         if keep_mean:
             np.save(folder / MEAN_IMAGE, mean_image(store.images, np.flatnonzero(store.faces["split"] == "train")))
     return store
 
 
-def _check_expressions(faces: pd.DataFrame, left_out: pd.DataFrame) -> None:
+def _check_expressions(faces: pd.DataFrame, excluded: pd.DataFrame) -> None:
     """Refuse a set that asks nothing: one expression alone in what fits, selects or tests."""
     for split, targets in faces.groupby("split")["target"]:
         if targets.nunique() < LEAST_EXPRESSIONS:
             alone = f"The split {split!r} holds {ALL_EXPRESSIONS[targets.iloc[0]]} alone, in {len(targets):,} faces"
-            reasons = left_out["reason"].value_counts().head(3)
+            reasons = excluded["reason"].value_counts().head(3)
             out = f" Excluded were: {', '.join(f'{reason} ({count:,})' for reason, count in reasons.items())}." if len(reasons) else ""
             way = "Name more folders in `labels`, give more faces, or another split"
             raise InputError(f"{alone}; expected at least {LEAST_EXPRESSIONS} expressions in each of train, val and test. {way}.{out}")
@@ -138,8 +138,8 @@ def _tables(gathered: Gathered, records: pd.DataFrame) -> tuple[pd.DataFrame, pd
             found[column] = found[column].astype("str")
     faces = pd.concat([gathered.faces[kept], found], axis=1).reset_index(drop=True)
     gone = gathered.faces.loc[~kept, ["face_id", "source", "source_path", "usage"]].assign(reason=records["reason"][~kept])
-    left_out = pd.concat([gathered.left_out, gone], ignore_index=True)[list(LEFT_OUT_COLUMNS)].astype("str")
-    return check_faces(faces), left_out
+    excluded = pd.concat([gathered.excluded, gone], ignore_index=True)[list(EXCLUDED_COLUMNS)].astype("str")
+    return check_faces(faces), excluded
 
 
 def _again(gathered: Gathered, step: Step, kept: np.ndarray) -> Mapping[int, np.ndarray]:

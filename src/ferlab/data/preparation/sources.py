@@ -21,7 +21,7 @@ from ferlab.data.readers.delivery import MARKER
 from ferlab.data.readers.images import Pictures
 from ferlab.data.readers.reading import read_source
 from ferlab.data.splits import deal_groups
-from ferlab.data.store import LEFT_OUT_COLUMNS
+from ferlab.data.store import EXCLUDED_COLUMNS
 from ferlab.expressions import ALL_EXPRESSIONS, CONTEMPT, EXPRESSIONS
 from ferlab.params import nearest
 from ferlab.paths import InputError
@@ -36,14 +36,14 @@ class Gathered:
     Attributes:
         pictures: N pictures, decoded when asked for.
         faces: Face table of N rows, without `content_hash` and `split`.
-        left_out: Pictures that the set will not hold, and archives that may hold some: `face_id`, `source`, `source_path`, `usage`, `reason`.
+        excluded: Pictures that the set will not hold, and archives that may hold some: `face_id`, `source`, `source_path`, `usage`, `reason`.
         other_files: Files that are no pictures and that the reader did not take, below the set's folder.
         links: Links to folders that were followed, likewise.
     """
 
     pictures: Pictures
     faces: pd.DataFrame
-    left_out: pd.DataFrame
+    excluded: pd.DataFrame
     other_files: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
 
@@ -101,7 +101,7 @@ def gather(raw: Path, sources: Mapping[str, Mapping[str, Any]], *, exclusions: s
     if exclusions:
         gathered = _exclude(gathered, find_below(raw, exclusions, key="exclusions"))
     if len(gathered.faces) == 0:
-        reasons = ", ".join(f"{reason} ({count})" for reason, count in gathered.left_out["reason"].value_counts().head(3).items())
+        reasons = ", ".join(f"{reason} ({count})" for reason, count in gathered.excluded["reason"].value_counts().head(3).items())
         raise InputError(f"{raw}: no face is left in the set; expected some. Left out: {reasons}.")
     return gathered
 
@@ -115,10 +115,10 @@ def _gather_one(raw: Path, name: str, source: Mapping[str, Any], *, seed: int) -
     if below:
         faces, unread = (table.assign(source_path=[f"{below}/{path}" for path in table["source_path"]]) for table in (faces, unread))
         others, links = ([f"{below}/{path}" for path in paths] for paths in (others, links))
-    reasons = faces.pop("left_out") if "left_out" in faces else pd.Series("", index=faces.index, dtype="str")
+    reasons = faces.pop("excluded") if "excluded" in faces else pd.Series("", index=faces.index, dtype="str")
     faces, reasons = _map_labels(faces, reasons, source.get("labels") or {}, name)
     faces, reasons = _map_usages(faces, reasons, source.get("usages") or {}, name)
-    gathered = Gathered(pictures=pictures, faces=faces, left_out=unread, other_files=tuple(others), links=tuple(links))
+    gathered = Gathered(pictures=pictures, faces=faces, excluded=unread, other_files=tuple(others), links=tuple(links))
     gathered = _set_aside(gathered, reasons)
     if source.get("deal"):
         gathered = replace(gathered, faces=_deal_usages(gathered.faces, source["deal"], name, seed=seed))
@@ -208,7 +208,7 @@ def _set_aside(gathered: Gathered, reasons: pd.Series) -> Gathered:
         gathered,
         pictures=_Chosen(gathered.pictures, kept),
         faces=gathered.faces.iloc[kept].reset_index(drop=True),
-        left_out=pd.concat([gathered.left_out, gone], ignore_index=True),
+        excluded=pd.concat([gathered.excluded, gone], ignore_index=True),
     )
 
 
@@ -227,9 +227,9 @@ def _join(parts: Sequence[Gathered]) -> Gathered:
         twice = faces.loc[faces["face_id"].duplicated(), "face_id"].iloc[0]
         raise InputError(f"The face {twice!r} comes from two sources of the set; expected each once. Remove one of the two sources.")
     starts = np.cumsum([0, *(len(part.pictures) for part in parts)])
-    left_out = pd.concat([part.left_out for part in parts], ignore_index=True)
+    excluded = pd.concat([part.excluded for part in parts], ignore_index=True)
     files, links = (tuple(path for part in parts for path in paths(part)) for paths in (lambda part: part.other_files, lambda part: part.links))
-    return Gathered(_Joined([part.pictures for part in parts], starts), faces, left_out, files, links)
+    return Gathered(_Joined([part.pictures for part in parts], starts), faces, excluded, files, links)
 
 
 def _own_names(faces: pd.DataFrame) -> pd.DataFrame:
@@ -240,7 +240,7 @@ def _own_names(faces: pd.DataFrame) -> pd.DataFrame:
 def _exclude(gathered: Gathered, path: Path) -> Gathered:
     table = read_exclusions(path)
     known = gathered.faces["face_id"]
-    missing = ~table["face_id"].isin(known) & ~table["face_id"].isin(gathered.left_out["face_id"])
+    missing = ~table["face_id"].isin(known) & ~table["face_id"].isin(gathered.excluded["face_id"])
     if missing.any():
         row = int(missing.to_numpy().argmax())
         name = table["face_id"].iloc[row]
@@ -294,4 +294,4 @@ def read_listed(path: Path, columns: Sequence[str], *, key: str) -> pd.DataFrame
 
 
 def _no_rows() -> pd.DataFrame:
-    return pd.DataFrame(columns=list(LEFT_OUT_COLUMNS), dtype="str")
+    return pd.DataFrame(columns=list(EXCLUDED_COLUMNS), dtype="str")

@@ -1,6 +1,6 @@
 """From a picture to the face that a set keeps: find it, cut or align it, bring it to size and colour, even out its grey levels, smooth it.
 
-Only the face is changed here; what a net wants beyond that is a transform of its batches. Every step has the parameters of the papers and is
+Only the face is changed here; what a model wants beyond that is a transform of its batches. Every step has the parameters of the papers and is
 chosen in params.yaml. A picture in which no face is found is left out with that reason, or kept whole if the set says so.
 
 References:

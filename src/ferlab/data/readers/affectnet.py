@@ -5,10 +5,10 @@ face's box and 68 landmarks in pixels of the picture. The published validation.c
 2021): train_set and val_set, each images/<N>.jpg of 224 x 224 and annotations/<N>_{exp,val,aro,lnd}.npy: one value, or 136 in lnd, as text or number.
 
 There is no public test part: papers that name one mean `validation`. FERS (paper 000) trains on layout `folders` at 224 x 224 and on purpose does
-not crop to the box at 128 x 128, so that its net bears what stands around a face. This reader crops nothing.
+not crop to the box at 128 x 128, so that its model bears what stands around a face. This reader crops nothing.
 
 Stay in the table as left out: codes 8-10 (none, uncertain, no face), contempt where seven classes are asked for, pictures that no csv names, and
-those that a net annotated (Automatically_Annotated). Errors: an annotation without its image; in `folders` an image without one of its four
+those that a model annotated (Automatically_Annotated). Errors: an annotation without its image; in `folders` an image without one of its four
 annotations; a name twice; codes beyond 0-10; valence or arousal beyond [-1, 1] other than -2, which says "not annotated" and becomes NaN. A box
 that is "NULL" or has no positive size becomes NaN. Whether a box lies inside its picture shows once that is decoded: preparation checks it.
 
@@ -55,9 +55,9 @@ AFFECTNET_COUNTS: dict[str, tuple[int, ...]] = {
 
 LAYOUTS = ("auto", "csv", "folders")
 KINDS = ("exp", "val", "aro", "lnd")
-LEFT_OUT = {
+EXCLUDED = {
     UNLISTED: "no annotation",
-    BY_A_NET: "annotated by a net, not by people",
+    BY_A_NET: "annotated by a model, not by people",
     **{code: f"label {code} ({word})" for code, word in AFFECTNET_OTHER.items()},
 }
 
@@ -73,7 +73,7 @@ def read(raw: Path, *, classes: int = 8, layout: str = "auto", landmarks: bool =
 
     Returns:
         The pictures and their face table: usage train or validation ("" where no csv names a picture), `valence` and `arousal` in [-1, 1] or NaN, in
-        layout `csv` the box, where asked for `landmarks`, and `left_out`. Order: that of the csvs, or of the numbers N; train first.
+        layout `csv` the box, where asked for `landmarks`, and `excluded`. Order: that of the csvs, or of the numbers N; train first.
 
     Raises:
         InputError: Naming the file or row that is not as expected.
@@ -89,11 +89,11 @@ def read(raw: Path, *, classes: int = 8, layout: str = "auto", landmarks: bool =
     places = {code: ALL_EXPRESSIONS.index(expression) for code, expression in AFFECTNET_CODES.items()}
     faces.insert(1, "source", "affectnet")
     faces["target"] = np.array([places.get(code, -1) for code in codes], dtype=np.int64)
-    faces["left_out"] = [LEFT_OUT.get(code, "") for code in codes]
+    faces["excluded"] = [EXCLUDED.get(code, "") for code in codes]
     if classes == 7:
         contempt = faces["target"] == ALL_EXPRESSIONS.index(CONTEMPT)
         faces.loc[contempt, "target"] = -1
-        faces.loc[contempt, "left_out"] = "contempt left out"
+        faces.loc[contempt, "excluded"] = "contempt left out"
     return PictureFiles(delivery, faces["source_path"].tolist()), faces
 
 

@@ -25,7 +25,7 @@ BOX = {"face_x": "box_x", "face_y": "box_y", "face_width": "box_w", "face_height
 COLUMNS = ("subDirectory_filePath", *BOX, "facial_landmarks", "expression", "valence", "arousal")
 COORDINATES = 136  # x y of 68 landmarks
 NOT_ANNOTATED = -2.0
-AUTOMATIC = "automatically_annotated"  # how the folders begin whose labels are a net's
+AUTOMATIC = "automatically_annotated"  # how the folders begin whose labels are a model's
 UNLISTED, BY_A_NET = -1, -2  # in the place of a code
 AGAIN = "Get the dataset again."
 
@@ -82,7 +82,7 @@ def _rows_without_annotation(like: pd.DataFrame, names: dict[str, str], *, code:
 
 
 def _index_pictures(delivery: Delivery) -> tuple[dict[str, str], list[str]]:
-    """Pictures by <folder>/<file>, as the csvs name them; and those that a net annotated."""
+    """Pictures by <folder>/<file>, as the csvs name them; and those that a model annotated."""
     pictures: dict[str, str] = {}
     by_a_net = []
     for name in picture_names(delivery):

@@ -45,7 +45,7 @@ def read(raw: Path, *, scope: str = "research") -> tuple[PictureFiles, pd.DataFr
 
     Returns:
         Pictures, and a face table without `split` and `content_hash`, in the order of the paths: `usage` "all", `subject`, `consent_scope`, and
-        with captures.csv `time` and `corrected_from` (the expression before a correction by hand). `left_out` is "" or: "no consent",
+        with captures.csv `time` and `corrected_from` (the expression before a correction by hand). `excluded` is "" or: "no consent",
         "consent withdrawn", "consent is not for <scope>", "not in captures.csv", "no person", "no label", "label 'bored' is none of ours".
 
     Raises:
@@ -79,8 +79,8 @@ def _leave_out_without_consent(captures: pd.DataFrame, consent: pd.DataFrame, *,
             LOG.warning("%s: %d pictures of %r are left out: %s%s.", name, count, person, why, hint)
     found = captures["subject"].map(lambda person: reasons.get(person, "no consent") if person else "")
     refused = (found != "").to_numpy()
-    captures.loc[refused, "left_out"] = found[refused]
-    captures.loc[captures["left_out"] != "", "target"] = -1
+    captures.loc[refused, "excluded"] = found[refused]
+    captures.loc[captures["excluded"] != "", "target"] = -1
     captures["consent_scope"] = captures["subject"].map(dict(zip(consent["person"], consent["scope"], strict=True))).fillna("")
     if refused.all():
         raise InputError(f"{where}: nobody whose pictures are here consented to {scope!r}; expected a row person,yes,date,scope for who did.")
@@ -123,7 +123,7 @@ def _read_consent(delivery: Delivery, name: str) -> pd.DataFrame:
 
 
 def _from_csv(delivery: Delivery, name: str, names: list[str]) -> pd.DataFrame:
-    """Return `subject`, `target`, `left_out`, `time`, `corrected_from` for every picture in `names`."""
+    """Return `subject`, `target`, `excluded`, `time`, `corrected_from` for every picture in `names`."""
     table = _read_csv(delivery, name, columns=CAPTURES)
     where, base = delivery.where(name), PurePosixPath(name).parent
     table["file"] = [str(base / file) for file in table["file"]]
@@ -137,19 +137,19 @@ def _from_csv(delivery: Delivery, name: str, names: list[str]) -> pd.DataFrame:
     table = table.assign(
         subject=table["person"].map(_same),
         target=[target for target, _ in labels],
-        left_out=[why if person else "no person" for person, (_, why) in zip(table["person"], labels, strict=True)],
+        excluded=[why if person else "no person" for person, (_, why) in zip(table["person"], labels, strict=True)],
         corrected_from=[ALL_EXPRESSIONS[place] if place >= 0 else word for place, word in zip(before, table["corrected_from"], strict=True)],
     )
-    columns = ["subject", "target", "left_out", "time", "corrected_from"]
+    columns = ["subject", "target", "excluded", "time", "corrected_from"]
     table = table.set_index("file")[columns].reindex(names)
-    table["left_out"] = table["left_out"].fillna("not in captures.csv")
+    table["excluded"] = table["excluded"].fillna("not in captures.csv")
     return table.fillna({"subject": "", "target": -1, "time": "", "corrected_from": ""}).astype({"target": np.int64})
 
 
 def _from_folders(delivery: Delivery, names: list[str], base: PurePosixPath) -> pd.DataFrame:
     folders = [name.rpartition("/")[0] for name in names]
     found = {folder: _from_folder(PurePosixPath(folder), base, f"{delivery.root}/{folder!r}") for folder in sorted(set(folders))}
-    return pd.DataFrame([found[folder] for folder in folders], columns=["subject", "target", "left_out"])
+    return pd.DataFrame([found[folder] for folder in folders], columns=["subject", "target", "excluded"])
 
 
 def _from_folder(folder: PurePosixPath, base: PurePosixPath, place: str) -> tuple[str, int, str]:

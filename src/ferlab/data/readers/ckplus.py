@@ -157,7 +157,7 @@ def _row(sequence: str, frame: int, file: str, label: str) -> dict[str, str | in
         "source_path": file,
         "usage": "all",
         "target": ALL_EXPRESSIONS.index(label) if known else -1,
-        "left_out": "" if known else label,
+        "excluded": "" if known else label,
         "subject": subject,
         "sequence": sequence,
         "frame": frame,

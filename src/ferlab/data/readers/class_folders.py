@@ -28,7 +28,7 @@ from ferlab.paths import InputError
 
 NO_PART = "in no part (train, validation, test)"
 ALL = "all"  # the usage where there are no parts
-LEFT_OUT = "part"  # how a reason begins that stands for a usage
+EXCLUDED = "part"  # how a reason begins that stands for a usage
 Words = Mapping[str | int, str | None]
 
 
@@ -47,7 +47,7 @@ def read(
 
     Returns:
         Pictures, and a face table without `split` and `content_hash`, in the order of the paths. `usage` is the part, "all" where there are
-        none; with PublicTest or PrivateTest, train is "Training". `left_out` is "" or: "no label" (a picture in no class folder), "label
+        none; with PublicTest or PrivateTest, train is "Training". `excluded` is "" or: "no label" (a picture in no class folder), "label
         'bored' is none of ours", "label 'bored' left out" (by `labels`), "part 'x' left out" (by `parts`), or
             "in no part ..." where other pictures are in one.
 
@@ -68,11 +68,11 @@ def read(
     classes = {folder: _class_folder(folder, chosen) for folder in folders}
     usages = _usages(folders, dealt)
     _check_parts(classes, usages, raw, people="/" in (subject or ""))
-    targets, left_out = (of_folder[places] for of_folder in _label(classes, chosen, delivery))
+    targets, excluded = (of_folder[places] for of_folder in _label(classes, chosen, delivery))
     usages = np.array([usages[folder] for folder in folders], dtype=object)[places]
-    none = np.char.startswith(usages.astype(str), LEFT_OUT)
-    lost = ((usages == "") & (usages != "").any() | none) & (left_out == "")
-    targets[lost], left_out[lost] = -1, np.where(none, usages, NO_PART)[lost]
+    none = np.char.startswith(usages.astype(str), EXCLUDED)
+    lost = ((usages == "") & (usages != "").any() | none) & (excluded == "")
+    targets[lost], excluded[lost] = -1, np.where(none, usages, NO_PART)[lost]
     usages[none] = ""
     faces = pd.DataFrame(
         {
@@ -81,7 +81,7 @@ def read(
             "source_path": files,
             "usage": np.where(usages == "", ALL, usages),
             "target": targets,
-            "left_out": pd.Series(left_out, dtype="str"),
+            "excluded": pd.Series(excluded, dtype="str"),
         }
     )
     if subject is not None:
@@ -102,9 +102,9 @@ def find_subjects(faces: pd.DataFrame, pattern: str, *, delivery: Delivery) -> l
     if finds.groups != 1:
         raise InputError(f"The option subject, {pattern!r}, has {finds.groups} groups; expected one, which holds the subject.")
     subjects = []
-    for path, left_out in zip(faces["source_path"], faces["left_out"], strict=True):
+    for path, excluded in zip(faces["source_path"], faces["excluded"], strict=True):
         found = finds.search(path if "/" in pattern else path.rsplit("/", 1)[-1])
-        if not (found and found[1]) and not left_out:
+        if not (found and found[1]) and not excluded:
             where = delivery.where(path)
             raise InputError(f"{where}: the option subject, {pattern!r}, finds no subject; expected one in every file. Mend the pattern.")
         subjects.append((found[1] or "") if found else "")
@@ -180,7 +180,7 @@ def _usages(folders: list[PurePosixPath], dealt: dict[str, str | None]) -> dict[
     official = {"PublicTest", "PrivateTest"} & present
     usages = {}
     for folder, part in found.items():
-        settled = f"{LEFT_OUT} {named[folder]!r} left out" if named[folder] and part is None else settle_part(part, present)
+        settled = f"{EXCLUDED} {named[folder]!r} left out" if named[folder] and part is None else settle_part(part, present)
         usages[folder] = "Training" if official and settled == "train" else settled
     return usages
 

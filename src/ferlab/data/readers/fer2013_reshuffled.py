@@ -3,7 +3,7 @@
     images/train/<expression>/<image>         28,821
     images/validation/<expression>/<image>     7,066
 
-Its halves mix Training, PublicTest and PrivateTest: a net that was fitted on FER2013 has seen most of either, and no published number
+Its halves mix Training, PublicTest and PrivateTest: a model that was fitted on FER2013 has seen most of either, and no published number
 is comparable. So `fer2013` refuses it, and a study that wants it names this reader.
 
 References:
@@ -56,7 +56,7 @@ def read(raw: Path, *, validation: bool = True) -> tuple[PictureFiles, pd.DataFr
     for usage, part in faces.groupby("usage") if not drawn else ():
         _check_counts(raw, part, "train" if usage == "all" else str(usage))
     left = (faces["usage"] == "validation").to_numpy() & (not validation)
-    faces.loc[left, "left_out"] = "validation left out"
+    faces.loc[left, "excluded"] = "validation left out"
     faces.loc[left, "target"] = -1
     if not (faces.loc[~left, "usage"] == "validation").any():
         faces.loc[~left, "usage"] = "all"

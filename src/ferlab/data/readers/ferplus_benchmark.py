@@ -32,7 +32,7 @@ def read(raw: Path, *, mode: str = "majority", test_mode: str | None = None) -> 
 
     Returns:
         Images uint8 (N, 48, 48), and a face table without `split` and `content_hash`: the votes; `soft_<expression>`, the target as shares
-        that sum to 1 over eight expressions (NaN where a face is left out); `fer2013_expression`, FER2013's own label; and `left_out`:
+        that sum to 1 over eight expressions (NaN where a face is left out); `fer2013_expression`, FER2013's own label; and `excluded`:
         "no majority", "unknown", "not a face", "more than 3 expressions", or "".
 
     Raises:
@@ -52,6 +52,6 @@ def read(raw: Path, *, mode: str = "majority", test_mode: str | None = None) -> 
         source="ferplus",
         fer2013_expression=np.array(EXPRESSIONS)[faces["target"]],
         target=targets,
-        left_out=pd.Series(reasons, dtype="str"),
+        excluded=pd.Series(reasons, dtype="str"),
     )
     return images, pd.concat([labelled, soft], axis=1)

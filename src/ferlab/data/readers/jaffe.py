@@ -72,7 +72,7 @@ def read(raw: Path, *, labels: str = "poser") -> tuple[PictureFiles, pd.DataFram
     rated = _join_ratings(faces, ratings)
     faces = pd.concat([faces, rated], axis=1)
     faces["target"] = faces["poser_target"] if labels == "poser" else faces["rating_target"]
-    faces["left_out"] = np.where(faces["target"] < 0, NO_RATING, "")
+    faces["excluded"] = np.where(faces["target"] < 0, NO_RATING, "")
     return PictureFiles(delivery, tuple(faces["source_path"])), faces
 
 
@@ -127,7 +127,7 @@ def _row(path: PurePosixPath, match: re.Match[str], delivery: Delivery) -> dict[
         "source_path": str(path),
         "usage": "all",
         "target": -1,
-        "left_out": "",
+        "excluded": "",
         "subject": match[1],
         "take": int(match[3]),
         "serial": int(match[4]),

@@ -166,10 +166,8 @@ def _read_cells(data: bytes, where: str) -> list[list[str]]:
         text = data.decode("utf-8-sig")
         first = text.lstrip("\r\n").split("\n", 1)[0]
         parted = next((mark for mark in ("\t", ";", ",") if mark in first), None)
-        if parted:
-            rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=parted, strict=True))
-        else:
-            rows = [line.split() for line in text.splitlines()]
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=parted, strict=True) if parted else map(str.split, text.splitlines())
+        rows = list(lines)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{where} cannot be read as a list in UTF-8 ({error}); expected file and label in every row. Save it again.") from None
     cells = [[cell.strip() for cell in row] for row in rows if any(row)]
@@ -247,7 +245,7 @@ def _settle_usages(rows: pd.DataFrame) -> None:
 
 
 def _label(rows: pd.DataFrame, chosen: dict[str, str | None]) -> None:
-    """Add `target` and `left_out` by the words of the list."""
+    """Add `target` and `excluded` by the words of the list."""
     meaning: dict[str, tuple[int, str]] = {}
     codes = sorted({word for word in rows["word"] if _code(word).isdecimal() and _code(word) not in chosen}, key=lambda word: (len(word), word))
     if codes:
@@ -259,7 +257,7 @@ def _label(rows: pd.DataFrame, chosen: dict[str, str | None]) -> None:
         if word not in meaning:
             meaning[word] = _meaning(word, chosen, place)
     rows["target"] = np.array([meaning[word][0] for word in rows["word"]], dtype=np.int64)
-    rows["left_out"] = pd.Series([meaning[word][1] for word in rows["word"]], index=rows.index, dtype="str")
+    rows["excluded"] = pd.Series([meaning[word][1] for word in rows["word"]], index=rows.index, dtype="str")
 
 
 def _meaning(word: str, chosen: dict[str, str | None], place: str) -> tuple[int, str]:

@@ -85,7 +85,7 @@ def compare_counts(faces: pd.DataFrame, expressions: Sequence[str]) -> pd.DataFr
         if official is None or official.unit not in originals:
             continue
         own = originals[originals["source"] == source]
-        own = own[own["left_out"] == ""] if "left_out" in own else own
+        own = own[own["excluded"] == ""] if "excluded" in own else own
         for part, counts in official.counts.items():
             within = own if part == ALL else own[own["usage"] == part]
             named = within["target"].map(dict(enumerate(expressions)))

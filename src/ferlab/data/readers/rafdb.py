@@ -84,7 +84,7 @@ def read(raw: Path, *, faces: str = "aligned") -> tuple[PictureFiles, pd.DataFra
             "source_path": [pictures[stem] for stem in codes],
             "usage": [stem.partition("_")[0].lower() for stem in codes],
             "target": np.array([ALL_EXPRESSIONS.index(RAFDB_CODES[code]) for code in codes.values()], dtype=np.int64),
-            "left_out": "",
+            "excluded": "",
         }
     )
     return PictureFiles(delivery, table["source_path"].tolist()), table.assign(**_read_annotations(delivery, below, list(codes), faces=faces))

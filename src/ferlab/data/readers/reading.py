@@ -2,7 +2,7 @@
 
 A reader is a function `read(raw: Path, *, <options>) -> (pictures, faces)`: a sequence of N pictures, each decoded when it is asked for
 (see `pictures`), and a face table of N rows without `content_hash` and `split`. A picture that is no face of the set, for want of a label
-or because an option says so, stays in the table with `target` -1 and the reason in the column `left_out`.
+or because an option says so, stays in the table with `target` -1 and the reason in the column `excluded`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def read_dataset(dataset: str, raw: str | Path, options: Mapping[str, Any] | Non
         InputError: As `read_source`, and if the faces are not of one size.
     """
     pictures, faces = read_source(dataset, raw, options)
-    kept = np.flatnonzero((faces.pop("left_out") == "").to_numpy()) if "left_out" in faces else np.arange(len(faces))
+    kept = np.flatnonzero((faces.pop("excluded") == "").to_numpy()) if "excluded" in faces else np.arange(len(faces))
     images = pictures[kept] if isinstance(pictures, np.ndarray) else _stack([pictures[int(row)] for row in kept], dataset)
     faces = faces.iloc[kept].reset_index(drop=True)
     return images, check_faces(add_content_hashes(images, faces))

@@ -1,4 +1,4 @@
-"""Cards of the nets in `ferlab/models/classical.py`; the keys are explained in `ferlab.models.registry`."""
+"""Cards of the models in `ferlab/models/classical.py`; the keys are explained in `ferlab.models.registry`."""
 
 from __future__ import annotations
 

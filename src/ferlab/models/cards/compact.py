@@ -1,4 +1,4 @@
-"""Card of ferlab's own net in `ferlab/models/compact.py`; the keys are explained in `ferlab.models.registry`."""
+"""Card of ferlab's own model in `ferlab/models/compact.py`; the keys are explained in `ferlab.models.registry`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cards of the nets in `ferlab/models/cs230.py`; the keys are explained in `ferlab.models.registry`."""
+"""Cards of the models in `ferlab/models/cs230.py`; the keys are explained in `ferlab.models.registry`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CARDS: dict[str, dict[str, Any]] = {
         "build": "cs230:five_layer",
         "family": "cs230",
         "paper": "cs230",
-        "title": "Five-layer net of cs230 (after Kim et al.)",
+        "title": "Five-layer model of cs230 (after Kim et al.)",
         "depth": 5,
         "parameters": 2_436_263,
         "stated": "2.4M",
@@ -21,14 +21,14 @@ CARDS: dict[str, dict[str, Any]] = {
         "options": {"pool": "2x2", "dropout": 0.3},
         "published": "66.3 % on PrivateTest",
         "pretrained": None,
-        "notes": "The text pools 3x3 with stride 2, the net its authors shipped pools 2x2; both give 2.4M parameters (3x3 only with "
-        "'same' padding). The text has batch normalisation at every layer, the shipped net only after the convolutions.",
+        "notes": "The text pools 3x3 with stride 2, the model its authors shipped pools 2x2; both give 2.4M parameters (3x3 only with "
+        "'same' padding). The text has batch normalisation at every layer, the shipped model only after the convolutions.",
     },
     "baseline": {
         "build": "cs230:baseline",
         "family": "cs230",
         "paper": "cs230",
-        "title": "Baseline net of cs230, as its authors' notebook has it",
+        "title": "Baseline model of cs230, as its authors' notebook has it",
         "depth": 6,
         "parameters": 2_434_921,
         "stated": "37.8M",
@@ -40,14 +40,14 @@ CARDS: dict[str, dict[str, Any]] = {
         "options": {"dropout": 0.3},
         "published": "",
         "pretrained": None,
-        "notes": "Not the net of the text: convolutions of 32, 32, 64, 64 with three pools make 2.43M parameters, not 37.8M; see "
+        "notes": "Not the model of the text: convolutions of 32, 32, 64, 64 with three pools make 2.43M parameters, not 37.8M; see "
         "baseline_text.",
     },
     "baseline_text": {
         "build": "cs230:baseline_text",
         "family": "cs230",
         "paper": "cs230",
-        "title": "Baseline net of cs230, as its text says",
+        "title": "Baseline model of cs230, as its text says",
         "depth": 6,
         "parameters": 37_842_599,
         "stated": "37.8M",

@@ -1,13 +1,13 @@
-"""Cards of the nets in `ferlab/models/cs230_transfer.py`; the keys are explained in `ferlab.models.registry`."""
+"""Cards of the models in `ferlab/models/cs230_transfer.py`; the keys are explained in `ferlab.models.registry`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-ORIGIN = "https://www.robots.ox.ac.uk/~albanie/models/pytorch-mcn"  # the Oxford group's nets, imported into PyTorch by Albanie
+ORIGIN = "https://www.robots.ox.ac.uk/~albanie/models/pytorch-mcn"  # the Oxford group's models, imported into PyTorch by Albanie
 VGGFACE2_LICENCE = "not stated with the file: read www.robots.ox.ac.uk/~vgg/data/vgg_face2 before use"
 VGGFACE_LICENCE = "Creative Commons Attribution, non-commercial research, by keras-vggface's README"
-HEAD_NOTE = "The paper's count is the ImageNet net's; the head of 4096 and 1024 makes the count here. "
+HEAD_NOTE = "The paper's count is the ImageNet model's; the head of 4096 and 1024 makes the count here. "
 SCALE_NOTE = (
     "The notebooks feed RGB divided by 255 to weights that were trained on 0 to 255 less a mean; `pretrained` says what the weights "
     "want. Where they cannot be had it runs from scratch, nothing frozen."

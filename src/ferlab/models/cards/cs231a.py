@@ -1,4 +1,4 @@
-"""Cards of the nets in `ferlab/models/cs231a.py`; the keys are explained in `ferlab.models.registry`."""
+"""Cards of the models in `ferlab/models/cs231a.py`; the keys are explained in `ferlab.models.registry`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CARDS: dict[str, dict[str, Any]] = {
         "published": "",
         "pretrained": None,
         "notes": "The text says LeNet, the repository's 'lenet' is CaffeNet: the scores called LeNet's are with caffenet, and none is known "
-        "for this net. 87,054,577 parameters round the second pool down (59x59 maps), which is ours; by Caffe's rule it rounds up, to 60x60 "
+        "for this model. 87,054,577 parameters round the second pool down (59x59 maps), which is ours; by Caffe's rule it rounds up, to 60x60 "
         "maps and 90,029,577 parameters (ceil_mode: true, as in study cs231a). The convolutions have no activation, so heat maps look at the last of "
         "them itself. At 28 px with ten classes it is Caffe's MNIST example, 431,080.",
     },
@@ -45,9 +45,9 @@ CARDS: dict[str, dict[str, Any]] = {
         "pretrained": None,
         "notes": "The text has pretrained weights with the first and last layer retrained; the code gives the solver none, and the first "
         "hidden layer takes 12,544 numbers of a 250-pixel face, not the 9,216 of the published weights. Caffe trains biases at twice the "
-        "rate and without decay (`bias_lr_mult`, `decay`). Its first weights want grey levels: faces less the mean image, as the paper has them "
+        "rate and without decay (`bias_lr_mult`, `decay`). Its initial weights want grey levels: faces less the mean image, as the paper has them "
         "(`train.scaling: mean_image`), are multiplied by 255 (grey_std), standardised ones by 64, about FER2013's standard "
-        "deviation; without it an untrained net's logits differ 45 times less between 16 faces.",
+        "deviation; without it an untrained model's logits differ 45 times less between 16 faces.",
     },
     "alexnet_caffe": {
         "build": "cs231a:alexnet_caffe",

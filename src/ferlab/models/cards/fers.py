@@ -1,4 +1,4 @@
-"""Card of the net in `ferlab/models/fers.py`; the keys are explained in `ferlab.models.registry`."""
+"""Card of the model in `ferlab/models/fers.py`; the keys are explained in `ferlab.models.registry`."""
 
 from __future__ import annotations
 

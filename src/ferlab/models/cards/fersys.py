@@ -1,4 +1,4 @@
-"""Cards of the nets in `ferlab/models/fersys.py`; the keys are explained in `ferlab.models.registry`."""
+"""Cards of the models in `ferlab/models/fersys.py`; the keys are explained in `ferlab.models.registry`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CARDS: dict[str, dict[str, Any]] = {
         "build": "fersys:deepface_emotion",
         "family": "fersys",
         "paper": "fersys",
-        "title": "Emotion net of the deepface package, which FER-Sys runs",
+        "title": "Emotion model of the deepface package, which FER-Sys runs",
         "depth": 8,
         "parameters": 1_485_831,
         "stated": "",
@@ -44,6 +44,6 @@ CARDS: dict[str, dict[str, Any]] = {
         "states 57.43 % on test and 92.05 % on train",
         "pretrained": None,
         "notes": "The paper says VGG-Face and means this: the package's emotion model is a CNN of its own. The paper ran its published "
-        "weights (a Keras .h5, grey in [0, 1], 48 px), which are not read here; from random weights it is the same net untrained.",
+        "weights (a Keras .h5, grey in [0, 1], 48 px), which are not read here; from random weights it is the same model untrained.",
     },
 }

@@ -1,4 +1,4 @@
-"""Cards of the nets in `ferlab/models/references.py`; the keys are explained in `ferlab.models.registry`."""
+"""Cards of the models in `ferlab/models/references.py`; the keys are explained in `ferlab.models.registry`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CARDS: dict[str, dict[str, Any]] = {
         "build": "references:resnet18_fer",
         "family": "references",
         "paper": "",
-        "title": "ResNet-18 with the 3x3 stem of CIFAR nets",
+        "title": "ResNet-18 with the 3x3 stem of CIFAR models",
         "depth": 21,
         "parameters": 11_171_271,
         "stated": "not stated",
@@ -48,7 +48,7 @@ CARDS: dict[str, dict[str, Any]] = {
         "build": "references:mini_xception",
         "family": "references",
         "paper": "",
-        "title": "Mini-Xception of Arriaga et al. (2017), the net of the `fer` package",
+        "title": "Mini-Xception of Arriaga et al. (2017), the model of the `fer` package",
         "depth": 23,
         "parameters": 56_951,
         "stated": "58,423 with running statistics",

@@ -1,4 +1,4 @@
-"""Cards of the nets in `ferlab/models/resemotenet.py`; the keys are explained in `ferlab.models.registry`."""
+"""Cards of the models in `ferlab/models/resemotenet.py`; the keys are explained in `ferlab.models.registry`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CARDS: dict[str, dict[str, Any]] = {
         "published": "62.6 % on PublicTest and PrivateTest together",
         "pretrained": None,
         "notes": "Dropout is given only as '.25 to .45' over the stages (here .25, .35, .45); the rate before the last layer is not "
-        "given (here .5). The paper feeds pixels in [0, 1] (`train.scaling: unit`). The deeper nets it tried are `stages` 4 and 5 here; "
+        "given (here .5). The paper feeds pixels in [0, 1] (`train.scaling: unit`). The deeper models it tried are `stages` 4 and 5 here; "
         "Grad-CAM looks at their third stage too.",
     },
     "resemotenet": {
@@ -43,6 +43,6 @@ CARDS: dict[str, dict[str, Any]] = {
         "pretrained": None,
         "notes": "The paper trains it on 48x48 grey; the authors' code on 64x64 RGB (size 64, channels 3: 80,238,599 parameters). The text "
         "does not mention the dropout of .2 after the first two pools. The last block leaves one pixel of a face of 48 or 64, where "
-        "Grad-CAM can show nothing; it looks at the third convolution, as the authors' own script does on their later net.",
+        "Grad-CAM can show nothing; it looks at the third convolution, as the authors' own script does on their later model.",
     },
 }

@@ -1,4 +1,4 @@
-"""Figures of what a net gets wrong: confused pairs, single faces with their answers, error rates of slices."""
+"""Figures of what a model gets wrong: confused pairs, single faces with their answers, error rates of slices."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def pairs_sentence(pairs: pd.DataFrame) -> str:
 
 
 def confident_sentence(errors: pd.DataFrame) -> str:
-    """Say how sure the net was of the errors shown."""
+    """Say how sure the model was of the errors shown."""
     if errors.empty:
         return "No prediction differs from its label."
     top, last = errors.iloc[0], errors.iloc[-1]
@@ -94,7 +94,7 @@ def issues_sentence(issues: pd.DataFrame, *, n: int, role: Role) -> str:
     if not agreement:
         return f"{said} There are no raters' votes to set beside them."
     return (
-        f"{said} The raters' first choice agrees with the given label on {agreement['given']} of them, with the net on {agreement['suggested']}, "
+        f"{said} The raters' first choice agrees with the given label on {agreement['given']} of them, with the model on {agreement['suggested']}, "
         f"and with neither on {agreement['neither']}."
     )
 

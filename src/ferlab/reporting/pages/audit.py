@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from ferlab.reporting.faces import CELL, MOST
 
-KINDS: dict[str, str] = {"byte_twins": "byte-identical", "mirrored_twins": "mirrored", "near_twins": "near"}
+KINDS: dict[str, str] = {"exact_duplicates": "byte-identical", "mirrored_duplicates": "mirrored", "near_duplicates": "near"}
 SUSPECT, MARGIN = 0.40, 0.15  # accuracy of the nearest neighbour in pixels above which frames or copies have leaked; at least so far above majority
 
 
@@ -34,35 +34,35 @@ def crossings_box(
         rule: The split's rule, from `split_rule`.
         test_faces: How many faces the test split has.
         crossed: From `crossings`: people and sequences in two splits are told too.
-        probe: From `probes.probe_nearest`: where it still knows test faces without a twin, the box does not say that there is none.
+        probe: From `probes.probe_nearest`: where it still knows test faces without a duplicate, the box does not say that there is none.
         own: From `self_test.search_own`: how many hidden copies the search finds at the set's limit.
     """
-    leaked, suspect = test_faces - audit["test_clean_of_near"], probe is not None and _knows(probe, "without_twins")
+    leaked, suspect = test_faces - audit["test_dedup_of_near"], probe is not None and _knows(probe, "without_duplicates")
     if leaked:
         title = f"{leaked:,} of {test_faces:,} test faces ({100 * leaked / test_faces:.1f} %) show a picture that is also in train or val"
-        clean = "Metrics on test_clean leave out the byte-identical ones; a run's evaluation tells its accuracy without any."
+        clean = "Metrics on test_dedup leave out the byte-identical ones; a run's evaluation tells its accuracy without any."
         told = [f"An accuracy on all test faces rewards remembering them. {clean}"]
     elif suspect:
         title = "Test faces seem to be in train: no pair was found, but pixels alone know their expression"
-        told = ["The search found neither byte-identical nor mirrored nor near twins of them in train or val."]
+        told = ["The search found neither byte-identical nor mirrored nor near-duplicates of them in train or val."]
     else:
         title = "No test face shows a picture that is also in train or val"
         told = ["Neither byte-identical nor mirrored nor near."]
     told += [_missed_sentence(probe)] if suspect and probe is not None else []
     told += [_recall_sentence(own)] if own is not None and own["planted"] else []
     people = _shared(crossed)
-    twins = [(a, "test", others["test"]) for a, others in audit["cross_split"].items() if "test" in others]
-    twins += [(a, b, counts) for a, others in audit["cross_usage"].items() for b, counts in others.items()]
-    told += [*people, *(_crossing(a, b, counts) for a, b, counts in twins if any(counts.values()))]
+    duplicates = [(a, "test", others["test"]) for a, others in audit["cross_split"].items() if "test" in others]
+    duplicates += [(a, b, counts) for a, others in audit["cross_usage"].items() for b, counts in others.items()]
+    told += [*people, *(_crossing(a, b, counts) for a, b, counts in duplicates if any(counts.values()))]
     kind = "warning" if leaked or people or suspect else "note"
     lines = "".join(f"<p>{html.escape(line)}</p>" for line in dict.fromkeys([*told, rule]))
     return f'<div class="admonition {kind}"><p class="admonition-title">{html.escape(title)}</p>{lines}</div>'
 
 
 def _missed_sentence(probe: Mapping[str, Any]) -> str:
-    rest = probe["without_twins"]
+    rest = probe["without_duplicates"]
     return (
-        f"The most alike training face has the right expression for {100 * rest['accuracy']:.1f} % of the {rest['n']:,} test faces without a twin in "
+        f"The most alike training face has the right expression for {100 * rest['accuracy']:.1f} % of the {rest['n']:,} test faces without a duplicate in "
         f"train, the commonest expression for {100 * probe['majority']:.1f} %: the search has probably missed copies or frames, or the pictures are "
         "drawn after one pattern."
     )
@@ -94,38 +94,38 @@ def _shared(crossed: pd.DataFrame | None) -> list[str]:
 
 
 def _crossing(a: str, b: str, counts: Mapping[str, int]) -> str:
-    named = " and ".join(f"{counts[kind]:,} have a {word} twin" for kind, word in KINDS.items() if counts[kind])
+    named = " and ".join(f"{counts[kind]:,} have a {word} duplicate" for kind, word in KINDS.items() if counts[kind])
     return f"Of the faces of {b}, {named} in {a}."
 
 
-def twins_table(counts: Mapping[str, Mapping[str, Mapping[str, int]]], within: Mapping[str, Mapping[str, int]], *, kind: str) -> pd.DataFrame:
-    """Return the audit's twins of one kind as a square: rows, where the twin is; columns, whose faces are counted."""
+def duplicates_table(counts: Mapping[str, Mapping[str, Mapping[str, int]]], within: Mapping[str, Mapping[str, int]], *, kind: str) -> pd.DataFrame:
+    """Return the audit's duplicates of one kind as a square: rows, where the duplicate is; columns, whose faces are counted."""
     names = list(within)
     cells = {second: {first: (within[first] if first == second else counts[first][second])[kind] for first in names} for second in names}
-    return pd.DataFrame(cells).rename_axis(f"{KINDS[kind]} twin in", axis="index").rename_axis("faces of", axis="columns")
+    return pd.DataFrame(cells).rename_axis(f"{KINDS[kind]} duplicate in", axis="index").rename_axis("faces of", axis="columns")
 
 
-def twins_sentence(audit: Mapping[str, Any], *, test_faces: int) -> str:
-    """Say how many faces have byte twins, and how many of the test faces a metric on clean faces leaves out."""
+def duplicates_sentence(audit: Mapping[str, Any], *, test_faces: int) -> str:
+    """Say how many faces have exact duplicates, and how many of the test faces a metric on clean faces leaves out."""
     if audit["groups"] == 0:
         return "**No two faces of this set are byte-identical.**"
-    leaked = test_faces - audit["test_clean"]
+    leaked = test_faces - audit["test_dedup"]
     return (
         f"**{audit['faces_in_groups']:,} faces are byte-identical to at least one other, in {audit['groups']:,} groups; the largest has "
-        f"{audit['largest_group']}.** {leaked:,} of the {test_faces:,} test faces ({100 * leaked / test_faces:.1f} %) have a twin in train or val; "
-        f"metrics on `test_clean` leave them out and keep {audit['test_clean']:,}."
+        f"{audit['largest_group']}.** {leaked:,} of the {test_faces:,} test faces ({100 * leaked / test_faces:.1f} %) have a duplicate in train or val; "
+        f"metrics on `test_dedup` leave them out and keep {audit['test_dedup']:,}."
     )
 
 
 def near_sentence(audit: Mapping[str, Any], *, limit: float) -> str:
-    """Say how many near and mirrored twins there are, and from which score."""
-    if audit["near_pairs"] + audit["mirrored_twins"] == 0:
+    """Say how many near and mirrored duplicates there are, and from which score."""
+    if audit["near_pairs"] + audit["mirrored_duplicates"] == 0:
         reach = f"no two different pictures looked at reach a correlation of {limit:.3f} once aligned, straight or mirrored"
-        return f"**No near twins were found: {reach}.**"
+        return f"**No near-duplicates were found: {reach}.**"
     pairs = f"{audit['near_pairs']:,} pairs ({audit['near_pairs_mirrored']:,} of them mirrored)"
     return (
-        f"**{audit['near_twins']:,} faces have a near twin, in {pairs} whose correlation once aligned is at least {limit:.3f}; "
-        f"{audit['mirrored_twins']:,} are another face's exact mirror image.** With the byte twins, {audit['near_groups']:,} pictures are there "
+        f"**{audit['near_duplicates']:,} faces have a near-duplicate, in {pairs} whose correlation once aligned is at least {limit:.3f}; "
+        f"{audit['mirrored_duplicates']:,} are another face's exact mirror image.** With the exact duplicates, {audit['near_groups']:,} pictures are there "
         f"more than once, as {audit['faces_in_near_groups']:,} faces; the commonest {audit['largest_near_group']} times."
     )
 
@@ -171,9 +171,9 @@ def conflicts_sentence(audit: Mapping[str, Any]) -> str:
     return " ".join(filter(None, [f"**{parts[0]}**", *parts[1:], floor]))
 
 
-def label_pairs(faces: pd.DataFrame, twins: pd.DataFrame, expressions: Sequence[str]) -> pd.DataFrame:
+def label_pairs(faces: pd.DataFrame, duplicates: pd.DataFrame, expressions: Sequence[str]) -> pd.DataFrame:
     """Return how many pictures bear both of two labels, commonest first: `labels`, `pictures`."""
-    sets = faces["target"][twins["near_label_conflict"].to_numpy()].groupby(twins["near_group"]).unique()
+    sets = faces["target"][duplicates["near_label_conflict"].to_numpy()].groupby(duplicates["near_group"]).unique()
     pairs = [f"{expressions[a]} and {expressions[b]}" for targets in sets for a, b in combinations(sorted(targets), 2)]
     counts = pd.Series(pairs, dtype="str").value_counts()
     table = counts.rename("pictures").rename_axis("labels").reset_index()
@@ -191,10 +191,10 @@ def probe_sentence(probe: Mapping[str, Any]) -> str:
         return "There is no test face to ask about."
     parts = [f"**The most alike of {probe['known']:,} training faces has the right expression for {told('all')} test faces.**"]
     parts += [f"The commonest expression alone is right for {100 * probe['majority']:.1f} %."]
-    parts += [f"Of those without a near twin in train: {told('without_twins')}."] if probe["without_twins"]["n"] else []
+    parts += [f"Of those without a near-duplicate in train: {told('without_duplicates')}."] if probe["without_duplicates"]["n"] else []
     parts += [f"With neighbours of the same subject passed over: {told('other_subjects')}."] if "other_subjects" in probe else []
-    if probe["without_twins"]["n"] and probe["without_twins"]["accuracy_ci_high"] < probe["all"]["accuracy_ci_low"]:
-        gap = 100 * (probe["all"]["accuracy"] - probe["without_twins"]["accuracy"])
+    if probe["without_duplicates"]["n"] and probe["without_duplicates"]["accuracy_ci_high"] < probe["all"]["accuracy_ci_low"]:
+        gap = 100 * (probe["all"]["accuracy"] - probe["without_duplicates"]["accuracy"])
         parts += [f"**Without the test faces that have a near-duplicate in train, accuracy is {gap:.1f} points lower.**"]
     high, bound = _knows(probe, "all"), f"{100 * _suspect(probe):.0f} %"
     verdict = f"The interval lies above {bound}" if high else f"The interval does not lie above {bound}"
@@ -238,7 +238,7 @@ def odd_sentence(audit: Mapping[str, Any], unlike: pd.DataFrame) -> str:
 
 
 def pairs_gallery(images: np.ndarray, faces: pd.DataFrame, pairs: pd.DataFrame, expressions: Sequence[str]) -> Figure:
-    """Draw near twins side by side, with their score and each one's split and label.
+    """Draw near-duplicates side by side, with their score and each one's split and label.
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, 3).

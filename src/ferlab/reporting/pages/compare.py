@@ -34,7 +34,7 @@ def plot_accuracies(runs: pd.DataFrame, *, split: str = "test", datasets: Mappin
 
     Args:
         runs: Columns `run`, `set`, `<split>.accuracy` and its bounds, and `<split>.role`.
-        split: "val", "test" or "test_clean".
+        split: "val", "test" or "test_dedup".
         datasets: Set -> dataset; human level is drawn for "fer2013" alone.
     """
     names = {f"{split}.accuracy": "value", f"{split}.accuracy_ci_low": "low", f"{split}.accuracy_ci_high": "high", "run": "label"}

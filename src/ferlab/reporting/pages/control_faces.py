@@ -1,4 +1,4 @@
-"""Figures and tables of what control faces can show: units, subjects, sequences, sizes, worlds and knobs. All are drawn on the spot."""
+"""Figures and tables of what control faces can show: units, subjects, sequences, sizes, worlds and options. All are drawn on the spot."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ferlab.control import ACTION_UNITS, NEAR_KINDS, FaceSpec, Light, Pose, draw_face, label_mask, near_copy, read, sample_identity
+from ferlab.control import ACTION_UNITS, NEAR_KINDS, FaceSpec, Light, Pose, draw_face, label_mask, near_copy, read, sample_identity, unit_masks
 from ferlab.control.action_units import CIRCUMPLEX, NAMES, Unit, amplitude, draw_units
-from ferlab.control.drawing import unit_masks
 from ferlab.control.drawing.unit_masks import draw_unit_masks
 from ferlab.reporting.faces import CELL
 from ferlab.reporting.style import COLOURS
@@ -119,7 +118,7 @@ def sizes_figure(sizes: Sequence[int], *, seed: int, subject: int = 1) -> Figure
 
 
 def world_figure(images: np.ndarray, faces: pd.DataFrame, *, notes: Sequence[str] = ()) -> Figure:
-    """Draw faces of a world with their labels, and below each what a net should look at that has learnt this world."""
+    """Draw faces of a world with their labels, and below each what a model should look at that has learnt this world."""
     masks = label_mask(faces, size=images.shape[1])
     names = [NAMES[target] for target in faces["target"]]
     truth = [lit(image, mask) for image, mask in zip(images, masks, strict=True)]
@@ -153,11 +152,11 @@ def affect_figure(faces: pd.DataFrame) -> Figure:
     return figure
 
 
-def knobs_table(*, faces: int, seed: int) -> pd.DataFrame:
+def options_table(*, faces: int, seed: int) -> pd.DataFrame:
     """Turn each knob of the reader, and count in the table that comes back whether it did what it says: option, asked, found."""
-    knobs = _knobs()
+    asked_for = _options()
     rows = []
-    for what, (options, found) in knobs.items():
+    for what, (options, found) in asked_for.items():
         table = read(faces=faces, subjects=max(faces // 10, 1), size=24, seed=seed, **options)[1]
         asked = ", ".join(f"{name}: {value}" for name, value in options.items())
         rows.append({"knob": what, "option": asked, "found in the table": found(table)})
@@ -196,12 +195,12 @@ def _showing(name: str, *, seed: int, subject: int) -> FaceSpec:
     return FaceSpec(name, 5.0 if units else 0.0, dict.fromkeys(units, 0.9), sample_identity(seed, subject))
 
 
-def _knobs() -> dict[str, tuple[dict[str, Any], Callable[[pd.DataFrame], str]]]:
+def _options() -> dict[str, tuple[dict[str, Any], Callable[[pd.DataFrame], str]]]:
     """Per knob the options that turn it, and how the table tells."""
     return {
         "overlap of subjects": ({"overlap": 0.5}, lambda t: f"{_percent(t['overlap'].sum() / (t['usage'] == 'PrivateTest').sum())} of PrivateTest"),
-        "byte twins": ({"twins": 0.1}, lambda t: _percent((t["twin_of"] != "").mean())),
-        "near twins": ({"near_twins": 0.12}, lambda t: f"{_percent((t['twin_of'] != '').mean())}, of {t['twin_kind'].nunique() - 1} kinds"),
+        "exact duplicates": ({"duplicates": 0.1}, lambda t: _percent((t["duplicate_of"] != "").mean())),
+        "near-duplicates": ({"near_duplicates": 0.12}, lambda t: f"{_percent((t['duplicate_of'] != '').mean())}, of {t['duplicate_kind'].nunique() - 1} kinds"),
         "label noise": ({"label_noise": 0.2}, lambda t: f"{_percent((t['target'] != t['true_target']).mean())} wrong"),
         "imbalance": ({"imbalance": 10}, lambda t: f"largest / smallest: {t['target'].value_counts().max() / t['target'].value_counts().min():.1f}"),
         "skin": ({"skin": [5, 6]}, lambda t: f"tones {', '.join(str(tone) for tone in sorted(t['skin'].unique()))}"),

@@ -100,7 +100,7 @@ def describe_file(size: int, module: Any) -> str:
 
     Args:
         size: Bytes of the file.
-        module: The net; its `parameters()` are counted.
+        module: The model; its `parameters()` are counted.
     """
     parameters = sum(p.numel() for p in module.parameters())
     return f"`model.onnx` holds {parameters / 1e6:.2f} million parameters in **{size / 1e6:.2f} MB**."
@@ -144,7 +144,7 @@ def describe_ratio(summaries: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def describe_parity(*, faces: int, max_abs_diff: float, label_agreement: float, tolerance: float) -> str:
-    """Say how near the exported net is to its source, and whether that is near enough.
+    """Say how near the exported model is to its source, and whether that is near enough.
 
     Args:
         faces: How many were compared.

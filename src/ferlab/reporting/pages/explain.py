@@ -1,4 +1,4 @@
-"""Figures of what a net looks at: a gallery of single faces, the mean map of each expression, shares of the parts of the face.
+"""Figures of what a model looks at: a gallery of single faces, the mean map of each expression, shares of the parts of the face.
 
 Every map is drawn as density: its positive part in units of its own mean, so that gradient maps and occlusion, faint faces and
 strong ones, share one colour scale. 1 is what a map without preference would show.

@@ -28,8 +28,8 @@ def sample_sentence(target: np.ndarray, pred: np.ndarray, *, scored: int, split:
     right = int((target == pred).sum())
     silent = ", ".join(f"{NAMES[method]} {count}" for method, count in dead.items())
     return (
-        f"{len(target)} of {scored:,} {split} faces ({source}) are explained: {right} that the net names right and {len(target) - right} it names "
-        f"wrong. Each map is for the expression the net named. Maps that are zero everywhere: {silent}."
+        f"{len(target)} of {scored:,} {split} faces ({source}) are explained: {right} that the model names right and {len(target) - right} it names "
+        f"wrong. Each map is for the expression the model named. Maps that are zero everywhere: {silent}."
     )
 
 
@@ -98,7 +98,7 @@ def shares_table(table: pd.DataFrame, areas: pd.Series) -> pd.DataFrame:
     return wide.rename_axis(None, axis=1)
 
 
-def lifts_sentence(tables: Mapping[str, pd.DataFrame], areas: pd.Series) -> str:
+def density_ratio_sentence(tables: Mapping[str, pd.DataFrame], areas: pd.Series) -> str:
     """Say per method which part of which expression is looked at most densely, of those whose interval lies above its area.
 
     Args:
@@ -107,14 +107,14 @@ def lifts_sentence(tables: Mapping[str, pd.DataFrame], areas: pd.Series) -> str:
     """
     said = []
     for method, table in tables.items():
-        rows = table.assign(lift=table["share"] / table["region"].map(areas))
-        sure = rows[(rows["ci_low"] > rows["region"].map(areas)) & (rows["region"] != REGIONS[-1])].sort_values("lift", ascending=False)
+        rows = table.assign(density_ratio=table["share"] / table["region"].map(areas))
+        sure = rows[(rows["ci_low"] > rows["region"].map(areas)) & (rows["region"] != REGIONS[-1])].sort_values("density_ratio", ascending=False)
         if sure.empty:
             said.append(f"{NAMES[method]} prefers no part of any expression beyond its interval")
             continue
         top = sure.iloc[0]
         said.append(
-            f"{NAMES[method]} is densest on the {top['region']} of {top['expression']} faces, {number(top['lift'])} times its area; "
+            f"{NAMES[method]} is densest on the {top['region']} of {top['expression']} faces, {number(top['density_ratio'])} times its area; "
             f"{len(sure)} of {len(rows[rows['region'] != REGIONS[-1]])} parts lie above their area with their whole interval"
         )
     return ". ".join(sentence[0].upper() + sentence[1:] for sentence in said) + "."
@@ -127,11 +127,11 @@ def findings_table(findings: pd.DataFrame) -> pd.DataFrame:
         findings: From `cs230_findings`.
     """
     shown = findings.assign(
-        lift_named=[number(value, digits=2) for value in findings["lift_named"]],
-        lift_others=[number(value, digits=2) for value in findings["lift_others"]],
+        density_ratio_named=[number(value, digits=2) for value in findings["density_ratio_named"]],
+        density_ratio_others=[number(value, digits=2) for value in findings["density_ratio_others"]],
     )
     names = {"cs230": "cs230 saw", "measured": "here above their area", "n": "faces"}
-    lifts = {"lift_named": "share per area, cs230's parts", "lift_others": "share per area, other parts"}
+    lifts = {"density_ratio_named": "share per area, cs230's parts", "density_ratio_others": "share per area, other parts"}
     return shown.rename(columns=names | lifts).set_index("expression")
 
 
@@ -161,7 +161,7 @@ def regions_sentence(table: pd.DataFrame) -> str:
 
 
 def _methods(table: pd.DataFrame) -> list[str]:
-    """Return the methods of a table of `compare_regions`: a net without convolutions has no Grad-CAM, one without flattened maps no HiResCAM."""
+    """Return the methods of a table of `compare_regions`: a model without convolutions has no Grad-CAM, one without flattened maps no HiResCAM."""
     return [method for method in METHOD_NAMES if f"{method}_true" in table]
 
 
@@ -183,11 +183,11 @@ def carrying_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def carrying_sentence(table: pd.DataFrame) -> str:
-    """Say whether the net's maps fall on what carries the expression, and whether they beat maps that know no net."""
+    """Say whether the model's maps fall on what carries the expression, and whether they beat maps that know no model."""
     all_faces = table[table["expression"] == "all"].set_index("method")
     if all_faces.empty:
         return "No face with a moving part is named right: there is nothing to compare with the truth."
-    lifts = {method: float(all_faces.loc[method, "lift"]) for method in all_faces.index}
+    lifts = {method: float(all_faces.loc[method, "density_ratio"]) for method in all_faces.index}
     own = ", ".join(f"{NAMES[method]} {number(lifts[method], digits=2)}" for method in METHOD_NAMES if method in lifts)
     other = ", ".join(f"{NAMES[method]} {number(lifts[method], digits=2)}" for method in lifts if method not in METHOD_NAMES)
     return f"Share on the carrying pixels per share of area (1: no preference): {own}; maps that know no net: {other}."

@@ -1,4 +1,4 @@
-"""The explorer of `notebooks/00_explore.ipynb`: one face at a time, what the net says of it, where it looks, what it is taken for.
+"""The explorer of `notebooks/00_explore.ipynb`: one face at a time, what the model says of it, where it looks, what it is taken for.
 
 Reads what the pipeline wrote (predictions, store, weights) and writes nothing. Choosing and drawing are plain functions; the widgets only call them.
 torch is imported when the first heat map is asked for.
@@ -53,7 +53,7 @@ class Scored:
 
     @cached_property
     def model(self) -> Any:
-        """The trained net, loaded on first use."""
+        """The trained model, loaded on first use."""
         from ferlab.models import load_model
 
         return load_model(artefact("train", "weights", self.run))
@@ -107,7 +107,7 @@ def attribute(scored: Scored, row: int, *, method: str, explained_class: int) ->
         explained_class: The class whose evidence is shown.
 
     Raises:
-        InputError: Grad-CAM or HiResCAM of a net without convolutions.
+        InputError: Grad-CAM or HiResCAM of a model without convolutions.
     """
     from ferlab.explanation import attributions, maps
 

@@ -12,15 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ferlab.data.preparation.detection import STATED, Rung, haar_ladder, yunet_ladder
+from ferlab.data.preparation.detection import STATED, SearchLevel, haar_ladder, yunet_ladder
 from ferlab.data.store import weigh_classes
 
 CELL = 1.25  # inches per picture
 MOST = 48  # pictures in one figure, as for faces
 MARK = "#E69F00"
 NOT_FOUND = "no face found"
-RUNGS = tuple(dict.fromkeys(rung.name for ladder in (haar_ladder, yunet_ladder) for rung in ladder(Rung(STATED))))
-LAST_RUNGS = tuple(ladder(Rung(STATED))[-1].name for ladder in (haar_ladder, yunet_ladder))
+LEVELS = tuple(dict.fromkeys(rung.name for ladder in (haar_ladder, yunet_ladder) for rung in ladder(SearchLevel(STATED))))
+LAST_LEVELS = tuple(ladder(SearchLevel(STATED))[-1].name for ladder in (haar_ladder, yunet_ladder))
 
 Box = tuple[int, int, int, int]
 
@@ -85,8 +85,8 @@ def found_table(found_by: Sequence[str]) -> pd.DataFrame:
         Rows in order of the ladder, other ways (a box given) before it, "no face found" last, zeros left out; columns pictures and share.
     """
     counts = Counter(found_by)
-    other = sorted(name for name in counts if name and name not in RUNGS)
-    order = [name for name in (*other, *RUNGS, "") if counts[name]]
+    other = sorted(name for name in counts if name and name not in LEVELS)
+    order = [name for name in (*other, *LEVELS, "") if counts[name]]
     table = pd.DataFrame({"pictures": [counts[name] for name in order]}, index=[name or NOT_FOUND for name in order]).rename_axis("found by")
     return table.assign(share=table["pictures"] / max(len(found_by), 1))
 
@@ -103,10 +103,10 @@ def found_sentence(found_by: Sequence[str]) -> str:
         return "No pictures were searched for faces."
     missed = int(table["pictures"].get(NOT_FOUND, 0))
     said = f"A face was found in {total - missed:,} of {total:,} pictures ({100 * (total - missed) / total:.1f} %)"
-    by_rung = table["pictures"].drop(NOT_FOUND, errors="ignore")
-    said += ": " + ", ".join(f"{name} ({count:,})" for name, count in by_rung.items()) + "." if len(by_rung) else "."
+    by_level = table["pictures"].drop(NOT_FOUND, errors="ignore")
+    said += ": " + ", ".join(f"{name} ({count:,})" for name, count in by_level.items()) + "." if len(by_level) else "."
     said += f" In {missed:,} ({100 * missed / total:.1f} %) none was found on any rung." if missed else " None was missed."
-    loose = sum(int(by_rung.get(name, 0)) for name in LAST_RUNGS)
+    loose = sum(int(by_level.get(name, 0)) for name in LAST_LEVELS)
     return said + (f" The last rung takes almost anything for a face: look at its {loose:,}." if loose else "")
 
 

@@ -1,4 +1,4 @@
-"""Tables and sentences about a prepared set: counts beside the official ones, imbalance, twins. Nothing is drawn here."""
+"""Tables and sentences about a prepared set: counts beside the official ones, imbalance, duplicates. Nothing is drawn here."""
 
 from __future__ import annotations
 
@@ -109,22 +109,22 @@ def votes_sentence(faces: pd.DataFrame) -> str:
     return f"Raters' votes came with {len(voted):,} of {len(faces):,} faces{many}."
 
 
-def set_summary(store: Store, left_out: pd.DataFrame | None = None, *, rule: str = "auto") -> dict[str, Any]:
+def set_summary(store: Store, excluded: pd.DataFrame | None = None, *, rule: str = "auto") -> dict[str, Any]:
     """Return what the prepare stage keeps of a set: its size, its split and its counts; copies and blends apart.
 
     Args:
         store: The set.
-        left_out: Pictures that it does not hold.
+        excluded: Pictures that it does not hold.
         rule: The rule it was split by.
     """
     faces = originals(store.faces)
     official, counts = official_table(faces, store.expressions), count_faces(faces, "split", expressions=store.expressions)
-    reasons = pd.Series(dtype="int64") if left_out is None else short_reasons(left_out).value_counts().sort_index()
+    reasons = pd.Series(dtype="int64") if excluded is None else short_reasons(excluded).value_counts().sort_index()
     return {
         "faces": len(faces),
         "drawn_faces": count_drawn(faces),
         "derived_faces": len(store.faces) - len(faces),
-        "left_out": reasons.to_dict(),
+        "excluded": reasons.to_dict(),
         "height": store.images.shape[1],
         "width": store.images.shape[2],
         "channels": 1 if store.images.ndim == 3 else store.images.shape[3],
@@ -161,18 +161,18 @@ def dataset_names(sources: Mapping[str, Mapping[str, Any]]) -> str:
     return " + ".join(dict.fromkeys(str(source["dataset"]) for source in sources.values()))
 
 
-def short_reasons(left_out: pd.DataFrame) -> pd.Series:
+def short_reasons(excluded: pd.DataFrame) -> pd.Series:
     """Return why each picture was left out, without what belongs to that picture alone."""
-    return left_out["reason"].str.replace(r"^(excluded|unreadable): .*", r"\1", regex=True)
+    return excluded["reason"].str.replace(r"^(excluded|unreadable): .*", r"\1", regex=True)
 
 
-def left_out_sentence(left_out: pd.DataFrame, *, kept: int) -> str:
+def excluded_sentence(excluded: pd.DataFrame, *, kept: int) -> str:
     """Say how many of the pictures that lie in the set's folder it does not hold."""
-    if len(left_out) == 0:
+    if len(excluded) == 0:
         return f"**Every one of the {kept:,} pictures that were read is in the set.**"
-    read = kept + len(left_out)
-    share = f"{100 * len(left_out) / read:.1f} %"
-    return f"**{len(left_out):,} of the {read:,} pictures that lie there ({share}) are not in the set.** By source and reason:"
+    read = kept + len(excluded)
+    share = f"{100 * len(excluded) / read:.1f} %"
+    return f"**{len(excluded):,} of the {read:,} pictures that lie there ({share}) are not in the set.** By source and reason:"
 
 
 def other_files_sentence(other_files: Sequence[str], links: Sequence[str] = ()) -> str:
@@ -192,11 +192,11 @@ def _some(paths: Sequence[str], *, most: int = 5) -> str:
     return named + (f" and {len(paths) - most:,} more" if len(paths) > most else "")
 
 
-def left_out_table(left_out: pd.DataFrame) -> pd.DataFrame:
+def excluded_table(excluded: pd.DataFrame) -> pd.DataFrame:
     """Return how many pictures were left out per source and reason, with one of them as an example: `pictures`, `for example`."""
-    if len(left_out) == 0:
+    if len(excluded) == 0:
         return pd.DataFrame(columns=["source", "reason", "pictures", "for example"])
-    groups = left_out.assign(reason=short_reasons(left_out)).groupby(["source", "reason"], sort=True)["face_id"]
+    groups = excluded.assign(reason=short_reasons(excluded)).groupby(["source", "reason"], sort=True)["face_id"]
     return groups.agg(["size", "first"]).set_axis(["pictures", "for example"], axis=1).reset_index()
 
 

@@ -96,16 +96,16 @@ def stages_alt(stages: Sequence[Stages]) -> str:
     return f"{len(stages)} pictures in rows, with a column for each step: {', '.join(longest.images)}."
 
 
-def search_sentence(faces: pd.DataFrame, left_out: pd.DataFrame) -> str:
+def search_sentence(faces: pd.DataFrame, excluded: pd.DataFrame) -> str:
     """Say how the faces of a set were found, those that were not found among them.
 
     Args:
         faces: Face table of the store.
-        left_out: Pictures that the store does not hold.
+        excluded: Pictures that the store does not hold.
     """
     if "found_by" not in faces:
         return "No face was looked for: the pictures are faces already."
-    missed = int((left_out["reason"] == NOT_FOUND).sum())
+    missed = int((excluded["reason"] == NOT_FOUND).sum())
     return found_sentence([*faces["found_by"], *[""] * missed])
 
 
@@ -126,7 +126,7 @@ def two_labels_table(faces: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def network_inputs(store: Store, form: str, *, rows: Sequence[int], folder: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return faces as stored and as a paper's nets take them, the latter scaled to be looked at.
+    """Return faces as stored and as a paper's models take them, the latter scaled to be looked at.
 
     Args:
         store: The set.
@@ -143,7 +143,7 @@ def network_inputs(store: Store, form: str, *, rows: Sequence[int], folder: Any)
 
 
 def inputs_figure(faces: Sequence[np.ndarray], taken: Sequence[np.ndarray], form: str) -> Figure:
-    """Draw faces as kept, above, and as a paper's nets take them, below."""
+    """Draw faces as kept, above, and as a paper's models take them, below."""
     figure, axes = plt.subplots(2, len(faces), squeeze=False, figsize=(len(faces) * CELL, 2 * CELL + 0.5), layout="constrained")
     for column, (face, net) in enumerate(zip(faces, taken, strict=True)):
         axes[0, column].imshow(face, cmap="gray", vmin=0, vmax=255, interpolation="nearest")

@@ -33,12 +33,12 @@ HANGS_ON: dict[str, dict[str, str | None]] = {
 
 
 def card_table(name: str, card: Mapping[str, Any], *, built: int, classes: int, options: Mapping[str, Any]) -> pd.DataFrame:
-    """Return a net's card as a reader meets it: what the paper says of its size beside what is counted.
+    """Return a model's card as a reader meets it: what the paper says of its size beside what is counted.
 
     Args:
         name: Its key in the registry.
         card: Its card.
-        built: Trainable parameters of the net of this run.
+        built: Trainable parameters of the model of this run.
         classes: Its classes.
         options: The options of this run, over the card's own.
     """
@@ -203,15 +203,15 @@ def counted_sentence(card: Mapping[str, Any], *, built: int, classes: int) -> st
     return f"The model has {built:,} parameters with {classes} classes and this run's options; its card counts {card['parameters']:,}."
 
 
-def refit_sentence(history: pd.DataFrame, *, fitted_faces: int) -> str:
-    """Say whether the kept net was fitted again on train and val."""
+def refit_sentence(history: pd.DataFrame, *, trained_faces: int) -> str:
+    """Say whether the kept model was fitted again on train and val."""
     refit = history[history["phase"] == "refit"]
     if (history["phase"] == "whole").all():
-        return f"The kept model is the last epoch's, trained on the {fitted_faces:,} faces of train and val."
+        return f"The kept model is the last epoch's, trained on the {trained_faces:,} faces of train and val."
     if refit.empty:
-        return f"The kept model is that of the selected epoch, trained on the {fitted_faces:,} faces of train."
+        return f"The kept model is that of the selected epoch, trained on the {trained_faces:,} faces of train."
     return (
-        f"The kept model was then trained anew for {len(refit)} epochs on the {fitted_faces:,} faces of train and val together, and reached "
+        f"The kept model was then trained anew for {len(refit)} epochs on the {trained_faces:,} faces of train and val together, and reached "
         f"{100 * refit['train_accuracy'].iloc[-1]:.1f} % on them. The val accuracies on this page are those of the first model."
     )
 

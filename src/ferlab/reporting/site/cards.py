@@ -20,7 +20,7 @@ from ferlab.roles import recorded
 CONTROL_TITLE = "Control faces: drawn, not photographed; numbers say nothing about real faces"
 SOME_CONTROL = "Some of these faces are control faces: drawn, not photographed"
 CONTROL_TEXT = "They are drawn from facial action units, so the truth is known: they check the methods, not the state of the art."
-SPLIT_NAMES = {"val": "val", "test": "test", "test_clean": "test, no twins"}
+SPLIT_NAMES = {"val": "val", "test": "test", "test_dedup": "test, no duplicates"}
 HEADLINES = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
@@ -29,10 +29,10 @@ HEADLINES = {
 }
 STAGE_WORDS = {
     "prepare": ("Prepare", "the faces and how they are split"),
-    "audit": ("Audit", "twins, leaks and label conflicts"),
-    "train": ("Train", "how the net was fitted"),
+    "audit": ("Audit", "duplicates, leaks and label conflicts"),
+    "train": ("Train", "how the model was fitted"),
     "evaluate": ("Evaluate", "how good, how sure"),
-    "explain": ("Explain", "where the net looks"),
+    "explain": ("Explain", "where the model looks"),
     "analyze_errors": ("Analyze errors", "what it gets wrong"),
     "compare": ("Compare", "all runs side by side"),
     "deploy": ("Deploy", "export, parity and speed"),

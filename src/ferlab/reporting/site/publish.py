@@ -99,21 +99,21 @@ def first_seeds(params: Params) -> list[str]:
 def summary_table(params: Params, runs: dict[str, dict[str, Any]]) -> str:
     """Return a Markdown table: one row per run and split, accuracy with its interval and n, that of one view and of flip, then macro F1, NLL and ECE.
 
-    A net that was trained afresh on train and val has learnt val's faces: its row there is the selection's, before the refit; where nothing was
+    A model that was trained afresh on train and val has learnt val's faces: its row there is the selection's, before the refit; where nothing was
     selected there is none. A test split that selected the epoch is marked.
     """
     lines = ["| run | split | n | accuracy, 95 % interval | one view | flip | macro F1 | NLL | ECE |", "|---|---|---:|---|---:|---:|---:|---:|---:|"]
     for name in params.runs:
         scores = runs[name]["evaluate"]
         seen = recorded(scores)
-        for split in ("val", "test", "test_clean"):
+        for split in ("val", "test", "test_dedup"):
             if split == "val" and seen.role("val") == "fitted":
                 lines += [_row_before_refit(name, runs[name]["train"])] if runs[name]["train"]["val"] else []
             elif scores.get(split):
                 beside = [(scores.get(f"{view}_view") or {}).get(split, {}).get("accuracy") for view in ("single", "flip")]
                 marked = f"{split}, {role_mark(seen, split)}" if seen.role("test") == "selected_on" == seen.role(split) else split
                 lines.append(_row(name, marked, scores[split], n=scores["n"][split], beside=beside))
-        lines += _row_without_near_twins(name, scores.get("near_twins") or {})
+        lines += _row_without_near_duplicates(name, scores.get("near_duplicates") or {})
     return "\n".join(lines)
 
 
@@ -167,7 +167,7 @@ def _ours(name: Any, studies: dict[str, Any]) -> dict[str, str]:
 
 
 def _check_teachers(trained: dict[str, dict[str, Any]]) -> None:
-    """A run may not be published as the pupil of another net than the one that stands beside it."""
+    """A run may not be published as the pupil of another model than the one that stands beside it."""
     for name, metrics in trained.items():
         for teacher, made in metrics.get("teachers", {}).items():
             if file_sha256(_existing(paths.artefact("train", "weights", teacher))) != made:
@@ -185,11 +185,11 @@ def _row(name: str, split: str, of: dict[str, Any], *, n: int, beside: list[floa
     return f"| {name} | {split} | {n:,} | {accuracy} | {views} | {of['macro_f1']:.3f} | {of['nll']:.3f} | {of['ece']:.3f} |"
 
 
-def _row_without_near_twins(name: str, near: dict[str, Any]) -> list[str]:
-    if not near.get("n_twins") or not near["n_clean"]:
+def _row_without_near_duplicates(name: str, near: dict[str, Any]) -> list[str]:
+    if not near.get("n_duplicates") or not near["n_dedup"]:
         return []
-    accuracy = _bounded(near["accuracy_clean"], near["accuracy_clean_ci_low"], near["accuracy_clean_ci_high"])
-    return [f"| {name} | test without near twins | {near['n_clean']:,} | {accuracy} | | | | | |"]
+    accuracy = _bounded(near["accuracy_dedup"], near["accuracy_dedup_ci_low"], near["accuracy_dedup_ci_high"])
+    return [f"| {name} | test without near-duplicates | {near['n_dedup']:,} | {accuracy} | | | | | |"]
 
 
 def _row_before_refit(name: str, trained: dict[str, Any]) -> str:
@@ -214,8 +214,8 @@ def _page(params: Params, sets: dict[str, Any], runs: dict[str, dict[str, Any]],
     shown = "\n\n".join(f"![{alt}]({file})" for file, alt in figures)
     return (
         f"# Study {params.study}\n\nWritten by `python -m ferlab.reporting.site.publish` from the finished pipeline; `ferlab study "
-        f"{params.study}` and `dvc repro` make it again.\n\n## Splits\n\n{rules}\n\n`test_clean` is test without the faces that have an exact "
-        f"duplicate in train or val, `test without near twins` also without other copies of a picture there. The reported accuracy is that of the view "
+        f"{params.study}` and `dvc repro` make it again.\n\n## Splits\n\n{rules}\n\n`test_dedup` is test without the faces that have an exact "
+        f"duplicate in train or val, `test without near-duplicates` also without other copies of a picture there. The reported accuracy is that of the view "
         f"{params.evaluate.view} (`evaluate.view`); `one view` is the face alone, `flip` the mean over it and its mirror image.\n\n"
         f"## Results\n\n{summary_table(params, runs)}\n\nRuns compared, and published rows: [results.md](results.md). All numbers: [summary.json]"
         f"(summary.json); the predictions from which they can be recomputed: {PREDICTIONS}/.\n\n"
@@ -225,7 +225,7 @@ def _page(params: Params, sets: dict[str, Any], runs: dict[str, dict[str, Any]],
 
 def _write_predictions(params: Params, folder: Path) -> None:
     for name, run in params.runs.items():
-        duplicates = pd.read_parquet(_existing(paths.artefact("audit", "twins", run.data)))
+        duplicates = pd.read_parquet(_existing(paths.artefact("audit", "duplicates", run.data)))
         predictions = read_predictions(_existing(paths.artefact("evaluate", "predictions", name)))
         write_kept(folder / f"{name}.parquet", keep(predictions, duplicates))
 

@@ -98,12 +98,12 @@ def overview(params: Params, entries: list[Entry], folder: Path, *, scorings: li
         "---\nhtml_theme.sidebar_secondary.remove: true\n---",
         f"# Facial expression recognition: study {params.study}",
         f"This report shows what {_many(params.runs, 'trained net')} can read from {_many(params.prepare, 'set')} of faces: which faces and"
-        " which split, how good and how sure, where the nets look, and what they get wrong. Every number comes from a file that the pipeline"
+        " which split, how good and how sure, where the models look, and what they get wrong. Every number comes from a file that the pipeline"
         " computed, every page from an executed notebook. An expression is what a face shows; it is not what a person feels.",
         cards.admonition(cards.CONTROL_TITLE, f"{cards.CONTROL_TEXT} Drawn here: {', '.join(drawn)}.", kind="warning") if drawn else "",
         "## Results",
         f"{cards.results_sentence(params.evaluate.view, evaluated)} Balanced accuracy is the mean recall of the expressions, macro F1 the mean"
-        " of their F1. ECE is the expected calibration error; less is better. *No twins* leaves out test faces that have an exact duplicate in"
+        " of their F1. ECE is the expected calibration error; less is better. *No duplicates* leaves out test faces that have an exact duplicate in"
         " train or val; each run's evaluation tells its accuracy without near copies too.",
         cards.results_table(params, evaluated, links={entry.name: f"{entry.page}.ipynb" for entry in done if entry.stage == "evaluate"}),
         _gallery(done, folder),
@@ -205,7 +205,7 @@ def _write_run_card(params: Params, name: str, entries: list[Entry], folder: Pat
     parts = [
         f"# Run {name}",
         cards.banner(params.prepare[settings.data], prepared),
-        f"Net `{settings.model}` of the family `{settings.family}`, fitted on [{settings.data}](../../data/{settings.data}/index.md)"
+        f"Model `{settings.model}` of the family `{settings.family}`, fitted on [{settings.data}](../../data/{settings.data}/index.md)"
         f" with seed {settings.seed}; group `{settings.group}`.",
         cards.results_table(only, {name: own["evaluate"].metrics}, links={}),
         cards.stage_list({stage: entry.notebook is not None for stage, entry in own.items()}),
