@@ -19,7 +19,7 @@ from ferlab.pipeline import EXTRA_INPUTS, INPUTS
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "ferlab"
 FLOORS = {
-    **dict.fromkeys(("expressions", "params", "paths", "roles"), 0),
+    **dict.fromkeys(("copies", "expressions", "params", "paths", "roles"), 0),
     "results": 0.5,
     **dict.fromkeys(("data", "control", "models"), 1),
     **dict.fromkeys(("training", "evaluation", "explanation", "deployment"), 2),

@@ -32,7 +32,7 @@ def make_faces(path: Path, count: int) -> None:
     import numpy as np
 
     from ferlab.control import read
-    from ferlab.data.duplicates.planting import move
+    from ferlab.copies import move
 
     rng = np.random.default_rng(0)
     drawn = read(faces=1500, subjects=1500, size=48, seed=0)[0]

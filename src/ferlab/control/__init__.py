@@ -15,7 +15,7 @@ faces say nothing about photographs and are labelled as control faces wherever t
     masks          region masks from the same geometry;  unit_masks: those of single action units
     sequences      from neutral to apex
     worlds         what decides the label: the face, one region, a planted mark, nothing;  marks: planted marks
-    options          usages, overlap of subjects, label noise;  duplicates: copies and near-copies
+    options          usages, overlap of subjects, label noise and duplicates
     recipe         how a set is drawn, kept in each row's source_path
     source         read: the reader
     truth          region_masks, unit_masks, carrying_mask, label_mask, shortcut_mask of a table
@@ -23,7 +23,6 @@ faces say nothing about photographs and are labelled as control faces wherever t
 
 from ferlab.control.action_units import ACTION_UNIT_REGIONS, ACTION_UNITS, COMBINATIONS, REGIONS, regions_of
 from ferlab.control.drawing.picture import DrawnFace, draw_face
-from ferlab.control.duplicates import NEAR_KINDS, near_copy
 from ferlab.control.identity import Identity, sample_identity
 from ferlab.control.source import read
 from ferlab.control.specs import FaceSpec, Light, Pose, Rest, sample_spec
@@ -33,7 +32,6 @@ __all__ = [
     "ACTION_UNITS",
     "ACTION_UNIT_REGIONS",
     "COMBINATIONS",
-    "NEAR_KINDS",
     "REGIONS",
     "DrawnFace",
     "FaceSpec",
@@ -44,7 +42,6 @@ __all__ = [
     "carrying_mask",
     "draw_face",
     "label_mask",
-    "near_copy",
     "read",
     "region_masks",
     "regions_of",

@@ -13,14 +13,15 @@ import pandas as pd
 
 from ferlab.control.action_units import ACTION_UNITS, NAMES, affect
 from ferlab.control.drawing.picture import draw_image
-from ferlab.control.duplicates import NEAR_KINDS, choose_duplicates, near_copy
 from ferlab.control.options import assign_usages, spoil_labels
 from ferlab.control.recipe import Recipe, check_recipe, compose
 from ferlab.control.specs import FaceSpec
 from ferlab.control.worlds import carry_mark, meaningless_labels, plant_marks
+from ferlab.copies import KINDS, alter
 from ferlab.paths import InputError
 
 SIZES = (24, 224)
+NEAR_KINDS = KINDS[:-1]  # of near-duplicates; "combined" is for measuring a search
 _DUPLICATES, _NEAR = 7, 20  # streams of random numbers, apart from those of `specs`
 
 
@@ -71,7 +72,7 @@ def read(
         val_share: Share of the faces that are PublicTest where usages are assigned, by subject.
         duplicates: Share of faces that are byte copies of another face of the same subject, to be found by an audit.
         near_duplicates: Share of faces that are near-copies of another face of the same subject, of the six kinds of
-            `ferlab.control.duplicates` in turn. Their row tells about the original; `duplicate_kind` what became of it.
+            `ferlab.copies` in turn. Their row tells about the original; `duplicate_kind` what became of it.
         label_noise: Share of faces, or sequences, with a wrong label; `true_target` keeps the right one.
         imbalance: Ratio of the commonest expression's share to the rarest's; between them shares fall evenly on a log scale.
         skin: Skin tones, of 1 (lightest) to 6, that subjects may have; empty: all.
@@ -130,19 +131,49 @@ def _draw(specs: list[FaceSpec], drawn_from: np.ndarray, kinds: list[str], *, si
         for index in np.flatnonzero(drawn_from == np.arange(len(specs))):
             images[index] = draw_image(specs[index], size, colour=colour)
         for index in np.flatnonzero(drawn_from != np.arange(len(specs))):
-            images[index] = near_copy(images[drawn_from[index]], kind=kinds[index], rng=copy_rng(seed, index))
+            images[index] = alter(images[drawn_from[index]], kinds[index], copy_rng(seed, index))
     return images
 
 
 def _choose_copies(subject: np.ndarray, *, seed: int, duplicates: float, near_duplicates: float) -> tuple[np.ndarray, list[str]]:
     """Index each face is drawn from (N,), and what became of it on the way: "" for an original."""
-    copied = choose_duplicates(subject, rng=np.random.default_rng([seed, _DUPLICATES]), share=duplicates)
+    copied = _choose_duplicates(subject, rng=np.random.default_rng([seed, _DUPLICATES]), share=duplicates)
     kinds = np.where(copied != np.arange(len(subject)), "exact", "").astype(object)
     rng = np.random.default_rng([seed, _NEAR])
-    near = choose_duplicates(subject, rng=rng, share=near_duplicates, taken=copied)
+    near = _choose_duplicates(subject, rng=rng, share=near_duplicates, taken=copied)
     rows = rng.permutation(np.flatnonzero(near != copied))
     kinds[rows] = np.resize(np.array(NEAR_KINDS, dtype=object), len(rows))
     return near, kinds.tolist()
+
+
+def _choose_duplicates(subject: np.ndarray, *, rng: np.random.Generator, share: float, taken: np.ndarray | None = None) -> np.ndarray:
+    """Choose which faces are copies, and of which.
+
+    Args:
+        subject: Of each face (N,).
+        rng: Of the choice.
+        share: Of the faces that become copies; fewer where subjects have too few faces.
+        taken: Index each face is drawn from (N,) after an earlier choice: its copies and their originals are left alone.
+
+    Returns:
+        Index each face is drawn from (N,): its own, or for a copy that of another face of its subject that is no copy.
+    """
+    own = np.arange(len(subject))
+    drawn_from = own.copy() if taken is None else taken.copy()
+    fixed = set(np.flatnonzero(drawn_from != own).tolist()) | set(drawn_from[drawn_from != own].tolist())
+    wanted = round(share * len(subject))
+    originals: set[int] = set()
+    for index in rng.permutation(len(subject)):
+        if wanted == 0:
+            break
+        if index in originals or index in fixed:
+            continue
+        others = [other for other in np.flatnonzero(subject == subject[index]) if other != index and drawn_from[other] == other]
+        if others:
+            drawn_from[index] = int(rng.choice(others))
+            originals.add(int(drawn_from[index]))
+            wanted -= 1
+    return drawn_from
 
 
 def _labels(specs: list[FaceSpec], recipe: Recipe, *, drawn_from: np.ndarray, seed: int, label_noise: float) -> dict[str, Any]:

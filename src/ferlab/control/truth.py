@@ -16,11 +16,11 @@ from ferlab.control.action_units import ACTION_UNITS, REGIONS, Unit, regions_of
 from ferlab.control.drawing.marks import draw_mark_mask
 from ferlab.control.drawing.masks import draw_masks
 from ferlab.control.drawing.unit_masks import draw_unit_masks
-from ferlab.control.duplicates import moved_like
 from ferlab.control.recipe import compose, parse_recipe
 from ferlab.control.source import copy_rng, one_thread
 from ferlab.control.specs import FaceSpec
 from ferlab.control.worlds import draw_decision_mask
+from ferlab.copies import move_alike
 from ferlab.paths import InputError
 
 Masks = Mapping[Any, np.ndarray]
@@ -119,7 +119,7 @@ def _draw_all(faces: pd.DataFrame, names: Iterable[Any], draw: Callable[[FaceSpe
         for number, (_, face) in enumerate(faces.iterrows()):
             kind = face.get("duplicate_kind", "")
             for name, mask in draw(spec_of(face), size).items():
-                masks[name][number] = moved_like(mask, kind=kind, rng=_rng_of(face)) if kind else mask
+                masks[name][number] = move_alike(mask, kind, _rng_of(face)) if kind else mask
     return masks
 
 

@@ -5,41 +5,14 @@ import pandas as pd
 import pytest
 
 from ferlab.control import read
-from ferlab.data.duplicates.planting import KINDS, alter, judge_found, plant, planted_in
+from ferlab.copies import KINDS
+from ferlab.data.duplicates.planting import judge_found, plant, planted_in
 from ferlab.data.duplicates.recall import search_control, search_own
-
-RNG = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
 def faces():
     return read(faces=120, subjects=10, size=48, seed=2)
-
-
-def test_kinds_do_what_they_say(faces):
-    image = faces[0][0]
-    rng = np.random.default_rng(1)
-    np.testing.assert_array_equal(alter(image, "exact", rng), image)
-    np.testing.assert_array_equal(alter(image, "mirrored", rng), image[:, ::-1])
-    for kind in KINDS[2:]:
-        copy = alter(image, kind, rng)
-        assert copy.shape == image.shape
-        assert copy.dtype == np.uint8
-        assert (copy != image).any(), kind
-
-
-def test_a_shifted_copy_lies_within_two_pixels(faces):
-    image = faces[0][3].astype(float)
-    copy = alter(faces[0][3], "shifted", np.random.default_rng(4)).astype(float)
-    inner = copy[4:-4, 4:-4]
-    errors = {(y, x): np.abs(image[4 + y : 44 + y, 4 + x : 44 + x] - inner).mean() for y in range(-4, 5) for x in range(-4, 5)}
-    best = min(errors, key=errors.get)
-    assert max(map(abs, best)) <= 2
-
-
-def test_an_unknown_kind_is_told(faces):
-    with pytest.raises(ValueError, match="kind of copy"):
-        alter(faces[0][0], "blurred", RNG)
 
 
 def test_copies_stand_behind_the_faces_each_of_another(faces):

@@ -21,7 +21,7 @@ import scipy.fft
 import scipy.linalg
 from threadpoolctl import threadpool_limits
 
-from ferlab.data.duplicates.planting import alter, compress, move
+from ferlab.copies import alter, compress, move
 
 SIDE = 48  # a face is compared at this size
 LOW = 8  # frequencies per axis

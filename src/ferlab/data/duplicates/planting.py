@@ -1,64 +1,14 @@
-"""Copies planted on purpose, the way pictures come back on the web, and how many of them an audit found.
-
-Owns what a copy is: moved by up to 2 pixels of 48, turned by up to 5 degrees, brighter or of other contrast, compressed again as JPEG of
-quality 60, mirrored, or byte for byte. `self_test` hides such copies among faces whose truth is known and counts what the search finds.
-
-References:
-    Barz and Denzler (2020), Do We Train on Test Data? Purging CIFAR of Near-Duplicates, arXiv 1902.00423.
-"""
+"""Copies planted on purpose, and how many of them a search found: recall and precision where the truth is known."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 
-KINDS: tuple[str, ...] = ("exact", "mirrored", "shifted", "rotated", "brightness", "jpeg", "combined")
-SHIFT, DEGREES, GAIN, BIAS, QUALITY = 2 / 48, 5.0, 0.25, 25.0, 60  # largest shift as a share of the side; grey levels; JPEG quality
-MOVED = {"shifted": (True, False), "rotated": (False, True), "combined": (True, True)}
-
-
-def alter(image: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarray:
-    """Return a copy of a face as `kind` says.
-
-    Args:
-        image: uint8 (H, W) or (H, W, 3).
-        kind: One of `KINDS`; "combined" moves, turns, relights and compresses.
-        rng: Draws how far, how much.
-
-    Raises:
-        ValueError: If the kind is unknown.
-    """
-    if kind not in KINDS:
-        raise ValueError(f"Expected a kind of copy in {', '.join(KINDS)}, got {kind!r}")
-    if kind == "mirrored":
-        return np.ascontiguousarray(image[:, ::-1])
-    if kind in MOVED:
-        shifted, rotated = MOVED[kind]
-        reach = SHIFT * image.shape[0]
-        dx, dy = rng.uniform(-reach, reach, 2) if shifted else (0.0, 0.0)
-        image = move(image, degrees=rng.uniform(-DEGREES, DEGREES) if rotated else 0.0, dx=dx, dy=dy)
-    if kind in ("brightness", "combined"):
-        gain, bias = rng.uniform(1 - GAIN, 1 + GAIN), rng.uniform(-BIAS, BIAS)
-        image = np.clip(np.rint(image * gain + bias), 0, 255).astype(np.uint8)
-    return compress(image) if kind in ("jpeg", "combined") else image.copy()
-
-
-def move(image: np.ndarray, *, degrees: float = 0.0, dx: float = 0.0, dy: float = 0.0, scale: float = 1.0) -> np.ndarray:
-    """Turn a face about its centre and shift it, in pixels; the border is repeated outwards."""
-    height, width = image.shape[:2]
-    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, scale)
-    matrix[:, 2] += dx, dy
-    return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-
-
-def compress(image: np.ndarray, *, quality: int = QUALITY) -> np.ndarray:
-    """Return what is left of a face after JPEG compression."""
-    _, coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(coded, cv2.IMREAD_UNCHANGED)
+from ferlab.copies import KINDS, alter
 
 
 def plant(images: np.ndarray, *, kinds: Sequence[str] = KINDS, each: int, seed: int = 0) -> tuple[np.ndarray, pd.DataFrame]:

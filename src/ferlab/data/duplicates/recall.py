@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ferlab.copies import KINDS
 from ferlab.data.duplicates.audit import is_derived
 from ferlab.data.duplicates.codes import fit_codes, thumbnails
-from ferlab.data.duplicates.planting import KINDS, judge_found, plant
+from ferlab.data.duplicates.planting import judge_found, plant
 from ferlab.data.duplicates.search import FEW, find_near_pairs, search_pairs
 from ferlab.data.faces import hash_images
 

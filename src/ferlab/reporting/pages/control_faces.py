@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ferlab.control import ACTION_UNITS, NEAR_KINDS, FaceSpec, Light, Pose, draw_face, label_mask, near_copy, read, sample_identity, unit_masks
+from ferlab.control import ACTION_UNITS, FaceSpec, Light, Pose, draw_face, label_mask, read, sample_identity, unit_masks
 from ferlab.control.action_units import CIRCUMPLEX, NAMES, Unit, amplitude, draw_units
 from ferlab.control.drawing.unit_masks import draw_unit_masks
+from ferlab.control.source import NEAR_KINDS
+from ferlab.copies import alter
 from ferlab.reporting.faces import CELL
 from ferlab.reporting.style import COLOURS
 
@@ -130,7 +132,7 @@ def copies_figure(*, size: int, seed: int) -> Figure:
     """Draw near-copies of one face, of every kind, and by how many grey levels each differs from it, three times enlarged."""
     spec = replace(_showing("surprise", seed=seed, subject=2), pose=Pose(yaw=14, roll=4, scale=1.15), light=Light(azimuth=40))
     image = draw_face(spec, size).image
-    copies = [near_copy(image, kind=kind, rng=np.random.default_rng(seed + 1)) for kind in NEAR_KINDS]
+    copies = [alter(image, kind, np.random.default_rng(seed + 2)) for kind in NEAR_KINDS]
     differences = [np.abs(copy.astype(int) - image) for copy in copies]
     changed = [[""] * len(copies), [f"mean {difference.mean():.1f}" for difference in differences]]
     enlarged = [np.clip(3 * difference, 0, 255).astype(np.uint8) for difference in differences]
