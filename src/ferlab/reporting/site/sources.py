@@ -7,6 +7,7 @@ Pages are named by params.yaml, never found by globbing, so what is no longer th
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -72,8 +73,9 @@ def write_sources(params: Params, entries: list[Entry], folder: Path, *, scoring
     for name in params.runs:
         with _naming(f"the metrics of run {name}"):
             _write_run_card(params, name, entries, folder)
+    documents = _write_documents(folder / "docs")
     with _naming("some metrics file"):
-        _write(folder / "index.md", overview(params, entries, folder, scorings=scorings, commit=commit))
+        _write(folder / "index.md", overview(params, entries, folder, scorings=scorings, commit=commit) + documents)
 
 
 @contextmanager
@@ -121,6 +123,16 @@ def overview(params: Params, entries: list[Entry], folder: Path, *, scorings: li
         cards.toctree({"Control faces": "control_faces"}, caption="Instrument") if any(entry.stage == "control_faces" for entry in done) else "",
     ]
     return _joined(parts)
+
+
+def _write_documents(folder: Path) -> str:
+    """Write the pages of docs/ beside the report; return their table of contents. What they link to outside docs/ is named by its path."""
+    titles = {}
+    for path in sorted((paths.ROOT / "docs").glob("*.md")):
+        text = re.sub(r"\[([^\]]+)\]\(\.\./([^)]+)\)", r"\1 (`\2`)", path.read_text(encoding="utf-8"))
+        _write(folder / path.name, text)
+        titles[text.partition("\n")[0].lstrip("# ")] = f"docs/{path.stem}"
+    return f"\n{cards.toctree(titles, caption='Documentation')}\n" if titles else ""
 
 
 def _count_scorings(params: Params, scorings: list[dict[str, str]], *, real: list[str]) -> str:
