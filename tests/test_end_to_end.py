@@ -142,16 +142,16 @@ def test_a_new_model_is_a_file_and_a_line_and_leaves_trained_runs_alone(clone):
 
 
 def test_experiments_that_differ_in_one_param_are_both_listed_with_their_numbers(clone):
-    call(clone, "dvc", "exp", "run", "-n", "single-view", "-S", "evaluate.view=single")
+    call(clone, "dvc", "exp", "run", "-n", "no-tta", "-S", "evaluate.tta=none")
     table = list(csv.DictReader(io.StringIO(call(clone, "dvc", "exp", "show", "--csv"))))
     rows = {row["Experiment"] or row["rev"]: row for row in table}
     summary = json.loads((clone / "reports" / "summary" / "tiny.json").read_text())
     column = next(name for name in table[0] if name.endswith("test.accuracy"))
-    assert float(rows["single-view"][column]) == pytest.approx(summary["test"]["accuracy"])
-    assert rows["single-view"]["evaluate.view"] != rows["main"]["evaluate.view"]
+    assert float(rows["no-tta"][column]) == pytest.approx(summary["test"]["accuracy"])
+    assert rows["no-tta"]["evaluate.tta"] != rows["main"]["evaluate.tta"]
     assert "evaluate" in call(clone, "dvc", "params", "diff")
     assert "test.accuracy" in call(clone, "dvc", "metrics", "diff", "--all")
-    assert "view: single" in (clone / "params.yaml").read_text()
+    assert "tta: none" in (clone / "params.yaml").read_text()
     call(clone, "dvc", "plots", "show")
     call(clone, "dvc", "exp", "run", "--temp", "-n", "elsewhere", "-S", "evaluate.bootstrap=101")
     assert "elsewhere" in call(clone, "dvc", "exp", "list", "--all-commits")

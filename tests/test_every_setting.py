@@ -84,7 +84,7 @@ def test_every_page_of_a_run_says_what_it_has_seen_of_each_split(clone):
             assert (BIASED.format("test") in text) is (test == "selected_on"), run
             assert "came to rest" not in text
         assert ("do not compare" in pages["evaluate"]) is (val == "fitted")
-        assert ("The training page reports the single view" in pages["evaluate"]) is (val == "selected_on")
+        assert ("The training page reports it without augmentation" in pages["evaluate"]) is (val == "selected_on")
 
 
 def test_epochs_compared_on_test_stand_under_test_and_nowhere_under_val(clone):
@@ -144,7 +144,7 @@ def test_the_sets_pages_conclude_nothing_that_is_not_there(clone):
             assert table.count("<td>") > 1, table  # neither a header alone nor one cell
 
 
-def test_the_overview_marks_each_split_and_names_the_view(clone):
+def test_the_overview_marks_each_split_and_names_the_augmentation(clone):
     call(clone, "ferlab.reporting.site.build")
     text = (clone / "reports" / "site" / "index.html").read_text()
     assert "the mean over a face and its mirror image" in text

@@ -49,8 +49,8 @@ def summary(study: str) -> dict[str, Any]:
 
 
 @cache
-def shipped(view: str) -> dict[str, Any]:
-    return rescore(read_kept(PUBLISHED / "shipped" / PREDICTIONS / f"{view}.parquet"))
+def shipped(tta: str) -> dict[str, Any]:
+    return rescore(read_kept(PUBLISHED / "shipped" / PREDICTIONS / f"{tta}.parquet"))
 
 
 def results() -> str:
@@ -108,11 +108,11 @@ def test_each_accuracy_of_a_studys_page_stands_in_its_summary(study):
 def shipped_claims() -> list[str]:
     """Of the predictions that are kept here, and of what the holder of PrivateTest's labels found."""
     card = json.loads((ROOT / "src/ferlab/deployment/weights/card.json").read_text())
-    private, views = card["private_test"], [shipped("single"), shipped("flip")]
-    rows = [("PublicTest", views[0]["n"]["test"], [of["test"]["accuracy"] for of in views])]
-    rows += [("", views[0][kind]["n_dedup"], [of[kind]["accuracy_dedup"] for of in views]) for kind in ("duplicates", "near_duplicates")]
-    rows += [("", part["n"], [part["single"], part["flip"]]) for part in (private, private["without_exact_duplicates"])]
-    gains = [100 * (private[view] - of["test"]["accuracy"]) for view, of in zip(("single", "flip"), views)]
+    private, scored = card["private_test"], [shipped("none"), shipped("flip")]
+    rows = [("PublicTest", scored[0]["n"]["test"], [of["test"]["accuracy"] for of in scored])]
+    rows += [("", scored[0][kind]["n_dedup"], [of[kind]["accuracy_dedup"] for of in scored]) for kind in ("duplicates", "near_duplicates")]
+    rows += [("", part["n"], [part["none"], part["flip"]]) for part in (private, private["without_exact_duplicates"])]
+    gains = [100 * (private[tta] - of["test"]["accuracy"]) for tta, of in zip(("none", "flip"), scored)]
     theirs = pd.read_csv(PUBLISHED / "public_and_private_test.csv")
     gaps = theirs["private_test"] - theirs["public_test"]
     return [
@@ -125,8 +125,8 @@ def shipped_claims() -> list[str]:
 
 def test_the_shipped_models_card_agrees_with_its_predictions():
     card = json.loads((ROOT / "src/ferlab/deployment/weights/card.json").read_text())
-    for view in ("single", "flip"):
-        assert shipped(view)["test"]["accuracy"] == pytest.approx(card["test"][view]["accuracy"], abs=1e-6)
+    for tta in ("none", "flip"):
+        assert shipped(tta)["test"]["accuracy"] == pytest.approx(card["test"][tta]["accuracy"], abs=1e-6)
 
 
 def model_row(system: str, study: str, run: str) -> str:
@@ -134,21 +134,21 @@ def model_row(system: str, study: str, run: str) -> str:
         scores = summary(study)["compare"]["ensembles"]["fer2013"]["test"]
         return f"| {system} | | | | {bounded(scores)} | | {scores['macro_f1']:.3f} |"
     of = summary(study)["runs"][run]
-    tta = [percent(of["evaluate"][f"{view}_view"]["test"]["accuracy"]) for view in ("single", "flip")]
+    augmented = [percent(of["evaluate"][f"tta_{tta}"]["test"]["accuracy"]) for tta in ("none", "flip")]
     without = percent(of["evaluate"]["near_duplicates"]["accuracy_dedup"])
-    assert of["evaluate"]["view"] == "two_scales"
+    assert of["evaluate"]["tta"] == "two_scales"
     parameters = of["train"]["parameters"] / 1e6
     count = f"{parameters:.2f}" if parameters < 10 else f"{parameters:.1f}"
     test = of["evaluate"]["test"]
-    return f"| {system} | {count} M | {tta[0]} % | {tta[1]} % | {bounded(test)} | {without} % | {test['macro_f1']:.3f} |"
+    return f"| {system} | {count} M | {augmented[0]} % | {augmented[1]} % | {bounded(test)} | {without} % | {test['macro_f1']:.3f} |"
 
 
 def cs230_rows() -> list[str]:
     rows = []
     for name, run in (("ours, unweighted", "five_layer"), ("ours, class weights", "five_layer_weighted")):
         of = summary("cs230")["runs"][run]["evaluate"]
-        single = percent(of["single_view"]["test"]["accuracy"])
-        rows.append(f"| {name} | PublicTest | {of['n']['test']:,} | {bounded(of['test'])} (single {single} %) | {of['test']['macro_f1']:.3f} |")
+        single = percent(of["tta_none"]["test"]["accuracy"])
+        rows.append(f"| {name} | PublicTest | {of['n']['test']:,} | {bounded(of['test'])} (no TTA {single} %) | {of['test']['macro_f1']:.3f} |")
     clean = summary("cs230")["runs"]["five_layer"]["evaluate"]["test_dedup"]
     rows.append(f"| ours, unweighted, without exact duplicates of Training | PublicTest | 3,309 | {bounded(clean)} | {clean['macro_f1']:.3f} |")
     return rows
@@ -278,8 +278,8 @@ def test_no_page_states_a_decimal_that_no_file_holds(page):
 
 
 def test_private_tests_predictions_are_there_for_whoever_holds_the_labels():
-    for view in ("single", "flip"):
-        table = pd.read_parquet(PUBLISHED / "shipped" / f"private_test_{view}.parquet")
+    for tta in ("none", "flip"):
+        table = pd.read_parquet(PUBLISHED / "shipped" / f"private_test_{tta}.parquet")
         assert len(table) == 3589
         assert table.filter(like="prob_").sum(axis=1).astype(float).to_numpy() == pytest.approx(1, abs=5e-3)
         assert table["face_id"].is_unique

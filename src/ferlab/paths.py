@@ -72,8 +72,8 @@ OUTPUTS: dict[str, dict[str, str]] = {
     },
     "evaluate": {
         "predictions": "data/predictions/{name}.parquet",
-        "views": "data/views/{name}.npz",
-        "record": "data/views/{name}.json",
+        "tta": "data/tta/{name}.npz",
+        "record": "data/tta/{name}.json",
         "metrics": "reports/metrics/evaluate/{name}.json",
         "summary": "reports/summary/{name}.json",
         "confusions": "reports/plots/confusions/{name}.csv",

@@ -37,8 +37,8 @@ def clone(tmp_path: Path, monkeypatch) -> Path:
     save_model(path, create_model("five_layer"), name="five_layer", options={}, expressions=EXPRESSIONS, mean=[0.5], std=[0.25], size=48, channels=1)
     (path.parent / "history.csv").write_text("epoch,phase\n1,select\n")
     write_json(tmp_path / "reports/metrics/train/five_layer.json", {"best_epoch": 1, "epochs_run": 1, "provenance": {"study": "quick", "code": "c"}})
-    scores = {"dataset": "control", "usage": {"test": "PublicTest"}, "trained_on": ["train"], "n": {"test": 4}, "single_view": {"test": SCORE}}
-    write_json(tmp_path / "reports/metrics/evaluate/five_layer.json", {**scores, "flip_view": {"test": {**SCORE, "accuracy": 0.75}}})
+    scores = {"dataset": "control", "usage": {"test": "PublicTest"}, "trained_on": ["train"], "n": {"test": 4}, "tta_none": {"test": SCORE}}
+    write_json(tmp_path / "reports/metrics/evaluate/five_layer.json", {**scores, "tta_flip": {"test": {**SCORE, "accuracy": 0.75}}})
     images = np.random.default_rng(0).integers(0, 256, (FACES, 48, 48)).astype(np.uint8)
     faces = pd.DataFrame({"split": ["train"] * 5 + ["val"] * 3 + ["test"] * 4, "usage": ["Training"] * 8 + ["PublicTest"] * 4})
     kept = shipping.Store(images=images, faces=faces, expressions=EXPRESSIONS)
@@ -59,7 +59,7 @@ def test_what_ships_opens_and_its_card_says_what_it_is(clone) -> None:
     assert (card["training_cost"], card["note"]) == ("60 CPU seconds", "A trial.")
     assert card["trained_on"] == {"dataset": "control", "faces": 5, "splits": ["train"], "usages": ["Training"]}
     assert (card["test"]["usage"], card["test"]["n"]) == ("PublicTest", 4)
-    assert (card["test"]["single"]["accuracy"], card["test"]["flip"]["accuracy"]) == (0.5, 0.75)
+    assert (card["test"]["none"]["accuracy"], card["test"]["flip"]["accuracy"]) == (0.5, 0.75)
     assert card["beside_the_trained_net"]["faces"] == 3
     assert (folder / "study.yaml").read_text() == (clone / "params.yaml").read_text()
     assert (folder / "history.csv").read_text() == "epoch,phase\n1,select\n"

@@ -6,7 +6,7 @@ import pytest
 
 from ferlab.evaluation.deduplicated import compare_duplicates, mark_duplicates
 from ferlab.evaluation.predictions import predictions_table, probs_of
-from ferlab.evaluation.scores import describe_faces, score_run, score_subjects, score_view, score_views, summarise
+from ferlab.evaluation.scores import describe_faces, score_probs, score_run, score_subjects, score_tta, summarise
 from ferlab.evaluation.shares import newcombe
 from ferlab.paths import InputError
 
@@ -87,10 +87,10 @@ def test_a_run_is_scored_on_val_test_and_clean_test():
 def test_another_view_is_scored_on_the_same_faces():
     predictions, _ = run()
     certain = np.eye(3, dtype=np.float32)[predictions["target"]]
-    assert score_view(predictions, certain)["accuracy"] == 1
-    views = score_views(predictions, {"single": certain, "flip": probs_of(predictions)})
-    assert views["single_view"]["test"]["accuracy"] == 1
-    assert views["flip_view"]["val"]["accuracy"] < 1
+    assert score_probs(predictions, certain)["accuracy"] == 1
+    by_tta = score_tta(predictions, {"none": certain, "flip": probs_of(predictions)})
+    assert by_tta["tta_none"]["test"]["accuracy"] == 1
+    assert by_tta["tta_flip"]["val"]["accuracy"] < 1
 
 
 def test_where_faces_come_from_is_told_by_split():

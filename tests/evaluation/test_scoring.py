@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from ferlab.evaluation.predictions import probs_of
-from ferlab.evaluation.scoring import predict_probs, predict_views, score_faces
-from ferlab.evaluation.views import PASSES, WITHIN
+from ferlab.evaluation.scoring import predict_probs, predict_tta, score_faces
+from ferlab.evaluation.tta import PASSES, WITHIN
 from ferlab.models import LoadedModel
 from ferlab.paths import InputError
 
@@ -56,9 +56,9 @@ def test_probabilities_are_the_softmax_of_the_logits():
 
 def test_flip_averages_a_face_and_its_mirror_image():
     # This model swaps its answer for a mirror image, so the average cannot decide.
-    np.testing.assert_allclose(predict_probs(TinyModel(LeftRight()), faces(), view="flip"), 0.5, atol=1e-6)
-    views = predict_views(TinyModel(LeftRight()), faces())
-    np.testing.assert_array_equal(views["single"], predict_probs(TinyModel(LeftRight()), faces()))
+    np.testing.assert_allclose(predict_probs(TinyModel(LeftRight()), faces(), tta="flip"), 0.5, atol=1e-6)
+    probs = predict_tta(TinyModel(LeftRight()), faces())
+    np.testing.assert_array_equal(probs["none"], predict_probs(TinyModel(LeftRight()), faces()))
 
 
 def test_a_mean_image_lies_still_when_the_face_is_mirrored():
@@ -69,7 +69,7 @@ def test_a_mean_image_lies_still_when_the_face_is_mirrored():
         return torch.softmax(LeftRight()(torch.from_numpy(pixels / np.float32(255) - mean)[:, None]), dim=1).numpy()
 
     expected = (probs(faces()) + probs(faces()[..., ::-1].copy())) / 2
-    np.testing.assert_allclose(predict_probs(model, faces(), view="flip"), expected, atol=1e-6)
+    np.testing.assert_allclose(predict_probs(model, faces(), tta="flip"), expected, atol=1e-6)
     assert np.abs(expected - 0.5).max() > 0.1
 
 
@@ -111,7 +111,7 @@ def test_train_is_not_scored_and_the_store_order_stays():
     images, faces_table = faces(6), table(["test", "train", "val", "train", "test", "val"])
     scored = score_faces(TinyModel(LeftRight()), images, faces_table, expressions=("left", "right"))
     assert scored.faces["face_id"].tolist() == ["x/0", "x/2", "x/4", "x/5"]
-    predictions = scored.table("single")
+    predictions = scored.table("none")
     np.testing.assert_array_equal(probs_of(predictions), predict_probs(TinyModel(LeftRight()), images[[0, 2, 4, 5]]))
     assert predictions["split"].tolist() == ["test", "val", "test", "val"]
     np.testing.assert_allclose(probs_of(scored.table("flip")), 0.5, atol=1e-6)
@@ -141,31 +141,31 @@ class NamedModel(TinyModel):
     name: str = "five_layer"
 
 
-@pytest.mark.parametrize("view", PASSES)
-def test_a_view_costs_the_passes_it_names(view):
+@pytest.mark.parametrize("tta", PASSES)
+def test_each_augmentation_costs_the_passes_it_states(tta):
     net = Counting()
-    scored = predict_views(NamedModel(net), faces(), view=view, crop=0.7)
-    assert list(scored) == [*dict.fromkeys(["single", *WITHIN.get(view, ()), view]), "values"]
-    assert len(net.shapes) == PASSES[view] + (view == "ten_crop")
-    np.testing.assert_array_equal(scored["single"], predict_probs(TinyModel(LeftRight()), faces()))
-    np.testing.assert_allclose(scored[view].sum(axis=1), 1, atol=1e-6)
-    for within in WITHIN.get(view, ()):
-        np.testing.assert_array_equal(scored[within], predict_views(NamedModel(Counting()), faces(), view=within, crop=0.7)[within])
+    scored = predict_tta(NamedModel(net), faces(), tta=tta, crop=0.7)
+    assert list(scored) == [*dict.fromkeys(["none", *WITHIN.get(tta, ()), tta]), "values"]
+    assert len(net.shapes) == PASSES[tta] + (tta == "ten_crop")
+    np.testing.assert_array_equal(scored["none"], predict_probs(TinyModel(LeftRight()), faces()))
+    np.testing.assert_allclose(scored[tta].sum(axis=1), 1, atol=1e-6)
+    for within in WITHIN.get(tta, ()):
+        np.testing.assert_array_equal(scored[within], predict_tta(NamedModel(Counting()), faces(), tta=within, crop=0.7)[within])
 
 
 def test_crops_are_brought_back_to_the_side_of_a_net_that_takes_no_other():
     fixed, free = Counting(), Counting()
     images = np.random.default_rng(0).integers(0, 256, (3, 48, 48), dtype=np.uint8)
-    predict_views(NamedModel(fixed), images, view="ten_crop")
-    predict_views(NamedModel(free, name="resemotenet_cnn"), images, view="ten_crop")
+    predict_tta(NamedModel(fixed), images, tta="ten_crop")
+    predict_tta(NamedModel(free, name="resemotenet_cnn"), images, tta="ten_crop")
     assert set(fixed.shapes) == {(3, 1, 48, 48)}
     assert free.shapes == [(3, 1, 48, 48), *[(3, 1, 44, 44)] * 10]
 
 
-@pytest.mark.parametrize("view", ["seven", "vote"])
-def test_a_changed_face_does_not_depend_on_its_batch(view):
-    whole = predict_probs(TinyModel(LeftRight()), faces(), view=view)
-    np.testing.assert_allclose(predict_probs(TinyModel(LeftRight()), faces(), view=view, batch_size=2), whole, atol=1e-6)
+@pytest.mark.parametrize("tta", ["seven", "vote"])
+def test_a_changed_face_does_not_depend_on_its_batch(tta):
+    whole = predict_probs(TinyModel(LeftRight()), faces(), tta=tta)
+    np.testing.assert_allclose(predict_probs(TinyModel(LeftRight()), faces(), tta=tta, batch_size=2), whole, atol=1e-6)
 
 
 def test_images_are_read_batch_by_batch_and_only_those_scored():
@@ -184,14 +184,14 @@ def test_images_are_read_batch_by_batch_and_only_those_scored():
 
 
 def test_the_pred_of_a_vote_is_the_most_named_class():
-    scored = score_faces(TinyModel(LeftRight()), faces(40), table(["test"] * 40), expressions=("left", "right"), view="vote")
+    scored = score_faces(TinyModel(LeftRight()), faces(40), table(["test"] * 40), expressions=("left", "right"), tta="vote")
     predictions = scored.table("vote")
-    np.testing.assert_array_equal(predictions["pred"], scored.views["vote"].argmax(axis=1))
+    np.testing.assert_array_equal(predictions["pred"], scored.by_tta["vote"].argmax(axis=1))
 
 
-def test_an_unknown_view_is_told():
-    with pytest.raises(InputError, match="no view is called 'flipped'; did you mean 'flip'"):
-        predict_probs(TinyModel(LeftRight()), faces(), view="flipped")
+def test_an_unknown_augmentation_is_told():
+    with pytest.raises(InputError, match="no test-time augmentation is called 'flipped'; did you mean 'flip'"):
+        predict_probs(TinyModel(LeftRight()), faces(), tta="flipped")
 
 
 class LeftAndHow(nn.Module):
@@ -208,7 +208,7 @@ def test_values_stand_beside_the_expressions_on_their_own_scale():
     scored = score_faces(model, images, table, expressions=("left", "right"))
     said = scored.table("flip")
     np.testing.assert_allclose(said["value_intensity"], 5 * images.mean(axis=(1, 2)) / 255, rtol=1e-5)
-    np.testing.assert_allclose(scored.views["single"], predict_probs(TinyModel(LeftRight()), images), atol=1e-6)
+    np.testing.assert_allclose(scored.by_tta["none"], predict_probs(TinyModel(LeftRight()), images), atol=1e-6)
 
 
 def test_expressions_asked_for_one_by_one_share_what_they_say():

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 
 from ferlab.evaluation.ensembles import ENSEMBLE, TRAINED
-from ferlab.evaluation.views import PASSES
+from ferlab.evaluation.tta import PASSES
 from ferlab.reporting.sentences import (
-    VIEWS,
+    TTA,
     accuracy_sentence,
     best_and_worst_sentence,
     calibration_sentence,
@@ -21,7 +21,7 @@ from ferlab.reporting.sentences import (
     sequences_text,
     source_name,
     subjects_sentence,
-    views_sentence,
+    tta_sentence,
 )
 
 BOUNDED = {"accuracy": 0.6, "accuracy_ci_low": 0.55, "accuracy_ci_high": 0.65}
@@ -73,29 +73,29 @@ def test_duplicates_are_told_with_both_groups_and_a_verdict():
 
 
 def test_the_reported_view_stands_beside_the_single_one_with_its_cost():
-    views = {"single_view": {"test": BOUNDED}, "flip_view": {"test": BOUNDED | {"accuracy": 0.61}}, "ties": None}
-    told = views_sentence(views | {"view": "flip", "passes": 2})
-    assert told.startswith("One view: 60.0 [55.0, 65.0] % on test, one pass")
+    augmented = {"tta_none": {"test": BOUNDED}, "tta_flip": {"test": BOUNDED | {"accuracy": 0.61}}, "ties": None}
+    told = tta_sentence(augmented | {"tta": "flip", "passes": 2})
+    assert told.startswith("Without test-time augmentation: 60.0 [55.0, 65.0] % on test, one pass")
     assert "mirror image: 61.0 [55.0, 65.0] %, 2 passes. Reported is the last." in told
-    assert "no other was asked" in views_sentence(views | {"view": "single", "passes": 1})
+    assert "No augmentation is reported" in tta_sentence(augmented | {"tta": "none", "passes": 1})
 
 
-def test_views_within_the_reported_one_stand_before_it():
-    views = {f"{view}_view": {"test": BOUNDED | {"accuracy": share}} for view, share in (("two_scales", 0.63), ("ten_crop", 0.62), ("flip", 0.61))}
-    told = views_sentence(views | {"single_view": {"test": BOUNDED}, "view": "two_scales", "passes": 12, "ties": None})
+def test_augmentations_within_the_reported_one_stand_before_it():
+    augmented = {f"tta_{tta}": {"test": BOUNDED | {"accuracy": share}} for tta, share in (("two_scales", 0.63), ("ten_crop", 0.62), ("flip", 0.61))}
+    told = tta_sentence(augmented | {"tta_none": {"test": BOUNDED}, "tta": "two_scales", "passes": 12, "ties": None})
     places = [told.index(share) for share in ("60.0", "61.0", "62.0", "63.0")]
     assert places == sorted(places)
     assert told.endswith("the mean of both: 63.0 [55.0, 65.0] %, 12 passes. Reported is the last.")
 
 
 def test_a_vote_tells_its_ties_and_that_its_probabilities_are_none():
-    views = {"single_view": {"test": BOUNDED}, "vote_view": {"test": BOUNDED}, "view": "vote", "passes": 4, "ties": 12}
-    assert "The vote was tied on 12 test faces." in views_sentence(views)
-    assert "shares of votes" in views_sentence(views)
+    augmented = {"tta_none": {"test": BOUNDED}, "tta_vote": {"test": BOUNDED}, "tta": "vote", "passes": 4, "ties": 12}
+    assert "The vote was tied on 12 test faces." in tta_sentence(augmented)
+    assert "shares of votes" in tta_sentence(augmented)
 
 
 def test_every_view_has_a_name():
-    assert set(VIEWS) | {"single"} == set(PASSES)
+    assert set(TTA) | {"none"} == set(PASSES)
 
 
 def test_sequences_are_told_only_where_there_are_some():

@@ -17,7 +17,7 @@ from ferlab.evaluation.calibration import reliability_bins
 from ferlab.evaluation.comparison import spread_over_seeds
 from ferlab.evaluation.ensembles import vote_per_set
 from ferlab.evaluation.predictions import confusion_table, faces_in, predictions_table, probs_of
-from ferlab.evaluation.scores import score_run, score_subjects_by_split, score_views
+from ferlab.evaluation.scores import score_run, score_subjects_by_split, score_tta
 from ferlab.reporting import exposure, sentences, tables
 from ferlab.reporting.pages import analyze_errors_text as error_text
 from ferlab.reporting.pages import audit as audits
@@ -64,10 +64,10 @@ def duplicates(how: str) -> pd.DataFrame:
 def scored(model: str, absent: str | None, how: str) -> dict:
     table = predictions(model, absent)
     faces = pd.DataFrame({"face_id": table["face_id"], "subject": [f"p{i % 6}" for i in range(120)]})
-    views = {"view": "flip", "passes": 2, "ties": None} | score_views(table, {"single": probs_of(table), "flip": probs_of(table)})
+    augmented = {"tta": "flip", "passes": 2, "ties": None} | score_tta(table, {"none": probs_of(table), "flip": probs_of(table)})
     by_subject = score_subjects_by_split(table, duplicates(how), faces, resamples=100)
     described = {"dataset": "control", "usage": {"val": "Training", "test": "Training"}}
-    return score_run(table, duplicates(how), resamples=100) | views | described | {"subjects_by_split": by_subject, "near_duplicates": None}
+    return score_run(table, duplicates(how), resamples=100) | augmented | described | {"subjects_by_split": by_subject, "near_duplicates": None}
 
 
 def metrics(model: str, absent: str | None, how: str, setting: tuple[str, bool]) -> dict:
@@ -89,8 +89,8 @@ def evaluate_page(model: str, absent: str | None, how: str, setting: tuple[str, 
             sentences.confidence_sentence(reliability_bins(test["target"].to_numpy(), probs_of(test))),
             sentences.calibration_sentence(of["test"]),
             sentences.duplicates_sentence(of["duplicates"]),
-            sentences.views_sentence(of),
-            sentences.val_by_view_sentence(of, seen),
+            sentences.tta_sentence(of),
+            sentences.val_by_tta_sentence(of, seen),
             sentences.subjects_sentence(of["test"], of["subjects_by_split"]["test"]),
         ]
     )

@@ -110,7 +110,7 @@ def _write_net(model: LoadedModel, path: Path, *, store: Store, weights: str) ->
 
 def _card(params: Params, run: str, *, model: LoadedModel, store: Store, evaluated: dict[str, Any]) -> dict[str, Any]:
     fitted = store.faces[store.faces["split"].isin(model.trained_on)]
-    scores = {key.removesuffix("_view"): score["test"] for key, score in evaluated.items() if key.endswith("_view")}
+    scores = {key.removeprefix("tta_"): score["test"] for key, score in evaluated.items() if key.startswith("tta_")}
     known = model_card(model.name)
     return {
         "run": run,
@@ -130,7 +130,7 @@ def _card(params: Params, run: str, *, model: LoadedModel, store: Store, evaluat
         "test": {
             "usage": evaluated["usage"]["test"],
             "n": evaluated["n"]["test"],
-            **{view: {key: score[key] for key in ("accuracy", "accuracy_ci_low", "accuracy_ci_high")} for view, score in scores.items()},
+            **{tta: {key: score[key] for key in ("accuracy", "accuracy_ci_low", "accuracy_ci_high")} for tta, score in scores.items()},
         },
         "licence": LICENCE,
         "limits": LIMITS,

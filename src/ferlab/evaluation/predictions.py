@@ -18,7 +18,7 @@ from ferlab.expressions import SPLITS
 from ferlab.paths import InputError
 
 PROB_PREFIX = "prob_"
-# Float32 softmax rows miss 1 by a few 1e-7; bf16 rows and averages of views by less than this.
+# Float32 softmax rows miss 1 by a few 1e-7; bf16 rows and test-time averages by less than this.
 SUM_TOLERANCE = 1e-3
 
 

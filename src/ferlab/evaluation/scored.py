@@ -21,7 +21,7 @@ from ferlab.paths import artefact
 from ferlab.results import obtain, record_of
 from ferlab.roles import Exposure
 
-FILES = ("predictions", "views")
+FILES = ("predictions", "tta")
 SHAPING = ("build", "channels", "num_classes", "options", "sizes")  # of a card: what shapes predictions, given the weights
 
 
@@ -30,14 +30,14 @@ class Scored:
     """What a model predicts for the faces of val and test.
 
     Attributes:
-        table: The predictions table of the chosen view.
-        views: "single", the chosen view and those within it, each (N, K) float32, for the same rows.
+        table: The predictions table under the chosen test-time augmentation.
+        by_tta: "none", the chosen test-time augmentation and those within it, each (N, K) float32, for the same rows.
         faces: The face table of these rows.
         seen: What each split was to the model.
     """
 
     table: pd.DataFrame
-    views: dict[str, np.ndarray]
+    by_tta: dict[str, np.ndarray]
     faces: pd.DataFrame
     seen: Exposure
 
@@ -49,7 +49,7 @@ def scored(run: Run, name: str, store: Store, *, evaluate: Evaluate, study: str)
         run: Its section of params.yaml.
         name: Its name.
         store: Its prepared dataset, opened from disk.
-        evaluate: The section of that name: which view.
+        evaluate: The section of that name: which test-time augmentation.
         study: For the ledger of test scorings.
 
     Raises:
@@ -61,20 +61,20 @@ def scored(run: Run, name: str, store: Store, *, evaluate: Evaluate, study: str)
     record_scoring(store.faces, study=study, run=name, set_name=run.data, record=record)
     table, model = read_predictions(places["predictions"]), load_model(weights)
     faces = store.faces.set_index("face_id", drop=False).loc[table["face_id"]].reset_index(drop=True)
-    with np.load(places["views"]) as file:
-        views = {view: file[view] for view in file.files}
-    return Scored(table=table, views=views, faces=faces, seen=Exposure(model.trained_on, model.selected_on))
+    with np.load(places["tta"]) as file:
+        by_tta = {name: file[name] for name in file.files}
+    return Scored(table=table, by_tta=by_tta, faces=faces, seen=Exposure(model.trained_on, model.selected_on))
 
 
 def scoring_record(run: Run, store: Path, *, weights: Path, evaluate: Evaluate) -> dict[str, str]:
     """Return what would make the predictions of a run now; see `ferlab.results.record_of`."""
     card = model_card(run.model, family=run.family)
-    params = {"card": {key: card[key] for key in SHAPING}, "view": evaluate.view, "crop": evaluate.crop}
+    params = {"card": {key: card[key] for key in SHAPING}, "tta": evaluate.tta, "crop": evaluate.crop}
     return record_of(_score, params=params, inputs={"store": store, "weights": weights}, families=[f"models.{run.family}"])
 
 
-def _score(predictions: Path, views: Path, *, weights: Path, store: Store, evaluate: Evaluate) -> None:
-    view, crop, batch = evaluate.view, evaluate.crop, evaluate.batch_size
-    found = score_faces(load_model(weights), store.images, store.faces, expressions=store.expressions, view=view, crop=crop, batch_size=batch)
-    write_predictions(predictions, found.table(view))
-    np.savez(views, **found.views)
+def _score(predictions: Path, by_tta: Path, *, weights: Path, store: Store, evaluate: Evaluate) -> None:
+    tta, crop, batch = evaluate.tta, evaluate.crop, evaluate.batch_size
+    found = score_faces(load_model(weights), store.images, store.faces, expressions=store.expressions, tta=tta, crop=crop, batch_size=batch)
+    write_predictions(predictions, found.table(tta))
+    np.savez(by_tta, **found.by_tta)

@@ -60,16 +60,16 @@ def score_split(rows: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0
     return {**metrics, **bounds, **more, "per_class": per_class}
 
 
-def score_views(predictions: pd.DataFrame, views: Mapping[str, np.ndarray]) -> dict[str, dict[str, dict[str, float]]]:
-    """Return `{<view>_view: {val, test}}` for each of the views, whichever of them the predictions table holds.
+def score_tta(predictions: pd.DataFrame, by_tta: Mapping[str, np.ndarray]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return `{tta_<name>: {val, test}}` of each test-time augmentation.
 
     Args:
         predictions: The run's predictions table.
-        views: "single", the chosen view and those within it, each (N, K) for the same rows.
+        by_tta: "none", the chosen one and those within it, each (N, K) for the same rows.
     """
     chosen = {split: (predictions["split"] == split).to_numpy() for split in ("val", "test")}
     return {
-        f"{view}_view": {split: score_view(predictions[rows], probs[rows]) for split, rows in chosen.items()} for view, probs in views.items()
+        f"tta_{tta}": {split: score_probs(predictions[rows], probs[rows]) for split, rows in chosen.items()} for tta, probs in by_tta.items()
     }
 
 
@@ -79,12 +79,12 @@ def describe_faces(faces: pd.DataFrame) -> dict[str, Any]:
     return {"dataset": " and ".join(dict.fromkeys(faces["source"])), "usage": usage}
 
 
-def score_view(rows: pd.DataFrame, probs: np.ndarray) -> dict[str, float]:
-    """Return accuracy with Wilson's bounds and NLL of another view of the same faces (single, where the table holds flip averages).
+def score_probs(rows: pd.DataFrame, probs: np.ndarray) -> dict[str, float]:
+    """Return accuracy with Wilson's bounds and NLL of other probabilities of the same faces.
 
     Args:
         rows: Predictions rows (for the targets).
-        probs: (N, K) of the other view.
+        probs: (N, K) of another test-time augmentation.
     """
     targets = rows["target"].to_numpy()
     metrics = compute_metrics(targets, probs, expressions=expressions_of(rows))

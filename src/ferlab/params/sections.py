@@ -113,7 +113,7 @@ class Train(Section):
     rotation: float = Field(0.0, ge=0, le=180)  # degrees, either way
     zoom: float = Field(0.0, ge=0, lt=1)  # share of the size, either way
     shift: float = Field(0.0, ge=0, lt=1)  # share of the size, either way
-    crop: float = Field(1.0, ge=0.5, le=1)  # side of a square cut out at random, as a share of the face's; see evaluate.view: ten_crop
+    crop: float = Field(1.0, ge=0.5, le=1)  # side of a square cut out at random, as a share of the face's; see evaluate.tta: ten_crop
     brightness: float = Field(0.0, ge=0, lt=1)  # share of the full scale, either way
     contrast: float = Field(0.0, ge=0, lt=1)  # factor 1 +- this
     erasing: float = Field(0.0, ge=0, le=1)  # probability of a rectangle filled with the face's mean
@@ -172,7 +172,7 @@ class Run(Section):
 class Evaluate(Section):
     """How predictions are made and how sure the numbers are."""
 
-    view: Literal["single", "flip", "ten_crop", "seven", "two_scales", "vote"] = "flip"  # how a face is looked at; see ferlab.evaluation.views
+    tta: Literal["none", "flip", "ten_crop", "seven", "two_scales", "vote"] = "flip"  # test-time augmentation; see ferlab.evaluation.tta
     crop: float = Field(0.92, ge=0.5, lt=1)  # ten_crop, two_scales: side of a crop, as a share of the face's
     bootstrap: int = Field(2000, ge=100)  # random draws behind each interval that needs them
     batch_size: int = Field(512, ge=1)

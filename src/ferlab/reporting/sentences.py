@@ -10,7 +10,7 @@ import pandas as pd
 from ferlab.reporting.tables import MISSING, cell, control_name, number, p_value
 from ferlab.roles import Exposure, listed
 
-VIEWS = {
+TTA = {
     "flip": "the mean over a face and its mirror image",
     "ten_crop": "the mean over ten crops",
     "two_scales": "the mean of both",
@@ -140,32 +140,32 @@ def val_and_test_sentence(scores: Mapping[str, Any], seen: Exposure) -> str:
     return f"The 95 % intervals of val and test accuracy do not overlap: the faces of the two splits differ{cause}."
 
 
-def val_by_view_sentence(scores: Mapping[str, Any], seen: Exposure) -> str:
+def val_by_tta_sentence(scores: Mapping[str, Any], seen: Exposure) -> str:
     """Say how the val accuracy of this page goes with that of the training page.
 
     Args:
-        scores: `single_view` and `<view>_view`, each with `val`; `view`.
+        scores: `tta_none` and `tta_<name>`, each with `val`; `tta`.
         seen: What the run was fitted and selected on.
     """
-    said = f"On val a single view gives {cell(scores['single_view']['val'], 'accuracy')} %"
-    if scores["view"] != "single":
-        said += f", the reported view {cell(scores[scores['view'] + '_view']['val'], 'accuracy')} %"
+    said = f"Without test-time augmentation, the val accuracy is {cell(scores['tta_none']['val'], 'accuracy')} %"
+    if scores["tta"] != "none":
+        said += f", with it {cell(scores['tta_' + scores['tta']]['val'], 'accuracy')} %"
     if seen.role("val") == "selected_on":
-        return f"{said}. The training page reports the single view, computed in the precision of training."
+        return f"{said}. The training page reports it without augmentation, computed in the precision of training."
     return f"{said}. The val accuracies of the training page are those of the model before the refit." if "val" in seen.selected_on else f"{said}."
 
 
-def views_sentence(scores: Mapping[str, Any]) -> str:
-    """Say what the chosen view gives over the single one and those within it on test, what it costs, and for a vote how often it was tied.
+def tta_sentence(scores: Mapping[str, Any]) -> str:
+    """Say what test-time augmentation gives on test, what it costs, and for a vote how often it was tied.
 
     Args:
-        scores: `single_view`, `<view>_view` and those of the views within it, each with `test`; `view`, `passes` of the model per face, and
+        scores: `tta_none`, `tta_<name>` and those within it, each with `test`; `tta`, `passes` of the model per face, and
             `ties` among test faces (None where nothing is voted).
     """
-    single = f"One view: {cell(scores['single_view']['test'], 'accuracy')} % on test, one pass of the model per face"
-    if scores["view"] == "single":
-        return f"{single}. It is the view reported; no other was asked."
-    means = [f"{name}: {cell(scores[f'{view}_view']['test'], 'accuracy')} %" for view, name in VIEWS.items() if f"{view}_view" in scores]
+    single = f"Without test-time augmentation: {cell(scores['tta_none']['test'], 'accuracy')} % on test, one pass of the model per face"
+    if scores["tta"] == "none":
+        return f"{single}. No augmentation is reported."
+    means = [f"{name}: {cell(scores[f'tta_{tta}']['test'], 'accuracy')} %" for tta, name in TTA.items() if f"tta_{tta}" in scores]
     told = f"{'; '.join([single, *means])}, {scores['passes']} passes. Reported is the last."
     if scores["ties"] is None:
         return told

@@ -261,16 +261,16 @@ def test_overview_marks_a_split_that_the_net_was_trained_on() -> None:
     assert [("selected its epoch" in row) for row in text.splitlines()[2:4]] == [False, True]
 
 
-def test_the_overview_shows_intervals_over_subjects_where_they_are_known_and_names_the_view() -> None:
+def test_the_overview_shows_intervals_over_subjects_where_they_are_known_and_names_the_augmentation() -> None:
     scores = {"accuracy": 0.5, "accuracy_ci_low": 0.45, "accuracy_ci_high": 0.55, "n": 400}
     wide = {"subjects": 20, "accuracy_ci_low": 0.4, "accuracy_ci_high": 0.6}
     values = {"on_drawn": {"test": scores, "subjects_by_split": {"val": None, "test": wide}}}
     assert "40.0 to 60.0" in cards.results_table(make_params("on_drawn"), values, links={})
     assert "mean over a face and its mirror image" in cards.results_sentence("flip", values)
     assert "interval over subjects." in cards.results_sentence("flip", values)
-    assert "a single view" in cards.results_sentence("single", {"on_drawn": {"test": scores}})
-    assert "interval over faces." in cards.results_sentence("single", {"on_drawn": {"test": scores}})
-    assert "else over faces" in cards.results_sentence("single", {**values, "b": {"test": scores}})
+    assert "without test-time augmentation" in cards.results_sentence("none", {"on_drawn": {"test": scores}})
+    assert "interval over faces." in cards.results_sentence("none", {"on_drawn": {"test": scores}})
+    assert "else over faces" in cards.results_sentence("none", {**values, "b": {"test": scores}})
     assert "biased" not in cards.results_sentence("flip", values)
     assert "optimistically biased" in cards.results_sentence("flip", {"a": {"test": scores, "trained_on": ["train"], "selected_on": ["test"]}})
 

@@ -23,7 +23,7 @@ TRAINED = {"n": {"val": 100}, "val": {"accuracy": 0.64, "loss": 0.98}}
 
 def evaluated(*trained_on: str) -> dict:
     scores = {"val": SCORES, "test": SCORES, "test_dedup": None, "n": {"val": 100, "test": 3589}}
-    return {**scores, "trained_on": list(trained_on), "single_view": {"test": {"accuracy": 0.6344}}, "flip_view": {"test": {"accuracy": 0.64}}}
+    return {**scores, "trained_on": list(trained_on), "tta_none": {"test": {"accuracy": 0.6344}}, "tta_flip": {"test": {"accuracy": 0.64}}}
 
 
 def rows(*trained_on: str, trained: dict = TRAINED) -> list[str]:
@@ -118,13 +118,13 @@ def stated(**changes: object) -> pd.DataFrame:
 
 
 def test_a_published_row_stands_beside_ours_with_both_splits(tmp_path):
-    scores = {**evaluated("train"), "usage": {"test": "PublicTest"}, "view": "single"}
+    scores = {**evaluated("train"), "usage": {"test": "PublicTest"}, "tta": "none"}
     ensembles = {"faces": {"test": {**SCORES, "accuracy": 0.7, "n": 3589}}}
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "summary.json").write_text(json.dumps({"runs": {"one": {"evaluate": scores}}, "compare": {"ensembles": ensembles}}))
     theirs = "| p: S | fer2013 | PrivateTest | 3,589 | 66.3 [64.7, 67.8] | net | "
     line = beside_page(stated(), tmp_path).splitlines()[-1]
-    assert line == theirs + "[toy/one](toy/README.md), single | PublicTest | 3,589 | 64.5 [62.9, 66.0] | another split |"
+    assert line == theirs + "[toy/one](toy/README.md), none | PublicTest | 3,589 | 64.5 [62.9, 66.0] | another split |"
     vote = beside_page(stated(ours="toy/ensemble", n=float("nan"), ci_low=float("nan")), tmp_path).splitlines()[-1]
     unknown = "| p: S | fer2013 | PrivateTest | not said | 66.3 | net | "
     assert vote == unknown + "[toy/ensemble](toy/README.md), soft vote | PublicTest | 3,589 | 70.0 [62.9, 66.0] | another split |"

@@ -13,7 +13,7 @@ from typing import Any
 from ferlab.expressions import SPLITS
 from ferlab.params import Params, Prepare
 from ferlab.reporting.exposure import role_mark
-from ferlab.reporting.sentences import VIEWS
+from ferlab.reporting.sentences import TTA
 from ferlab.reporting.tables import control_name
 from ferlab.roles import recorded
 
@@ -127,15 +127,15 @@ def results_table(params: Params, evaluations: Mapping[str, Mapping[str, Any]], 
     return table(["Run", "Split", accuracy, "Faces", *others], rows, right=range(2, 7))
 
 
-def results_sentence(view: str, evaluations: Mapping[str, Mapping[str, Any]]) -> str:
+def results_sentence(tta: str, evaluations: Mapping[str, Mapping[str, Any]]) -> str:
     """Say how the faces of the headline table were scored, and what its intervals and splits are.
 
     Args:
-        view: `evaluate.view`.
+        tta: `evaluate.tta`.
         evaluations: As for `results_table`.
     """
     exposures = [recorded(values) for values in evaluations.values() if values]
-    scored = VIEWS.get(view, "each face as it is, a single view")
+    scored = TTA.get(tta, "each face as it is, without test-time augmentation")
     told = [f"Scores are of {scored}. Below each estimate stands its 95 % interval{_whose(evaluations)}."]
     if any(seen.role("test") == "selected_on" for seen in exposures):
         told.append("**Where test selected the epoch, its scores are optimistically biased.**")

@@ -97,12 +97,12 @@ def first_seeds(params: Params) -> list[str]:
 
 
 def summary_table(params: Params, runs: dict[str, dict[str, Any]]) -> str:
-    """Return a Markdown table: one row per run and split, accuracy with its interval and n, that of one view and of flip, then macro F1, NLL and ECE.
+    """Return a Markdown table: one row per run and split, accuracy with its interval and n, without test-time augmentation and by flip, then macro F1, NLL and ECE.
 
     A model that was trained afresh on train and val has learnt val's faces: its row there is the selection's, before the refit; where nothing was
     selected there is none. A test split that selected the epoch is marked.
     """
-    lines = ["| run | split | n | accuracy, 95 % interval | one view | flip | macro F1 | NLL | ECE |", "|---|---|---:|---|---:|---:|---:|---:|---:|"]
+    lines = ["| run | split | n | accuracy, 95 % interval | no TTA | flip | macro F1 | NLL | ECE |", "|---|---|---:|---|---:|---:|---:|---:|---:|"]
     for name in params.runs:
         scores = runs[name]["evaluate"]
         seen = recorded(scores)
@@ -110,7 +110,7 @@ def summary_table(params: Params, runs: dict[str, dict[str, Any]]) -> str:
             if split == "val" and seen.role("val") == "fitted":
                 lines += [_row_before_refit(name, runs[name]["train"])] if runs[name]["train"]["val"] else []
             elif scores.get(split):
-                beside = [(scores.get(f"{view}_view") or {}).get(split, {}).get("accuracy") for view in ("single", "flip")]
+                beside = [(scores.get(f"tta_{tta}") or {}).get(split, {}).get("accuracy") for tta in ("none", "flip")]
                 marked = f"{split}, {role_mark(seen, split)}" if seen.role("test") == "selected_on" == seen.role(split) else split
                 lines.append(_row(name, marked, scores[split], n=scores["n"][split], beside=beside))
         lines += _row_without_near_duplicates(name, scores.get("near_duplicates") or {})
@@ -142,7 +142,7 @@ def beside_page(published: pd.DataFrame, folder: Path) -> str:
     return (
         "# What papers state, and what we measured\n\nWritten by `python -m ferlab.reporting.site.publish` from `conf/published/` and the studies "
         "published here. Intervals are 95 % and Wilson's; those of published rows are computed from their n. Ours are on the test split of the "
-        "study, told with its view; each scoring of a test split stands in `reports/test_scorings.csv`. No row compares where the split differs.\n\n"
+        "study, under the TTA named; each scoring of a test split stands in `reports/test_scorings.csv`. No row compares where the split differs.\n\n"
         + markdown_table(table, index=False)
     )
 
@@ -155,14 +155,14 @@ def _ours(name: Any, studies: dict[str, Any]) -> dict[str, str]:
     kept = studies.get(study, {"runs": {}, "compare": {"ensembles": {}}})
     votes = kept["compare"]["ensembles"]
     if run == ENSEMBLE and votes:
-        scored, test, view = next(iter(kept["runs"].values()))["evaluate"], next(iter(votes.values()))["test"], "soft vote"
+        scored, test, tta = next(iter(kept["runs"].values()))["evaluate"], next(iter(votes.values()))["test"], "soft vote"
     elif run in kept["runs"]:
         scored = kept["runs"][run]["evaluate"]
-        test, view = scored["test"], scored.get("view", "flip")  # flip: what there was before views had names
+        test, tta = scored["test"], scored.get("tta", "flip")  # flip: published before the key
     else:
         return {"ours": f"{name}, not published yet"}
     selected = recorded(scored).role("test") == "selected_on"
-    told = f"[{name}]({study}/README.md), {view}{', epoch selected on test' if selected else ''}"
+    told = f"[{name}]({study}/README.md), {tta}{', epoch selected on test' if selected else ''}"
     return {"ours": told, "split": scored["usage"]["test"], "n": f"{scored['n']['test']:,}", "accuracy, %": cell(test, "accuracy")}
 
 
@@ -180,9 +180,9 @@ def _chosen(params: Params, run: str) -> str:
 
 
 def _row(name: str, split: str, of: dict[str, Any], *, n: int, beside: list[float | None]) -> str:
-    views = " | ".join("" if value is None else f"{value:.2%}" for value in beside)
+    augmented = " | ".join("" if value is None else f"{value:.2%}" for value in beside)
     accuracy = _bounded(of["accuracy"], of["accuracy_ci_low"], of["accuracy_ci_high"])
-    return f"| {name} | {split} | {n:,} | {accuracy} | {views} | {of['macro_f1']:.3f} | {of['nll']:.3f} | {of['ece']:.3f} |"
+    return f"| {name} | {split} | {n:,} | {accuracy} | {augmented} | {of['macro_f1']:.3f} | {of['nll']:.3f} | {of['ece']:.3f} |"
 
 
 def _row_without_near_duplicates(name: str, near: dict[str, Any]) -> list[str]:
@@ -196,7 +196,7 @@ def _row_before_refit(name: str, trained: dict[str, Any]) -> str:
     n, share = trained["n"]["val"], trained["val"]["accuracy"]
     low, high = wilson(round(share * n), n)
     accuracy = _bounded(share, low, high)
-    return f"| {name} | val, one view, before the refit | {n:,} | {accuracy} | {share:.2%} | | | {trained['val']['loss']:.3f} | |"
+    return f"| {name} | val, no TTA, before the refit | {n:,} | {accuracy} | {share:.2%} | | | {trained['val']['loss']:.3f} | |"
 
 
 def _bounded(value: float, low: float, high: float) -> str:
@@ -215,8 +215,9 @@ def _page(params: Params, sets: dict[str, Any], runs: dict[str, dict[str, Any]],
     return (
         f"# Study {params.study}\n\nWritten by `python -m ferlab.reporting.site.publish` from the finished pipeline; `ferlab study "
         f"{params.study}` and `dvc repro` make it again.\n\n## Splits\n\n{rules}\n\n`test_dedup` is test without the faces that have an exact "
-        f"duplicate in train or val, `test without near-duplicates` also without other copies of a picture there. The reported accuracy is that of the view "
-        f"{params.evaluate.view} (`evaluate.view`); `one view` is the face alone, `flip` the mean over it and its mirror image.\n\n"
+        f"duplicate in train or val, `test without near-duplicates` also without other copies of a picture there. "
+        f"The reported accuracy is that of test-time augmentation {params.evaluate.tta} (`evaluate.tta`); `no TTA` is the face "
+        f"alone, `flip` the mean over it and its mirror image.\n\n"
         f"## Results\n\n{summary_table(params, runs)}\n\nRuns compared, and published rows: [results.md](results.md). All numbers: [summary.json]"
         f"(summary.json); the predictions from which they can be recomputed: {PREDICTIONS}/.\n\n"
         f"## Figures\n\n{several}{shown}\n\n## Provenance\n\n{made}\n"

@@ -104,7 +104,7 @@ def overview(params: Params, entries: list[Entry], folder: Path, *, scorings: li
         " computed, every page from an executed notebook. An expression is what a face shows; it is not what a person feels.",
         cards.admonition(cards.CONTROL_TITLE, f"{cards.CONTROL_TEXT} Drawn here: {', '.join(drawn)}.", kind="warning") if drawn else "",
         "## Results",
-        f"{cards.results_sentence(params.evaluate.view, evaluated)} Balanced accuracy is the mean recall of the expressions, macro F1 the mean"
+        f"{cards.results_sentence(params.evaluate.tta, evaluated)} Balanced accuracy is the mean recall of the expressions, macro F1 the mean"
         " of their F1. ECE is the expected calibration error; less is better. *No duplicates* leaves out test faces that have an exact duplicate in"
         " train or val; each run's evaluation tells its accuracy without near copies too.",
         cards.results_table(params, evaluated, links={entry.name: f"{entry.page}.ipynb" for entry in done if entry.stage == "evaluate"}),
