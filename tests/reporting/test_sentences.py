@@ -29,7 +29,7 @@ BOUNDED = {"accuracy": 0.6, "accuracy_ci_low": 0.55, "accuracy_ci_high": 0.65}
 
 def test_accuracy_is_told_with_faces_and_interval():
     told = accuracy_sentence("r", {"test": BOUNDED | {"balanced_accuracy": 0.5}, "n": {"test": 3589}}, source="control faces, drawn")
-    assert "60.0 [55.0, 65.0] % of 3,589 test faces (control faces, drawn)" in told
+    assert "60.0 % [55.0, 65.0] of 3,589 test faces (control faces, drawn)" in told
     assert "50.0 %" in told
 
 
@@ -75,8 +75,8 @@ def test_duplicates_are_told_with_both_groups_and_a_verdict():
 def test_the_reported_view_stands_beside_the_single_one_with_its_cost():
     augmented = {"tta_none": {"test": BOUNDED}, "tta_flip": {"test": BOUNDED | {"accuracy": 0.61}}, "ties": None}
     told = tta_sentence(augmented | {"tta": "flip", "passes": 2})
-    assert told.startswith("Without test-time augmentation: 60.0 [55.0, 65.0] % on test, one pass")
-    assert "mirror image: 61.0 [55.0, 65.0] %, 2 passes. Reported is the last." in told
+    assert told.startswith("Without test-time augmentation: 60.0 % [55.0, 65.0] on test, one pass")
+    assert "mirror image: 61.0 % [55.0, 65.0], 2 passes. Reported is the last." in told
     assert "No augmentation is reported" in tta_sentence(augmented | {"tta": "none", "passes": 1})
 
 
@@ -85,7 +85,7 @@ def test_augmentations_within_the_reported_one_stand_before_it():
     told = tta_sentence(augmented | {"tta_none": {"test": BOUNDED}, "tta": "two_scales", "passes": 12, "ties": None})
     places = [told.index(share) for share in ("60.0", "61.0", "62.0", "63.0")]
     assert places == sorted(places)
-    assert told.endswith("the mean of both: 63.0 [55.0, 65.0] %, 12 passes. Reported is the last.")
+    assert told.endswith("the mean of both: 63.0 % [55.0, 65.0], 12 passes. Reported is the last.")
 
 
 def test_a_vote_tells_its_ties_and_that_its_probabilities_are_none():
@@ -127,8 +127,8 @@ def test_the_widest_gap_names_the_better_run_first():
     assert told.startswith("Params name no contrasts (`compare.contrasts`, `runs.<run>.factors`), so Holm's correction counts all pairs: 2 on x. 1")
     assert told.endswith("the corrected test of this pair finds 1.5 points in 80 % of cases.")
     assert pairs_sentence(pairs(), named=True).startswith("Holm's correction counts the contrasts that params name: 2 on x. 1 of 2")
-    assert "(p by subject = .020, Holm < .001)" in pairs_sentence(pairs().assign(p_subjects=0.02, detectable=float("nan")))
-    assert "b over a by 5.0 points on 3,589 faces (p < .001, Holm < .001)" in told
+    assert "(p by subject = 0.020, Holm < 0.001)" in pairs_sentence(pairs().assign(p_subjects=0.02, detectable=float("nan")))
+    assert "b over a by 5.0 points on 3,589 faces (p < 0.001, Holm < 0.001)" in told
     assert "no pair" in pairs_sentence(pairs().iloc[:0])
 
 
@@ -140,11 +140,11 @@ def test_one_seed_tells_nothing_of_spread():
 
 def test_votes_and_runs_are_told_per_set():
     told = ensembles_sentence({"x": {"ensemble": {"test": BOUNDED}}}, pairs().assign(run_a="ensemble"))
-    assert "On x the ensemble of 2 runs reaches 60.0 [55.0, 65.0] % on test, -5.0 to 1.0 points from its members; it beats 0" in told
+    assert "On x the ensemble of 2 runs reaches 60.0 % [55.0, 65.0] on test, -5.0 to 1.0 points from its members; it beats 0" in told
     assert "Fitted" not in told
     assert "nothing to vote" in ensembles_sentence({}, pairs().iloc[:0])
     rows = pd.DataFrame([{"run": "a", "set": "x", **{f"test.{key}": value for key, value in BOUNDED.items()}}])
-    assert "on x (control faces): a, 60.0 [55.0, 65.0] %" in runs_sentence(rows, {"x": "control"})
+    assert "on x (control faces): a, 60.0 % [55.0, 65.0]" in runs_sentence(rows, {"x": "control"})
 
 
 def test_fitted_weights_are_told_against_equal_ones():
@@ -154,4 +154,4 @@ def test_fitted_weights_are_told_against_equal_ones():
     votes = {"x": {kind: {"test": BOUNDED} for kind in (ENSEMBLE, TRAINED)}}
     told = ensembles_sentence(votes, rows)
     assert "On x the fitted ensemble of 2 runs reaches 60.0" in told
-    assert "Fitted weights against equal ones: 0.3 points [-0.4, 1.0], Holm p = .500" in told
+    assert "Fitted weights against equal ones: 0.3 points [-0.4, 1.0], Holm p = 0.500" in told

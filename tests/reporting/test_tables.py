@@ -13,6 +13,7 @@ from ferlab.reporting.tables import (
     cell,
     control_name,
     ensembles_table,
+    estimate,
     groups_table,
     machine_table,
     markdown_page,
@@ -22,6 +23,7 @@ from ferlab.reporting.tables import (
     p_value,
     pairs_table,
     per_class_table,
+    percent,
     published_table,
     runs_table,
     values_tables,
@@ -46,8 +48,14 @@ def test_what_is_undefined_is_a_dash_and_a_value_without_bounds_stands_alone():
     assert number(float("nan")) == "–"
 
 
+def test_a_unit_follows_the_value_and_zero_has_no_sign():
+    assert (percent(0.8), percent(None)) == ("80.0 %", "–")
+    assert estimate(scores(), "accuracy") == "62.1 % [60.5, 63.7]"
+    assert estimate({"gain": -0.0001, "gain_ci_low": -0.02, "gain_ci_high": 0.02}, "gain", unit="points") == "0.0 points [-2.0, 2.0]"
+
+
 def test_p_values_are_never_zero():
-    assert (p_value(1e-9), p_value(0.0312), p_value(1.0), p_value(float("nan"))) == ("< .001", ".031", "1.000", "–")
+    assert (p_value(1e-9), p_value(0.0312), p_value(1.0), p_value(float("nan"))) == ("< 0.001", "0.031", "1.000", "–")
 
 
 def test_the_table_of_metrics_has_a_column_per_split_with_its_faces():
@@ -105,7 +113,7 @@ def test_p_by_subject_is_shown_where_subjects_are_named():
 def test_ensembles_stand_side_by_side_with_their_weights():
     votes = {"x": {kind: {"val": scores(), "test": scores()} for kind in (ENSEMBLE, TRAINED)}}
     table = ensembles_table(votes, {"x": ["a", "b"]}, {"x": {"a": 0.625, "b": 0.0}})
-    assert table["members"].tolist() == ["a, b", "a .625, b .000"]
+    assert table["members"].tolist() == ["a, b", "a 0.625, b 0.000"]
     assert table["accuracy, test, %"].tolist() == ["62.1 [60.5, 63.7]"] * 2
     assert ensembles_table({}, {}).empty
 

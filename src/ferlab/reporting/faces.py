@@ -19,6 +19,37 @@ MOST = 48  # faces of a dataset in one figure
 SHADES: dict[str, float] = {"train": 1.0, "val": 0.6, "test": 0.3}  # opacity of a split's part of a bar
 
 
+def draw_face(
+    axes: Axes,
+    image: np.ndarray,
+    *,
+    title: str = "",
+    note: str = "",
+    colour: str = "black",
+    limits: tuple[float, float] = (0, 255),
+    alpha: float | None = None,
+) -> None:
+    """Draw one picture without axes, at its own grey levels and not stretched to its extremes.
+
+    Args:
+        axes: Where.
+        image: uint8 (H, W) or (H, W, 3); float (H, W) within `limits`; float (H, W, 3) in [0, 1].
+        title: Above the picture.
+        note: Below the picture.
+        colour: Of title and note.
+        limits: Values drawn black and white.
+        alpha: Opacity.
+    """
+    axes.imshow(image, cmap="gray", vmin=limits[0], vmax=limits[1], interpolation="nearest", alpha=alpha)
+    axes.set(xticks=[], yticks=[])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    if title:
+        axes.set_title(title, fontsize=9, fontweight="normal", color=colour, pad=3, parse_math=False)
+    if note:
+        axes.set_xlabel(note, fontsize=9, color=colour, labelpad=2, parse_math=False)
+
+
 def pick_faces(faces: pd.DataFrame, *, per_class: int, seed: int = 0, by: str | None = None) -> np.ndarray:
     """Choose faces to show: `per_class` of every expression.
 
@@ -65,9 +96,7 @@ def faces_grid(images: np.ndarray, targets: Sequence[int], expressions: Sequence
     for column, target in enumerate(shown):
         axes[0, column].set_title(expressions[target], color=COLOURS[expressions[target]])
         for row, place in enumerate(np.flatnonzero(targets == target)):
-            _draw_face(axes[row, column], images[place])
-            if notes is not None:
-                axes[row, column].set_xlabel(notes[place], fontsize=9, labelpad=2, parse_math=False)
+            draw_face(axes[row, column], images[place], note="" if notes is None else notes[place])
     return figure
 
 
@@ -85,8 +114,8 @@ def truth_grid(images: np.ndarray, masks: np.ndarray, targets: Sequence[int], ex
     for column, target in enumerate(targets):
         name = expressions[target]
         axes[0, column].set_title(name, color=COLOURS[name])
-        _draw_face(axes[0, column], images[column])
-        _draw_face(axes[1, column], images[column])
+        draw_face(axes[0, column], images[column])
+        draw_face(axes[1, column], images[column])
         tint = np.zeros((*masks[column].shape, 4))
         tint[masks[column]] = (1.0, 0.84, 0.0, 0.55)
         tint[~masks[column]] = (0.0, 0.0, 0.0, 0.35)
@@ -111,7 +140,7 @@ def mean_faces(images: np.ndarray, targets: np.ndarray, expressions: Sequence[st
     figure, axes = _cells(2, len(shown), space=0.04)
     for column, target in enumerate(shown):
         axes[0, column].set_title(expressions[target], color=COLOURS[expressions[target]])
-        axes[0, column].imshow(means[column], cmap="gray", vmin=means.min(), vmax=means.max())
+        draw_face(axes[0, column], means[column], limits=(means.min(), means.max()))
         axes[1, column].imshow(differences[column], cmap="RdBu_r", vmin=-limit, vmax=limit)
     figure.supxlabel(
         f"below: red is brighter than the mean of all expressions, blue darker; full colour is {limit:.0f} of 255 grey levels", fontsize=9
@@ -164,9 +193,8 @@ def duplicates_gallery(images: np.ndarray, faces: pd.DataFrame, pairs: pd.DataFr
         duplicates = (int(pair["first"]), int(pair["second"]))
         differ = faces["target"].iloc[duplicates[0]] != faces["target"].iloc[duplicates[1]]
         for axes, row in zip(panel.subplots(1, 2), duplicates, strict=True):
-            _draw_face(axes, images[row])
             name = expressions[int(faces["target"].iloc[row])]
-            axes.set_xlabel(f"{faces['split'].iloc[row]}\n{name}", fontsize=9, color=COLOURS[name] if differ else "black")
+            draw_face(axes, images[row], note=f"{faces['split'].iloc[row]}\n{name}", colour=COLOURS[name] if differ else "black")
             for spine in axes.spines.values():
                 spine.set(visible=bool(differ), color=COLOURS[name], linewidth=2.5)
     return figure
@@ -200,13 +228,6 @@ def _cells(rows: int, columns: int, *, space: float) -> tuple[Figure, np.ndarray
         for spine in one.spines.values():
             spine.set_visible(False)
     return figure, axes
-
-
-def _draw_face(axes: Axes, image: np.ndarray) -> None:
-    # vmin and vmax: a face is shown as it is, not stretched to its own darkest and brightest pixel.
-    axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    axes.set(xticks=[], yticks=[])
-    axes.grid(visible=False)
 
 
 def _mean_grey(images: np.ndarray, which: np.ndarray) -> np.ndarray:

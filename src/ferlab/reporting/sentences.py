@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ferlab.reporting.tables import MISSING, cell, control_name, number, p_value
+from ferlab.reporting.tables import MISSING, control_name, estimate, number, p_equals, percent
 from ferlab.roles import Exposure, listed
 
 TTA = {
@@ -28,10 +28,10 @@ def accuracy_sentence(run: str, scores: Mapping[str, Any], *, source: str, split
         split: "val", "test" or "test_dedup".
     """
     got, n = scores[split], scores["n"][split]
-    balanced = number(got["balanced_accuracy"], percent=True)
+    balanced = percent(got["balanced_accuracy"])
     return (
-        f"**{run}** names the expression of {cell(got, 'accuracy')} % of {n:,} {split.replace('_', ' ')} faces ({source}) right; "
-        f"averaged over expressions, {balanced} %. Brackets hold 95 % intervals."
+        f"**{run}** names the expression of {estimate(got, 'accuracy')} of {n:,} {split.replace('_', ' ')} faces ({source}) right; "
+        f"averaged over expressions, {balanced}. Brackets hold 95 % intervals."
     )
 
 
@@ -57,14 +57,14 @@ def best_and_worst_sentence(per_class: Mapping[str, Mapping[str, Any]], key: str
     ends = [end(values[key] for values in known.values()) for end in (max, min)]
     best, worst = ([name for name in known if known[name][key] == end] for end in ends)
     if best == worst:
-        return f"All {len(known)} expressions have the same {label}, {number(ends[0], percent=True)} %."
+        return f"All {len(known)} expressions have the same {label}, {percent(ends[0])}."
     return f"Best class by {label}: {_class(known, best, key)}. Worst: {_class(known, worst, key)}."
 
 
 def _class(known: Mapping[str, Mapping[str, Any]], names: Sequence[str], key: str) -> str:
     if len(names) == 1:
-        return f"{names[0]}, {cell(known[names[0]], key)} % ({known[names[0]]['support']} faces)"
-    return f"{listed(names)}, {number(known[names[0]][key], percent=True)} % each"
+        return f"{names[0]}, {estimate(known[names[0]], key)} ({known[names[0]]['support']} faces)"
+    return f"{listed(names)}, {percent(known[names[0]][key])} each"
 
 
 def confusion_sentence(confusions: pd.DataFrame) -> str:
@@ -82,7 +82,7 @@ def confusion_sentence(confusions: pd.DataFrame) -> str:
     names, support = list(confusions.index), counts[actual].sum()
     return (
         f"{counts.trace():,} of {counts.sum():,} faces lie on the diagonal. The largest confusion: {names[actual]} called {names[predicted]}, "
-        f"{wrong[actual, predicted]} of {support} ({number(wrong[actual, predicted] / support, percent=True)} %)."
+        f"{wrong[actual, predicted]} of {support} ({percent(wrong[actual, predicted] / support)})."
     )
 
 
@@ -90,7 +90,7 @@ def calibration_sentence(scores: Mapping[str, Any]) -> str:
     """Say the ECE, and what chance alone would make of it."""
     gap = "more than" if scores["ece"] > scores["ece_if_calibrated_high"] else "no more than"
     return (
-        f"Confidence and accuracy lie {cell(scores, 'ece')} points apart (ECE, 15 bins). A perfectly calibrated model with these confidences would "
+        f"Confidence and accuracy lie {estimate(scores, 'ece', unit='points')} apart (ECE, 15 bins). A perfectly calibrated model with these confidences would "
         f"show {number(scores['ece_if_calibrated'], percent=True)} on so many faces, in 95 % of draws at most "
         f"{number(scores['ece_if_calibrated_high'], percent=True)}: {gap} chance explains."
     )
@@ -106,7 +106,7 @@ def confidence_sentence(bins: pd.DataFrame) -> str:
     claimed, delivered = (float((bins["faces"] * bins[c]).sum() / faces) for c in ("confidence", "accuracy"))
     gap = round(100 * (claimed - delivered), 1)
     word = f": {'over' if gap > 0 else 'under'}confident" if gap else ""
-    return f"Mean confidence is {number(claimed, percent=True)} %, accuracy {number(delivered, percent=True)} %{word}."
+    return f"Mean confidence is {percent(claimed)}, accuracy {percent(delivered)}{word}."
 
 
 def duplicates_sentence(duplicates: Mapping[str, Any], kind: str = "exact duplicate") -> str:
@@ -114,11 +114,11 @@ def duplicates_sentence(duplicates: Mapping[str, Any], kind: str = "exact duplic
     total, named = duplicates["n_duplicates"] + duplicates["n_dedup"], f"an {kind} in train or val"
     if duplicates["difference"] is None:
         return f"{duplicates['n_duplicates']} of {total:,} test faces have {named}: nothing to compare."
-    shares = {name: cell(duplicates, f"accuracy_{name}") for name in ("duplicates", "dedup")}
+    shares = {name: estimate(duplicates, f"accuracy_{name}") for name in ("duplicates", "dedup")}
     verdict = "The interval includes 0" if duplicates["difference_ci_low"] <= 0 <= duplicates["difference_ci_high"] else "The interval excludes 0"
     return (
-        f"{duplicates['n_duplicates']} of {total:,} test faces ({number(duplicates['n_duplicates'] / total, percent=True)} %) have {named}. "
-        f"Accuracy on them is {shares['duplicates']} %, on the others {shares['dedup']} %: a difference of {cell(duplicates, 'difference')} points "
+        f"{duplicates['n_duplicates']} of {total:,} test faces ({percent(duplicates['n_duplicates'] / total)}) have {named}. "
+        f"Accuracy on them is {shares['duplicates']}, on the others {shares['dedup']}: a difference of {estimate(duplicates, 'difference', unit='points')} "
         f"between two independent groups of faces (Newcombe). {verdict}."
     )
 
@@ -147,9 +147,9 @@ def val_by_tta_sentence(scores: Mapping[str, Any], seen: Exposure) -> str:
         scores: `tta_none` and `tta_<name>`, each with `val`; `tta`.
         seen: What the run was fitted and selected on.
     """
-    said = f"Without test-time augmentation, the val accuracy is {cell(scores['tta_none']['val'], 'accuracy')} %"
+    said = f"Without test-time augmentation, the val accuracy is {estimate(scores['tta_none']['val'], 'accuracy')}"
     if scores["tta"] != "none":
-        said += f", with it {cell(scores['tta_' + scores['tta']]['val'], 'accuracy')} %"
+        said += f", with it {estimate(scores['tta_' + scores['tta']]['val'], 'accuracy')}"
     if seen.role("val") == "selected_on":
         return f"{said}. The training page reports it without augmentation, computed in the precision of training."
     return f"{said}. The val accuracies of the training page are those of the model before the refit." if "val" in seen.selected_on else f"{said}."
@@ -162,10 +162,10 @@ def tta_sentence(scores: Mapping[str, Any]) -> str:
         scores: `tta_none`, `tta_<name>` and those within it, each with `test`; `tta`, `passes` of the model per face, and
             `ties` among test faces (None where nothing is voted).
     """
-    single = f"Without test-time augmentation: {cell(scores['tta_none']['test'], 'accuracy')} % on test, one pass of the model per face"
+    single = f"Without test-time augmentation: {estimate(scores['tta_none']['test'], 'accuracy')} on test, one pass of the model per face"
     if scores["tta"] == "none":
         return f"{single}. No augmentation is reported."
-    means = [f"{name}: {cell(scores[f'tta_{tta}']['test'], 'accuracy')} %" for tta, name in TTA.items() if f"tta_{tta}" in scores]
+    means = [f"{name}: {estimate(scores[f'tta_{tta}']['test'], 'accuracy')}" for tta, name in TTA.items() if f"tta_{tta}" in scores]
     told = f"{'; '.join([single, *means])}, {scores['passes']} passes. Reported is the last."
     if scores["ties"] is None:
         return told
@@ -180,14 +180,14 @@ def sequences_text(sequences: Mapping[str, Any] | None) -> list[str]:
     """
     if sequences is None:
         return []
-    flicker = {key: number(sequences[key], percent=True) for key in ("flicker", "smoothed_flicker")}
+    flicker = {key: percent(sequences[key]) for key in ("flicker", "smoothed_flicker")}
     mixed = f" {sequences['mixed']} sequences hold frames of several expressions and count as their last frame." if sequences["mixed"] else ""
     return [
         f"**The test faces are {sequences['frames']:,} frames of {sequences['sequences']:,} sequences.** Frame by frame "
-        f"{cell(sequences, 'frame_accuracy')} % are named right; the mean over all frames of a sequence names {cell(sequences, 'accuracy')} % of the "
-        f"sequences right.{mixed} From one frame to the next the name changes in {flicker['flicker']} % of cases; an average that follows the frames "
-        f"(weight of the newest {sequences['alpha']}) changes it in {flicker['smoothed_flicker']} % and names "
-        f"{cell(sequences, 'smoothed_accuracy')} % of frames right. Frames of one person or sequence resemble each other, so no interval "
+        f"{estimate(sequences, 'frame_accuracy')} are named right; the mean over all frames of a sequence names {estimate(sequences, 'accuracy')} of the "
+        f"sequences right.{mixed} From one frame to the next the name changes in {flicker['flicker']} of cases; an average that follows the frames "
+        f"(weight of the newest {sequences['alpha']}) changes it in {flicker['smoothed_flicker']} and names "
+        f"{estimate(sequences, 'smoothed_accuracy')} of frames right. Frames of one person or sequence resemble each other, so no interval "
         f"here counts frames as independent."
     ]
 
@@ -217,10 +217,10 @@ def runs_sentence(runs: pd.DataFrame, datasets: Mapping[str, str]) -> str:
     for name, rows in runs.groupby("set", sort=False):
         top = rows[rows["test.accuracy"] == rows["test.accuracy"].max()]
         best = top.iloc[0]
-        value = cell({key.removeprefix("test."): best[key] for key in best.index if str(key).startswith("test.")}, "accuracy")
+        value = estimate({key.removeprefix("test."): best[key] for key in best.index if str(key).startswith("test.")}, "accuracy")
         faces = (control_name(datasets[str(name)]) or datasets[str(name)]).replace("control faces, drawn", "control faces")
         what = f"Highest test accuracy among {len(rows)} runs" if len(rows) > 1 else "Test accuracy of the one run"
-        told.append(f"{what} on {name} ({faces}): {listed(top['run'])}, {value} %.")
+        told.append(f"{what} on {name} ({faces}): {listed(top['run'])}, {value}.")
     if len(runs) > len(told):
         told.append("Choosing a run by this number would be selecting on test.")
     return " ".join(told)
@@ -237,7 +237,7 @@ def _lowest(values: Mapping[str, float]) -> str:
         return "undefined"
     least = min(values.values())
     names = [name for name in values if values[name] == least]
-    return f"{'all alike' if 1 < len(names) == len(values) else listed(names)} ({number(least, percent=True)} %)"
+    return f"{'all alike' if 1 < len(names) == len(values) else listed(names)} ({percent(least)})"
 
 
 def ensembles_sentence(votes: Mapping[str, Mapping[str, Mapping[str, Any]]], pairs: pd.DataFrame) -> str:
@@ -262,7 +262,7 @@ def _vote_sentence(name: str, kind: str, scores: Mapping[str, Any], *, pairs: pd
     gains = " to ".join(dict.fromkeys(number(gain, percent=True) for gain in (against["difference"].min(), against["difference"].max())))
     beaten = int(((against["p_holm"] < 0.05) & (against["difference"] > 0)).sum())
     told = (
-        f"On {name} the {kind} of {len(against)} runs reaches {cell(scores['test'], 'accuracy')} % on test, {gains} points from its members; "
+        f"On {name} the {kind} of {len(against)} runs reaches {estimate(scores['test'], 'accuracy')} on test, {gains} points from its members; "
         f"it beats {beaten} of them at the 5 % level after Holm's correction."
     )
     if equal.empty:
@@ -270,7 +270,7 @@ def _vote_sentence(name: str, kind: str, scores: Mapping[str, Any], *, pairs: pd
     row = equal.iloc[0]
     return (
         f"{told} Fitted weights against equal ones: {number(row['difference'], percent=True)} points "
-        f"[{number(row['ci_low'], percent=True)}, {number(row['ci_high'], percent=True)}], Holm p {_equals(row['p_holm'])}; its numbers on val are "
+        f"[{number(row['ci_low'], percent=True)}, {number(row['ci_high'], percent=True)}], Holm p {p_equals(row['p_holm'])}; its numbers on val are "
         f"those the weights were fitted on."
     )
 
@@ -308,7 +308,7 @@ def pairs_sentence(pairs: pd.DataFrame, *, named: bool = False) -> str:
     first, second = (row["run_a"], row["run_b"]) if row["difference"] >= 0 else (row["run_b"], row["run_a"])
     return (
         f"{head} The widest gap: {first} over {second} by {number(abs(row['difference']), percent=True)} points "
-        f"on {row['n']:,} faces (p{by} {_equals(row[tested])}, Holm {_equals(row['p_holm'])})"
+        f"on {row['n']:,} faces (p{by} {p_equals(row[tested])}, Holm {p_equals(row['p_holm'])})"
         + ("." if size == MISSING else f"; the corrected test of this pair finds {size} points in 80 % of cases.")
     )
 
@@ -321,10 +321,5 @@ def seeds_sentence(spread: pd.DataFrame) -> str:
     row = several.loc[several["test.accuracy_sd"].idxmax()]
     return (
         f"{len(several)} of {len(spread)} groups have more than one seed. The widest spread is that of {row['group']}: "
-        f"{number(row['test.accuracy_mean'], percent=True)} ± {number(row['test.accuracy_sd'], percent=True)} % over {row['seeds']} seeds."
+        f"{number(row['test.accuracy_mean'], percent=True)} ± {percent(row['test.accuracy_sd'])} over {row['seeds']} seeds."
     )
-
-
-def _equals(p: float) -> str:
-    text = p_value(p)
-    return text if text.startswith("<") else f"= {text}"

@@ -43,35 +43,72 @@ def control_name(dataset: str) -> str | None:
 
 
 def number(value: float | None, *, percent: bool = False, digits: int = 1) -> str:
-    """Return a number as text, a dash where it is undefined.
+    """Return a number as text without a unit; a dash where it is undefined, never -0.0.
 
-    >>> number(0.6213, percent=True)
-    '62.1'
+    >>> number(0.6213, percent=True), number(-0.0004, percent=True), number(None)
+    ('62.1', '0.0', '–')
     """
     if value is None or value != value:
         return MISSING
-    return f"{100 * value if percent else value:.{digits}f}"
+    return f"{100 * value if percent else value:z.{digits}f}"
 
 
-def cell(scores: Mapping[str, Any], key: str, *, percent: bool = True, digits: int = 1) -> str:
+def percent(value: float | None, *, digits: int = 1) -> str:
+    """Return a fraction in percent.
+
+    >>> percent(0.6213)
+    '62.1 %'
+    """
+    text = number(value, percent=True, digits=digits)
+    return text if text == MISSING else f"{text} %"
+
+
+def cell(scores: Mapping[str, Any], key: str, *, percent: bool = True, digits: int = 1, unit: str = "") -> str:
     """Return a value with its 95 % interval, from `<key>`, `<key>_ci_low` and `<key>_ci_high`.
+
+    Args:
+        scores: Holds the three.
+        key: The value's.
+        percent: Whether to multiply by 100.
+        digits: After the point.
+        unit: Of a number in prose; in a table the heading names it.
 
     >>> cell({"accuracy": 0.621, "accuracy_ci_low": 0.605, "accuracy_ci_high": 0.637}, "accuracy")
     '62.1 [60.5, 63.7]'
     """
     value, low, high = (number(scores.get(k), percent=percent, digits=digits) for k in (key, f"{key}_ci_low", f"{key}_ci_high"))
-    return value if MISSING in (value, low, high) else f"{value} [{low}, {high}]"
+    stated = f"{value} {unit}" if unit and value != MISSING else value
+    return stated if MISSING in (value, low, high) else f"{stated} [{low}, {high}]"
+
+
+def estimate(scores: Mapping[str, Any], key: str, *, unit: str = "%", digits: int = 1) -> str:
+    """Return a fraction with its 95 % interval for prose, in percent or in percentage points.
+
+    >>> estimate({"accuracy": 0.8, "accuracy_ci_low": 0.766, "accuracy_ci_high": 0.83}, "accuracy")
+    '80.0 % [76.6, 83.0]'
+    """
+    return cell(scores, key, digits=digits, unit=unit)
 
 
 def p_value(p: float) -> str:
-    """Return a p value as readers expect it.
+    """Return a p value for a column of p values.
 
     >>> p_value(0.00002), p_value(0.0312)
-    ('< .001', '.031')
+    ('< 0.001', '0.031')
     """
     if p != p:
         return MISSING
-    return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def p_equals(p: float) -> str:
+    """Return a p value with its relation, to stand after its name.
+
+    >>> p_equals(0.00002), p_equals(0.0312)
+    ('< 0.001', '= 0.031')
+    """
+    text = p_value(p)
+    return text if text.startswith("<") else f"= {text}"
 
 
 def filled(table: pd.DataFrame | None, *, where: bool = True) -> pd.DataFrame | None:
@@ -197,9 +234,9 @@ def named_weights(weights: Mapping[str, float]) -> str:
     """Return the members of an ensemble with their weights.
 
     >>> named_weights({"a": 0.625, "b": 0.375})
-    'a .625, b .375'
+    'a 0.625, b 0.375'
     """
-    return ", ".join(f"{name} {f'{weight:.3f}'.removeprefix('0')}" for name, weight in weights.items())
+    return ", ".join(f"{name} {weight:.3f}" for name, weight in weights.items())
 
 
 def published_table(published: pd.DataFrame) -> pd.DataFrame:

@@ -85,9 +85,9 @@ def test_slices_are_drawn_at_their_rates_over_the_line_of_all_faces() -> None:
 
 def test_sentences_repeat_the_numbers(predictions: pd.DataFrame) -> None:
     said = error_text.errors_sentence(predictions, run="net", split="val", source="control faces, drawn")
-    assert said.startswith("**net** names 3 of 10 val faces (control faces, drawn) wrong: 30.0 [10.8, 60.3] %.")
+    assert said.startswith("**net** names 3 of 10 val faces (control faces, drawn) wrong: 30.0 % [10.8, 60.3].")
     said = error_text.pairs_sentence(rank_confusions(predictions))
-    assert said.startswith("Most frequent: angry called fear, 2 faces, 50.0 [15.0, 85.0] % of 4 and 66.7 % of all errors. It leads by rate too.")
+    assert said.startswith("Most frequent: angry called fear, 2 faces, 50.0 % [15.0, 85.0] of 4 and 66.7 % of all errors. It leads by rate too.")
     assert error_text.pairs_table(rank_confusions(predictions)).loc["sad called angry", "of"] == 3
     said = error_text.confident_sentence(most_confident_errors(predictions, most=3))
     assert said.startswith("The 3 most confident errors, from 95.0 % (angry called fear) down to 80.0 %. Most frequent among them: ")
@@ -109,7 +109,7 @@ def test_slices_sentence_names_what_differs() -> None:
     assert said.startswith("Error rates differ at the 5 % level in 1 of 2 conditions (permutation tests, Holm): occluder (")
     assert "In none of 1 conditions" in error_text.slices_sentence(tests[tests["condition"] == "skin"])
     assert error_text.slices_sentence(tests[:0]) == "No condition of these faces is known."
-    assert error_text.slices_table(tests).loc["occluder", "Holm p"] == "< .001"
+    assert error_text.slices_table(tests).loc["occluder", "Holm p"] == "< 0.001"
 
 
 def test_control_faces_are_always_named_so() -> None:

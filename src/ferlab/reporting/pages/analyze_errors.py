@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ferlab.reporting.faces import draw_face
 from ferlab.reporting.style import COLOURS
 
 COLUMNS = 6  # faces in a row of a gallery
@@ -117,8 +118,7 @@ def _plot_faces(images: np.ndarray, captions: Sequence[str], *, colours: Sequenc
     if not captions:
         _say(axes[0, 0], nothing)
     for axis, image, caption, colour in zip(axes.flat, images, captions, colours, strict=False):
-        axis.imshow(image, cmap="gray", vmin=0, vmax=255)
-        axis.set_title(caption, fontsize=9, color=colour, parse_math=False)
+        draw_face(axis, image, title=caption, colour=colour)
     return figure
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from ferlab.error_analysis.label_issues import count_agreement
 from ferlab.evaluation.shares import wilson
-from ferlab.reporting.tables import cell, control_name, number, p_value
+from ferlab.reporting.tables import cell, control_name, estimate, number, p_equals, p_value, percent
 from ferlab.roles import Role
 
 LEVEL = 0.05
@@ -23,8 +23,8 @@ def errors_sentence(predictions: pd.DataFrame, *, run: str, split: str, source: 
     """Say how many faces are named wrong, of how many of what."""
     wrong, n = int((predictions["target"] != predictions["pred"]).sum()), len(predictions)
     low, high = wilson(wrong, n)
-    rate = cell({"error": wrong / n, "error_ci_low": low, "error_ci_high": high}, "error")
-    return f"**{run}** names {wrong:,} of {n:,} {split} faces ({source}) wrong: {rate} %. Brackets hold 95 % intervals."
+    rate = estimate({"error": wrong / n, "error_ci_low": low, "error_ci_high": high}, "error")
+    return f"**{run}** names {wrong:,} of {n:,} {split} faces ({source}) wrong: {rate}. Brackets hold 95 % intervals."
 
 
 def pairs_table(pairs: pd.DataFrame, *, most: int = 10) -> pd.DataFrame:
@@ -55,14 +55,14 @@ def pairs_sentence(pairs: pd.DataFrame) -> str:
         return "No prediction differs from its label."
     first = pairs.iloc[0]
     often = pairs.loc[pairs["rank_by_rate"].idxmin()]
-    share = number(first["count"] / pairs["count"].sum(), percent=True)
+    share = percent(first["count"] / pairs["count"].sum())
     same = (first["target"], first["pred"]) == (often["target"], often["pred"])
     by_rate = (
-        "It leads by rate too" if same else f"By rate {often['target']} called {often['pred']} leads, {cell(often, 'rate')} % of {often['support']}"
+        "It leads by rate too" if same else f"By rate {often['target']} called {often['pred']} leads, {estimate(often, 'rate')} of {often['support']}"
     )
     return (
-        f"Most frequent: {first['target']} called {first['pred']}, {_many(first['count'], 'face')}, {cell(first, 'rate')} % of {first['support']} "
-        f"and {share} % of all errors. {by_rate}."
+        f"Most frequent: {first['target']} called {first['pred']}, {_many(first['count'], 'face')}, {estimate(first, 'rate')} of {first['support']} "
+        f"and {share} of all errors. {by_rate}."
     )
 
 
@@ -73,10 +73,10 @@ def confident_sentence(errors: pd.DataFrame) -> str:
     top, last = errors.iloc[0], errors.iloc[-1]
     pairs = (errors["target"] + " called " + errors["pred"]).value_counts()
     if len(errors) == 1:
-        return f"One error, {top['target']} called {top['pred']}, with probability {number(top['prob_pred'], percent=True)} %."
+        return f"One error, {top['target']} called {top['pred']}, with probability {percent(top['prob_pred'])}."
     return (
-        f"The {len(errors)} most confident errors, from {number(top['prob_pred'], percent=True)} % ({top['target']} called {top['pred']}) down to "
-        f"{number(last['prob_pred'], percent=True)} %. Most frequent among them: {pairs.index[0]}, {_many(int(pairs.iloc[0]), 'time')}."
+        f"The {len(errors)} most confident errors, from {percent(top['prob_pred'])} ({top['target']} called {top['pred']}) down to "
+        f"{percent(last['prob_pred'])}. Most frequent among them: {pairs.index[0]}, {_many(int(pairs.iloc[0]), 'time')}."
     )
 
 
@@ -89,7 +89,7 @@ def issues_sentence(issues: pd.DataFrame, *, n: int, role: Role) -> str:
         role: What their split is to the run: confident learning wants faces that the model was not trained on.
     """
     sample = "in-sample probabilities, which can hide label issues," if role == "fitted" else "out-of-sample probabilities"
-    said = f"Confident learning on {sample} finds {len(issues)} label issues among {n:,} faces ({number(len(issues) / n, percent=True)} %)."
+    said = f"Confident learning on {sample} finds {len(issues)} label issues among {n:,} faces ({percent(len(issues) / n)})."
     agreement = count_agreement(issues)
     if not agreement:
         return f"{said} There are no raters' votes to set beside them."
@@ -137,7 +137,7 @@ def slices_sentence(tests: pd.DataFrame) -> str:
     if found.empty:
         return f"In none of {len(tests)} conditions do error rates differ at the 5 % level (permutation tests, Holm)."
     named = "; ".join(
-        f"{row.condition} ({number(row.lowest, percent=True)} to {number(row.highest, percent=True)} %, Holm p {p_value(row.p_holm)})"
+        f"{row.condition} ({number(row.lowest, percent=True)} to {percent(row.highest)}, Holm p {p_equals(row.p_holm)})"
         for row in found.itertuples()
     )
     return f"Error rates differ at the 5 % level in {len(found)} of {len(tests)} conditions (permutation tests, Holm): {named}."

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ferlab.reporting.faces import CELL, MOST
+from ferlab.reporting.faces import CELL, MOST, draw_face
 
 KINDS: dict[str, str] = {"exact_duplicates": "byte-identical", "mirrored_duplicates": "mirrored", "near_duplicates": "near"}
 SUSPECT, MARGIN = 0.40, 0.15  # accuracy of the nearest neighbour in pixels above which frames or copies have leaked; at least so far above majority
@@ -255,10 +255,7 @@ def pairs_gallery(images: np.ndarray, faces: pd.DataFrame, pairs: pd.DataFrame, 
         panel.suptitle(f"{pair.score:.3f}{', mirrored' if pair.mirrored else ''}", fontsize=9)
         for axes, row in zip(panel.subplots(1, 2), (pair.first, pair.second), strict=True):
             name = expressions[int(faces["target"].iloc[row])]
-            axes.imshow(images[int(row)], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-            axes.set(xticks=[], yticks=[])
-            axes.grid(visible=False)
-            axes.set_xlabel(f"{faces['split'].iloc[row]}\n{name}", fontsize=9)
+            draw_face(axes, images[int(row)], note=f"{faces['split'].iloc[row]}\n{name}")
     return figure
 
 
@@ -280,8 +277,7 @@ def unlike_gallery(images: np.ndarray, faces: pd.DataFrame, unlike: pd.DataFrame
     for one in axes:
         one.axis("off")
     for one, row in zip(axes, rows, strict=False):
-        one.imshow(images[int(row)], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        one.set_title(f"{faces['face_id'].iloc[row].rsplit('/')[-1]}", fontsize=9, fontweight="normal", parse_math=False)
+        draw_face(one, images[int(row)], title=faces["face_id"].iloc[row].rsplit("/")[-1])
     return figure
 
 

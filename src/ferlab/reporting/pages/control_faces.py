@@ -17,7 +17,7 @@ from ferlab.control.action_units import CIRCUMPLEX, NAMES, Unit, amplitude, draw
 from ferlab.control.drawing.unit_masks import draw_unit_masks
 from ferlab.control.source import NEAR_KINDS
 from ferlab.copies import alter
-from ferlab.reporting.faces import CELL
+from ferlab.reporting import faces
 from ferlab.reporting.style import COLOURS
 
 INTENSITIES: tuple[float, ...] = (0.0, 1.0, 3.0, 5.0)
@@ -39,7 +39,7 @@ def picture_table(
     labels: Sequence[str] = (),
     notes: Sequence[Sequence[str]] = (),
     colours: Sequence[str] = (),
-    cell: float = CELL,
+    cell: float = faces.CELL,
 ) -> Figure:
     """Draw pictures in rows and columns.
 
@@ -59,16 +59,11 @@ def picture_table(
     figure.get_layout_engine().set(w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
     for row, line in enumerate(zip(figure.subplots(len(rows), across, squeeze=False), rows, strict=True)):
         for column, (axes, picture) in enumerate(zip(*line, strict=True)):
-            axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-            axes.set(xticks=[], yticks=[])
-            axes.grid(visible=False)
-            axes.spines[:].set_visible(False)
+            faces.draw_face(axes, picture, note=notes[row][column] if notes else "")
             if columns and row == 0:
                 axes.set_title(columns[column], fontsize=9, color=colours[column] if colours else "black", pad=3)
             if labels and column == 0:
                 axes.set_ylabel(labels[row], fontsize=9, rotation=0, ha="right", va="center")
-            if notes and notes[row][column]:
-                axes.set_xlabel(notes[row][column], fontsize=9, labelpad=2)
     return figure
 
 

@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogFormatter
 
 from ferlab.deployment.predictor import ReadFace
+from ferlab.reporting.faces import draw_face
 from ferlab.reporting.style import COLOURS
 
 WAYS = ("#0072B2", "#009E73", "#CC79A7")  # Okabe & Ito (2008): apart for every kind of colour vision
@@ -59,8 +60,7 @@ def plot_answers(faces: np.ndarray, probs: np.ndarray, *, expressions: Sequence[
     colours = [COLOURS[name] for name in expressions]
     for number, (face, row) in enumerate(zip(faces, probs, strict=True)):
         picture, bars = axes[:, number]
-        picture.imshow(face, cmap="gray", vmin=0, vmax=255)
-        picture.set_axis_off()
+        draw_face(picture, face)
         bars.barh(range(len(row)), row, color=colours)
         bars.set(xlim=(0, 1), xticks=[0, 1])
         bars.set_yticks(range(len(row)), expressions if number == 0 else [""] * len(row))
@@ -82,8 +82,7 @@ def plot_picture(picture: np.ndarray, faces: Sequence[ReadFace]) -> dict[str, An
     """
     high, wide = picture.shape[:2]
     figure, axes = plt.subplots(figsize=(6, max(1.5, 6 * high / wide)), layout="constrained")
-    axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
-    axes.set_axis_off()
+    draw_face(axes, picture)
     told = []
     for face in faces:
         x, y, width, height = face.box

@@ -17,6 +17,7 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from ferlab.explanation.shares import relative_density
+from ferlab.reporting.faces import draw_face
 from ferlab.reporting.style import COLOURS
 
 COLOUR_MAP = "plasma"
@@ -63,7 +64,7 @@ def plot_gallery(
                 _say(cells[0], f"no {kind} {name} face\namong those explained")
                 continue
             caption = _answer(target[row], probs[row], expressions)
-            _draw_face(cells[0], images[row], caption, colour=COLOURS.get(name, "black"))
+            draw_face(cells[0], images[row], title=caption, colour=COLOURS.get(name, "black"))
             for cell, (method, values) in zip(cells[1:], density.items(), strict=True):
                 _draw_map(cell, images[row], values[row], top=top)
                 cell.set_title(_strength(method, maps[method][row]), fontsize=9, fontweight="normal", color="#4A4A4A")
@@ -172,19 +173,14 @@ def _mean_of(density: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     return density[alive].mean(axis=0) if alive.any() else np.full(density.shape[1:], np.nan)
 
 
-def _draw_face(axis: Axes, image: np.ndarray, caption: str, *, colour: str) -> None:
-    axis.imshow(image, cmap="gray", vmin=0, vmax=255)
-    axis.set_title(caption, fontsize=9, color=colour)
-
-
 def _draw_map(axis: Axes, image: np.ndarray, density: np.ndarray, *, top: float) -> None:
     """Blend the colours of a map with the grey face below it."""
+    face = np.asarray(image, dtype=np.float64) / 255
     if not np.nan_to_num(density).any():
-        axis.imshow(image, cmap="gray", vmin=0, vmax=255, alpha=0.35)
+        draw_face(axis, face, limits=(0, 1), alpha=0.35)
         _say(axis, "zero\neverywhere")
         return
-    face = np.asarray(image, dtype=np.float64) / 255
-    axis.imshow(_blend(face if face.ndim == 3 else face[..., None], density, top))
+    draw_face(axis, _blend(face if face.ndim == 3 else face[..., None], density, top))
 
 
 def _blend(face: np.ndarray | float, density: np.ndarray, top: float) -> np.ndarray:

@@ -24,6 +24,7 @@ from ferlab.error_analysis.confusions import rank_confusions
 from ferlab.evaluation.predictions import expressions_of, probs_of, read_predictions
 from ferlab.params import Explain, load_params
 from ferlab.paths import InputError, artefact
+from ferlab.reporting import faces
 from ferlab.reporting.style import COLOURS
 
 METHODS = ("none", "grad_cam", "hires_cam", "occlusion")
@@ -143,16 +144,13 @@ def draw_face(face: np.ndarray, probs: np.ndarray, *, expressions: tuple[str, ..
     """
     panels = 2 if heat is None else 3
     figure, axes = plt.subplots(1, panels, figsize=(2.7 * panels + 1, 2.9), layout="constrained")
-    axes[0].imshow(face, cmap="gray", vmin=0, vmax=255)
-    axes[0].set_title(f"true: {expressions[target]}")
+    faces.draw_face(axes[0], face, title=f"true: {expressions[target]}")
     if heat is not None:
-        axes[1].imshow(face, cmap="gray", vmin=0, vmax=255)
+        faces.draw_face(axes[1], face)
         top = max(float(heat.max()), 0.0)
         if top > 0:
             axes[1].imshow(np.clip(heat, 0, None), cmap="inferno", alpha=0.55, vmin=0, vmax=top)
         axes[1].set_title(f"where (top {top:.2g})" if top > 0 else "no positive evidence")
-    for axis in axes[:-1]:
-        axis.set_axis_off()
     bars = axes[-1]
     bars.barh(range(len(probs)), probs, color=[COLOURS[name] for name in expressions])
     bars.set_yticks(range(len(probs)), [f"{name} (true)" if place == target else name for place, name in enumerate(expressions)])
@@ -189,8 +187,7 @@ def draw_confusions(scored: Scored, target: int, *, split: str) -> Figure | None
         for axis in line:
             axis.set_axis_off()
         for axis, row in zip(line, surest, strict=False):
-            axis.imshow(scored.image(row), cmap="gray", vmin=0, vmax=255)
-            axis.set_title(f"{100 * predictions.loc[row, 'prob_' + pair['pred']]:.0f} %", fontsize=9, weight="normal")
+            faces.draw_face(axis, scored.image(row), title=f"{100 * predictions.loc[row, 'prob_' + pair['pred']]:.0f} %")
     return figure
 
 

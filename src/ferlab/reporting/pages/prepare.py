@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 
 from ferlab.data.preparation.detection import STATED, SearchLevel, haar_ladder, yunet_ladder
 from ferlab.data.store import weigh_classes
+from ferlab.reporting.faces import draw_face
 
 CELL = 1.25  # inches per picture
 MOST = 48  # pictures in one figure, as for faces
@@ -162,15 +163,11 @@ def resampled_table(targets: np.ndarray, added: Mapping[str, np.ndarray], expres
 
 
 def _draw_step(axes: Axes, image: np.ndarray | None) -> None:
-    axes.set(xticks=[], yticks=[])
-    axes.grid(visible=False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
     if image is None:
+        axes.set_axis_off()
         axes.set_box_aspect(1)  # as large as the pictures beside it, so that titles stand in one line
         return
-    axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    axes.set_xlabel(f"{image.shape[1]} x {image.shape[0]}", fontsize=8, labelpad=2)
+    draw_face(axes, image, note=f"{image.shape[1]} x {image.shape[0]}")
 
 
 def _mark(axes: Axes, *, box: Box | None, eyes: np.ndarray | None, missed: bool) -> None:

@@ -18,6 +18,7 @@ from ferlab.data.preparation.steps import Preparation, Stages
 from ferlab.data.readers.jaffe import count_differences
 from ferlab.data.store import Store
 from ferlab.paths import InputError
+from ferlab.reporting.faces import draw_face
 from ferlab.reporting.pages.prepare import before_and_after, found_sentence
 
 MOST_ROWS = 7
@@ -146,12 +147,8 @@ def inputs_figure(faces: Sequence[np.ndarray], taken: Sequence[np.ndarray], form
     """Draw faces as kept, above, and as a paper's models take them, below."""
     figure, axes = plt.subplots(2, len(faces), squeeze=False, figsize=(len(faces) * CELL, 2 * CELL + 0.5), layout="constrained")
     for column, (face, net) in enumerate(zip(faces, taken, strict=True)):
-        axes[0, column].imshow(face, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axes[1, column].imshow(np.clip(net, 0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        for row, image in enumerate((face, net)):
-            axes[row, column].set(xticks=[], yticks=[])
-            axes[row, column].set_xlabel(f"{image.shape[1]} x {image.shape[0]}", fontsize=8)
-            axes[row, column].grid(visible=False)
+        for row, (image, limits) in enumerate(((face, (0, 255)), (np.clip(net, 0, 1), (0, 1)))):
+            draw_face(axes[row, column], image, note=f"{image.shape[1]} x {image.shape[0]}", limits=limits)
     axes[0, 0].set_ylabel("kept")
     axes[1, 0].set_ylabel("taken")
     figure.suptitle(INPUTS[form], fontsize=10)
