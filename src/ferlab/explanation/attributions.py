@@ -1,95 +1,135 @@
-"""Attribution maps of faces: Grad-CAM, HiResCAM and occlusion, all by captum, in batches large enough to be worth a forward pass.
+"""Attribution maps of faces by captum: Grad-CAM, HiResCAM and occlusion, at the size of the stored face, and their file.
 
-Works on normalised faces; `maps` serves stored ones. What a map means for parts of the face is `shares`.
-The class being explained is called `explained_class` everywhere: captum's `target`, which is not the true class of the face.
+The class that a map explains is `explained_class`: captum's `target`, not the true class of the face.
 
 References:
     Selvaraju et al. (2017), Grad-CAM, arXiv 1610.02391: ReLU of the weighted sum, bilinear upsampling.
-    Draelos & Carin (2020), Use HiResCAM instead of Grad-CAM for faithful explanations, arXiv 2011.08891: gradients are not averaged over space.
+    Draelos & Carin (2020), Use HiResCAM instead of Grad-CAM for faithful explanations, arXiv 2011.08891.
     Zeiler & Fergus (2014), Visualizing and Understanding Convolutional Networks, arXiv 1311.2901: occlusion.
-    Khanzada, Bai & Celepcikay (2020), Facial Expression Recognition with Deep Learning, arXiv 2004.11823 (cs230): its
-        8x8 window, stride 4, grey of .5.
+    Khanzada, Bai & Celepcikay (2020), arXiv 2004.11823 (cs230): window 8x8, stride 4, grey 0.5.
     Kokhlikyan et al. (2020), Captum, arXiv 2009.07896.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from captum.attr import GradientAttribution, LayerAttribution, LayerGradCam, LayerGradientXActivation, Occlusion
+from captum.attr import LayerAttribution, LayerGradCam, LayerGradientXActivation, Occlusion
 from torch import Tensor, nn
+from torch.nn import functional
 
-from ferlab.paths import InputError
+from ferlab.models import LoadedModel
+from ferlab.paths import InputError, report_progress
+
+FACES_AT_ONCE = 64  # between two reports of progress; bounds the memory at the model's input size
 
 
-def grad_cam(module: nn.Module, images: Any, *, explained_class: Any, layer: str | nn.Module, batch_size: int = 256) -> np.ndarray:
-    """Grad-CAM of one layer for one class per face, brought to the size of the face.
+def explain_faces(
+    model: LoadedModel,
+    images: np.ndarray,
+    *,
+    explained_class: np.ndarray,
+    methods: Sequence[str] | None = None,
+    window: int = 8,
+    stride: int = 4,
+    batch_size: int = 1024,
+) -> dict[str, np.ndarray]:
+    """Explain one class per stored face.
 
-    Channels are weighted by the mean gradient of the explained class's logit, summed, cut at zero, upsampled bilinearly.
+    Args:
+        model: Grad-CAM and HiResCAM use its `target_layer`.
+        images: uint8 (N, H, W) or (N, H, W, 3).
+        explained_class: Class to explain per face (N,) int, as a rule the predicted one.
+        methods: Of "grad_cam", "hires_cam" and "occlusion"; None for those of `applicable_methods`.
+        window: Side of the occluding square in pixels of the stored face; its colour is cs230's grey.
+        stride: Step of the square, likewise.
+        batch_size: Occluded faces per forward pass.
+
+    Returns:
+        Per method its maps (N, H, W) float32; units as in `grad_cam` and `occlusion`.
+
+    Raises:
+        InputError: If a method needs a target layer and the model has none.
+    """
+    size = images.shape[1:3]
+    methods = applicable_methods(model, images) if methods is None else methods
+    layered = {"grad_cam": grad_cam, "hires_cam": hires_cam}
+    if model.target_layer is None and (asked := [method for method in methods if method in layered]):
+        raise InputError(f"{model.name} has no convolution that {asked[0]} could explain; choose occlusion")
+    sides = {key: scale_to_input(side, face=size[0], model=model.size) for key, side in (("window", window), ("stride", stride))}
+    options = {"baseline": grey_baseline(model.mean, model.std), "num_classes": len(model.expressions), "batch_size": batch_size, **sides}
+    parts: dict[str, list[np.ndarray]] = {method: [] for method in methods}
+    for start in range(0, len(images), FACES_AT_ONCE):
+        faces = model.normalise(np.asarray(images[start : start + FACES_AT_ONCE]))
+        chosen = explained_class[start : start + FACES_AT_ONCE]
+        for method in methods:
+            if method in layered:
+                maps = layered[method](model.module, faces, explained_class=chosen, layer=model.target_layer)
+            else:
+                maps = occlusion(model.module, faces, explained_class=chosen, **options)
+            parts[method].append(resize_maps(maps, size))
+        report_progress(done=start + len(faces), total=len(images), note="faces explained")
+    return {method: np.concatenate(maps) for method, maps in parts.items()}
+
+
+def applicable_methods(model: LoadedModel, images: np.ndarray) -> tuple[str, ...]:
+    """Return the methods of a model: Grad-CAM where it has a target layer, HiResCAM where that differs, and occlusion."""
+    if model.target_layer is None or not len(images):
+        return ("occlusion",)
+    flattened = flattens_maps(model.module, model.normalise(np.asarray(images[:1])))
+    return ("grad_cam", "hires_cam", "occlusion") if flattened else ("grad_cam", "occlusion")
+
+
+def grad_cam(module: nn.Module, images: Any, *, explained_class: Any, layer: str, batch_size: int = 256) -> np.ndarray:
+    """Grad-CAM of one layer: channels weighted by the spatial mean of their gradient, summed, ReLU, bilinear upsampling.
 
     Args:
         module: Model in eval mode that returns logits (N, K).
         images: Normalised faces (N, C, H, W) float32.
         explained_class: Class to explain per face (N,) int.
-        layer: Layer whose output is a map (N, C', h, w), or its dotted name in `module`.
+        layer: Dotted name of a layer whose output is (N, C', h, w).
         batch_size: Faces per forward and backward pass.
 
     Returns:
-        Attributions (N, H, W) float32, >= 0, in units of the logit. A face may have a map of zeros; see `dead_maps`.
+        (N, H, W) float32, >= 0, in units of the logit. A map may be zero everywhere; see `dead_maps`.
 
     Raises:
-        InputError: If the layer does not exist or puts out no map.
+        InputError: If the layer does not exist or its output is no map.
     """
-    return _in_batches(_grad_cam, LayerGradCam(module, _found_layer(module, layer)), images, explained_class=explained_class, batch_size=batch_size)
+    return _layer_maps(LayerGradCam(module, _find_layer(module, layer)), images, explained_class=explained_class, batch_size=batch_size)
 
 
-def hires_cam(module: nn.Module, images: Any, *, explained_class: Any, layer: str | nn.Module, batch_size: int = 256) -> np.ndarray:
-    """HiResCAM of one layer for one class per face, brought to the size of the face.
+def hires_cam(module: nn.Module, images: Any, *, explained_class: Any, layer: str, batch_size: int = 256) -> np.ndarray:
+    """HiResCAM of one layer: each activation times its own gradient, summed over channels, ReLU, bilinear upsampling.
 
-    Each activation is multiplied with its own gradient, summed over channels, cut at zero, upsampled bilinearly. Grad-CAM multiplies it with the
-    gradient's mean over space: the same map where a global mean follows the layer, another one where features are flattened into a linear
-    layer, which weighs every place on its own.
-
-    Args:
-        module: As for `grad_cam`.
-        images: Likewise.
-        explained_class: Likewise.
-        layer: Likewise.
-        batch_size: Likewise.
-
-    Returns:
-        Attributions (N, H, W) float32, >= 0, in units of the logit.
-
-    Raises:
-        InputError: If the layer does not exist or puts out no map.
+    Equal to Grad-CAM where a global mean follows the layer, different where its output is flattened into a linear layer. Arguments, result
+    and errors as `grad_cam`.
     """
-    products = LayerGradientXActivation(module, _found_layer(module, layer))
-    return _in_batches(_hires_cam, products, images, explained_class=explained_class, batch_size=batch_size)
+    products = LayerGradientXActivation(module, _find_layer(module, layer))
+    return _layer_maps(products, images, explained_class=explained_class, batch_size=batch_size)
 
 
 def flattens_maps(module: nn.Module, image: Any) -> bool:
-    """Tell whether a linear layer of a model takes its maps place by place (flattened), instead of their mean over space.
+    """Return whether a linear layer takes a feature map flattened rather than averaged over space.
 
     Args:
         module: Model in eval mode.
         image: A normalised face (1, C, H, W).
-
-    Returns:
-        True where the first linear layer after some map (1, C', h, w) has more inputs than the map has channels.
     """
-    last: list[tuple[int, ...]] = []
+    last: list[int] = []  # channels of the latest map
     flattened = []
 
     def watch(layer: nn.Module, inputs: tuple[Any, ...], outputs: Any) -> None:
         if isinstance(layer, nn.Linear):
-            flattened.append(bool(last) and layer.in_features > last[0][1] and layer.in_features % last[0][1] == 0)
+            flattened.append(bool(last) and layer.in_features > last[0] and layer.in_features % last[0] == 0)
             last.clear()
         elif isinstance(outputs, Tensor) and outputs.ndim == 4:
-            last[:] = [tuple(outputs.shape)]
+            last[:] = [outputs.shape[1]]
 
     hooks = [layer.register_forward_hook(watch) for layer in module.modules() if not list(layer.children())]
     try:
@@ -114,104 +154,127 @@ def occlusion(
 ) -> np.ndarray:
     """Drop of the explained class's softmax probability when a window of the face is covered.
 
-    The probability and not the logit (Zeiler & Fergus): a drop in points can be compared between faces and nets. On a
-    face of which the model is certain it saturates: several parts may each suffice, and covering one then changes little.
-
-    captum evaluates faces x windows in one forward pass. A pass holds as many faces as `batch_size` allows and only then
-    several windows, because captum builds one mask per window and pass, whatever the number of faces.
+    The probability and not the logit (Zeiler & Fergus): drops in points compare between faces and models. Where the model is certain the drop
+    saturates: several parts may each suffice, and covering one changes little.
 
     Args:
         module: Model in eval mode that returns logits (N, K).
         images: Normalised faces (N, C, H, W) float32.
         explained_class: Class to explain per face (N,) int.
-        baseline: What covers a window, normalised: a number, (C,) values or (C, H, W), e.g. of `grey_baseline`.
+        baseline: Normalised values that cover a window: a number, (C,) or (C, H, W), e.g. of `grey_baseline`.
         window: Side of the square window in pixels; all channels are covered at once.
         stride: Step of the window in pixels, at most `window`; the last window of a row is cut at the border.
-        batch_size: Perturbed faces per forward pass.
-        num_classes: K, where the model puts out more than logits: values beside the expressions; None for all of its outputs.
+        batch_size: Occluded faces per forward pass.
+        num_classes: K, where the model returns values beside the logits; None for all of its outputs.
 
     Returns:
-        Attributions (N, H, W) float32, -1 to 1: at each pixel the mean drop over the windows that cover it. Negative where
-        covering the face makes the class more probable.
+        (N, H, W) float32, -1 to 1: at each pixel the mean drop over the windows that cover it. Negative where covering the face raises the
+        probability.
 
     Raises:
         InputError: If window and stride do not fit the face.
     """
-    images, classes = torch.as_tensor(images), _checked_classes(explained_class, images)
+    images, classes = torch.as_tensor(images), _check_classes(explained_class, images)
     channels, height, width = images.shape[1:]
     if not 1 <= stride <= window <= min(height, width):
-        bound = f"1 <= stride <= window <= {min(height, width)}"
-        raise InputError(f"occlusion: expected {bound}, got window {window} and stride {stride}")
+        raise InputError(f"occlusion: expected 1 <= stride <= window <= {min(height, width)}, got window {window} and stride {stride}")
     device = _device(module)
     # Keep: in large batches a CPU runs float32 convolutions twice as fast in this layout; a copy leaves the caller's model alone
     forward = copy.deepcopy(module).to(memory_format=torch.channels_last)
     method = Occlusion(lambda faces: forward(faces)[:, :num_classes].softmax(1))
     cover = torch.as_tensor(baseline, dtype=images.dtype, device=device)
     cover = cover if cover.ndim == 3 else cover.reshape(-1, 1, 1)
-    settings = {
+    windows = (-(-(height - window) // stride) + 1) * (-(-(width - window) // stride) + 1)
+    pieces = -(-len(images) // batch_size)  # equal pieces, none much smaller than the pass it could fill
+    options = {
         "sliding_window_shapes": (channels, window, window),
         "strides": (channels, stride, stride),
         "baselines": cover.expand(1, *images.shape[1:]),
+        # captum builds a mask per window and pass, whatever the number of faces: fill a pass with faces first
+        "perturbations_per_eval": min(windows, max(1, batch_size * pieces // len(images))),
     }
-    windows = (-(-(height - window) // stride) + 1) * (-(-(width - window) // stride) + 1)
-    pieces = -(-len(images) // batch_size)  # equal pieces, none much smaller than the pass it could fill
-    settings["perturbations_per_eval"] = min(windows, max(1, batch_size * pieces // len(images)))
-    maps = [
-        _occluded(method, faces.to(device), explained_class=chosen.to(device), settings=settings)
-        for faces, chosen in zip(images.tensor_split(pieces), classes.tensor_split(pieces), strict=True)
-    ]
+    maps = []
+    for faces, chosen in zip(images.tensor_split(pieces), classes.tensor_split(pieces), strict=True):
+        explained_class = chosen.to(device)
+        maps.append(method.attribute(faces.to(device), target=explained_class, **options)[:, 0].float().cpu())  # all channels share one map
     return torch.cat(maps).numpy()
 
 
 def grey_baseline(mean: Any, std: Any, *, grey: float = 0.5) -> np.ndarray:
-    """Return cs230's grey, given in image space (0 black to 1 white), as normalised values (C,) float32; (C, H, W) where `mean` is an image."""
+    """Return a grey of image space (0 black, 1 white) as normalised values, float32 (C,); (C, H, W) where `mean` is an image."""
     mean, std = np.asarray(mean, dtype=np.float32), np.asarray(std, dtype=np.float32)
     return np.atleast_1d((grey - mean) / (std.reshape(-1, 1, 1) if mean.ndim == 3 else std)).astype(np.float32)
 
 
 def dead_maps(attributions: np.ndarray) -> np.ndarray:
-    """Tell which maps (N, H, W) are zero everywhere.
+    """Return which maps (N, H, W) are zero everywhere, (N,) bool.
 
-    A map is zero where its ReLU leaves nothing. Grad-CAM's often is where features are flattened into a linear layer: a channel's gradient then
-    changes its sign between places, and its mean over space may be negative for every active channel though the class has evidence; see
-    `hires_cam`.
-
-    Returns:
-        (N,) bool.
+    Grad-CAM's often are where features are flattened into a linear layer: a channel's gradient changes its sign over space, and its mean may
+    be negative for every active channel although the class has evidence.
     """
     return ~np.any(attributions, axis=(1, 2))
 
 
-def _in_batches(explain: Callable[..., Tensor], method: GradientAttribution, images: Any, *, explained_class: Any, batch_size: int) -> np.ndarray:
-    """Explain batch after batch on the model's device and return the maps, float32 (N, H, W)."""
-    images, classes = torch.as_tensor(images), _checked_classes(explained_class, images)
+def count_dead(maps: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Count per method the maps (N, H, W) that are zero everywhere."""
+    return {method: int(dead_maps(values).sum()) for method, values in maps.items()}
+
+
+def resize_maps(attributions: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize maps (N, H, W) to (N, *size) float32, averaging where they shrink; unchanged where the size is right."""
+    if attributions.shape[1:] == tuple(size):
+        return attributions
+    return functional.interpolate(torch.as_tensor(attributions)[:, None], size=size, mode="bilinear", antialias=True)[:, 0].numpy()
+
+
+def scale_to_input(pixels: int, *, face: int, model: int) -> int:
+    """Return a length in pixels of a face of side `face` in pixels of an input of side `model`, at least 1.
+
+    >>> scale_to_input(8, face=48, model=192)
+    32
+    """
+    return max(1, round(pixels * model / face))
+
+
+def write_attributions(path: Path, *, face_id: Any, target: Any, explained_class: Any, **maps: np.ndarray) -> None:
+    """Write maps as one npz; the same maps give the same bytes.
+
+    Keep: `np.savez` dates every member 1980-01-01; a test keeps it so.
+
+    Args:
+        path: The file.
+        face_id: Keys of the faces (N,) str.
+        target: True class per face (N,) int.
+        explained_class: Explained class per face (N,) int.
+        **maps: Per method its maps (N, H, W), stored as float16.
+
+    Raises:
+        ValueError: If a value does not fit float16.
+    """
+    for name, values in maps.items():
+        if not np.abs(values).max() <= np.finfo(np.float16).max:  # also true of NaN
+            raise ValueError(f"Expected {name} values that are finite in float16, got up to {np.abs(values).max()}")
+    ids = np.asarray(face_id, dtype=np.str_)  # fixed width, so that no pickle is needed to read it
+    classes = {"target": np.asarray(target, np.int64), "explained_class": np.asarray(explained_class, np.int64)}
+    np.savez(path, face_id=ids, **classes, **{name: values.astype(np.float16) for name, values in maps.items()})
+
+
+def _layer_maps(method: LayerGradCam | LayerGradientXActivation, images: Any, *, explained_class: Any, batch_size: int) -> np.ndarray:
+    """Sum a layer's attributions over channels, apply the ReLU and upsample; captum's defaults are no ReLU and nearest."""
+    images, classes = torch.as_tensor(images), _check_classes(explained_class, images)
     device = _device(method.forward_func)
-    batches = zip(images.split(batch_size), classes.split(batch_size), strict=True)
-    return torch.cat([explain(method, faces.to(device), explained_class=chosen.to(device)) for faces, chosen in batches]).numpy()
+    parts = []
+    for faces, chosen in zip(images.split(batch_size), classes.split(batch_size), strict=True):
+        explained_class = chosen.to(device)
+        maps = method.attribute(faces.to(device), target=explained_class)  # (N, C', h, w)
+        if maps.ndim != 4:
+            raise InputError(f"expected a layer that puts out maps (N, C, h, w), got {tuple(maps.shape)}")
+        maps = maps.sum(dim=1, keepdim=True).relu()
+        parts.append(LayerAttribution.interpolate(maps, tuple(faces.shape[2:]), interpolate_mode="bilinear")[:, 0].detach().float().cpu())
+    return torch.cat(parts).numpy()
 
 
-def _grad_cam(method: LayerGradCam, faces: Tensor, *, explained_class: Tensor) -> Tensor:
-    # captum's own defaults are no ReLU and nearest: both are said here and in `_upsampled`, as in the paper
-    return _upsampled(method.attribute(faces, target=explained_class, relu_attributions=True), faces)
-
-
-def _hires_cam(method: LayerGradientXActivation, faces: Tensor, *, explained_class: Tensor) -> Tensor:
-    products = method.attribute(faces, target=explained_class)  # (N, C', h, w)
-    return _upsampled(products.sum(dim=1, keepdim=True).relu() if products.ndim == 4 else products, faces)
-
-
-def _upsampled(maps: Tensor, faces: Tensor) -> Tensor:
-    if maps.ndim != 4:
-        raise InputError(f"grad_cam: expected a layer that puts out maps (N, C, h, w), got {tuple(maps.shape)}")
-    return LayerAttribution.interpolate(maps, tuple(faces.shape[2:]), interpolate_mode="bilinear")[:, 0].detach().float().cpu()
-
-
-def _occluded(method: Occlusion, faces: Tensor, *, explained_class: Tensor, settings: dict[str, Any]) -> Tensor:
-    maps = method.attribute(faces, target=explained_class, **settings)
-    return maps[:, 0].float().cpu()  # all channels are covered together, so they share one map
-
-
-def _checked_classes(explained_class: Any, images: Tensor) -> Tensor:
+def _check_classes(explained_class: Any, images: Tensor) -> Tensor:
     classes = torch.as_tensor(explained_class, dtype=torch.long)
     if classes.shape != images.shape[:1] or len(images) == 0:
         shapes = f"{tuple(classes.shape)} for {tuple(images.shape)}"
@@ -219,12 +282,10 @@ def _checked_classes(explained_class: Any, images: Tensor) -> Tensor:
     return classes
 
 
-def _found_layer(module: nn.Module, layer: str | nn.Module) -> nn.Module:
-    if isinstance(layer, nn.Module):
-        return layer
+def _find_layer(module: nn.Module, layer: str) -> nn.Module:
     layers = dict(module.named_modules())
     if layer not in layers:
-        raise InputError(f"grad_cam: no layer is called {layer!r}; the last ones are {', '.join(list(layers)[-4:])}")
+        raise InputError(f"no layer is called {layer!r}; the last ones are {', '.join(list(layers)[-4:])}")
     return layers[layer]
 
 

@@ -110,26 +110,11 @@ def attribute(scored: Scored, row: int, *, method: str, explained_class: int) ->
     Raises:
         InputError: Grad-CAM or HiResCAM of a model without convolutions.
     """
-    from ferlab.explanation import attributions, maps
+    from ferlab.explanation.attributions import explain_faces
 
-    model, face = scored.model, scored.image(row)
-    images = model.normalise(face[None])
-    layered = {"grad_cam": attributions.grad_cam, "hires_cam": attributions.hires_cam}
-    if method in layered and model.target_layer is None:
-        raise InputError(f"{scored.run}: {model.name} has no convolution that {method} could look at; choose occlusion")
-    if method in layered:
-        heat = layered[method](model.module, images, explained_class=[explained_class], layer=model.target_layer)
-    else:
-        side = {"face": face.shape[0], "net": model.size}
-        heat = attributions.occlusion(
-            model.module,
-            images,
-            explained_class=[explained_class],
-            baseline=attributions.grey_baseline(model.mean, model.std),
-            window=maps.scale_to_input(scored.explain.window, **side),
-            stride=maps.scale_to_input(scored.explain.stride, **side),
-        )
-    return maps.resize_maps(heat, face.shape[:2])[0]
+    sides = {"window": scored.explain.window, "stride": scored.explain.stride}
+    images, classes = scored.image(row)[None], np.array([explained_class])
+    return explain_faces(scored.model, images, explained_class=classes, methods=[method], **sides)[method][0]
 
 
 def draw_face(face: np.ndarray, probs: np.ndarray, *, expressions: tuple[str, ...], target: int, heat: np.ndarray | None = None) -> Figure:
