@@ -20,10 +20,9 @@ import numpy as np
 import torch
 
 from ferlab.deployment import Predictor
-from ferlab.deployment.export import export_onnx
+from ferlab.deployment.export import export_onnx, quantise
 from ferlab.deployment.latency import measure_side_by_side
 from ferlab.deployment.predictor import SHIPPED
-from ferlab.deployment.quantisation import quantise
 from ferlab.expressions import EXPRESSIONS
 from ferlab.models import MODELS, LoadedModel, count_parameters, create_model
 

@@ -1,4 +1,4 @@
-"""An exported model answers as its source does, and its bytes depend on nothing but the model."""
+"""An exported model predicts as its source does, in float32, float16 and int8; its bytes depend on nothing but the model."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
+from onnx import numpy_helper
 
-from ferlab.deployment.export import Parity, export_onnx, parity
-from ferlab.deployment.predictor import open_session
+from ferlab.deployment.export import Parity, export_onnx, halve_weights, parity, quantise
+from ferlab.deployment.predictor import Predictor, open_session
+from ferlab.paths import InputError
 
+CALIBRATION = np.random.default_rng(0).integers(0, 256, (70, 16, 16)).astype(np.uint8)
 FACES = np.random.default_rng(0).integers(0, 256, (37, 16, 16)).astype(np.uint8)
 
 
@@ -98,3 +102,118 @@ def test_two_processes_in_two_folders_write_the_same_bytes(weights, tmp_path) ->
 def test_the_metrics_keep_a_difference_below_six_decimals() -> None:
     found = Parity(faces=3, max_abs_diff=3.7e-8, label_agreement=1.0)
     assert found.metrics()["max_abs_diff_millionths"] == pytest.approx(0.037)
+
+
+@pytest.fixture(scope="module")
+def halved(tiny_onnx):
+    return halve_weights(onnx.load(tiny_onnx))
+
+
+def test_the_answers_are_those_of_a_float32_net_with_rounded_weights(tiny, halved, tmp_path) -> None:
+    (tmp_path / "half.onnx").write_bytes(halved.SerializeToString())
+    rounded = torch.nn.Sequential(*tiny.module)
+    before = {key: value.clone() for key, value in tiny.module.state_dict().items()}
+    rounded.load_state_dict({key: value.half().float() if value.numel() >= 256 else value for key, value in before.items()})
+    try:
+        found = parity(dataclasses.replace(tiny, module=rounded), open_session(tmp_path / "half.onnx"), FACES)
+    finally:
+        tiny.module.load_state_dict(before)
+    assert found.max_abs_diff < 1e-5
+    assert parity(tiny, open_session(tmp_path / "half.onnx"), FACES).max_abs_diff > 1e-5, "nothing was rounded"
+
+
+def test_large_tensors_take_half_the_bytes_and_small_ones_stay(tiny_onnx, halved) -> None:
+    before = {t.name: numpy_helper.to_array(t) for t in onnx.load(tiny_onnx).graph.initializer}
+    after = {t.name.removesuffix(".float16"): numpy_helper.to_array(t) for t in halved.graph.initializer}
+    assert before.keys() == after.keys()
+    for name, values in before.items():
+        assert after[name].dtype == (np.float16 if values.size >= 256 and values.dtype == np.float32 else values.dtype)
+    assert sum(v.size >= 256 for v in before.values()) == 1
+
+
+def test_the_given_graph_stays_as_it_was(tiny_onnx) -> None:
+    proto = onnx.load(tiny_onnx)
+    before = proto.SerializeToString(deterministic=True)
+    halve_weights(proto)
+    assert proto.SerializeToString(deterministic=True) == before
+
+
+def test_a_weight_beyond_float16_is_named(tiny_onnx) -> None:
+    proto = onnx.load(tiny_onnx)
+    (large,) = [t for t in proto.graph.initializer if np.prod(t.dims) >= 256]
+    values = numpy_helper.to_array(large).copy()
+    values.flat[3] = -7e4
+    large.CopyFrom(numpy_helper.from_array(values, large.name))
+    with pytest.raises(InputError, match=rf"{large.name}.* holds 7e\+04, beyond float16's 65504"):
+        halve_weights(proto)
+
+
+def test_the_export_takes_it_as_an_option_and_gives_the_same_bytes_twice(tiny, tiny_onnx, tmp_path) -> None:
+    sizes = [export_onnx(tiny, tmp_path / f"{name}.onnx", weights="float16") for name in "ab"]
+    assert len({hashlib.sha256((tmp_path / f"{name}.onnx").read_bytes()).hexdigest() for name in "ab"}) == 1
+    assert tiny_onnx.stat().st_size - sizes[0] > 768 * 2 - 300
+    with pytest.raises(ValueError, match="Expected weights in"):
+        export_onnx(tiny, tmp_path / "c.onnx", weights="int4")
+
+
+@pytest.fixture(scope="module")
+def int8(tiny_onnx, tmp_path_factory):
+    path = tmp_path_factory.mktemp("int8") / "model-int8.onnx"
+    assert quantise(tiny_onnx, path, CALIBRATION[:40]) == path.stat().st_size
+    return path
+
+
+def test_it_answers_nearly_as_the_float32_file(tiny_onnx, int8) -> None:
+    exact, near = (Predictor.load(path).predict_faces(CALIBRATION) for path in (tiny_onnx, int8))
+    assert 1e-6 < np.abs(exact - near).max() < 0.2
+    assert (exact.argmax(axis=1) == near.argmax(axis=1)).mean() > 0.9
+
+
+def test_every_weight_is_an_integer_with_a_scale_for_each_channel(tiny, int8) -> None:
+    tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(int8).graph.initializer}
+    weights = [values for values in tensors.values() if values.ndim > 1 and values.size > 3]
+    assert {values.dtype for values in weights} == {np.dtype(np.int8)}
+    assert len(weights) == 2
+    assert max(np.abs(values.astype(int)).max() for values in weights) <= 64, "7 bits, or a processor without VNNI cuts sums"
+    scales = [values.size for name, values in tensors.items() if name.endswith("scale")]
+    assert tiny.module[0].out_channels in scales
+
+
+def test_the_runtime_computes_it_on_integers(int8, tmp_path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "as_run.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(str(int8), options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "as_run.onnx").graph.node]
+    assert "QLinearConv" in kinds
+    assert not {"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul"} & set(kinds)
+
+
+def test_the_card_travels_with_it(tiny, int8) -> None:
+    predictor = Predictor.load(int8)
+    assert (predictor.expressions, predictor.size, predictor.channels) == (tiny.expressions, tiny.size, tiny.channels)
+
+
+def test_any_number_of_faces_fits_the_int8_file(int8) -> None:
+    assert [Predictor.load(int8).predict_faces(CALIBRATION[:count]).shape for count in (1, 5)] == [(1, 3), (5, 3)]
+
+
+def test_the_ranges_come_from_the_faces(tiny_onnx, int8, tmp_path) -> None:
+    quantise(tiny_onnx, tmp_path / "dark.onnx", CALIBRATION[:40] // 8)
+    assert (tmp_path / "dark.onnx").read_bytes() != int8.read_bytes()
+
+
+def test_the_same_net_and_faces_give_the_same_bytes_and_no_word(tiny_onnx, int8, tmp_path, capfd) -> None:
+    quantise(tiny_onnx, tmp_path / "again.onnx", CALIBRATION[:40])
+    assert hashlib.sha256((tmp_path / "again.onnx").read_bytes()).hexdigest() == hashlib.sha256(int8.read_bytes()).hexdigest()
+    assert capfd.readouterr() == ("", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["again.onnx"]
+
+
+def test_no_faces_and_other_files_are_refused_and_the_last_file_stays(tiny_onnx, tmp_path) -> None:
+    (tmp_path / "model-int8.onnx").write_bytes(b"last good")
+    with pytest.raises(InputError, match="no faces to find the range"):
+        quantise(tiny_onnx, tmp_path / "model-int8.onnx", CALIBRATION[:0])
+    with pytest.raises(InputError, match="no such file"):
+        quantise(tmp_path / "none.onnx", tmp_path / "model-int8.onnx", CALIBRATION)
+    assert (tmp_path / "model-int8.onnx").read_bytes() == b"last good"

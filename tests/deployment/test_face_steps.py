@@ -98,7 +98,8 @@ def in_predictor(model: LoadedModel, monkeypatch: pytest.MonkeyPatch, asked: str
     given: list[np.ndarray] = []
     monkeypatch.setattr(predictor, "_run", lambda prepared: given.append(prepared) or np.full((len(prepared), 2), 0.5, np.float32))
     getattr(predictor, asked)(*arguments, flip=False, **options)
-    return Deployed(model).scale(torch.from_numpy(np.concatenate(given)))
+    graph = Deployed(model)
+    return (torch.from_numpy(np.concatenate(given)) - graph.mean) / graph.std
 
 
 def assert_alike(wanted: torch.Tensor, model: LoadedModel, stages: list[Any], shown: tuple[np.ndarray, ...], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def test_what_ships_opens_and_its_card_says_what_it_is(clone) -> None:
     assert card["trained_on"] == {"dataset": "control", "faces": 5, "splits": ["train"], "usages": ["Training"]}
     assert (card["test"]["usage"], card["test"]["n"]) == ("PublicTest", 4)
     assert (card["test"]["none"]["accuracy"], card["test"]["flip"]["accuracy"]) == (0.5, 0.75)
-    assert card["beside_the_trained_net"]["faces"] == 3
+    assert card["parity"]["faces"] == 3
     assert (folder / "study.yaml").read_text() == (clone / "params.yaml").read_text()
     assert (folder / "history.csv").read_text() == "epoch,phase\n1,select\n"
     assert sorted(path.name for path in folder.parent.iterdir()) == ["weights"]

@@ -1,8 +1,10 @@
-"""A trained model as one ONNX file, and the proof that it answers as the model does.
+"""A trained model as one ONNX file, float32, float16 or int8, and its parity with the source.
 
-The graph takes float32 `faces` (N, C, size, size) in [0, 1] and returns float32 `probabilities` (N, K): normalisation and softmax are inside, so
-whoever runs the file needs no statistics. Size, channels, expressions and how the faces were prepared stand in its metadata as one JSON string
-under the key `ferlab`.
+The graph takes float32 `faces` (N, C, size, size) in [0, 1] and returns float32 `probabilities` (N, K); normalisation and softmax are inside.
+Size, channels, expressions and the preparation of the faces stand in its metadata, as JSON under the key `ferlab`.
+
+References:
+    Jacob et al. (2018), Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, arXiv 1712.05877.
 """
 
 from __future__ import annotations
@@ -11,42 +13,51 @@ import contextlib
 import io
 import json
 import logging
+import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import onnx
 import torch
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
 from ferlab.deployment.inputs import prepare_faces
-from ferlab.deployment.storage import halve_weights
+from ferlab.deployment.model_files import KEY
+from ferlab.deployment.predictor import Predictor
+from ferlab.paths import InputError, write_whole
 
 if TYPE_CHECKING:
     import onnxruntime
 
     from ferlab.models import LoadedModel
-from ferlab.paths import write_whole
 
-KEY = "ferlab"  # the one metadata key; several would be written in an order of their own
 OPSET = 20
+SMALLEST = 256  # values: below that a tensor (a bias, a scale, a running variance) stays float32
+LARGEST = float(np.finfo(np.float16).max)
+BATCH = 32  # faces per call during calibration: bounds memory
+OPERATIONS = ("Conv", "Gemm", "MatMul", "Add", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool")
 
 
 class Parity(NamedTuple):
-    """How near an exported model is to its source."""
+    """Agreement of an exported model with its source."""
 
     faces: int
     max_abs_diff: float  # of probabilities
-    label_agreement: float  # share of faces with the same arg max
+    label_agreement: float  # fraction of faces with the same arg max
 
     def metrics(self) -> dict[str, float]:
-        """Return what the metrics file holds: the difference in millionths, since files keep six decimals."""
+        """Return the values of the metrics file, the difference in millionths: files keep six decimals."""
         return {"faces": self.faces, "label_agreement": self.label_agreement, "max_abs_diff_millionths": 1e6 * self.max_abs_diff}
 
 
 class Deployed(nn.Module):
-    """A model with its normalisation before it and its probabilities behind it; values that it says beside the expression are left out."""
+    """A model with its normalisation before it and its probabilities behind it; regressed values are dropped."""
 
     def __init__(self, model: LoadedModel) -> None:
         super().__init__()
@@ -57,32 +68,26 @@ class Deployed(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         """Return probabilities (N, K) of faces (N, C, H, W) in [0, 1]."""
-        return self.probs(self.module(self.scale(faces)))
-
-    def scale(self, faces: Tensor) -> Tensor:
-        """Return faces (N, C, H, W) in [0, 1] as the network takes them."""
-        return (faces - self.mean) / self.std
+        return self.probs(self.module((faces - self.mean) / self.std))
 
 
 def export_onnx(model: LoadedModel, path: Path, *, weights: str = "float32") -> int:
-    """Write a model as one ONNX file with a free batch axis. The same model gives the same bytes, wherever the checkout lies.
+    """Write a model as one ONNX file with a free batch axis. The same model gives the same bytes in any checkout.
 
     Args:
-        model: A trained model, as `ferlab.models.load_model` returns it.
-        path: The file to write; it appears whole or not at all.
-        weights: How they are stored: "float32", or "float16" for half the size, see `ferlab.deployment.storage`.
+        model: A trained model, from `ferlab.models.load_model`.
+        path: The file; written whole or not at all.
+        weights: How they are stored: "float32", or "float16" for half the size (`halve_weights`).
 
     Returns:
         The file's size in bytes.
     """
     if weights not in ("float32", "float16"):
         raise ValueError(f"Expected weights in {{'float32', 'float16'}}, got {weights!r}")
-    deployed = Deployed(model).eval()
-    example = torch.zeros(2, model.channels, model.size, model.size)
     with _quiet():
         program = torch.onnx.export(
-            deployed,
-            (example,),
+            Deployed(model).eval(),
+            (torch.zeros(2, model.channels, model.size, model.size),),
             dynamo=True,
             external_data=False,
             opset_version=OPSET,
@@ -92,20 +97,15 @@ def export_onnx(model: LoadedModel, path: Path, *, weights: str = "float32") -> 
             verbose=False,
         )
     proto = _without_traces(program.model_proto)
-    onnx.helper.set_model_props(proto, {KEY: json.dumps(exported_card(model), sort_keys=True)})
-    if weights == "float16":
-        proto = halve_weights(proto)
-    onnx.checker.check_model(proto)
-    content = proto.SerializeToString(deterministic=True)
-    write_whole(path, content)
-    return len(content)
+    helper.set_model_props(proto, {KEY: json.dumps(exported_card(model), sort_keys=True)})  # one key: several would come in random order
+    return _write(halve_weights(proto) if weights == "float16" else proto, path)
 
 
 def exported_card(model: LoadedModel) -> dict[str, Any]:
-    """Return what the file says of a model beside its graph: what `Predictor` needs, and the model's name and scaling for readers.
+    """Return the card in the file's metadata: what `Predictor` needs, and name and scaling for readers.
 
-    `preparation` and `sources` are as `LoadedModel` has them, and absent where they are not known; of a mean image, which is a constant of the
-    graph, the card has the means of its channels.
+    `preparation` and `sources` are those of `LoadedModel`, absent where unknown. A mean image is a constant of the graph; the card has its
+    channel means.
     """
     mean = model.mean.mean(dim=(1, 2)).tolist() if isinstance(model.mean, Tensor) else list(model.mean)
     card = {"channels": model.channels, "expressions": list(model.expressions), "mean": mean, "name": model.name}
@@ -124,16 +124,97 @@ def parity(model: LoadedModel, session: onnxruntime.InferenceSession, faces: np.
         faces: uint8 (N, H, W) or (N, H, W, 3), N at least 1.
     """
     expected = model.probs(model.module(model.normalise(faces))).numpy()
-    (answered,) = session.run(["probabilities"], {"faces": prepare_faces(faces, size=model.size, channels=model.channels)})
+    (exported,) = session.run(["probabilities"], {"faces": prepare_faces(faces, size=model.size, channels=model.channels)})
     return Parity(
         faces=len(faces),
-        max_abs_diff=float(np.abs(expected - answered).max()),
-        label_agreement=float((expected.argmax(axis=1) == answered.argmax(axis=1)).mean()),
+        max_abs_diff=float(np.abs(expected - exported).max()),
+        label_agreement=float((expected.argmax(axis=1) == exported.argmax(axis=1)).mean()),
     )
 
 
+def halve_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the graph with its large float32 weights stored as float16, each followed by a Cast to float32.
+
+    Nothing is computed in float16: the runtime folds the casts when it loads the file, so speed and memory are those of the float32 file.
+    Each weight is rounded to 11 significant bits. The five-layer model of the control faces takes 4.88 MB instead of 9.75.
+
+    Args:
+        proto: A model whose initializers lie in the file itself; left unchanged.
+
+    Raises:
+        InputError: If a weight is beyond float16's range.
+    """
+    halved = onnx.ModelProto()
+    halved.CopyFrom(proto)
+    large = [tensor for tensor in halved.graph.initializer if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= SMALLEST]
+    casts = [helper.make_node("Cast", [f"{t.name}.float16"], [t.name], name=f"{t.name}.float32", to=TensorProto.FLOAT) for t in large]
+    for tensor in large:
+        values = numpy_helper.to_array(tensor)
+        if np.abs(values).max() > LARGEST:
+            raise InputError(f"tensor {tensor.name!r} holds {np.abs(values).max():.3g}, beyond float16's {LARGEST:.0f}; store the weights as float32")
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{tensor.name}.float16"))
+    nodes = [*casts, *halved.graph.node]
+    del halved.graph.node[:]
+    halved.graph.node.extend(nodes)
+    return halved
+
+
+class CalibrationFaces(CalibrationDataReader):
+    """Prepared faces in batches, in the interface of the runtime's quantiser."""
+
+    def __init__(self, prepared: np.ndarray) -> None:
+        self.batches = ({"faces": prepared[start : start + BATCH]} for start in range(0, len(prepared), BATCH))
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """Return the next batch, None after the last."""
+        return next(self.batches, None)
+
+
+def quantise(source: Path, path: Path, faces: np.ndarray) -> int:
+    """Write the int8 variant of an exported model by static quantisation. The same model and faces give the same bytes.
+
+    QDQ form, weights per channel, activations per tensor; normalisation and softmax stay float32. Activations are unsigned: with signed ones
+    the runtime leaves six of the compact model's ten convolutions in float32 on x86. Weights keep 7 bits, so that sums of two products fit
+    16 bits and a processor without VNNI gives the same results: on 900 control faces 98.9 and 99.4 % of two five-layer models' labels stay
+    (8 bits: 99.1 and 99.2 %). The file has a quarter of the bytes. The speed depends on processor and model: with VNNI a face takes the
+    compact model 0.42 ms instead of 1.5, the five-layer model 0.5 instead of 0.3.
+
+    Args:
+        source: The float32 file, from `export_onnx`.
+        path: The file; written whole or not at all.
+        faces: uint8 (N, H, W) or (N, H, W, 3) of the training split; they set the range of each activation.
+
+    Returns:
+        The file's size in bytes.
+
+    Raises:
+        InputError: If the source is not one of ours, or there are no faces.
+    """
+    if len(faces) == 0:
+        raise InputError(f"{path}: no faces to find the range of the activations; expected some of those that the model was trained on")
+    model = Predictor.load(source)
+    reader = CalibrationFaces(prepare_faces(faces, size=model.size, channels=model.channels))
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        folded, integer = Path(folder, "folded.onnx"), Path(folder, "int8.onnx")
+        quant_pre_process(str(source), str(folded), skip_symbolic_shape=True)
+        quantize_static(
+            str(folded), str(integer), reader, quant_format=QuantFormat.QDQ, per_channel=True, op_types_to_quantize=list(OPERATIONS),
+            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, reduce_range=True, calibrate_method=CalibrationMethod.MinMax,
+        )  # fmt: skip
+        proto = onnx.load(integer)
+    helper.set_model_props(proto, {prop.key: prop.value for prop in onnx.load(source, load_external_data=False).metadata_props})
+    return _write(proto, path)
+
+
+def _write(proto: onnx.ModelProto, path: Path) -> int:
+    onnx.checker.check_model(proto)
+    content = proto.SerializeToString(deterministic=True)
+    write_whole(path, content)
+    return len(content)
+
+
 def _without_traces(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Drop what the exporter notes beside each node: Python stack traces with this machine's paths."""
+    """Drop the exporter's notes beside each node: Python stack traces with this machine's paths."""
     del proto.metadata_props[:]
     for graph in [proto.graph, *proto.functions]:
         for part in [graph, *graph.node, *getattr(graph, "initializer", []), *graph.value_info, *graph.input, *graph.output]:
@@ -145,14 +226,13 @@ def _without_traces(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @contextlib.contextmanager
-def _quiet():
-    """Silence the exporter's progress lines and its notes on its own internals; errors still raise."""
-    loud = logging.getLogger("torch.onnx")
-    level = loud.level
-    loud.setLevel(logging.ERROR)
+def _quiet() -> Iterator[None]:
+    """Silence the prints, warnings and log of exporter and quantiser; errors still raise."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        loud.setLevel(level)
+        logging.disable(before)

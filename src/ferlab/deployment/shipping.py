@@ -32,7 +32,7 @@ MOST_BYTES = 6_000_000
 NEEDED = {"train": (), "evaluate": ("trained_on", "dataset", "usage", "n")}  # of the metrics of each stage
 COMPARED = 2000  # faces on which the file is compared with the model it came from
 LARGEST_CHANGE = 0.02  # of a probability
-LICENCE = "The weights: MIT, as ferlab. The faces they were fitted on are not part of it; their own terms hold for them."
+LICENCE = "The weights: MIT, as ferlab. The faces they were trained on are not part of it; their own terms hold for them."
 LIMITS = (
     "Reads an expression that a face shows, as its dataset's annotators named it; not what a person feels. Fitted on cropped, mostly frontal faces"
     " of the dataset above, whose mix of ages, skin tones and cameras it inherits; looser or tighter crops, strong poses and occlusion are read"
@@ -139,7 +139,7 @@ def _card(params: Params, run: str, *, model: LoadedModel, store: Store, evaluat
 
 def _file_card(path: Path, *, weights: str, found: Parity) -> dict[str, Any]:
     content = path.read_bytes()
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "weights": weights, "beside_the_trained_net": found.metrics()}
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "weights": weights, "parity": found.metrics()}
 
 
 def _move_into_place(ready: Path, folder: Path) -> None:
