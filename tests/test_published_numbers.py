@@ -15,8 +15,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from ferlab.evaluation.kept import differences, read_kept, rescore
+from ferlab.evaluation.proportions import wilson
 from ferlab.evaluation.published import read_published
-from ferlab.evaluation.shares import wilson
 from ferlab.reporting.site.publish import PREDICTIONS
 
 ROOT = Path(__file__).parents[1]

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ferlab.evaluation.clusters import cluster_error, cluster_intervals, cluster_share, effective_faces
-from ferlab.evaluation.shares import wilson
+from ferlab.evaluation.clusters import cluster_error, cluster_intervals, cluster_proportion, effective_faces
+from ferlab.evaluation.proportions import wilson
 from ferlab.expressions import EXPRESSIONS
 from ferlab.paths import InputError
 
@@ -54,7 +54,7 @@ def test_few_subjects_all_right_are_no_proof_of_one(subjects: int):
 
 
 def test_one_person_tells_nothing_of_others():
-    assert np.isnan(cluster_share(np.ones(9), np.zeros(9))).all()
+    assert np.isnan(cluster_proportion(np.ones(9), np.zeros(9))).all()
     with pytest.raises(InputError, match="at least two"):
         cluster_intervals(*answer(np.ones(9, dtype=bool)), np.zeros(9), resamples=100)
 
@@ -65,6 +65,6 @@ def test_shares_of_few_persons_cover_where_faces_of_a_person_resemble_each_other
     persons = np.repeat(np.arange(5), 20)
     for _ in range(400):
         right = rng.random(100) < rng.beta(0.9 * 9, 0.1 * 9, size=5)[persons]
-        low, high = cluster_share(right, persons)
+        low, high = cluster_proportion(right, persons)
         held += low <= 0.9 <= high
     assert held / 400 > 0.93

@@ -5,7 +5,7 @@ import pytest
 
 from ferlab.evaluation.confusion_posterior import draw_confusions, mean_bounds
 from ferlab.evaluation.intervals import metric_intervals
-from ferlab.evaluation.shares import f1_bounds, newcombe, wilson
+from ferlab.evaluation.proportions import f1_bounds, newcombe, wilson
 from ferlab.evaluation.weighted_metrics import point_metrics
 from ferlab.expressions import EXPRESSIONS
 from ferlab.paths import InputError

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from ferlab.control.source import read
-from ferlab.evaluation.clusters import cluster_share
+from ferlab.evaluation.clusters import cluster_proportion
 from ferlab.evaluation.predictions import predictions_table, probs_of
+from ferlab.evaluation.proportions import wilson
 from ferlab.evaluation.sequences import average_frames, flicker_rate, score_sequences, smooth_frames
-from ferlab.evaluation.shares import wilson
 from ferlab.paths import InputError
 
 NAMES = ("sad", "happy")
@@ -83,7 +83,7 @@ def test_frames_are_bounded_over_their_persons_or_sequences_and_not_as_faces():
     happy = [0.9] * 30 + [0.1] * 10
     table = faces([name for name in "abcd" for _ in range(10)], frames=list(range(10)) * 4)
     by_sequence = score_sequences(rows(*happy), table)
-    low, high = cluster_share(np.array(happy) > 0.5, table["sequence"].to_numpy())
+    low, high = cluster_proportion(np.array(happy) > 0.5, table["sequence"].to_numpy())
     assert (by_sequence["frame_accuracy_ci_low"], by_sequence["frame_accuracy_ci_high"]) == (low, high)
     assert low < wilson(30, 40)[0] - 0.2
     people = table.assign(subject=["p"] * 20 + ["q"] * 20)

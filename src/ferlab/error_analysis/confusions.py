@@ -11,7 +11,7 @@ from __future__ import annotations
 import pandas as pd
 
 from ferlab.evaluation.predictions import expressions_of, probs_of
-from ferlab.evaluation.shares import wilson
+from ferlab.evaluation.proportions import wilson
 
 PAIR_COLUMNS = ("target", "pred", "count", "support", "rate", "rate_ci_low", "rate_ci_high", "rank_by_count", "rank_by_rate")
 

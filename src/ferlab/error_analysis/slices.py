@@ -17,8 +17,8 @@ import pandas as pd
 from scipy.ndimage import laplace
 from statsmodels.stats.multitest import multipletests
 
-from ferlab.evaluation.clusters import cluster_share
-from ferlab.evaluation.shares import wilson
+from ferlab.evaluation.clusters import cluster_proportion
+from ferlab.evaluation.proportions import wilson
 from ferlab.paths import InputError
 
 GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
@@ -107,7 +107,7 @@ def error_rates(slices: Mapping[str, pd.Series], wrong: np.ndarray, *, subjects:
         for group in groups.cat.categories:
             inside = (groups == group).to_numpy()
             n, errors = int(inside.sum()), int(wrong[inside].sum())
-            low, high = wilson(errors, n) if subjects is None or not n else cluster_share(wrong[inside], subjects[inside])
+            low, high = wilson(errors, n) if subjects is None or not n else cluster_proportion(wrong[inside], subjects[inside])
             rows.append((condition, group, n, errors, errors / n if n else np.nan, low, high))
     return pd.DataFrame(rows, columns=["condition", "group", "n", "errors", "error_rate", "ci_low", "ci_high"])
 

@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
-from ferlab.evaluation.clusters import cluster_share
+from ferlab.evaluation.clusters import cluster_proportion
 from ferlab.evaluation.comparison import difference_by_cluster
 from ferlab.evaluation.predictions import faces_in, subjects_of
-from ferlab.evaluation.shares import wilson
+from ferlab.evaluation.proportions import wilson
 
 COLUMNS = ("factor", "from", "to", "else", "split", "seeds", "n", "difference", "ci_low", "ci_high", "seed_sd", "p", "p_holm", "detectable")
 
@@ -135,7 +135,7 @@ def _share_bounds(right: Sequence[pd.Series], predictions: pd.DataFrame, split: 
     shares = pd.concat(right, axis=1).mean(axis=1)
     subjects = subjects_of(faces_in(predictions, split))
     if subjects is not None and len(subjects) == len(shares):
-        return cluster_share(shares.to_numpy(), subjects)
+        return cluster_proportion(shares.to_numpy(), subjects)
     return wilson(shares.mean() * len(shares), len(shares))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ferlab.evaluation.shares import wilson
+from ferlab.evaluation.proportions import wilson
 from ferlab.evaluation.weighted_metrics import ECE_BINS, confidence_bins
 
 

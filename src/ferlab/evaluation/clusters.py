@@ -21,7 +21,7 @@ from scipy import stats
 
 from ferlab.evaluation.confusion_posterior import KEYS, confusion_bounds
 from ferlab.evaluation.intervals import RESAMPLES
-from ferlab.evaluation.shares import LEVEL, wilson
+from ferlab.evaluation.proportions import LEVEL, wilson
 from ferlab.evaluation.weighted_metrics import count_confusions, point_metrics
 from ferlab.paths import InputError
 
@@ -55,15 +55,15 @@ def cluster_intervals(
     confusions = count_confusions(targets, preds, num_classes=probs.shape[1]) * (effective / len(targets))
     bounds = confusion_bounds(confusions, draws=resamples, seed=seed)
     bounds |= {
-        "accuracy": cluster_share(right, clusters),
-        "top3_accuracy": cluster_share(top3, clusters),
+        "accuracy": cluster_proportion(right, clusters),
+        "top3_accuracy": cluster_proportion(top3, clusters),
         "nll": (max(0.0, metrics["nll"] - half), metrics["nll"] + half),
     }
     named = {f"{key}_ci_{side}": bound for key in ("accuracy", "top3_accuracy", "nll", *KEYS) for side, bound in zip(("low", "high"), bounds[key])}
     return {"subjects": subjects, "effective_faces": effective, **named}
 
 
-def cluster_share(hits: np.ndarray, clusters: np.ndarray) -> tuple[float, float]:
+def cluster_proportion(hits: np.ndarray, clusters: np.ndarray) -> tuple[float, float]:
     """Return the 95 % interval of a share of faces over clusters not met before; (nan, nan) with fewer than two clusters.
 
     Args:

@@ -26,7 +26,7 @@ from statsmodels.stats.multitest import multipletests
 
 from ferlab.evaluation.clusters import cluster_error, count_clusters, student
 from ferlab.evaluation.predictions import expressions_of, faces_in, subjects_of
-from ferlab.evaluation.shares import LEVEL
+from ferlab.evaluation.proportions import LEVEL
 from ferlab.paths import InputError
 
 DIFFERENCE = ("n", "subjects", "only_a", "only_b", "difference", "ci_low", "ci_high")

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import betaln
 
-from ferlab.evaluation.shares import f1_bounds, wilson
+from ferlab.evaluation.proportions import f1_bounds, wilson
 from ferlab.evaluation.weighted_metrics import confusion_metrics
 
 KEYS = ("balanced_accuracy", "macro_f1", "weighted_f1", "mcc")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ferlab.evaluation.predictions import faces_in
-from ferlab.evaluation.shares import newcombe, wilson
+from ferlab.evaluation.proportions import newcombe, wilson
 from ferlab.paths import InputError
 
 KINDS = ("duplicate", "near_duplicate")

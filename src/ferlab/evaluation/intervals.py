@@ -21,7 +21,7 @@ import numpy as np
 
 from ferlab.evaluation.confusion_posterior import confusion_bounds
 from ferlab.evaluation.probability_bounds import ece_bounds, nll_bounds
-from ferlab.evaluation.shares import f1_bounds, wilson
+from ferlab.evaluation.proportions import f1_bounds, wilson
 from ferlab.evaluation.weighted_metrics import count_confusions
 from ferlab.paths import InputError
 

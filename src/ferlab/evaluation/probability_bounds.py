@@ -22,7 +22,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from ferlab.evaluation.shares import LEVEL, wilson
+from ferlab.evaluation.proportions import LEVEL, wilson
 from ferlab.evaluation.weighted_metrics import ECE_BINS, SMALLEST_PROB, confidence_bins
 
 MASS = 0.97  # of the draws of the NLL, between its bounds

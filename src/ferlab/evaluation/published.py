@@ -13,7 +13,7 @@ from typing import Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ferlab.evaluation.shares import wilson
+from ferlab.evaluation.proportions import wilson
 from ferlab.params import read_yaml
 from ferlab.paths import ROOT, InputError
 

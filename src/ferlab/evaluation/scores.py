@@ -14,7 +14,7 @@ from ferlab.evaluation.deduplicated import KINDS, compare_duplicates, mark_dupli
 from ferlab.evaluation.intervals import RESAMPLES, metric_intervals
 from ferlab.evaluation.metrics import compute_metrics
 from ferlab.evaluation.predictions import expressions_of, faces_in, probs_of
-from ferlab.evaluation.shares import wilson
+from ferlab.evaluation.proportions import wilson
 
 SUMMARY = ("accuracy", "accuracy_ci_low", "accuracy_ci_high", "balanced_accuracy", "macro_f1", "nll", "ece")
 

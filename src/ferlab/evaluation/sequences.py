@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ferlab.evaluation.clusters import cluster_share
+from ferlab.evaluation.clusters import cluster_proportion
 from ferlab.evaluation.predictions import PROB_PREFIX, expressions_of, predictions_table, subjects_of
-from ferlab.evaluation.shares import wilson
+from ferlab.evaluation.proportions import wilson
 from ferlab.paths import InputError
 
 ALPHA = 0.3  # weight of the newest frame: half of an answer comes from the last two frames
@@ -148,5 +148,5 @@ def _columns(frames: pd.DataFrame) -> list[str]:
 def _share(key: str, rows: pd.DataFrame, clusters: np.ndarray | None) -> dict[str, float]:
     """Return the share of right rows with its 95 % bounds: over clusters, Wilson's where there are none."""
     right = (rows["pred"] == rows["target"]).to_numpy()
-    low, high = wilson(int(right.sum()), len(right)) if clusters is None else cluster_share(right, clusters)
+    low, high = wilson(int(right.sum()), len(right)) if clusters is None else cluster_proportion(right, clusters)
     return {key: float(right.mean()), f"{key}_ci_low": low, f"{key}_ci_high": high}

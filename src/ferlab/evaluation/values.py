@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ferlab.evaluation.intervals import RESAMPLES
-from ferlab.evaluation.shares import LEVEL
+from ferlab.evaluation.proportions import LEVEL
 
 SAID = "value_"  # column of the predictions table, before the value's name
 

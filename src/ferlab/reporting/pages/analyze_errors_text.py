@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from ferlab.error_analysis.label_issues import count_agreement
-from ferlab.evaluation.shares import wilson
+from ferlab.evaluation.proportions import wilson
 from ferlab.reporting.tables import cell, control_name, estimate, number, p_equals, p_value, percent
 from ferlab.roles import Role
 

@@ -20,8 +20,8 @@ from ferlab import paths
 from ferlab.evaluation.ensembles import ENSEMBLE
 from ferlab.evaluation.kept import keep, write_kept
 from ferlab.evaluation.predictions import read_predictions
+from ferlab.evaluation.proportions import wilson
 from ferlab.evaluation.published import read_published
-from ferlab.evaluation.shares import wilson
 from ferlab.models.hub import file_sha256
 from ferlab.params import Params, load_params
 from ferlab.paths import InputError, held

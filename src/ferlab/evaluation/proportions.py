@@ -1,4 +1,4 @@
-"""Intervals of shares of faces, of the F1 of a class, and of the difference between two groups of faces.
+"""95 % intervals of proportions, of the F1 of a class, and of the difference of two independent proportions.
 
 References:
     Wilson (1927), Probable inference, the law of succession, and statistical inference.
@@ -15,7 +15,7 @@ LEVEL = 0.95
 
 
 def wilson(successes: float, n: float) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a share; (nan, nan) where n is 0.
+    """Return Wilson's interval; (nan, nan) where n is 0.
 
     >>> [round(bound, 3) for bound in wilson(37, 53)]
     [0.565, 0.805]
@@ -23,15 +23,15 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
     if n == 0:
         return float("nan"), float("nan")
     low, high = proportion_confint(successes, n, alpha=1 - LEVEL, method="wilson")
-    share = successes / n  # rounding must not put it outside
-    return float(max(0, min(low, share))), float(min(1, max(high, share)))
+    estimate = successes / n  # rounding must not put it outside
+    return float(max(0, min(low, estimate))), float(min(1, max(high, estimate)))
 
 
 def f1_bounds(hits: float, support: float, predicted: float) -> tuple[float, float]:
-    """Return the 95 % interval of the F1 of one class; (nan, nan) where the class has neither faces nor predictions.
+    """Return the interval of the F1 of one class; (nan, nan) where the class has neither faces nor predictions.
 
-    F1 = 2 J / (1 + J) where J is the share of hits among all faces that are of the class or named so, and J's interval is Wilson's. On 200
-    faces of a model that is 97 % right this covered 94 to 100 % per class in a simulation, the bootstrap 33 to 63 %.
+    F1 = 2 J / (1 + J), where J = hits / (support + predicted - hits) has Wilson's interval. Simulated coverage on 200 faces at accuracy 0.97: 94 to
+    100 % per class, against 33 to 63 % of the bootstrap.
 
     >>> [round(bound, 3) for bound in f1_bounds(0, 22, 0)]
     [0.0, 0.259]
@@ -41,14 +41,12 @@ def f1_bounds(hits: float, support: float, predicted: float) -> tuple[float, flo
 
 
 def newcombe(successes: int, n: int, *, other_successes: int, other_n: int) -> dict[str, float]:
-    """Return the difference of two independent shares, first minus other, with Newcombe's 95 % interval.
+    """Return the difference of two independent proportions, first minus other, with Newcombe's interval.
 
     Raises:
         InputError: If a group is empty.
     """
     if min(n, other_n) == 0:
-        raise InputError(f"A difference of shares needs faces in both groups, got {n} and {other_n}")
-    low, high = confint_proportions_2indep(
-        successes, n, other_successes, other_n, method="newcomb", compare="diff", alpha=1 - LEVEL
-    )
+        raise InputError(f"A difference of proportions needs faces in both groups, got {n} and {other_n}")
+    low, high = confint_proportions_2indep(successes, n, other_successes, other_n, method="newcomb", compare="diff", alpha=1 - LEVEL)
     return {"difference": successes / n - other_successes / other_n, "ci_low": float(low), "ci_high": float(high)}
