@@ -30,7 +30,7 @@ def code_of(stage: str) -> list[str]:
         return _relative(import_closure(ROOT / "src" / "ferlab" / "reporting" / "site" / "build.py"))
     code = _relative(import_closure(ROOT / "notebooks" / f"{NOTEBOOKS[stage]}.ipynb"))
     if stage in RUN_STAGES and CREATE in code:
-        code.append("src/ferlab/models/${item.family}.py")
+        code += ["src/ferlab/models/${item.family}.py", "src/ferlab/models/keras.py"]  # the second is all that families may share
     if stage == "prepare":  # its readers are named by string in data/readers/registry.py
         files = [(ROOT / "src").joinpath(*reader.split(":")[0].split(".")).with_suffix(".py") for reader in READERS.values()]
         code += [path for file in files for path in _relative(import_closure(file))]

@@ -24,6 +24,7 @@ from collections import OrderedDict
 
 from torch import nn
 
+from ferlab.models.keras import keras_norm, keras_weights
 from ferlab.paths import InputError
 
 SIZE = 48  # H and W of the faces: the flattened layers hang on it
@@ -41,21 +42,21 @@ def five_layer(num_classes: int = 7, in_channels: int = 1, *, pool: str = "2x2",
     Raises:
         InputError: If `pool` is neither.
     """
-    return _keras_weights(
+    return keras_weights(
         nn.Sequential(
             OrderedDict(
                 conv1=nn.Conv2d(in_channels, 32, 5, padding=2),
                 relu1=nn.ReLU(),
-                bn1=_keras_norm2d(32),
+                bn1=keras_norm(32),
                 pool1=_pool(pool),  # (N, 32, 24, 24)
                 pad2=nn.ZeroPad2d((1, 2, 1, 2)),  # Keras's 'same' for a 4x4 kernel: 1 left and above, 2 right and below
                 conv2=nn.Conv2d(32, 32, 4),
                 relu2=nn.ReLU(),
-                bn2=_keras_norm2d(32),
+                bn2=keras_norm(32),
                 pool2=_pool(pool),  # (N, 32, 12, 12)
                 conv3=nn.Conv2d(32, 64, 5, padding=2),
                 relu3=nn.ReLU(),
-                bn3=_keras_norm2d(64),
+                bn3=keras_norm(64),
                 pool3=_pool(pool),  # (N, 64, 6, 6)
                 flatten=nn.Flatten(),
                 fc1=nn.Linear(64 * (SIZE // 8) ** 2, 1024),
@@ -75,7 +76,7 @@ def baseline(num_classes: int = 7, in_channels: int = 1, *, dropout: float = 0.3
         in_channels: C of the input, float32 (N, C, 48, 48).
         dropout: Rate after the hidden layer.
     """
-    layers: OrderedDict[str, nn.Module] = OrderedDict(bn0=_keras_norm2d(in_channels))
+    layers: OrderedDict[str, nn.Module] = OrderedDict(bn0=keras_norm(in_channels))
     widths = (in_channels, 32, 32, 64, 64)
     for n in range(1, 5):
         layers |= _stage(n, widths[n - 1], widths[n])
@@ -90,7 +91,7 @@ def baseline(num_classes: int = 7, in_channels: int = 1, *, dropout: float = 0.3
         bn5=nn.BatchNorm1d(1024, eps=1e-3, momentum=0.01),
         logits=nn.Linear(1024, num_classes),
     )
-    return _keras_weights(nn.Sequential(layers))
+    return keras_weights(nn.Sequential(layers))
 
 
 def baseline_text(num_classes: int = 7, in_channels: int = 1, *, fc_units: int = 8192, dropout: float = 0.5) -> nn.Module:
@@ -114,16 +115,13 @@ def baseline_text(num_classes: int = 7, in_channels: int = 1, *, fc_units: int =
         dropout=nn.Dropout(dropout),
         logits=nn.Linear(fc_units, num_classes),
     )
-    return _keras_weights(nn.Sequential(layers))
+    return keras_weights(nn.Sequential(layers))
 
 
 def _stage(n: int, inputs: int, outputs: int) -> OrderedDict[str, nn.Module]:
     """Name a 3x3 convolution, its ReLU and its batch normalisation by the stage."""
-    return OrderedDict({f"conv{n}": nn.Conv2d(inputs, outputs, 3, padding=1), f"relu{n}": nn.ReLU(), f"bn{n}": _keras_norm2d(outputs)})
+    return OrderedDict({f"conv{n}": nn.Conv2d(inputs, outputs, 3, padding=1), f"relu{n}": nn.ReLU(), f"bn{n}": keras_norm(outputs)})
 
-
-def _keras_norm2d(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)  # Keras counts momentum the other way: its .99 is .01 here
 
 
 def _pool(pool: str) -> nn.MaxPool2d:
@@ -132,12 +130,3 @@ def _pool(pool: str) -> nn.MaxPool2d:
     if pool == "3x3same":
         return nn.MaxPool2d(3, stride=2, ceil_mode=True)  # on an even side 'same' adds one pixel, right and below, which ceil_mode leaves out
     raise InputError(f"five_layer: pool: expected '2x2' or '3x3same', got {pool!r}")
-
-
-def _keras_weights(module: nn.Module) -> nn.Module:
-    """Set Glorot uniform weights and zero biases, Keras's defaults (Glorot & Bengio, 2010)."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
-    return module

@@ -21,6 +21,8 @@ from collections import OrderedDict
 
 from torch import nn
 
+from ferlab.models.keras import keras_norm, keras_weights
+
 BLOCKS = ((9, 16), (7, 32), (5, 64), (3, 128), (3, 128))  # kernel, channels of table I
 FLAT = 128 * 4 * 4  # of a 224x224 face
 
@@ -38,7 +40,7 @@ def fers_alexnet(num_classes: int = 8, in_channels: int = 3) -> nn.Module:
         layers[f"conv{n}"] = nn.Conv2d(inputs, channels, kernel)
         layers[f"relu{n}"] = nn.ReLU()
         layers[f"pool{n}"] = nn.MaxPool2d(2)
-        layers[f"bn{n}"] = nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)  # Keras counts momentum the other way: its .99 is .01 here
+        layers[f"bn{n}"] = keras_norm(channels)
         inputs = channels
     layers |= OrderedDict(
         flatten=nn.Flatten(),  # (N, 2048)
@@ -48,13 +50,4 @@ def fers_alexnet(num_classes: int = 8, in_channels: int = 3) -> nn.Module:
         relu7=nn.ReLU(),
         logits=nn.Linear(1024, num_classes),
     )
-    return _keras_weights(nn.Sequential(layers))
-
-
-def _keras_weights(module: nn.Module) -> nn.Module:
-    """Set Glorot uniform weights and zero biases, Keras's defaults (Glorot & Bengio, 2010)."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
-    return module
+    return keras_weights(nn.Sequential(layers))

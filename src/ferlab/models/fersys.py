@@ -20,6 +20,8 @@ from collections import OrderedDict
 
 from torch import nn
 
+from ferlab.models.keras import keras_norm, keras_weights
+
 SIZE = 48  # H and W of the faces: the flattened layers hang on it
 WIDTHS = (32, 64, 128)  # of fersys_cnn's blocks, which the paper does not give
 HIDDEN = (256, 128)  # of its hidden layers, likewise
@@ -37,14 +39,14 @@ def fersys_cnn(num_classes: int = 7, in_channels: int = 1, *, dropout: float = 0
     inputs = in_channels
     for n, channels in enumerate(WIDTHS, start=1):
         layers[f"conv{n}"] = nn.Conv2d(inputs, channels, 3, padding=1)
-        layers[f"bn{n}"] = nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)  # Keras counts momentum the other way: its .99 is .01 here
+        layers[f"bn{n}"] = keras_norm(channels)
         layers[f"relu{n}"] = nn.ReLU()
         layers[f"pool{n}"] = nn.MaxPool2d(2)
         inputs = channels
     layers |= OrderedDict(flatten=nn.Flatten())  # (N, 4608)
     layers |= _hidden((WIDTHS[-1] * (SIZE // 8) ** 2, *HIDDEN), first=4, dropout=dropout)
     layers["logits"] = nn.Linear(HIDDEN[-1], num_classes)
-    return _keras_weights(nn.Sequential(layers))
+    return keras_weights(nn.Sequential(layers))
 
 
 def deepface_emotion(num_classes: int = 7, in_channels: int = 1, *, dropout: float = 0.2) -> nn.Module:
@@ -73,7 +75,7 @@ def deepface_emotion(num_classes: int = 7, in_channels: int = 1, *, dropout: flo
     )
     layers |= _hidden((128, 1024, 1024), first=6, dropout=dropout)
     layers["logits"] = nn.Linear(1024, num_classes)
-    return _keras_weights(nn.Sequential(layers))
+    return keras_weights(nn.Sequential(layers))
 
 
 def _hidden(widths: tuple[int, ...], *, first: int, dropout: float) -> OrderedDict[str, nn.Module]:
@@ -84,12 +86,3 @@ def _hidden(widths: tuple[int, ...], *, first: int, dropout: float) -> OrderedDi
         layers[f"relu{first + n - 1}"] = nn.ReLU()
         layers[f"dropout{n}"] = nn.Dropout(dropout)
     return layers
-
-
-def _keras_weights(module: nn.Module) -> nn.Module:
-    """Set Glorot uniform weights and zero biases, Keras's defaults (Glorot & Bengio, 2010)."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
-    return module

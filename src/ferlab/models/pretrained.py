@@ -194,7 +194,7 @@ def _statistics(path: Path, layout: str, card: dict | None) -> tuple[Sequence[fl
     """Return mean and std in RGB: the file's own, or those of the card whose layout it has, or the layout's."""
     if layout == "ferlab":
         own = read_weights(path)[1]
-        return own["mean"], own["std"]
+        return own.mean, own.std
     if card is not None and card["layout"] == layout:
         turn = -1 if card["colour"] == "BGR" else 1
         return card["mean"][::turn], card["std"][::turn]

@@ -26,6 +26,8 @@ from collections import OrderedDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ferlab.models.keras import keras_norm, keras_weights
+
 
 def vgg_fer(num_classes: int = 7, in_channels: int = 1, *, size: int = 40, dropout: float = 0.2) -> nn.Module:
     """Build four stages of two 3x3 convolutions (64, 128, 256, 512), each with batch normalisation and ReLU, a 2x2 pool each, FC 4096 twice.
@@ -85,11 +87,11 @@ def mini_xception(num_classes: int = 7, in_channels: int = 1) -> nn.Module:
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for n, inputs in ((1, in_channels), (2, 8)):
-        layers |= OrderedDict({f"conv{n}": nn.Conv2d(inputs, 8, 3, bias=False), f"bn{n}": _keras_norm(8), f"relu{n}": nn.ReLU()})
+        layers |= OrderedDict({f"conv{n}": nn.Conv2d(inputs, 8, 3, bias=False), f"bn{n}": keras_norm(8), f"relu{n}": nn.ReLU()})
     for n, outputs in enumerate((16, 32, 64, 128), start=1):
         layers[f"block{n}"] = SeparableBlock(outputs // 2, outputs)
     layers |= OrderedDict(maps=nn.Conv2d(128, num_classes, 3, padding=1), average=nn.AdaptiveAvgPool2d(1), logits=nn.Flatten())
-    return _keras_weights(nn.Sequential(layers))
+    return keras_weights(nn.Sequential(layers))
 
 
 class ResidualBlock(nn.Module):
@@ -118,12 +120,12 @@ class SeparableBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), _keras_norm(outputs))  # of every other pixel, see forward
+        self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), keras_norm(outputs))  # of every other pixel, see forward
         self.conv1 = _separable(inputs, outputs)
-        self.bn1 = _keras_norm(outputs)
+        self.bn1 = keras_norm(outputs)
         self.relu = nn.ReLU()
         self.conv2 = _separable(outputs, outputs)
-        self.bn2 = _keras_norm(outputs)
+        self.bn2 = keras_norm(outputs)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return maps (N, outputs, ceil(H / 2), ceil(W / 2))."""
@@ -140,17 +142,3 @@ def _separable(inputs: int, outputs: int) -> nn.Module:
 def _pool_same(maps: Tensor) -> Tensor:
     """Pool 3x3 with stride 2 and Keras's 'same': an odd side is padded on both ends, an even one right and below, which ceil_mode leaves out."""
     return F.max_pool2d(maps, 3, stride=2, padding=(maps.shape[2] % 2, maps.shape[3] % 2), ceil_mode=True)
-
-
-def _keras_norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)  # Keras counts momentum the other way: its .99 is .01 here
-
-
-def _keras_weights(module: nn.Module) -> nn.Module:
-    """Set Glorot uniform weights and zero biases, Keras's defaults (Glorot & Bengio, 2010)."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.xavier_uniform_(layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-    return module
