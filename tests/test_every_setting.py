@@ -32,9 +32,9 @@ TRAINING, BIASED = "Scores on val are training scores.", "Scores on {} describe 
 # run -> roles of val and test, as its metrics must hold them
 ROLES = {
     "chosen": ("selected_on", "untouched"),
-    "refitted": ("fitted", "untouched"),
+    "refitted": ("trained", "untouched"),
     "peeking": ("untouched", "selected_on"),
-    "whole": ("fitted", "untouched"),
+    "whole": ("trained", "untouched"),
 }
 pytestmark = pytest.mark.slow
 
@@ -79,11 +79,11 @@ def test_every_page_of_a_run_says_what_it_has_seen_of_each_split(clone):
     for run, (val, test) in ROLES.items():
         pages = {stage: page(clone, stage, run) for stage in ("train", "evaluate")}
         for text in pages.values():
-            assert (TRAINING in text) is (val == "fitted"), run
+            assert (TRAINING in text) is (val == "trained"), run
             assert (BIASED.format("val") in text) is (val == "selected_on"), run
             assert (BIASED.format("test") in text) is (test == "selected_on"), run
             assert "came to rest" not in text
-        assert ("do not compare" in pages["evaluate"]) is (val == "fitted")
+        assert ("do not compare" in pages["evaluate"]) is (val == "trained")
         assert ("The training page reports it without augmentation" in pages["evaluate"]) is (val == "selected_on")
 
 
@@ -110,9 +110,9 @@ def test_the_curves_are_read_as_they_ran(clone):
 def test_confident_learning_is_called_in_sample_where_it_is(clone):
     for run, (val, _) in ROLES.items():
         text, found = page(clone, "analyze_errors", run), metrics(clone, "analyze_errors", run)
-        assert (found["role"], found["held_out"]) == (val, val != "fitted")
-        assert ("Confident learning on in-sample probabilities" in text) is (val == "fitted")
-        assert ("Confident learning on out-of-sample probabilities" in text) is (val != "fitted")
+        assert (found["role"], found["held_out"]) == (val, val != "trained")
+        assert ("Confident learning on in-sample probabilities" in text) is (val == "trained")
+        assert ("Confident learning on out-of-sample probabilities" in text) is (val != "trained")
         assert ("they selected its epoch" in text) is (val == "selected_on")
 
 

@@ -30,7 +30,7 @@ def raw() -> dict:
     ("section", "key", "value", "message"),
     [
         ("train", "epoch", 3, "train.epoch: unknown key; did you mean 'epochs'?"),
-        ("train", "loss", "l2_svm", "label_smoothing is cross_entropy's alone: expected 0.0 with loss: l2_svm"),
+        ("train", "loss", "l2_svm", "label_smoothing needs cross_entropy: expected 0.0 with loss: l2_svm"),
         ("train", "lr", "0.1", "train.lr: input should be a valid number, got '0.1'"),
         ("train", "epochs", 0, "train.epochs: input should be greater than or equal to 1, got 0"),
         ("train", "optimizer", "sgdd", "train.optimizer: input should be 'sgd', 'adam' or 'adamw', got 'sgdd'"),
@@ -70,7 +70,7 @@ def test_keys_that_do_not_go_together_are_told_without_the_rest_of_their_section
     raw["train"]["loss"] = "l2_svm"
     with pytest.raises(InputError) as caught:
         check_params(raw)
-    expected = "params.yaml: runs.five_layer.train: label_smoothing is cross_entropy's alone: expected 0.0 with loss: l2_svm"
+    expected = "params.yaml: runs.five_layer.train: label_smoothing needs cross_entropy: expected 0.0 with loss: l2_svm"
     assert str(caught.value) == expected
 
 
@@ -100,8 +100,8 @@ def test_teachers_are_runs_of_the_same_set_that_stand_above(raw):
     ("teacher", "pupil", "what"),
     [
         ({"select": "test"}, {}, "it was selected on test, which this run leaves untouched"),
-        ({"select": "none"}, {}, "it was fitted on val, which this run only selects on"),
-        ({"refit": True}, {}, "it was fitted on val, which this run only selects on"),
+        ({"select": "none"}, {}, "it was trained on val, which this run only selects on"),
+        ({"refit": True}, {}, "it was trained on val, which this run only selects on"),
         ({}, {"select": "none"}, ""),
         ({"refit": True}, {"refit": True}, ""),
     ],

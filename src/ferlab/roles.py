@@ -1,7 +1,7 @@
-"""What a split is to a run: fitted, selected on, or untouched. Pages, metrics and checks ask here; nobody else decides it.
+"""What a split is to a run: trained on, selected on, or untouched. Pages, metrics and checks ask here; nobody else decides it.
 
-Fitted faces moved the weights. Faces selected on chose an epoch, a member or a weight: scores on them are the best of several tries.
-Untouched faces did neither. A split that was both fitted and selected on counts as fitted.
+A split selected on chose an epoch, a member or a weight: scores on it are the best of several. A split that was both trained on and
+selected on counts as trained on.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Role = Literal["untouched", "selected_on", "fitted"]
-RANKS: tuple[Role, ...] = ("untouched", "selected_on", "fitted")
-MARKS: dict[Role, str] = {"fitted": "trained on", "selected_on": "selected its epoch", "untouched": ""}  # beside a split's scores
+Role = Literal["untouched", "selected_on", "trained"]
+RANKS: tuple[Role, ...] = ("untouched", "selected_on", "trained")
+MARKS: dict[Role, str] = {"trained": "trained on", "selected_on": "selected its epoch", "untouched": ""}  # beside a split's scores
 SELECTING_BEFORE = ("val",)  # of metrics and weights written before `selected_on` was
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """Which splits a run was fitted on, and which it was selected on."""
+    """Which splits a run was trained on, and which it was selected on."""
 
     trained_on: tuple[str, ...] = ()
     selected_on: tuple[str, ...] = ()
@@ -30,7 +30,7 @@ class Exposure:
         'selected_on'
         """
         whole = split.split("_")[0]
-        return "fitted" if whole in self.trained_on else "selected_on" if whole in self.selected_on else "untouched"
+        return "trained" if whole in self.trained_on else "selected_on" if whole in self.selected_on else "untouched"
 
     def beyond(self, other: Exposure) -> dict[str, Role]:
         """Return the splits of which this run has seen more than another has, each with its role here."""
@@ -62,8 +62,8 @@ def leak_sentence(more: Mapping[str, Role], seen: Exposure) -> str:
     >>> leak_sentence({"test": "selected_on"}, Exposure(("train",), ("val",)))
     'it was selected on test, which this run leaves untouched'
     """
-    own = {"fitted": "fits", "selected_on": "only selects on", "untouched": "leaves untouched"}
-    told = {"fitted": "fitted on", "selected_on": "selected on"}
+    own = {"trained": "trains on", "selected_on": "only selects on", "untouched": "leaves untouched"}
+    told = {"trained": "trained on", "selected_on": "selected on"}
     return ", and ".join(f"it was {told[role]} {split}, which this run {own[seen.role(split)]}" for split, role in more.items())
 
 

@@ -109,7 +109,7 @@ def test_cs230s_auxiliary_faces_fit_and_its_web_faces_are_dealt_by_person(tmp_pa
         "fer2013": {"dataset": "fer2013", "raw": "fer2013.csv", "options": {"votes": False}},
         "ckplus": {"dataset": "ckplus", "raw": "ckplus", "options": {"rule": "first1_last3", "contempt": "drop"}, "usages": {"all": "train"}},
         "jaffe": {"dataset": "jaffe", "raw": "jaffe", "usages": {"all": "train"}},
-        "web": {"dataset": "captured", "raw": "web", "deal": {"train": 0.75, "test": 0.25}},
+        "web": {"dataset": "captured", "raw": "web", "group_split": {"train": 0.75, "test": 0.25}},
     }
     store = prepare(tmp_path, raw, sources=sources, size=48, colour="grey", copies=True)
     faces = originals(store.faces)

@@ -129,5 +129,5 @@ def test_spread_is_over_the_seeds_of_a_group_within_a_set():
     assert spread["test.accuracy_mean"].tolist() == pytest.approx([0.65, 0.5, 0.9])
     assert spread["test.accuracy_sd"].iloc[0] == pytest.approx(np.sqrt(0.005))
     assert spread["test.accuracy_sd"].iloc[1:].isna().all()
-    trained = spread_over_seeds(runs.assign(**{"test.role": ["fitted", "untouched", "fitted", "selected_on"]}), ["test.accuracy"])
+    trained = spread_over_seeds(runs.assign(**{"test.role": ["trained", "untouched", "trained", "selected_on"]}), ["test.accuracy"])
     assert trained["test.accuracy_mean"].fillna(-1).tolist() == [0.7, -1, 0.9]

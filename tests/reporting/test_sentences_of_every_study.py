@@ -117,7 +117,7 @@ def test_the_page_of_one_run_is_true_whatever_the_study(model, absent, how):
     for setting in SETTINGS:
         seen, text = planned(setting[0], refit=setting[1]), evaluate_page(model, absent, how, setting)
         assert not NEVER.search(text), NEVER.search(text)
-        assert ("on val are training scores" in text) is (seen.role("val") == "fitted")
+        assert ("on val are training scores" in text) is (seen.role("val") == "trained")
         assert ("Scores on test describe the best of several epochs" in text) is (seen.role("test") == "selected_on")
         assert ("neither trained nor selected on" in text) is ("untouched" in {seen.role("val"), seen.role("test")})
         assert ("classified correctly" in text) is (model == "perfect")
@@ -131,7 +131,7 @@ def test_the_page_of_errors_is_true_whatever_the_study(model, absent):
     for setting, split in product(SETTINGS, ("val", "test")):
         role, text = planned(setting[0], refit=setting[1]).role(split), errors_page(model, absent, setting, split)
         assert not NEVER.search(text), NEVER.search(text)
-        assert ("in-sample: expect more" in text) is ("on in-sample probabilities" in text) is (role == "fitted")
+        assert ("in-sample: expect more" in text) is ("on in-sample probabilities" in text) is (role == "trained")
         assert ("optimistically biased" in text) is (role == "selected_on")
         assert ("No prediction differs from its label." in text) is (model == "perfect")
     assert ("True" in text) is (model == "perfect")  # a table of no pairs is left out
@@ -179,7 +179,7 @@ def test_the_comparison_is_true_for_one_seed_and_several(model, seeds):
         assert ("selecting on test" in text) is (seeds > 1)
         assert (f"open circles: {seeds + (seeds > 1)}" in text) is biased
         assert ("its scores are optimistically biased" in text) is ("scores on test describe" in text) is biased
-        assert ("training scores" in text) is (seen.role("val") == "fitted")
+        assert ("training scores" in text) is (seen.role("val") == "trained")
         assert ("test scores are biased by" in text) is (biased and seeds > 1)
         assert ("No two runs differ in accuracy" in text) is (seeds > 1 and model != "usual")
 

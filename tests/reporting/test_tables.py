@@ -87,7 +87,7 @@ def test_runs_and_groups_are_shown_with_intervals_and_spread():
     assert "accuracy, test, no near-duplicates, %" not in runs_table(run_rows())
     apart = run_rows().assign(**{f"test_without_near.accuracy{end}": value for end, value in (("", 0.66), ("_ci_low", 0.64), ("_ci_high", 0.68))})
     assert runs_table(apart).loc["b", "accuracy, test, no near-duplicates, %"] == "66.0 [64.0, 68.0]"
-    marked = runs_table(run_rows().assign(**{"val.role": ["fitted", "selected_on"], "test.role": ["untouched", "selected_on"]}))
+    marked = runs_table(run_rows().assign(**{"val.role": ["trained", "selected_on"], "test.role": ["untouched", "selected_on"]}))
     assert marked["accuracy, val, %"].str.endswith(" (trained on)").tolist() == [True, False]
     assert marked["accuracy, test, %"].str.endswith(" (selected on)").tolist() == [False, True]
     spread = spread_over_seeds(run_rows(), ["test.accuracy"])

@@ -177,7 +177,7 @@ def spread_over_seeds(runs: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     Returns:
         One row per group and set: `set, group, seeds`, and per key `<key>_mean`, `<key>_sd` (n - 1; NaN for one seed).
     """
-    trained_on = {key: runs[role] == "fitted" for key in keys if (role := f"{key.split('.')[0]}.role") in runs}
+    trained_on = {key: runs[role] == "trained" for key in keys if (role := f"{key.split('.')[0]}.role") in runs}
     groups = runs.assign(**{key: runs[key].mask(mask) for key, mask in trained_on.items()}).groupby(["set", "group"], sort=False)
     spread = groups.size().rename("seeds").to_frame()
     for key in keys:

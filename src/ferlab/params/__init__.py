@@ -83,7 +83,7 @@ def check_params(raw: Mapping[str, Any], *, source: str = "params.yaml") -> Para
         merged["runs"] = {name: _merge_run(run, defaults) for name, run in raw["runs"].items()}
     params = _validated(Params, merged, source, own=raw)
     for name, prepare in params.prepare.items():
-        single = (prepare.options, prepare.labels, prepare.usages, prepare.deal)
+        single = (prepare.options, prepare.labels, prepare.usages, prepare.group_split)
         if bool(prepare.dataset) == bool(prepare.sources) or (prepare.sources and any(single)):
             raise InputError(f"{source}: prepare.{name}: expected `dataset` with its options, or `sources` with theirs, and not both")
     check_names(params, source)

@@ -19,13 +19,13 @@ class Source(Section):
     dataset: str
     raw: str = ""  # below the set's raw
     options: dict[str, Any] = {}
-    labels: dict[str, str | None] = {}  # expression -> its name in the set; null: left out
+    labels: dict[str, str | None] = {}  # expression -> its name in the set; null: excluded
     usages: dict[str, str | None] = {}  # likewise
-    deal: dict[str, float] = {}  # share per usage, dealt person by person
+    group_split: dict[str, float] = {}  # fraction per usage; a person is in one usage alone
 
 
 class Face(Section):
-    """How a face is found in a picture and cut out; cs231a's numbers for Haar."""
+    """How a face is detected and cropped; Haar's defaults are cs231a's."""
 
     detector: Literal["none", "haar", "yunet", "dataset"] = "none"  # dataset: the boxes that came with it
     file: str = ""  # of a detector that is plugged in
@@ -35,9 +35,9 @@ class Face(Section):
     min_size: int = Field(30, ge=1)
     retries: bool = True  # under looser parameters
     boxes: str = ""  # a csv below raw: boxes chosen by hand, before the detector's
-    margin: float = Field(0.0, gt=-0.5, le=2)  # share of the box's longer side, on each side
+    margin: float = Field(0.0, gt=-0.5, le=2)  # fraction of the box's longer side, on each side
     align: Literal["none", "eyes", "landmarks"] = "none"
-    not_found: Literal["leave_out", "whole"] = "leave_out"
+    not_found: Literal["exclude", "whole"] = "exclude"
 
 
 class Prepare(Section):
@@ -48,10 +48,10 @@ class Prepare(Section):
     options: dict[str, Any] = {}
     labels: dict[str, str | None] = {}
     usages: dict[str, str | None] = {}
-    deal: dict[str, float] = {}
+    group_split: dict[str, float] = {}
     sources: dict[str, Source] = {}
     exclusions: str = ""  # a csv below raw: face_id, why, who
-    unreadable: Literal["stop", "leave_out"] = "stop"
+    unreadable: Literal["stop", "exclude"] = "stop"
     face: Face = Face()
     size: int | None = Field(None, ge=8, le=1024)  # side of a face in pixels; null: as delivered
     colour: Literal["as_is", "grey", "rgb"] = "as_is"
@@ -72,7 +72,7 @@ class Prepare(Section):
     def all_sources(self) -> dict[str, dict[str, Any]]:
         """The sources as plain values, by name; the one of a set that names a dataset is called by it."""
         if self.dataset:
-            own = Source(dataset=self.dataset, options=self.options, labels=self.labels, usages=self.usages, deal=self.deal)
+            own = Source(dataset=self.dataset, options=self.options, labels=self.labels, usages=self.usages, group_split=self.group_split)
             return {self.dataset: own.model_dump()}
         return {name: source.model_dump() for name, source in self.sources.items()}
 
@@ -91,18 +91,18 @@ class Train(Section):
     optimizer: Literal["sgd", "adam", "adamw"]
     lr: float = Field(gt=0)
     lr_decay: float = Field(0.0, ge=0)  # the rate of step t is divided by 1 + t times this, as Keras's `decay` has it
-    bias_lr_mult: float = Field(1.0, gt=0)  # the rate of biases is this times lr; Caffe's nets: 2
+    bias_lr_mult: float = Field(1.0, gt=0)  # the learning rate of biases is this times lr; Caffe's models: 2
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = True
     weight_decay: float = Field(ge=0)
     decay: Literal["all", "weights"] = "all"  # weights: not biases, nor the scales and shifts of normalisation
     loss: Literal["cross_entropy", "l2_svm", "multi_label"] = "cross_entropy"
-    regress: list[Literal["valence", "arousal", "intensity"]] = []  # values that the model says beside the expression
+    regress: list[Literal["valence", "arousal", "intensity"]] = []  # values predicted beside the expression
     regress_weight: float = Field(1.0, gt=0)  # of 1 - CCC, their loss, beside the expressions'
     schedule: Literal["constant", "one_cycle", "cosine", "plateau"]
-    warmup: float = Field(0.2, ge=0, lt=1)  # share of the steps that the learning rate rises
+    warmup: float = Field(0.2, ge=0, lt=1)  # fraction of the steps in which the learning rate rises
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    ferplus_weight: float = Field(0.0, ge=0, le=1)  # share of the target that FER+'s votes have, where a face has them
+    ferplus_weight: float = Field(0.0, ge=0, le=1)  # of FER+'s vote distribution in the soft target, where a face has votes
     class_weights: bool = False
     scaling: Literal["standardised", "unit", "mean_image"] = "standardised"  # of the input, see ferlab.models.inputs; fers and resemotenet: unit,
     # pixels in [0, 1]; cs231a: mean_image, the training faces' subtracted
@@ -111,48 +111,48 @@ class Train(Section):
     threads: int = Field(2, ge=1)
     flip: bool = True
     rotation: float = Field(0.0, ge=0, le=180)  # degrees, either way
-    zoom: float = Field(0.0, ge=0, lt=1)  # share of the size, either way
-    shift: float = Field(0.0, ge=0, lt=1)  # share of the size, either way
-    crop: float = Field(1.0, ge=0.5, le=1)  # side of a square cut out at random, as a share of the face's; see evaluate.tta: ten_crop
-    brightness: float = Field(0.0, ge=0, lt=1)  # share of the full scale, either way
+    zoom: float = Field(0.0, ge=0, lt=1)  # fraction of the side, either way
+    shift: float = Field(0.0, ge=0, lt=1)  # fraction of the side, either way
+    crop: float = Field(1.0, ge=0.5, le=1)  # side of a random square crop, as a fraction of the face's; see evaluate.tta: ten_crop
+    brightness: float = Field(0.0, ge=0, lt=1)  # fraction of the full scale, either way
     contrast: float = Field(0.0, ge=0, lt=1)  # factor 1 +- this
     erasing: float = Field(0.0, ge=0, le=1)  # probability of a rectangle filled with the face's mean
     mixup: float = Field(0.0, ge=0)  # alpha of the Beta distribution; 0: none
     cutmix: float = Field(0.0, ge=0)  # likewise; with both, half of the batches each
-    mixing_ends: float = Field(1.0, gt=0, le=1)  # share of the epochs after which faces are mixed no more
-    teachers: list[str] = []  # runs above this one whose word on each face is mixed into its target; dvc does not see when they change
-    teacher_weight: float = Field(0.7, gt=0, le=1)  # share of the target that is theirs
-    averaging: Literal["none", "ema", "swa"] = "none"  # which weights are watched on val and kept
+    mixing_ends: float = Field(1.0, gt=0, le=1)  # fraction of the epochs with mixed faces
+    teachers: list[str] = []  # runs above this one whose probabilities are mixed into the targets; dvc does not see when they change
+    teacher_weight: float = Field(0.7, gt=0, le=1)  # of the teachers' probabilities in the target
+    averaging: Literal["none", "ema", "swa"] = "none"  # which weights are scored on val and kept
     ema_decay: float = Field(0.999, gt=0, lt=1)  # by step
-    swa_start: float = Field(0.75, ge=0, lt=1)  # share of the epochs before the mean begins
-    patience: int = Field(0, ge=0)  # epochs without a better monitored value before stopping; 0: never
+    swa_start: float = Field(0.75, ge=0, lt=1)  # fraction of the epochs before averaging begins
+    patience: int = Field(0, ge=0)  # epochs without improvement before stopping; 0: never stop early
     monitor: Literal["val/accuracy", "val/loss"] = "val/accuracy"
     gradient_clip: float = Field(0.0, ge=0)  # norm; 0: none
-    select: Literal["val", "test", "none"] = "val"  # which faces choose the epoch; test: to show what that mistake is worth; none: train and val are
-    # fitted for all epochs and the last is kept
-    compile: bool = False  # torch.compile: for long runs on a GPU, where building ResNet-18 takes half a minute or more; its gain was not measured
+    select: Literal["val", "test", "none"] = "val"  # the split that selects the epoch; test: to measure that mistake; none: train on train and
+    # val for all epochs and keep the last
+    compile: bool = False  # torch.compile, for long runs on a GPU: compiling ResNet-18 takes half a minute; the gain was not measured
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where PyTorch has one
-    devices: int = Field(1, ge=1)  # of each machine, one process each, which share every batch; see ferlab.training.distributed
+    devices: int = Field(1, ge=1)  # per machine, one process each, which share every batch; see ferlab.training.distributed
     num_nodes: int = Field(1, ge=1)  # machines
-    sync_batchnorm: bool = False  # batch normalisation over the whole batch, not over each process's share; cuda alone
+    sync_batchnorm: bool = False  # batch normalisation over the whole batch, not per process; cuda only
     pretrained: str = ""  # initial weights; published: what the card names; else a path, hf:owner/name/file or an address
     pretrained_layout: Literal["", "ferlab", "torchvision", "vggface2", "vgg_dag"] = ""  # whose names and colours that file has; "": the card's
     pretrained_sha256: str = ""  # of that file; "": the card's, or unchecked
-    pretrained_grey: Literal["refuse", "sum"] = "refuse"  # a first layer of three channels in a model of one
-    refit: bool = False  # choose the epoch on val, then train afresh on train and val for that many
+    pretrained_grey: Literal["refuse", "sum"] = "refuse"  # for a first layer of three channels in a model of one
+    refit: bool = False  # select the epoch on val, then train anew on train and val for that many
 
     @model_validator(mode="after")
     def _settings_go_together(self) -> Train:
         if self.select != "val" and self.refit:
             raise ValueError(f"refit needs select: val, got select: {self.select}")
         if self.select == "none" and (self.patience or self.schedule == "plateau"):
-            raise ValueError("select: none watches no faces, so patience must be 0 and schedule another than plateau")
+            raise ValueError("select: none scores no split, so patience must be 0 and schedule must not be plateau")
         if self.label_smoothing and self.loss != "cross_entropy":
-            raise ValueError(f"label_smoothing is cross_entropy's alone: expected 0.0 with loss: {self.loss}")
+            raise ValueError(f"label_smoothing needs cross_entropy: expected 0.0 with loss: {self.loss}")
         if self.teachers and self.loss == "multi_label":
-            raise ValueError("teachers tell expressions that exclude each other, so loss must be another than multi_label")
+            raise ValueError("teachers predict expressions that exclude each other, so loss must not be multi_label")
         if self.teachers and self.teacher_weight == 1 and (self.ferplus_weight or self.label_smoothing):
-            raise ValueError("teacher_weight: 1 leaves the labels no say, so ferplus_weight and label_smoothing must be 0")
+            raise ValueError("teacher_weight: 1 ignores the labels, so ferplus_weight and label_smoothing must be 0")
         return self
 
 
@@ -164,7 +164,7 @@ class Run(Section):
     data: str
     seed: int = Field(ge=0)
     group: str
-    factors: dict[str, str] = {}  # where the run stands in a paper's table, factor -> level
+    factors: dict[str, str] = {}  # the run's place in a table of factors, factor -> level
     options: dict[str, Any] = {}
     train: Train
 
@@ -173,7 +173,7 @@ class Evaluate(Section):
     """How predictions are made and how sure the numbers are."""
 
     tta: Literal["none", "flip", "ten_crop", "seven", "two_scales", "vote"] = "flip"  # test-time augmentation; see ferlab.evaluation.tta
-    crop: float = Field(0.92, ge=0.5, lt=1)  # ten_crop, two_scales: side of a crop, as a share of the face's
+    crop: float = Field(0.92, ge=0.5, lt=1)  # ten_crop, two_scales: side of a crop, as a fraction of the face's
     bootstrap: int = Field(2000, ge=100)  # random draws behind each interval that needs them
     batch_size: int = Field(512, ge=1)
 
@@ -197,7 +197,7 @@ class AnalyzeErrors(Section):
 
 
 class Compare(Section):
-    """The soft-vote ensemble, where an empty list means all runs of a set, and the pairs of runs that are tested."""
+    """The soft-voting ensemble (an empty list: all runs of a set) and the pairs of runs that are tested."""
 
     ensemble: list[str] = []
     contrasts: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = []  # [[run, other]]; empty: what `factors` name, else all pairs
@@ -210,7 +210,7 @@ class Deploy(Section):
     repeats: int = Field(200, ge=10)
     budget_ms: float = Field(100.0, gt=0)
     compared: int = Field(2000, ge=10)  # val faces, at most, on which the exported files are compared with the model
-    calibration: int = Field(256, ge=8)  # fitted faces, at most, from which the int8 file takes the ranges of its activations
+    calibration: int = Field(256, ge=8)  # training faces, at most, that set the activation ranges of the int8 file
 
 
 class ControlFaces(Section):

@@ -15,7 +15,7 @@ def exposure_sentence(seen: Exposure) -> str:
     """Say what a model was trained on, what selected its epoch, and what its scores on val and test are worth then."""
     selected = [split for split in seen.selected_on if seen.role(split) == "selected_on"]
     told = [f"The model was trained on {listed(seen.trained_on)}; {_selection(seen)}."]
-    told += [f"{TRAINING.format('val').capitalize()}."] if seen.role("val") == "fitted" else []
+    told += [f"{TRAINING.format('val').capitalize()}."] if seen.role("val") == "trained" else []
     told += [f"{BIASED.format(listed(selected)).capitalize()}."] if selected else []
     untouched = [split for split in ("val", "test") if seen.role(split) == "untouched"]
     told += [f"This run neither trained nor selected on {listed(untouched)}."] if untouched else []
@@ -25,7 +25,7 @@ def exposure_sentence(seen: Exposure) -> str:
 def _selection(seen: Exposure) -> str:
     if not seen.selected_on:
         return "no split selected its epoch, the last is kept"
-    if seen.role(seen.selected_on[0]) == "fitted":
+    if seen.role(seen.selected_on[0]) == "trained":
         return f"the number of epochs had been selected on {listed(seen.selected_on)}"
     return f"its epoch was selected on {listed(f'**{split}**' if split == 'test' else split for split in seen.selected_on)}"
 
@@ -33,7 +33,7 @@ def _selection(seen: Exposure) -> str:
 def split_sentence(seen: Exposure, split: str) -> str:
     """Say what the errors of a split are worth, by what it was to the run."""
     role = seen.role(split)
-    if role == "fitted":
+    if role == "trained":
         return f"**The model was trained on these {split} faces.** Its errors and label issues are in-sample: expect more on new faces."
     if role == "selected_on":
         return f"The model was not trained on these {split} faces, but they selected its epoch: the error rate is optimistically biased."
@@ -55,7 +55,7 @@ def runs_sentence(metrics: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _runs_of_one_kind(seen: Exposure, who: str) -> str:
     selected = f"epoch selected on {listed(seen.selected_on)}" if seen.selected_on else "no split selected the epoch"
-    worth = [TRAINING.format("val")] if seen.role("val") == "fitted" else []
+    worth = [TRAINING.format("val")] if seen.role("val") == "trained" else []
     worth += ["**" + BIASED.format("test") + "**"] if seen.role("test") == "selected_on" else []
     return f"Trained on {listed(seen.trained_on)}, {selected}: {who}{''.join(f'; {part}' for part in worth)}."
 
@@ -77,7 +77,7 @@ def ensembles_sentence(
 
 def _of_ensemble(name: str, seen: Mapping[str, Exposure]) -> str:
     whole, told = joint(seen.values()), []
-    for split, role, word in (("val", "fitted", "trained on it"), ("test", "selected_on", "selected on it")):
+    for split, role, word in (("val", "trained", "trained on it"), ("test", "selected_on", "selected on it")):
         if whole.role(split) == role:
             told.append(f"{split} scores are biased by {', '.join(run for run, one in seen.items() if one.role(split) == role)} ({word})")
     return f"Of the ensemble on {name}, {' and '.join(told)}." if told else ""

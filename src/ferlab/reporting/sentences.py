@@ -130,7 +130,7 @@ def val_and_test_sentence(scores: Mapping[str, Any], seen: Exposure) -> str:
         scores: A run's metrics, `val` and `test`.
         seen: What the run was fitted and selected on.
     """
-    if seen.role("val") == "fitted":
+    if seen.role("val") == "trained":
         return "The model was trained on val, so accuracies on val and test do not compare."
     val, test = scores["val"], scores["test"]
     if val["accuracy_ci_low"] <= test["accuracy_ci_high"] and test["accuracy_ci_low"] <= val["accuracy_ci_high"]:

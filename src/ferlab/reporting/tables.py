@@ -159,7 +159,7 @@ def runs_table(runs: pd.DataFrame) -> pd.DataFrame:
         table[f"accuracy, {name}, %"] = [_split_cell(row, split, "accuracy") + mark for (_, row), mark in zip(runs.iterrows(), marks, strict=True)]
     table["macro F1, test, %"] = [_split_cell(row, "test", "macro_f1") for _, row in runs.iterrows()]
     table["ECE, test, %"] = [number(value, percent=True) for value in runs["test.ece"]]
-    marks = [" (trained on)" if row.get("val.role") == "fitted" else "" for _, row in runs.iterrows()]
+    marks = [" (trained on)" if row.get("val.role") == "trained" else "" for _, row in runs.iterrows()]
     table["accuracy, val, %"] = [_split_cell(row, "val", "accuracy") + mark for (_, row), mark in zip(runs.iterrows(), marks, strict=True)]
     return table.join(runs.rename(columns={"selected_on": "epoch selected on"})[["epoch selected on", "model", "seed", "set"]]).set_index("run")
 

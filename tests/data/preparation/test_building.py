@@ -69,7 +69,7 @@ def test_a_picture_that_cannot_be_prepared_is_named_or_excluded(tmp_path, pictur
         with pytest.raises(InputError, match=said) as error:
             build(tmp_path / said[1:3], rows, step=outside if rows is pictures else lambda row, picture: (cv2.resize(picture, (0, 0)), {}))
         assert "\n" not in str(error.value)
-        assert "`unreadable: leave_out`" in str(error.value)
+        assert "`unreadable: exclude`" in str(error.value)
     reasons = build(tmp_path, pictures, step=outside, skip_unreadable=True)["reason"]
     assert reasons[reasons != ""].index.tolist() == [3, 5]
     assert reasons[3].startswith("cannot be prepared: The box")

@@ -114,14 +114,14 @@ def test_a_face_that_comes_twice_is_refused(tmp_path, sources):
 
 def test_the_web_set_is_dealt_by_person(tmp_path, sources):
     sources["web"] = faces_of("web", 258, people=12)
-    gathered = gather(tmp_path, {"web": {"dataset": "web", "deal": {"train": 0.8, "test": 0.2}}}, seed=1)
+    gathered = gather(tmp_path, {"web": {"dataset": "web", "group_split": {"train": 0.8, "test": 0.2}}}, seed=1)
     assert (gathered.faces.groupby("subject")["usage"].nunique() == 1).all()
     assert (gathered.faces["usage"] == "train").mean() == pytest.approx(0.8, abs=0.05)
     sources["b"] = faces_of("b", 7)
     with pytest.raises(InputError, match="not every face has a subject"):
-        gather(tmp_path, {"b": {"dataset": "b", "deal": {"train": 0.8, "test": 0.2}}})
+        gather(tmp_path, {"b": {"dataset": "b", "group_split": {"train": 0.8, "test": 0.2}}})
     with pytest.raises(InputError, match=r"add up to 0\.9; expected 1"):
-        gather(tmp_path, {"web": {"dataset": "web", "deal": {"train": 0.7, "test": 0.2}}})
+        gather(tmp_path, {"web": {"dataset": "web", "group_split": {"train": 0.7, "test": 0.2}}})
 
 
 def test_pictures_put_aside_by_hand_are_listed_with_who_and_why(tmp_path, sources):

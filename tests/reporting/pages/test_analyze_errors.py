@@ -131,5 +131,5 @@ def test_issues_sentence_tells_whether_raters_voted() -> None:
     assert "no raters' votes" in error_text.issues_sentence(issues, n=40, role="untouched")
     said = error_text.issues_sentence(issues.assign(raters_agree_with=["given", "neither"]), n=40, role="selected_on")
     assert said.startswith("Confident learning on out-of-sample probabilities finds 2 label issues among 40 faces (5.0 %).")
-    assert "on in-sample probabilities, which can hide label issues, finds" in error_text.issues_sentence(issues, n=40, role="fitted")
+    assert "on in-sample probabilities, which can hide label issues, finds" in error_text.issues_sentence(issues, n=40, role="trained")
     assert "given label on 1 of them, with the model on 0, and with neither on 1" in said

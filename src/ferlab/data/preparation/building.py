@@ -107,7 +107,7 @@ def _prepare_one(row: int, pictures: Pictures, names: pd.Series, step: Step, wri
         picture = pictures[row]
     except InputError as error:
         if not skip_unreadable:
-            raise InputError(f"{error} Or exclude such pictures: `unreadable: leave_out`.") from None
+            raise InputError(f"{error} Or exclude such pictures: `unreadable: exclude`.") from None
         return {"content_hash": "", "reason": f"unreadable: {error.reason or error}"}
     try:
         face, found = step(row, picture)
@@ -116,7 +116,7 @@ def _prepare_one(row: int, pictures: Pictures, names: pd.Series, step: Step, wri
     except (InputError, cv2.error, MemoryError) as error:  # a box outside its picture, landmarks in one place, a sliver that OpenCV cannot resize
         told = f"cannot be prepared: {' '.join(str(error).split()) or type(error).__name__}"
         if not skip_unreadable:
-            raise InputError(f"{names.iloc[row]} {told} Or exclude such pictures: `unreadable: leave_out`.") from None
+            raise InputError(f"{names.iloc[row]} {told} Or exclude such pictures: `unreadable: exclude`.") from None
         return {"content_hash": "", "reason": told}
     _check_shape(face, writer, where=str(names.iloc[row]))
     writer.append(face)

@@ -88,7 +88,7 @@ def gather(raw: Path, sources: Mapping[str, Mapping[str, Any]], *, exclusions: s
     Args:
         raw: Folder or file of the set; everything it reads lies there, so that a change of any file is seen.
         sources: Per source, by a name of one's own: `dataset` (the reader), `raw` (below the set's), `options` (of the reader), `labels` (new
-            name per expression, None to leave it out), `usages` (likewise per usage), `deal` (share per usage; the source's faces are dealt to
+            name per expression, None to leave it out), `usages` (likewise per usage), `group_split` (share per usage; the source's faces are dealt to
             these usages person by person, as cs230 dealt its web set).
         exclusions: Name of a csv below `raw` with the columns face_id, why, who: pictures that somebody looked at and put aside.
         seed: Of what is dealt.
@@ -120,8 +120,8 @@ def _gather_one(raw: Path, name: str, source: Mapping[str, Any], *, seed: int) -
     faces, reasons = _map_usages(faces, reasons, source.get("usages") or {}, name)
     gathered = Gathered(pictures=pictures, faces=faces, excluded=unread, other_files=tuple(others), links=tuple(links))
     gathered = _set_aside(gathered, reasons)
-    if source.get("deal"):
-        gathered = replace(gathered, faces=_deal_usages(gathered.faces, source["deal"], name, seed=seed))
+    if source.get("group_split"):
+        gathered = replace(gathered, faces=_split_by_subject(gathered.faces, source["group_split"], name, seed=seed))
     return gathered
 
 
@@ -188,12 +188,12 @@ def _map_usages(faces: pd.DataFrame, reasons: pd.Series, usages: Mapping[str, st
     return faces.assign(usage=faces["usage"].replace(renamed)), reasons
 
 
-def _deal_usages(faces: pd.DataFrame, shares: Mapping[str, float], source: str, *, seed: int) -> pd.DataFrame:
+def _split_by_subject(faces: pd.DataFrame, shares: Mapping[str, float], source: str, *, seed: int) -> pd.DataFrame:
     """Deal faces to usages, all of a person to one."""
     if "subject" not in faces or faces["subject"].isna().any():
-        raise InputError(f"sources.{source}.deal: not every face has a subject; expected one for each, to deal person by person. Remove `deal`.")
+        raise InputError(f"sources.{source}.group_split: not every face has a subject; expected one for each, to deal person by person. Remove `group_split`.")
     if abs(sum(shares.values()) - 1) > 1e-6:
-        raise InputError(f"sources.{source}.deal: the shares {dict(shares)} add up to {sum(shares.values()):g}; expected 1.")
+        raise InputError(f"sources.{source}.group_split: the shares {dict(shares)} add up to {sum(shares.values()):g}; expected 1.")
     return faces.assign(usage=deal_groups(faces, shares, keys=("subject",), seed=seed).astype(str))
 
 

@@ -164,7 +164,7 @@ def plan_preparation(
         raw: Folder of the set; the file of boxes lies below it.
         faces: Gathered face table, for the dataset's own boxes and the ids that boxes name.
         face: How a face is found: `detector` ("none", "haar", "yunet", "dataset"), `file` and `sha256` of a plugged-in detector, `scale_factor`,
-            `min_neighbors`, `min_size`, `retries`, `boxes` (a csv below `raw`), `margin`, `align`, `not_found` ("leave_out" or "whole").
+            `min_neighbors`, `min_size`, `retries`, `boxes` (a csv below `raw`), `margin`, `align`, `not_found` ("exclude" or "whole").
         size: Side of the face.
         colour: As in `Preparation`, likewise `equalise` and `blur`.
 

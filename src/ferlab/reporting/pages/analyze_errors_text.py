@@ -88,7 +88,7 @@ def issues_sentence(issues: pd.DataFrame, *, n: int, role: Role) -> str:
         n: Faces looked at.
         role: What their split is to the run: confident learning wants faces that the model was not trained on.
     """
-    sample = "in-sample probabilities, which can hide label issues," if role == "fitted" else "out-of-sample probabilities"
+    sample = "in-sample probabilities, which can hide label issues," if role == "trained" else "out-of-sample probabilities"
     said = f"Confident learning on {sample} finds {len(issues)} label issues among {n:,} faces ({percent(len(issues) / n)})."
     agreement = count_agreement(issues)
     if not agreement:

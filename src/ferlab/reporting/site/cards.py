@@ -139,7 +139,7 @@ def results_sentence(tta: str, evaluations: Mapping[str, Mapping[str, Any]]) -> 
     told = [f"Scores are of {scored}. Below each estimate stands its 95 % interval{_whose(evaluations)}."]
     if any(seen.role("test") == "selected_on" for seen in exposures):
         told.append("**Where test selected the epoch, its scores are optimistically biased.**")
-    if any(seen.role("val") == "fitted" for seen in exposures):
+    if any(seen.role("val") == "trained" for seen in exposures):
         told.append("Scores on val that the model was trained on are training scores.")
     return " ".join(told)
 

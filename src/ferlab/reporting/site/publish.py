@@ -107,7 +107,7 @@ def summary_table(params: Params, runs: dict[str, dict[str, Any]]) -> str:
         scores = runs[name]["evaluate"]
         seen = recorded(scores)
         for split in ("val", "test", "test_dedup"):
-            if split == "val" and seen.role("val") == "fitted":
+            if split == "val" and seen.role("val") == "trained":
                 lines += [_row_before_refit(name, runs[name]["train"])] if runs[name]["train"]["val"] else []
             elif scores.get(split):
                 beside = [(scores.get(f"tta_{tta}") or {}).get(split, {}).get("accuracy") for tta in ("none", "flip")]
