@@ -110,7 +110,7 @@ def test_a_zip_unpacked_at_another_path_ends_with_the_same_lock(clone, tmp_path)
 
 
 def test_a_reworded_page_trains_and_scores_nothing(clone):
-    results = [clone / path for path in ("models/tiny/weights.safetensors", "models/tiny/record.json", "data/predictions/tiny.parquet")]
+    results = [clone / path for path in ("models/tiny/weights.safetensors", "data/records/train/tiny.json", "data/predictions/tiny.parquet")]
     notebooks = [clone / "notebooks" / name for name in ("03_train.ipynb", "04_evaluate.ipynb")]
     before = [(path.read_bytes(), path.stat().st_ino) for path in results]
     texts = [path.read_text() for path in notebooks]

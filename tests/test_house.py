@@ -14,18 +14,20 @@ import yaml
 from ferlab import dependencies, notebooks
 from ferlab.params import load_params
 from ferlab.paths import NOTEBOOKS, OUTPUTS, RUN_STAGES, SET_STAGES
-from ferlab.pipeline import EXTRA_INPUTS, INPUTS
+from ferlab.results import PUBLISHED, STAGES
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "ferlab"
 FLOORS = {
     **dict.fromkeys(("copies", "expressions", "params", "paths", "roles"), 0),
+    "hashes": 0.4,
     "results": 0.5,
     **dict.fromkeys(("data", "control", "models"), 1),
-    **dict.fromkeys(("training", "evaluation", "explanation", "deployment"), 2),
+    **dict.fromkeys(("training", "evaluation"), 2),
+    **dict.fromkeys(("explanation", "deployment"), 2.5),  # both score faces to compare with
     "error_analysis": 3,
     "reporting": 4,
-    **dict.fromkeys(("clone", "expected", "progress", "notebooks", "staging", "privacy", "pipeline", "studies"), 5),
+    **dict.fromkeys(("clone", "expected", "progress", "notebooks", "staging", "privacy", "studies", "execution", "status", "pipeline"), 5),
     "cli": 6,
     "dependencies": 6,
 }
@@ -53,8 +55,8 @@ def imported_rooms(path: Path) -> set[str]:
 def test_imports_only_go_down(path):
     own = room(path)
     below = {other for other in imported_rooms(path) if other != own}
-    if own in ("pipeline", "cli"):  # the command opens two rooms, when asked for: deployment's predictor and the drawing of control faces
-        runner = {"params", "paths", "results", "progress", "staging", "privacy"}
+    if own in ("pipeline", "execution", "cli"):  # the command opens two rooms, when asked for: the predictor and the drawing of control faces
+        runner = {"params", "paths", "hashes", "results", "progress", "staging", "privacy", "execution", "status"}
         assert below <= runner | ({"studies", "deployment", "control"} if own == "cli" else set())
     else:
         assert all(FLOORS[other] < FLOORS[own] for other in below if FLOORS[own] > 0), below
@@ -109,16 +111,23 @@ def test_make_deps_replaces_lists_of_code_and_nothing_else():
 @pytest.mark.parametrize("stage", NOTEBOOKS)
 def test_dvc_yaml_depends_on_what_the_runner_hashes(stage):
     body = stages()[stage].get("do", stages()[stage])
-    listed = {dep for dep in body["deps"] if not dep.startswith(("src/", "notebooks/"))}
+    listed = {dep for dep in body["deps"] if not dep.startswith(("src/", "notebooks/", "requirements.lock"))}
     if stage == "prepare":
         assert listed == {"${item.raw}"}
     elif stage == "control_faces":  # it draws, and reads nothing
         assert listed == set()
     elif stage == "compare":  # a folder: the runs are enumerated from params, and DVC wires every run's stage to it
-        assert listed == {str(Path(OUTPUTS[s][what].format(name="x")).parent) for s, what in INPUTS[stage]} | set(EXTRA_INPUTS[stage])
+        assert listed == {str(Path(OUTPUTS[s][what].format(name="x")).parent) for s, what in STAGES[stage].shows} | {PUBLISHED}
     else:
         key = {True: "${key}", False: "${item.data}"}
-        assert listed == {OUTPUTS[s][what].format(name=key[s in RUN_STAGES or stage in SET_STAGES]) for s, what in INPUTS[stage]}
+        read = STAGES[stage].reads + STAGES[stage].shows
+        assert listed == {OUTPUTS[s][what].format(name=key[s in RUN_STAGES or stage in SET_STAGES]) for s, what in read}
+
+
+def test_a_result_names_the_module_that_computes_it_and_its_files():
+    for stage, made in STAGES.items():
+        assert not made.module or (SOURCE / made.module.replace(".", "/")).with_suffix(".py").is_file()
+        assert {*made.files, *(["record"] if made.module else [])} <= set(OUTPUTS[stage])
 
 
 def test_environment_files_hold_one_list():

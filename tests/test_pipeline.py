@@ -17,8 +17,10 @@ import pytest
 import yaml
 from toy_project import GOOD, PARAMS, SOURCE, make_project
 
-from ferlab import paths, pipeline, results, staging
+from ferlab import execution, paths, pipeline, results, staging
 from ferlab.data.store import open_store
+from ferlab.hashes import digest, hash_path
+from ferlab.params import check_params, declared
 from ferlab.paths import InputError
 from ferlab.progress import Interruption
 
@@ -47,7 +49,7 @@ def test_two_clones_at_different_paths_write_the_same_bytes(tmp_path):
     assert first == second
     metrics = json.loads(first["reports/metrics/prepare/control.json"])
     assert metrics["faces"] == 3
-    assert set(metrics["provenance"]) == {"study", "params", "data", "code"}
+    assert set(metrics["provenance"]) == {"study", "params", "data", "code", "environment"}
     assert not list((projects[0] / "data" / ".partial").iterdir())
 
 
@@ -57,7 +59,7 @@ def test_two_clones_at_different_paths_write_the_same_bytes(tmp_path):
     [
         ("from ferlab.paths import InputError\nraise InputError('faces.csv, row 3: bad pixel')", "prepare: faces.csv, row 3: bad pixel"),
         ("from ferlab.paths import output, write_json\nstore = output('prepare', 'store', 'control')\nstore.mkdir()\n(store / 'images.npy').touch()\n"
-         "write_json(output('prepare', 'metrics', 'control'), {})", "faces.parquet is missing; expected a prepared set"),
+         "[write_json(output('prepare', each, 'control'), {}) for each in ('facts', 'record', 'metrics')]", "faces.parquet is missing; expected a prepared set"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("import sys; sys.exit(0)", "left the notebook early"),
         ("import os; os.kill(os.getpid(), 9)", "the kernel of 01_prepare.ipynb stopped: it was killed, as happens where memory runs out"),
@@ -83,14 +85,14 @@ def test_a_failed_notebook_is_kept_where_partial_work_lies_on_another_disk(tmp_p
     def other_disk(*_: object) -> None:
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
-    monkeypatch.setattr(pipeline, "ROOT", tmp_path)
+    monkeypatch.setattr(execution, "ROOT", tmp_path)
     executed = tmp_path / "executed.ipynb"
     for text in ("the first", "the second"):
         executed.write_text(text)
         with monkeypatch.context() as disks:
             disks.setattr(os, "rename", other_disk)
             disks.setattr(os, "replace", other_disk)
-            kept = pipeline._keep_broken(executed, "prepare", "control")
+            kept = execution._keep_broken(executed, "prepare", "control")
         assert (tmp_path / kept).read_text() == text
 
 
@@ -124,31 +126,25 @@ def test_a_missing_raw_path_names_what_to_do(tmp_path, arguments):
     (project / "data" / "raw" / "README.md").unlink()
     done = run(project, *arguments)
     assert done.returncode == 1
-    assert "data/raw/README.md: not found; put the data of set 'control' there" in done.stderr
+    assert "data/raw/README.md: not found; put the data of the set there" in done.stderr
 
 
-def test_a_teacher_that_learnt_an_earlier_state_of_the_set_teaches_no_more(tmp_path, monkeypatch):
-    """With the set drawn anew, faces that a teacher has learnt may judge its pupil; its split names would not tell."""
-    monkeypatch.setattr("ferlab.paths.ROOT", tmp_path)
-    monkeypatch.setattr(pipeline, "ROOT", tmp_path)
-    store, metrics = tmp_path / "data" / "prepared" / "control", tmp_path / "reports" / "metrics" / "train" / "big.json"
-    store.mkdir(parents=True)
-    (store / "images.npy").write_bytes(b"faces")
-    big = {"name": "big", "run": {"data": "control", "train": {"teachers": []}}}
-    with pytest.raises(InputError, match=r"run 'small': train.teachers: big: it is not trained yet; train it first: dvc repro train@big"):
-        pipeline._check_teacher("small", "big", big, results.hash_path)
-    paths.write_json(metrics, {"provenance": {"data": results.digest(results.hash_path(store))}})
-    pipeline._check_teacher("small", "big", big, results.hash_path)
-    (store / "images.npy").write_bytes(b"other faces")
-    with pytest.raises(InputError, match="it learnt an earlier state of its set"):
-        pipeline._check_teacher("small", "big", big, results.hash_path)
-
-
-def test_what_a_teacher_weighs_is_an_input_of_its_pupils_training(tmp_path, monkeypatch):
-    monkeypatch.setattr("ferlab.paths.ROOT", tmp_path)
-    (tmp_path / "data" / "prepared" / "control").mkdir(parents=True)
-    small = {"name": "small", "run": {"data": "control", "train": {"teachers": ["big"]}}}
-    assert pipeline._inputs("train", small, runs=[])[-1] == tmp_path / "models" / "big" / "weights.safetensors"
+@pytest.mark.parametrize(
+    ("stale", "cause"), [(["missing"], "it is not trained yet"), (["data"], "it was trained on an earlier state of its set"), (["code"], None)]
+)
+def test_a_teacher_of_an_earlier_state_of_the_set_teaches_no_more(monkeypatch, stale, cause):
+    """With the set drawn anew, faces that a teacher was trained on may judge its student; its split names would not show it."""
+    monkeypatch.setattr(results, "record_of", lambda *_: {})
+    monkeypatch.setattr(results, "why_stale", lambda *_: stale)
+    raw = yaml.safe_load(PARAMS)
+    raw["runs"]["five_layer_seed1"]["train"] = {"teachers": ["five_layer"]}
+    params = check_params(raw)
+    section = declared(params, "train", "five_layer_seed1")
+    if cause is None:
+        pipeline._check_teachers(params, "train", section)
+    else:
+        with pytest.raises(InputError, match=f"run 'five_layer_seed1': train.teachers: five_layer: {cause}.*train it first: dvc repro train@five_layer"):
+            pipeline._check_teachers(params, "train", section)
 
 
 SLOW = f"""
@@ -210,15 +206,15 @@ def test_what_changes_while_a_stage_runs_stops_it_before_anything_moves(tmp_path
     project = make_project(tmp_path / "p", SLOW)
     process = start(project)
     (project / "params.yaml").write_text(PARAMS.replace("duplicates: 0.02", "duplicates: 0.03"))
-    (project / "data" / "raw" / "README.md").write_text("other\n")
+    (project / "requirements.lock").write_text("numpy==3\n")
     (project / "go").touch()
     assert process.wait(60) == 1
-    what = "params.yaml and an input changed while the stage ran"
+    what = "params.yaml and requirements.lock changed while the stage ran"
     end = "so its results are of neither state: nothing was moved into place; put it back, and dvc repro goes on from what is kept"
     assert (project / "told.txt").read_text().startswith(f"prepare: {what}, {end}")
     assert not contents(project)
     (project / "params.yaml").write_text(PARAMS)
-    (project / "data" / "raw" / "README.md").write_text("raw\n")
+    (project / "requirements.lock").write_text("numpy==2\n")
     assert "going on where the interrupted run stopped" in run(project).stdout
     assert contents(project)
 
@@ -307,20 +303,25 @@ def test_prepare_ends_with_that_line(tmp_path):
     assert run(project).stdout.splitlines()[-1] == "prepare control: 1 picture excluded: 1 no label"
 
 
-def test_a_change_behind_a_link_is_found_by_check(tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "ROOT", tmp_path)
-    metrics, raw = tmp_path / "metrics.json", tmp_path / "raw"
-    monkeypatch.setattr(paths, "artefact", lambda *_: metrics)
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "1.png").write_bytes(b"1")
-    raw.mkdir()
-    (raw / "happy").symlink_to("../elsewhere")
-    pipeline._check_links("mine", [raw])  # not prepared yet
-    paths.write_json(metrics, {"links": ["happy"], "provenance": {"data": results.digest(results.hash_path(raw))}})
-    pipeline._check_links("mine", [raw])
-    (tmp_path / "elsewhere" / "1.png").write_bytes(b"2")
-    with pytest.raises(InputError, match=r"'happy' or another link below raw leads to files that changed .*dvc repro -f prepare@mine"):
-        pipeline._check_links("mine", [raw])
+def test_a_change_behind_a_link_is_found_by_check(tmp_path):
+    project = make_project(tmp_path / "p", GOOD)
+    params = yaml.safe_load(PARAMS)
+    params["prepare"]["control"] |= {"dataset": "class_folders", "options": {}, "raw": "data/raw/mine"}
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    (project / "elsewhere").mkdir()
+    (project / "elsewhere" / "1.png").write_bytes(b"1")
+    (project / "data" / "raw" / "mine").mkdir()
+    (project / "data" / "raw" / "mine" / "happy").symlink_to("../../../elsewhere")
+    assert run(project, "check").returncode == 0  # not prepared yet
+    paths.write_json(project / "reports" / "metrics" / "prepare" / "control.json", {"links": ["happy"]})
+    found = digest(f".={hash_path(project / 'data' / 'raw' / 'mine')}")
+    paths.write_json(project / "data" / "records" / "prepare" / "control.json", {"data": found})
+    assert run(project, "check").returncode == 0
+    (project / "elsewhere" / "1.png").write_bytes(b"2")
+    done = run(project, "check")
+    assert done.returncode == 1
+    assert "'happy' or another link below mine leads to files that changed" in done.stderr
+    assert "dvc repro -f prepare@control" in done.stderr
 
 
 @pytest.mark.slow

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import pytest
 
-from ferlab import paths, results, staging
-from ferlab.paths import output
-from ferlab.results import digest, hash_path, import_closure, obtain, record_of, why_stale
+from ferlab import hashes, paths, results, staging
+from ferlab.hashes import digest, hash_path, import_closure
+from ferlab.params import StageParams, stage_params
+from ferlab.results import Stage, obtain, record_of, why_stale
 
 ROOT = Path(__file__).parents[1]
 
@@ -19,15 +19,15 @@ def names(files: list[Path]) -> set[str]:
 
 def test_the_closure_holds_what_is_imported_through_others(tmp_path):
     source = tmp_path / "cell.py"
-    source.write_text("from ferlab.results import digest\n")
+    source.write_text("from ferlab.hashes import digest\n")
     found = names([path for path in import_closure(source) if path != source])
-    assert found == {f"src/ferlab/{name}.py" for name in ("__init__", "paths", "results")}
+    assert found == {f"src/ferlab/{name}.py" for name in ("__init__", "hashes", "paths")}
 
 
 def test_the_registries_are_excluded_and_families_are_taken_in(tmp_path):
     source = tmp_path / "cell.py"
     source.write_text("from ferlab.models import registry\n")
-    found = names([path for path in import_closure(source, families=("models.cs230",)) if path != source])
+    found = names([path for path in import_closure(source, modules=("models.cs230",)) if path != source])
     assert "src/ferlab/models/cs230.py" in found
     assert "src/ferlab/models/resemotenet.py" not in found
     assert "src/ferlab/models/registry.py" not in found
@@ -69,118 +69,132 @@ def test_a_digest_tells_the_parts_apart():
     assert len(digest("a")) == 12
 
 
+def test_prose_comments_and_docstrings_are_no_code(tmp_path):
+    source = tmp_path / "cell.py"
+
+    def found(text: str) -> str:
+        source.write_text(text)
+        return import_closure(source)[source]
+
+    code = found("def f(x):\n    return x + 1\n")
+    assert found('"""A module."""\n\n\ndef f(x):\n    """Add one."""\n    return x + 1  # one more\n') == code
+    assert found("def f(x):\n    return x + 2\n") != code
+
+
+def test_hashes_are_those_of_dvc(tmp_path):
+    """Read off the dvc.lock that DVC 3 wrote for them."""
+    (tmp_path / "store" / "a").mkdir(parents=True)
+    (tmp_path / "store" / "a" / "b.txt").write_text("faces")
+    assert hash_path(tmp_path / "store" / "a" / "b.txt") == "dc7871988dc34c43a1660a1dfc23d990"
+    assert hash_path(tmp_path / "store") == "b814c0fcb157b678051419aa41633c9d.dir"
+
+
 @pytest.fixture
 def clone(tmp_path, monkeypatch) -> Path:
-    """A clone with one input and a pinned environment, outside the pipeline's runner: results are computed into its own outputs."""
-    for module in (paths, results):
+    """A clone with one stage, whose result `ferlab.a` computes from a store; inside the pipeline's runner."""
+    for module in (paths, results, hashes):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setenv(paths.STAGING, str(tmp_path / "staging"))
     monkeypatch.setitem(paths.OUTPUTS, "train", {"weights": "models/{name}/weights", "record": "models/{name}/record.json"})
-    (tmp_path / "src" / "ferlab").mkdir(parents=True)
-    for name, text in {"a": "from ferlab import b\n", "b": "", "reporting": ""}.items():
+    monkeypatch.setitem(results.STAGES, "train", Stage((("prepare", "store"),), module="a", files=("weights",), params={"run": ("seed",)}))
+    (tmp_path / "src" / "ferlab" / "reporting").mkdir(parents=True)
+    for name, text in {"a": "from ferlab import b, reporting\n", "b": "", "reporting/__init__": ""}.items():
         (tmp_path / "src" / "ferlab" / f"{name}.py").write_text(text)
     (tmp_path / "requirements.lock").write_text("numpy==2.4.6\n")
-    (tmp_path / "store").write_text("faces")
+    (tmp_path / "data" / "prepared").mkdir(parents=True)
+    (tmp_path / "data" / "prepared" / "control").write_text("faces")
     return tmp_path
 
 
-def ask(clone: Path, *, params: int = 1) -> str:
-    """Ask for the result of a run and move it into place, as the runner does; return "computed" or "taken"."""
+def asked(seed: int = 1) -> StageParams:
+    """What the stage may see of params.yaml, of a run of that seed."""
+    train = {"epochs": 1, "batch_size": 2, "optimizer": "sgd", "lr": 0.1, "weight_decay": 0.0, "schedule": "constant"}
+    run = {"family": "mine", "model": "mine", "data": "control", "seed": seed, "group": "mine", "train": train}
+    return stage_params("train", "run", {"study": "tiny", "name": "run", "run": run})
+
+
+def ask(clone: Path, *, seed: int = 1) -> str:
+    """Ask for the result and move it into place, as the runner does; return "computed" or "taken"."""
     calls = []
 
     def compute(weights: Path, number: int) -> None:
         calls.append(number)
-        weights.write_text(f"weights {number} of {(clone / 'store').read_text()}")
+        weights.write_text(f"weights {number} of {(clone / 'data' / 'prepared' / 'control').read_text()}")
 
-    compute.__module__ = "ferlab.a"
-    record = record_of(compute, params={"epochs": params}, inputs={"store": clone / "store"})
-    places = obtain("train", "run", compute, what=("weights",), record=record, number=params)
+    made = obtain("train", asked(seed), compute, number=seed)
     (clone / "models" / "run").mkdir(parents=True, exist_ok=True)
-    for each in (*places.values(), output("train", "record", "run")):
-        os.replace(each, clone / "models" / "run" / each.name)
+    staging.move_into_place({place: clone / "models" / "run" / place.name for place in made.places.values()})
     return "computed" if calls else "taken"
 
 
 def test_a_result_is_computed_once_and_then_taken_byte_for_byte(clone):
+    files = [clone / "models" / "run" / name for name in ("weights", "record.json")]
     assert ask(clone) == "computed"
-    before = (clone / "models/run/weights").read_bytes(), (clone / "models/run/record.json").read_bytes()
+    before = [(file.read_bytes(), file.stat().st_ino) for file in files]
     assert ask(clone) == "taken"
-    assert ((clone / "models/run/weights").read_bytes(), (clone / "models/run/record.json").read_bytes()) == before
+    assert [(file.read_bytes(), file.stat().st_ino) for file in files] == before
 
 
 @pytest.mark.parametrize(
-    ("file", "text"),
-    [("src/ferlab/b.py", "x = 1\n"), ("requirements.lock", "numpy==2.4.7\n"), ("store", "other faces"), ("models/run/weights", "cut")],
+    ("file", "text", "why"),
+    [
+        ("src/ferlab/b.py", "x = 1\n", "code"),
+        ("requirements.lock", "numpy==2.4.7\n", "environment"),
+        ("data/prepared/control", "other faces", "data"),
+        ("models/run/weights", "cut", "damaged"),
+        ("models/run/record.json", "[]", "missing"),
+    ],
 )
-def test_a_result_is_computed_anew_where_code_pins_data_or_its_own_bytes_changed(clone, file, text):
+def test_a_result_is_computed_anew_where_code_pins_data_or_its_own_bytes_changed(clone, file, text, why):
+    assert why_stale("train", "run", record_of("train", asked())) == ["missing"]
     ask(clone)
+    assert why_stale("train", "run", record_of("train", asked())) == []
     (clone / file).write_text(text)
+    assert why_stale("train", "run", record_of("train", asked())) == [why]
     assert ask(clone) == "computed"
     assert ask(clone) == "taken"
 
 
-def test_a_result_is_computed_anew_for_other_params(clone):
+def test_a_result_is_computed_anew_for_other_params_that_shape_it(clone):
     ask(clone)
-    assert (ask(clone, params=2), ask(clone, params=2)) == ("computed", "taken")
+    assert (ask(clone, seed=2), ask(clone, seed=2)) == ("computed", "taken")
 
 
-def test_telling_is_no_part_of_a_record(clone):
-    (clone / "src/ferlab/reporting.py").unlink()
-    (clone / "src/ferlab/reporting").mkdir()
-    (clone / "src/ferlab/reporting/__init__.py").write_text("")
-    (clone / "src/ferlab/a.py").write_text("from ferlab import b, reporting\n")
+def test_reporting_and_docstrings_are_no_part_of_a_record(clone):
     ask(clone)
     (clone / "src/ferlab/reporting/__init__.py").write_text("colour = 'red'\n")
+    (clone / "src/ferlab/b.py").write_text('"""What b is."""\n')
     assert ask(clone) == "taken"
 
 
-def test_a_result_says_why_it_is_stale(clone):
-    def compute() -> None: ...
-
-    compute.__module__ = "ferlab.a"
-    record = record_of(compute, params={}, inputs={"store": clone / "store"})
-    assert why_stale("train", "run", what=("weights",), record=record) == "missing"
-    ask(clone)
-    kept = json.loads((clone / "models/run/record.json").read_text())
-    assert why_stale("train", "run", what=("weights",), record={**kept, "code": "x", "environment": "y"}) == "code, environment"
-    (clone / "models/run/weights").write_text("cut")
-    assert why_stale("train", "run", what=("weights",), record=kept) == "damaged"
-    (clone / "models/run/record.json").write_text("[]")
-    assert why_stale("train", "run", what=("weights",), record=kept) == "missing"
-
-
 def test_an_unchanged_file_is_not_read_again_and_a_changed_one_is(clone, monkeypatch):
-    file = clone / "raw.csv"
+    file, folder = clone / "raw" / "faces.csv", clone / "raw"
+    folder.mkdir()
     file.write_bytes(b"0" * 200_000)
     os.utime(file, (1_000_000_000, 1_000_000_000))
-    first = hash_path(file)
-    monkeypatch.setattr(results.hashlib, "file_digest", lambda *_: pytest.fail("read again"))
-    assert hash_path(file) == first
-    monkeypatch.undo()
-    monkeypatch.setattr(results, "ROOT", clone)
+    first = hash_path(file), hash_path(folder)
+    with monkeypatch.context() as reading:
+        reading.setattr(hashes.hashlib, "file_digest", lambda *_: pytest.fail("read again"))
+        assert (hash_path(file), hash_path(folder)) == first
     file.write_bytes(b"1" * 200_000)
-    assert hash_path(file) != first
+    assert hash_path(file) != first[0]
+    assert hash_path(folder) != first[1]
 
 
 def test_a_file_that_has_just_changed_is_read_each_time(clone):
     file = clone / "raw.csv"
     file.write_bytes(b"0" * 200_000)
     hash_path(file)
-    assert not (clone / results.HASHES).exists()
+    assert not (clone / hashes.KEPT).exists()
 
 
 def test_exploring_reads_a_result_where_it_lies_and_never_writes_into_it(clone, monkeypatch):
     ask(clone)
     weights = clone / "models/run/weights"
     monkeypatch.delenv(paths.STAGING)
-
-    def compute(weights: Path) -> None:
-        weights.write_text("tried out")
-
-    compute.__module__ = "ferlab.a"
-    for params, expected in (({"epochs": 1}, weights), ({"epochs": 2}, clone / "data/scratch/models/run/weights")):
-        record = record_of(compute, params=params, inputs={"store": clone / "store"})
-        assert obtain("train", "run", compute, what=("weights",), record=record) == {"weights": expected}
+    for seed, expected in ((1, weights), (2, clone / "data/scratch/models/run/weights")):
+        made = obtain("train", asked(seed), lambda weights: weights.write_text("tried out"))
+        assert made.places["weights"] == expected
     assert weights.read_text() == "weights 1 of faces"
     assert (clone / "data/scratch/models/run/weights").read_text() == "tried out"
 

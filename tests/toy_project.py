@@ -17,6 +17,8 @@ import warnings, sys
 images, faces = read(faces=14, subjects=2, size=48, seed=0)
 write_store(output("prepare", "store", "control"), images, faces.assign(content_hash=hash_images(images), split="train"))
 warnings.warn("a warning with the kernel's process id in its path")
+for what in ("facts", "record"):
+    write_json(output("prepare", what, "control"), {})
 write_json(output("prepare", "metrics", "control"), {"faces": 3})
 print(params["prepare"]["dataset"])
 """
@@ -28,6 +30,7 @@ def make_project(folder: Path, code: str, *, parameters: str = "set_name = None\
     (folder / "data" / "raw").mkdir(parents=True)
     (folder / "data" / "raw" / "README.md").write_text("raw\n")
     (folder / "dvc.yaml").write_text("stages: {}\n")
+    (folder / "requirements.lock").write_text("numpy==2\n")
     (folder / "params.yaml").write_text(PARAMS)
     cells = [
         {"cell_type": "code", "id": "cell-000", "metadata": {"tags": ["parameters"]}, "source": parameters},

@@ -2,6 +2,7 @@
 
     ferlab study                       the studies at hand: recipe, cost, and what must lie in data/raw
     ferlab study cs230                 write params.yaml for that study, and say what must lie in data/raw
+    ferlab status                      per stage: fresh, page only, or stale and why; and what `dvc repro` would cost
     ferlab predict photo.jpg           the expression of each face, from any folder
     ferlab ship compact --cost TEXT    put a trained run's model into the package
     ferlab draw ckplus                 control faces as CK+'s files, for a study whose data cannot be had
@@ -45,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     study = commands.add_parser("study", help="write params.yaml for a study of conf/study/")
     study.add_argument("name", nargs="?", help="leave it out to see what there is")
     study.set_defaults(run=_study)
+    status = commands.add_parser("status", help="what is fresh, what is stale and why, and what dvc repro would cost")
+    status.set_defaults(run=_status)
     predict = commands.add_parser("predict", help="print the expression of each face in some pictures")
     predict.add_argument("pictures", nargs="+", metavar="PICTURE", help="PNG, JPEG, TIFF, BMP, PPM, PGM, WebP or GIF")
     predict.add_argument("--model", metavar="ONNX", help="another model than the one that ships, e.g. models/RUN/model.onnx")
@@ -76,6 +79,25 @@ def _study(chosen: argparse.Namespace) -> int:
         print("\n".join(study_lines(ROOT)))
     else:
         write_study(ROOT, chosen.name)
+    return 0
+
+
+def _status(_: argparse.Namespace) -> int:
+    from ferlab.status import read_status, status_lines
+
+    states = read_status()
+    *lines, total = status_lines(states)
+    if sys.stdout.isatty():
+        from rich import print as show
+        from rich.table import Table
+
+        table, colours = Table("stage", "state", "why", box=None), {"fresh": "green", "page only": "yellow", "stale": "red"}
+        for each in states:
+            table.add_row(each.stage, f"[{colours[each.state]}]{each.state}[/]", each.why)
+        show(table)
+    else:
+        print("\n".join(lines))
+    print(total)
     return 0
 
 

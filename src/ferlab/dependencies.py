@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from ferlab.data.readers.registry import READERS
+from ferlab.hashes import import_closure
 from ferlab.paths import NOTEBOOKS, ROOT, RUN_STAGES, write_whole
-from ferlab.results import import_closure
+from ferlab.results import LOCK, STAGES
 
 DVC_YAML = ROOT / "dvc.yaml"
 CREATE = "src/ferlab/models/create.py"  # it opens the file of the run's family by name
@@ -25,16 +27,16 @@ def main() -> int:
 
 
 def code_of(stage: str) -> list[str]:
-    """Return the notebook and the ferlab files of a stage, relative to the clone's root, sorted."""
+    """Return the notebook, the ferlab files and the pinned packages of a stage, relative to the clone's root, sorted."""
     if stage == "report":
-        return _relative(import_closure(ROOT / "src" / "ferlab" / "reporting" / "site" / "build.py"))
-    code = _relative(import_closure(ROOT / "notebooks" / f"{NOTEBOOKS[stage]}.ipynb"))
-    if stage in RUN_STAGES and CREATE in code:
-        code += ["src/ferlab/models/${item.family}.py", "src/ferlab/models/keras.py"]  # the second is all that families may share
-    if stage == "prepare":  # its readers are named by string in data/readers/registry.py
-        files = [(ROOT / "src").joinpath(*reader.split(":")[0].split(".")).with_suffix(".py") for reader in READERS.values()]
-        code += [path for file in files for path in _relative(import_closure(file))]
-    return sorted(set(code))
+        return [LOCK, *_relative(import_closure(ROOT / "src" / "ferlab" / "reporting" / "site" / "build.py"))]
+    # The readers are named by string in data/readers/registry.py.
+    readers = [reader.split(":")[0].removeprefix("ferlab.") for reader in READERS.values()] if stage == "prepare" else []
+    code = _relative(import_closure(ROOT / "notebooks" / f"{NOTEBOOKS[stage]}.ipynb", modules=readers))
+    if stage in RUN_STAGES and (STAGES[stage].card or CREATE in code):
+        own = ("models/${item.family}", "models/cards/${item.family}", "models/keras")  # the last is all that families may share
+        code += [f"src/ferlab/{module}.py" for module in own]
+    return sorted({LOCK, *code})
 
 
 def rewritten(text: str) -> str:
@@ -49,14 +51,14 @@ def rewritten(text: str) -> str:
 def _with_code(body: str, code: list[str]) -> str:
     """Put `code` where the first file of code stands in a stage's `deps`."""
     lines = body.splitlines(keepends=True)
-    listed = [number for number, line in enumerate(lines) if re.match(r" +- (src|notebooks)/", line)]
+    listed = [number for number, line in enumerate(lines) if re.match(rf" +- (src|notebooks)/| +- {LOCK}$", line)]
     indent = lines[listed[0]].partition("-")[0]
     kept = [line for number, line in enumerate(lines) if number not in listed]
     kept[listed[0] : listed[0]] = [f"{indent}- {path}\n" for path in code]
     return "".join(kept)
 
 
-def _relative(paths: list[Path]) -> list[str]:
+def _relative(paths: Iterable[Path]) -> list[str]:
     return [path.relative_to(ROOT).as_posix() for path in paths]
 
 

@@ -61,31 +61,46 @@ RUN_STAGES = ("train", "evaluate", "explain", "analyze_errors", "deploy")
 
 # What each stage writes, relative to ROOT; {name} is the set or the run.
 OUTPUTS: dict[str, dict[str, str]] = {
-    "prepare": {"store": "data/prepared/{name}", "metrics": "reports/metrics/prepare/{name}.json"},
+    "prepare": {
+        "store": "data/prepared/{name}",
+        "facts": "data/records/prepare/{name}.facts.json",
+        "record": "data/records/prepare/{name}.json",
+        "metrics": "reports/metrics/prepare/{name}.json",
+    },
     "audit": {"duplicates": "data/audit/{name}/duplicates.parquet", "metrics": "reports/metrics/audit/{name}.json"},
     "train": {
         "weights": "models/{name}/weights.safetensors",
         "history": "models/{name}/history.csv",
-        "told": "models/{name}/trained.json",
-        "record": "models/{name}/record.json",
+        "facts": "data/records/train/{name}.facts.json",
+        "record": "data/records/train/{name}.json",
         "metrics": "reports/metrics/train/{name}.json",
     },
     "evaluate": {
         "predictions": "data/predictions/{name}.parquet",
         "tta": "data/tta/{name}.npz",
-        "record": "data/tta/{name}.json",
+        "record": "data/records/evaluate/{name}.json",
         "metrics": "reports/metrics/evaluate/{name}.json",
         "summary": "reports/summary/{name}.json",
         "confusions": "reports/plots/confusions/{name}.csv",
     },
-    "explain": {"attributions": "data/attributions/{name}.npz", "metrics": "reports/metrics/explain/{name}.json"},
+    "explain": {
+        "attributions": "data/attributions/{name}.npz",
+        "record": "data/records/explain/{name}.json",
+        "metrics": "reports/metrics/explain/{name}.json",
+    },
     "analyze_errors": {
         "label_issues": "reports/tables/label_issues/{name}.csv",
         "confused_pairs": "reports/tables/confused_pairs/{name}.csv",
         "metrics": "reports/metrics/analyze_errors/{name}.json",
     },
     "compare": {"table": "reports/tables/results.md", "metrics": "reports/metrics/compare.json"},
-    "deploy": {"onnx": "models/{name}/model.onnx", "int8": "models/{name}/model_int8.onnx", "metrics": "reports/metrics/deploy/{name}.json"},
+    "deploy": {
+        "onnx": "models/{name}/model.onnx",
+        "int8": "models/{name}/model_int8.onnx",
+        "facts": "data/records/deploy/{name}.facts.json",
+        "record": "data/records/deploy/{name}.json",
+        "metrics": "reports/metrics/deploy/{name}.json",
+    },
     "control_faces": {"metrics": "reports/metrics/control_faces.json"},
 }
 

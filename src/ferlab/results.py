@@ -1,170 +1,235 @@
 """What made a result, whether it still holds, and taking it again.
 
-A result that costs (a prepared dataset, duplicate groups, weights, predictions, attributions, an exported model) lies beside a record: the
-hashes of the params that shape it, of its inputs, of the code that computes it, of the pinned packages, and of its own files. A notebook asks
-for the result. Where the record agrees it is taken byte for byte; otherwise it is computed. Telling is no part of a record: neither the
-notebook nor `ferlab.reporting` makes a result stale.
+A result that costs (a prepared dataset, its duplicates, weights, predictions, attributions, an exported model) lies beside a record: the hashes
+of the params that shape it, of its inputs, of the code that computes it, of the pinned packages, and of its own files. A notebook asks for the
+result. Where the record agrees it is taken byte for byte; otherwise it is computed. Neither the notebook nor `ferlab.reporting` makes a result
+stale, since they only report it.
 """
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import json
 import os
+import runpy
 import shutil
-import time
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ferlab.paths import ROOT, STAGING, artefact, output, report_progress, walk_files, write_json, write_whole
+from ferlab.hashes import digest, hash_path, import_closure
+from ferlab.params import StageParams
+from ferlab.paths import ROOT, SET_STAGES, STAGING, InputError, artefact, output, write_json
 
-# Explicit tables of names; a new line in one must leave results alone.
-REGISTRIES = ("models/registry.py", "data/readers/registry.py")
-TELLING = "reporting"  # the room that computes nothing
+REPORTING = "reporting"  # the room that computes nothing
 LOCK = "requirements.lock"
-HASHES = Path("data", ".hashes.json")  # per file its size, time and hash, so that an unchanged file is not read again
-SETTLED = 2.0  # seconds: a file that changed later than this before it was hashed may change again under the same time
 KINDS = ("params", "data", "code", "environment")
+BUILT = ("build", "channels", "num_classes", "options", "sizes")  # of a model's card: what decides its network
 
 
-def obtain(
-    stage: str, name: str, compute: Callable[..., None], /, *, what: Iterable[str], record: Mapping[str, str], **given: Any
-) -> dict[str, Path]:
-    """Take a result as it lies where its record holds; compute it otherwise.
+@dataclass(frozen=True)
+class Stage:
+    """What a stage reads, and what shapes its result where it has one that costs.
+
+    Attributes:
+        reads: The outputs of earlier stages that the result is computed from, (stage, output).
+        shows: Those that its page alone reads.
+        module: The one that computes the result, below ferlab; its import closure is the code. Empty: nothing costs, all is its page's.
+        files: The outputs that the result consists of, by their names in `ferlab.paths.OUTPUTS`.
+        params: Per section of params.yaml the keys that shape it; none: all.
+        card: The keys of the model's card that shape it; the others only describe the model.
+    """
+
+    reads: tuple[tuple[str, str], ...] = ()
+    shows: tuple[tuple[str, str], ...] = ()
+    module: str = ""
+    files: tuple[str, ...] = ()
+    params: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    card: tuple[str, ...] = ()
+
+
+STORE, WEIGHTS, PREDICTIONS = ("prepare", "store"), ("train", "weights"), ("evaluate", "predictions")
+SAMPLED = ("split", "faces_per_class", "window", "stride", "seed")
+STAGES = {
+    "prepare": Stage(module="data.preparation.prepared", files=("store", "facts"), params={"prepare": ()}),
+    "audit": Stage(shows=(STORE,)),
+    "train": Stage(
+        (STORE,),
+        module="training.trained",
+        files=("weights", "history", "facts"),
+        params={"run": ("model", "options", "seed", "train")},
+        card=(*BUILT, "input_size", "pretrained"),
+    ),
+    "evaluate": Stage(
+        (STORE, WEIGHTS),
+        shows=(("audit", "duplicates"),),
+        module="evaluation.scored",
+        files=("predictions", "tta"),
+        params={"evaluate": ("tta", "crop")},
+        card=BUILT,
+    ),
+    "explain": Stage(
+        (STORE, WEIGHTS), module="explanation.explained", files=("attributions",), params={"explain": SAMPLED}, card=(*BUILT, "target_layer")
+    ),
+    "analyze_errors": Stage(shows=(STORE, PREDICTIONS)),
+    "compare": Stage(shows=(PREDICTIONS, ("evaluate", "metrics"))),
+    "deploy": Stage(
+        (STORE, WEIGHTS),
+        module="deployment.exported",
+        files=("onnx", "int8", "facts"),
+        params={"deploy": ("repeats", "compared", "calibration")},
+        card=BUILT,
+    ),
+    "control_faces": Stage(),
+}
+PUBLISHED = "conf/published"  # what the page of compare reads besides
+
+
+@dataclass(frozen=True)
+class Obtained:
+    """A result and what made it.
+
+    Attributes:
+        places: Where each of its files lies now.
+        record: What made it, see `record_of`.
+    """
+
+    places: dict[str, Path]
+    record: dict[str, str]
+
+
+def obtain(stage: str, p: StageParams, compute: Callable[..., None], /, **given: Any) -> Obtained:
+    """Take the result of a stage as it lies where its record holds; compute it otherwise.
+
+    In the pipeline its files are staged. When exploring, it is read where the pipeline left it if it holds, and computed below data/scratch if not.
 
     Args:
-        stage: A key of `ferlab.paths.OUTPUTS`, which names a `record` there.
-        name: The set or the run.
-        compute: Called with the place of each output by name, and with `given`; writes every output.
-        what: The outputs that make up the result.
-        record: What would make it now, from `record_of`.
+        stage: A key of STAGES that has a `module`.
+        p: What the stage may see of params.yaml.
+        compute: Called with the place of each file by name, and with `given`; writes every file.
         given: Passed on to `compute`.
-
-    Returns:
-        Where each output lies now. In the pipeline: staged. Outside it: where the pipeline left it if it holds, else below data/scratch.
     """
-    kept = {each: artefact(stage, each, name) for each in what}
-    reason = why_stale(stage, name, what=kept, record=record)
-    if reason is None and STAGING not in os.environ:  # exploring: read where it lies, for a second name would let scratch work write into it
-        return kept
-    places = {each: output(stage, each, name) for each in kept}
-    for place in places.values():
-        _clear(place)
-    if reason is None:
-        for each, place in places.items():
+    files, record = STAGES[stage].files, record_of(stage, p)
+    kept = {each: artefact(stage, each, p.name) for each in (*files, "record")}
+    stale = why_stale(stage, p.name, record)
+    if not stale and STAGING not in os.environ:  # Keep: a second name of a file would let scratch work write into it
+        return Obtained(kept, record)
+    places = {each: output(stage, each, p.name) for each in kept}
+    for each, place in places.items():
+        shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+        if not stale:
             _take(kept[each], place)
-    else:
-        compute(**places, **given)
-    report_progress(result="taken" if reason is None else f"computed: {reason}")
-    write_json(output(stage, "record", name), {**record, "outputs": {each: hash_path(place) for each, place in places.items()}})
-    return places
+    if stale:
+        compute(**{each: places[each] for each in files}, **given)
+        write_json(places["record"], {**record, "files": {each: hash_path(places[each]) for each in files}})
+    return Obtained(places, record)
 
 
-def record_of(compute: Callable[..., Any], *, params: Any, inputs: Mapping[str, Path], families: Iterable[str] = ()) -> dict[str, str]:
+def record_of(stage: str, p: StageParams) -> dict[str, str]:
     """Return what would make a result now: a short hash of each of KINDS.
 
-    Args:
-        compute: The function that computes it; its module's import closure is the code, without the room that only reports.
-        params: What shapes the result, as plain values.
-        inputs: What it reads: a word for each -> file or folder.
-        families: Dotted modules below ferlab that it loads by name, e.g. "models.cs230".
+    Raises:
+        InputError: An input that is missing, or a model of which its family's file of cards knows nothing.
     """
-    function = compute.func if isinstance(compute, partial) else compute
-    source = (ROOT / "src").joinpath(*function.__module__.split(".")).with_suffix(".py")
-    code = [path for path in import_closure(source, families=tuple(families)) if TELLING not in path.relative_to(ROOT).parts]
+    made = STAGES[stage]
+    sections = {section: getattr(p, section).model_dump() for section in made.params}
+    shaping = {name: {key: values[key] for key in made.params[name] or values} for name, values in sections.items()}
+    card = {key: card_of(p)[key] for key in made.card}
     return {
-        "params": digest(json.dumps(params, sort_keys=True)),
-        "data": digest(*(f"{word}={hash_path(path)}" for word, path in sorted(inputs.items()))),
-        "code": digest(*(hash_path(path) for path in code)),
+        "params": digest(json.dumps([shaping, card], sort_keys=True)),
+        "data": hash_inputs(inputs_of(stage, p)),
+        "code": hash_code(modules=(made.module, *loaded_by_name(stage, p))),
         "environment": hash_path(ROOT / LOCK)[:12],
     }
 
 
-def why_stale(stage: str, name: str, *, what: Iterable[str], record: Mapping[str, str]) -> str | None:
-    """Return why a result has to be computed: "missing", "damaged", or which of KINDS changed; None where it holds."""
-    path = artefact(stage, "record", name)
-    places = {each: artefact(stage, each, name) for each in what}
-    try:
-        kept = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return "missing"
-    if not isinstance(kept, dict) or not all(place.exists() for place in places.values()):
-        return "missing"
-    if changed := [kind for kind in KINDS if kept.get(kind) != record[kind]]:
-        return ", ".join(changed)
-    intact = kept.get("outputs") == {each: hash_path(place) for each, place in places.items()}
-    return None if intact else "damaged"
-
-
-def import_closure(source: Path, *, families: tuple[str, ...] = ()) -> list[Path]:
-    """Return a notebook or Python file and every ferlab file that it imports, directly or through others; sorted.
-
-    The registries (models/registry.py, data/readers/registry.py) are excluded: they hold names only, and a new line in them must leave trained runs
-    alone. What they name is loaded by string, so the files of a stage's own model are given in `families`.
+def why_stale(stage: str, name: str, record: Mapping[str, str]) -> list[str]:
+    """Return why a result has to be computed: which of KINDS changed, or "missing" or "damaged"; nothing where it holds.
 
     Args:
-        source: A notebook (its code cells are read) or a Python file.
-        families: Dotted module names below ferlab that the stage loads by string, e.g. "models.cs230".
+        stage: A key of STAGES that has a `module`.
+        name: The set or the run.
+        record: From `record_of`.
     """
-    seen: set[Path] = {source}
-    queue = [*_imported(_code_of(source), package=_package_of(source)), *(f"ferlab.{family}" for family in families)]
-    while queue:
-        for path in _files_of(queue.pop()):
-            if path not in seen and path.relative_to(ROOT / "src" / "ferlab").as_posix() not in REGISTRIES:
-                seen.add(path)
-                queue.extend(_imported(path.read_text(), package=_package_of(path)))
-    return sorted(seen)
+    places = {each: artefact(stage, each, name) for each in STAGES[stage].files}
+    kept = kept_record(stage, name)
+    if not kept or not all(place.exists() for place in places.values()):
+        return ["missing"]
+    if changed := [kind for kind in KINDS if kept.get(kind) != record[kind]]:
+        return changed
+    return [] if kept.get("files") == {each: hash_path(place) for each, place in places.items()} else ["damaged"]
 
 
-def hash_path(path: Path) -> str:
-    """Hash a file's bytes; a folder's names and bytes, behind links too. Files are named by their path in the folder, so that clones agree.
-
-    A file of a size and time that were seen before is not read again; see HASHES.
-    """
-    files = [path] if path.is_file() else sorted(Path(file) for file, plain in walk_files(path, skip=lambda name: name.startswith(".")) if plain)
-    kept = _kept_hashes()
-    before, whole = dict(kept), hashlib.sha256()
-    for file in files:
-        whole.update(os.fsencode(file.relative_to(path.parent).as_posix()))  # a name that is not UTF-8 is bytes all the same
-        whole.update(bytes.fromhex(_hash_file(file, kept)))
-    if kept != before:
-        _keep_hashes(kept)
-    return whole.hexdigest()
+def in_words(stale: list[str]) -> str:
+    """Return the reasons of `why_stale` as a person reads them."""
+    words = {"environment": f"environment: {LOCK}", "missing": "not computed yet", "damaged": "its files were changed by hand"}
+    return ", ".join(words.get(reason, reason) for reason in stale)
 
 
-def digest(*parts: str) -> str:
-    """Return a short hash of texts: 12 hex digits."""
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
-
-
-def _hash_file(file: Path, kept: dict[str, list[Any]]) -> str:
-    """Return a file's SHA-256, from `kept` where its size, time and number are those seen before; and keep it there."""
-    state = file.stat()
-    key, seen = os.fspath(file.resolve()), [state.st_size, state.st_mtime_ns, state.st_ino]
-    if kept.get(key, [])[:3] == seen:
-        return str(kept[key][3])
-    with open(file, "rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if time.time() - state.st_mtime > SETTLED and state.st_size > 100_000:  # a small file is read as fast as it is looked up
-        kept[key] = [*seen, found]
-    return found
-
-
-def _kept_hashes() -> dict[str, list[Any]]:
+def kept_record(stage: str, name: str) -> dict[str, Any]:
+    """Return the record beside a result, empty where there is none."""
     try:
-        kept = json.loads((ROOT / HASHES).read_text())
+        kept = json.loads(artefact(stage, "record", name).read_text())
     except (OSError, ValueError):
         return {}
-    return kept if isinstance(kept, dict) and all(isinstance(each, list) and len(each) == 4 for each in kept.values()) else {}
+    return kept if isinstance(kept, dict) else {}
 
 
-def _keep_hashes(kept: dict[str, list[Any]]) -> None:
-    there = {key: each for key, each in kept.items() if os.path.exists(key)}
-    (ROOT / HASHES).parent.mkdir(parents=True, exist_ok=True)
-    write_whole(ROOT / HASHES, json.dumps(there, sort_keys=True).encode())
+def inputs_of(stage: str, p: StageParams, *, page: bool = False) -> dict[str, Path]:
+    """Return the files and folders that a result is computed from, by name; those that its page reads besides, where asked for.
+
+    Raises:
+        InputError: Raw files that are not there. Outputs of earlier stages need not exist yet.
+    """
+    if stage == "prepare":
+        return import_module("ferlab.data.readers.raw_files").raw_files(ROOT / p.prepare.raw, p.prepare)
+    inputs = {}
+    for before, what in STAGES[stage].reads + STAGES[stage].shows * page:
+        names = p.runs if stage == "compare" else [p.set_name if before in SET_STAGES else p.name]
+        inputs |= {f"{before} {what} {name}" if stage == "compare" else f"{before} {what}": artefact(before, what, name) for name in names or ()}
+    if stage == "train":
+        inputs |= {f"train weights of {teacher}": artefact(*WEIGHTS, teacher) for teacher in p.run.train.teachers}
+    return inputs | ({PUBLISHED: ROOT / PUBLISHED} if stage == "compare" else {})
+
+
+def hash_inputs(inputs: Mapping[str, Path]) -> str:
+    """Return a short hash of files and folders, each by its name.
+
+    Raises:
+        InputError: One that is missing.
+    """
+    for name, path in inputs.items():
+        if not path.exists():
+            shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+            raise InputError(f"{shown}: not found; `dvc repro` makes it in stage {name.partition(' ')[0]}")
+    return digest(*(f"{name}={hash_path(path)}" for name, path in sorted(inputs.items())))
+
+
+def hash_code(*notebooks: Path, modules: tuple[str, ...] = ()) -> str:
+    """Return a short hash of the code of notebooks and modules and of all that they import, without the room that only reports."""
+    closure = {path.relative_to(ROOT): found for path, found in import_closure(*notebooks, modules=modules).items()}
+    return digest(*(f"{path.as_posix()} {found}" for path, found in closure.items() if REPORTING not in path.parts))
+
+
+def loaded_by_name(stage: str, p: StageParams) -> tuple[str, ...]:
+    """Return the modules that a stage loads by name, below ferlab: the run's model, the readers of a set."""
+    if stage == "prepare":
+        return import_module("ferlab.data.readers.raw_files").reader_modules(p.prepare)
+    return (f"models.{p.run.family}",) if p.run else ()
+
+
+def card_of(p: StageParams) -> dict[str, Any]:
+    """Return the card of a run's model, read from its family's file of cards alone: the package `ferlab.models` starts PyTorch.
+
+    Raises:
+        InputError: The family has no such model.
+    """
+    path = ROOT / "src" / "ferlab" / "models" / "cards" / f"{p.run.family}.py"
+    card = runpy.run_path(str(path))["CARDS"].get(p.run.model) if path.is_file() else None
+    if card is None:
+        raise InputError(f"params.yaml: runs.{p.name}: the family {p.run.family!r} has no model {p.run.model!r}; see src/ferlab/models/cards")
+    return card
 
 
 def _take(source: Path, place: Path) -> None:
@@ -175,47 +240,8 @@ def _take(source: Path, place: Path) -> None:
         _link(os.fspath(source), os.fspath(place))
 
 
-def _clear(place: Path) -> None:
-    if place.is_dir():
-        shutil.rmtree(place)
-    else:
-        place.unlink(missing_ok=True)
-
-
 def _link(source: str, place: str) -> None:
     try:
         os.link(source, place)
     except OSError:  # another disk, or one without links
         shutil.copy2(source, place)
-
-
-def _package_of(source: Path) -> str:
-    below = source.is_relative_to(ROOT / "src")
-    return ".".join(source.relative_to(ROOT / "src").parts[:-1]) if below else ""
-
-
-def _code_of(source: Path) -> str:
-    if source.suffix != ".ipynb":
-        return source.read_text()
-    return "\n".join("".join(cell["source"]) for cell in json.loads(source.read_text())["cells"] if cell["cell_type"] == "code")
-
-
-def _imported(code: str, *, package: str) -> list[str]:
-    """Return the dotted ferlab names that code imports: `from ferlab.data import store` gives ferlab.data and ferlab.data.store."""
-    names: list[str] = []
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            base = ".".join([*above, *([node.module] if node.module else [])])
-            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    return [name for name in names if name.split(".")[0] == "ferlab"]
-
-
-def _files_of(module: str) -> list[Path]:
-    """Return the file of a dotted name and the __init__ of each package above it, as far as they exist."""
-    parts = module.split(".")
-    source = ROOT / "src"
-    above = [source.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts) + 1)]
-    return [path for path in [*above, source.joinpath(*parts).with_suffix(".py")] if path.is_file()]

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ferlab.data.faces import describe_faces
 from ferlab.evaluation.deduplicated import compare_duplicates, mark_duplicates
 from ferlab.evaluation.predictions import predictions_table, probs_of
 from ferlab.evaluation.proportions import newcombe
-from ferlab.evaluation.scores import describe_faces, score_probs, score_run, score_subjects, score_tta, summarise
+from ferlab.evaluation.scores import score_probs, score_run, score_subjects, score_tta, summarise
 from ferlab.paths import InputError
 
 NAMES = ("angry", "happy", "sad")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -153,3 +153,9 @@ def _hash_pixels(image: np.ndarray, start: hashlib._Hash) -> str:
     digest = start.copy()
     digest.update(image.data)
     return digest.hexdigest()
+
+
+def describe_faces(faces: pd.DataFrame) -> dict[str, Any]:
+    """Return where faces with a split come from: `dataset` and, per split, `usage` (e.g. test: PrivateTest)."""
+    usage = {split: " and ".join(dict.fromkeys(rows["usage"])) for split, rows in faces.groupby("split", sort=False)}
+    return {"dataset": " and ".join(dict.fromkeys(faces["source"])), "usage": usage}

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from ferlab.hashes import digest
 from ferlab.paths import ROOT, STAGING, InputError
-from ferlab.results import digest
 
 LEDGER = ROOT / "reports" / "test_scorings.csv"
 COLUMNS = ("study", "run", "set", "record", "n")

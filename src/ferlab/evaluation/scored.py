@@ -14,15 +14,12 @@ import pandas as pd
 from ferlab.data.store import Store
 from ferlab.evaluation.ledger import record_scoring
 from ferlab.evaluation.predictions import read_predictions, write_predictions
-from ferlab.evaluation.scoring import score_faces
-from ferlab.models import load_model, model_card
-from ferlab.params import Evaluate, Run
+from ferlab.params import StageParams
 from ferlab.paths import artefact
-from ferlab.results import obtain, record_of
+from ferlab.results import WEIGHTS, obtain
 from ferlab.roles import Exposure
 
-FILES = ("predictions", "tta")
-SHAPING = ("build", "channels", "num_classes", "options", "sizes")  # of a card: what shapes predictions, given the weights
+SEEN = ("trained_on", "selected_on")  # beside the probabilities in their file
 
 
 @dataclass(frozen=True)
@@ -42,39 +39,31 @@ class Scored:
     seen: Exposure
 
 
-def scored(run: Run, name: str, store: Store, *, evaluate: Evaluate, study: str) -> Scored:
-    """Take the predictions of a run on val and test, or make them.
+def scored(p: StageParams, store: Store) -> Scored:
+    """Take the predictions of a run on val and test, or make them; what was scored stands in the ledger.
 
     Args:
-        run: Its section of params.yaml.
-        name: Its name.
+        p: The run's sections of params.yaml.
         store: Its prepared dataset, opened from disk.
-        evaluate: The section of that name: which test-time augmentation.
-        study: For the ledger of test scorings.
 
     Raises:
         InputError: As `score_faces`.
     """
-    weights = artefact("train", "weights", name)
-    record = scoring_record(run, store.folder or artefact("prepare", "store", run.data), weights=weights, evaluate=evaluate)
-    places = obtain("evaluate", name, _score, what=FILES, record=record, weights=weights, store=store, evaluate=evaluate)
-    record_scoring(store.faces, study=study, run=name, set_name=run.data, record=record)
-    table, model = read_predictions(places["predictions"]), load_model(weights)
+    made = obtain("evaluate", p, _score, p=p, store=store)
+    record_scoring(store.faces, study=p.study, run=p.name, set_name=p.set_name, record=made.record)
+    table = read_predictions(made.places["predictions"])
     faces = store.faces.set_index("face_id", drop=False).loc[table["face_id"]].reset_index(drop=True)
-    with np.load(places["tta"]) as file:
+    with np.load(made.places["tta"]) as file:
         by_tta = {name: file[name] for name in file.files}
-    return Scored(table=table, by_tta=by_tta, faces=faces, seen=Exposure(model.trained_on, model.selected_on))
+    return Scored(table=table, seen=Exposure(*(tuple(by_tta.pop(name).tolist()) for name in SEEN)), by_tta=by_tta, faces=faces)
 
 
-def scoring_record(run: Run, store: Path, *, weights: Path, evaluate: Evaluate) -> dict[str, str]:
-    """Return what would make the predictions of a run now; see `ferlab.results.record_of`."""
-    card = model_card(run.model, family=run.family)
-    params = {"card": {key: card[key] for key in SHAPING}, "tta": evaluate.tta, "crop": evaluate.crop}
-    return record_of(_score, params=params, inputs={"store": store, "weights": weights}, families=[f"models.{run.family}"])
+def _score(predictions: Path, tta: Path, *, p: StageParams, store: Store) -> None:
+    from ferlab.evaluation.scoring import score_faces  # Keep: a page whose predictions are taken loads no model
+    from ferlab.models import load_model
 
-
-def _score(predictions: Path, by_tta: Path, *, weights: Path, store: Store, evaluate: Evaluate) -> None:
-    tta, crop, batch = evaluate.tta, evaluate.crop, evaluate.batch_size
-    found = score_faces(load_model(weights), store.images, store.faces, expressions=store.expressions, tta=tta, crop=crop, batch_size=batch)
-    write_predictions(predictions, found.table(tta))
-    np.savez(by_tta, **found.by_tta)
+    model, chosen = load_model(artefact(*WEIGHTS, p.name)), p.evaluate.tta
+    asked = {"tta": chosen, "crop": p.evaluate.crop, "batch_size": p.evaluate.batch_size}
+    found = score_faces(model, store.images, store.faces, expressions=store.expressions, **asked)
+    write_predictions(predictions, found.table(chosen))
+    np.savez(tta, **found.by_tta, **{name: np.array(getattr(model, name), dtype=np.str_) for name in SEEN})

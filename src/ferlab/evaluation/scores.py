@@ -73,12 +73,6 @@ def score_tta(predictions: pd.DataFrame, by_tta: Mapping[str, np.ndarray]) -> di
     }
 
 
-def describe_faces(faces: pd.DataFrame) -> dict[str, Any]:
-    """Return where the scored faces come from: `dataset` and, per split, `usage` (e.g. test: PrivateTest)."""
-    usage = {split: " and ".join(dict.fromkeys(rows["usage"])) for split, rows in faces.groupby("split", sort=False)}
-    return {"dataset": " and ".join(dict.fromkeys(faces["source"])), "usage": usage}
-
-
 def score_probs(rows: pd.DataFrame, probs: np.ndarray) -> dict[str, float]:
     """Return accuracy with Wilson's bounds and NLL of other probabilities of the same faces.
 

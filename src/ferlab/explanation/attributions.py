@@ -13,7 +13,7 @@ References:
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -206,20 +206,6 @@ def grey_baseline(mean: Any, std: Any, *, grey: float = 0.5) -> np.ndarray:
     return np.atleast_1d((grey - mean) / (std.reshape(-1, 1, 1) if mean.ndim == 3 else std)).astype(np.float32)
 
 
-def dead_maps(attributions: np.ndarray) -> np.ndarray:
-    """Return which maps (N, H, W) are zero everywhere, (N,) bool.
-
-    Grad-CAM's often are where features are flattened into a linear layer: a channel's gradient changes its sign over space, and its mean may
-    be negative for every active channel although the class has evidence.
-    """
-    return ~np.any(attributions, axis=(1, 2))
-
-
-def count_dead(maps: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """Count per method the maps (N, H, W) that are zero everywhere."""
-    return {method: int(dead_maps(values).sum()) for method, values in maps.items()}
-
-
 def resize_maps(attributions: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize maps (N, H, W) to (N, *size) float32, averaging where they shrink; unchanged where the size is right."""
     if attributions.shape[1:] == tuple(size):
@@ -236,27 +222,28 @@ def scale_to_input(pixels: int, *, face: int, model: int) -> int:
     return max(1, round(pixels * model / face))
 
 
-def write_attributions(path: Path, *, face_id: Any, target: Any, explained_class: Any, **maps: np.ndarray) -> None:
+def write_attributions(path: Path, *, face_id: Any, target: Any, explained_class: Any, probs: np.ndarray, **maps: np.ndarray) -> None:
     """Write maps as one npz; the same maps give the same bytes.
 
-    Keep: `np.savez` dates every member 1980-01-01; a test keeps it so.
+    Keep: `np.savez` stamps every member with 1980-01-01, not with the time of day; a test holds it to that.
 
     Args:
-        path: The file.
+        path: Where to write.
         face_id: Keys of the faces (N,) str.
         target: True class per face (N,) int.
         explained_class: Explained class per face (N,) int.
-        **maps: Per method its maps (N, H, W), stored as float16.
+        probs: Probabilities (N, K), stored as float32.
+        **maps: Per method its maps (N, H, W), stored as float32.
 
     Raises:
-        ValueError: If a value does not fit float16.
+        ValueError: If a value is not finite.
     """
     for name, values in maps.items():
-        if not np.abs(values).max() <= np.finfo(np.float16).max:  # also true of NaN
-            raise ValueError(f"Expected {name} values that are finite in float16, got up to {np.abs(values).max()}")
+        if not np.isfinite(values).all():
+            raise ValueError(f"Expected {name} values that are finite")
     ids = np.asarray(face_id, dtype=np.str_)  # fixed width, so that no pickle is needed to read it
     classes = {"target": np.asarray(target, np.int64), "explained_class": np.asarray(explained_class, np.int64)}
-    np.savez(path, face_id=ids, **classes, **{name: values.astype(np.float16) for name, values in maps.items()})
+    np.savez(path, face_id=ids, **classes, **{name: np.asarray(values, np.float32) for name, values in {"probs": probs, **maps}.items()})
 
 
 def _layer_maps(method: LayerGradCam | LayerGradientXActivation, images: Any, *, explained_class: Any, batch_size: int) -> np.ndarray:

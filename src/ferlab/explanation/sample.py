@@ -1,6 +1,8 @@
-"""Which faces are explained: a seeded sample of right answers per expression, and a few wrong ones to look at beside them."""
+"""Which faces are explained: a seeded sample of right answers per expression, and a few wrong ones to look at beside them; and which of their maps are empty."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -48,3 +50,17 @@ def typical_pairs(target: np.ndarray, probs: np.ndarray, *, num_classes: int) ->
 def _median_row(chosen: np.ndarray, values: np.ndarray) -> int | None:
     rows = np.flatnonzero(chosen)
     return int(rows[np.argsort(values[rows], kind="stable")[len(rows) // 2]]) if len(rows) else None
+
+
+def count_dead(maps: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Count per method the maps (N, H, W) that are zero everywhere."""
+    return {method: int(dead_maps(values).sum()) for method, values in maps.items()}
+
+
+def dead_maps(attributions: np.ndarray) -> np.ndarray:
+    """Return which maps (N, H, W) are zero everywhere, (N,) bool.
+
+    Grad-CAM's often are where features are flattened into a linear layer: a channel's gradient changes its sign over space, and its mean may
+    be negative for every active channel although the class has evidence.
+    """
+    return ~np.any(attributions, axis=(1, 2))

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ferlab.control import carrying_mask
-from ferlab.explanation.attributions import dead_maps
+from ferlab.explanation.sample import dead_maps
 from ferlab.explanation.shares import RESAMPLES, region_shares
 
 MOST_ZERO = 0.05  # share of a method's maps that may be zero everywhere

@@ -33,9 +33,9 @@ def test_the_figure_marks_the_budget() -> None:
 def test_sentences_say_whether_the_limits_hold() -> None:
     assert "keeps the budget of 100 ms" in describe_latency(summarise_latency(np.full(20, 3.0), budget_ms=100))
     assert "does not keep the budget of 2 ms" in describe_latency(summarise_latency(np.full(20, 3.0), budget_ms=2))
-    near = describe_parity(faces=9, max_abs_diff=2e-7, label_agreement=1.0, tolerance=1e-4)
+    near = describe_parity({"faces": 9, "max_abs_diff_millionths": 0.2, "label_agreement": 1.0}, tolerance=1e-4)
     assert "2.0e-07, within" in near
-    assert "**beyond**" in describe_parity(faces=9, max_abs_diff=0.2, label_agreement=0.5, tolerance=1e-4)
+    assert "**beyond**" in describe_parity({"faces": 9, "max_abs_diff_millionths": 2e5, "label_agreement": 0.5}, tolerance=1e-4)
 
 
 def test_the_answers_alt_text_names_each_label() -> None:
@@ -47,12 +47,12 @@ def test_the_answers_alt_text_names_each_label() -> None:
 
 
 def test_the_int8_sentence_gives_the_loss_with_its_interval() -> None:
-    compared = {"n": 300, "difference": -0.01, "ci_low": -0.022, "ci_high": 0.004, "p_exact": 0.25}
-    told = describe_int8(2_450_000, source_size=9_800_000, compared=compared, label_agreement=0.9875)
+    compared = {"n": 300, "difference": -0.01, "ci_low": -0.022, "ci_high": 0.004, "p_exact": 0.25, "label_agreement": 0.9875}
+    told = describe_int8({"float32": 9_800_000, "int8": 2_450_000}, compared)
     assert "**2.45 MB**, 25 % of the float32 file" in told
     assert "On 300 faces its accuracy differs by **-1.00 points** [-2.20, +0.40], not significant at the 5 % level" in told
     assert "98.8 % of the labels" in told
-    clear = describe_int8(1, source_size=4, compared={**compared, "p_exact": 0.01}, label_agreement=1)
+    clear = describe_int8({"float32": 4, "int8": 1}, {**compared, "p_exact": 0.01})
     assert "], significant at the 5 % level" in clear
 
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from sklearn.utils.class_weight import compute_class_weight
 
-from ferlab.data.preparation.sources import gather
-from ferlab.data.preparation.steps import Preparation
+from ferlab.data.preparation.prepared import Raw
+from ferlab.params import Prepare
 from ferlab.reporting.pages import prepare as preparation
 from ferlab.reporting.pages.prepare import before_and_after, found_sentence, found_table, weights_sentence, weights_table
 from ferlab.reporting.pages.prepare_text import try_steps
@@ -137,5 +137,6 @@ def test_a_picture_that_cannot_be_read_is_not_shown_and_stops_nothing(tmp_path):
         (tmp_path / name).parent.mkdir()
         Image.fromarray(np.full((20, 20), number, np.uint8)).save(tmp_path / name)
     (tmp_path / "sad" / "1.png").write_bytes((tmp_path / "sad" / "1.png").read_bytes()[:50])
-    gathered = gather(tmp_path, {"x": {"dataset": "class_folders"}})
-    assert len(try_steps(gathered, Preparation(size=10), [0, 1])) == 1
+    raw = Raw(Prepare(dataset="class_folders", raw=str(tmp_path), size=10))
+    assert len(try_steps(raw)) == 1
+    assert try_steps(Raw(Prepare(dataset="class_folders", raw=str(tmp_path)))) == []

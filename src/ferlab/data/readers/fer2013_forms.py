@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ferlab.data.readers.archives import UNOPENED, ending, is_archive, list_members
-from ferlab.data.readers.delivery import Delivery, is_helper
+from ferlab.data.readers.delivery import MARKER, Delivery, is_helper
 from ferlab.data.readers.fer2013_reshuffled import refuse_reshuffled
 from ferlab.data.readers.folder_names import match_expression, match_part
 from ferlab.paths import InputError, check_plain_file
@@ -70,18 +70,32 @@ def find_votes(source: Path, delivery: Delivery | None, *, look_beside: bool) ->
         delivery: The archive that it is, if it is one.
         look_beside: Whether the folder of a file or archive is looked into, and the archives there that are called as FER+'s.
     """
-    folder = source if source.is_dir() else source.parent
-    beside = sorted(path for path in folder.iterdir() if not is_helper(path.name)) if source.is_dir() or look_beside else []
-    plain = next((path for path in beside if path.name.lower() == VOTES_FILE), None)
-    if plain is not None:
-        check_plain_file(plain, expected="FER+'s csv")
-        return str(plain), plain.read_bytes()
-    called = [path for path in beside if is_archive(path.name) and ("fer2013new" in path.name.lower() or "ferplus" in path.name.lower())]
+    plain, called = _beside(source) if source.is_dir() or look_beside else ([], [])
+    if plain:
+        check_plain_file(plain[0], expected="FER+'s csv")
+        return str(plain[0]), plain[0].read_bytes()
     for held in ([delivery] if delivery else []) + [Delivery(path) for path in called]:
         for name in held.names:
             if name.rpartition("/")[2].lower() == VOTES_FILE:
                 return held.where(name), held.read(name)
     return None
+
+
+def files_read(raw: Path) -> list[Path]:
+    """Return the files and folders that FER2013 and FER+'s votes are read from; raises as `find_source`."""
+    source = find_source(raw)
+    parts = [path for path in source.iterdir() if path.is_dir() and match_part(path.name)] if source.is_dir() else [source]
+    plain, called = _beside(source) if raw.is_dir() else ([], [])
+    markers = [folder / MARKER for folder in {raw, source, source.parent} if (folder / MARKER).is_file() and raw.is_dir()]
+    return [*parts, *plain[:1], *called, *markers]
+
+
+def _beside(source: Path) -> tuple[list[Path], list[Path]]:
+    """Return FER+'s files, and the archives that are called as FER+'s, in the folder that FER2013 is read from."""
+    folder = source if source.is_dir() else source.parent
+    files = sorted(path for path in folder.iterdir() if not is_helper(path.name))
+    plain = [path for path in files if path.name.lower() == VOTES_FILE]
+    return plain, [path for path in files if is_archive(path.name) and ("fer2013new" in path.name.lower() or "ferplus" in path.name.lower())]
 
 
 def _holds_face_folders(folder: Path) -> bool:

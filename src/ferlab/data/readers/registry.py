@@ -18,3 +18,10 @@ READERS: dict[str, str] = {
     "listed": "ferlab.data.readers.listed:read",
     "rafdb": "ferlab.data.readers.rafdb:read",
 }
+
+# What a reader reads below its folder, where that is not all of it: "module:function", from the folder to files and folders; "": nothing.
+READS: dict[str, str] = {
+    "control": "",
+    "fer2013": "ferlab.data.readers.fer2013_forms:files_read",
+    "ferplus": "ferlab.data.readers.fer2013_forms:files_read",
+}

@@ -94,14 +94,8 @@ def plot_picture(picture: np.ndarray, faces: Sequence[ReadFace]) -> dict[str, An
     return {"figure": figure, "alt": f"The picture with {found}."}
 
 
-def describe_file(size: int, module: Any) -> str:
-    """Say how large the file is and how many parameters it carries.
-
-    Args:
-        size: Bytes of the file.
-        module: The model; its `parameters()` are counted.
-    """
-    parameters = sum(p.numel() for p in module.parameters())
+def describe_file(size: int, parameters: int) -> str:
+    """Return how large the file is, in bytes, and how many parameters it carries."""
     return f"`model.onnx` holds {parameters / 1e6:.2f} million parameters in **{size / 1e6:.2f} MB**."
 
 
@@ -115,21 +109,20 @@ def describe_latency(summary: Mapping[str, Any], *, plain: bool = False) -> str:
     return sentence.replace("**", "") if plain else sentence
 
 
-def describe_int8(size: int, *, source_size: int, compared: Mapping[str, Any], label_agreement: float) -> str:
+def describe_int8(sizes: Mapping[str, int], compared: Mapping[str, Any]) -> str:
     """Say what an int8 file saves and what it costs.
 
     Args:
-        size: Bytes of the int8 file.
-        source_size: Bytes of the float32 file.
-        compared: The int8 file's right answers against the float32 file's, from `ferlab.evaluation.comparison.compare_correctness`.
-        label_agreement: Share of faces that both give the same label.
+        sizes: Bytes of the float32 and the int8 file.
+        compared: As `ferlab.deployment.exported.Exported` has it.
     """
     points, low, high = (100 * compared[key] for key in ("difference", "ci_low", "ci_high"))
     verdict = f"{'' if compared['p_exact'] < 0.05 else 'not '}significant at the 5 % level"
     return (
-        f"The int8 file takes **{size / 1e6:.2f} MB**, {100 * size / source_size:.0f} % of the float32 file. On {compared['n']} faces its accuracy"
+        f"The int8 file takes **{sizes['int8'] / 1e6:.2f} MB**, {100 * sizes['int8'] / sizes['float32']:.0f} % of the float32 file."
+        f" On {compared['n']} faces its accuracy"
         f" differs by **{points:+.2f} points** [{low:+.2f}, {high:+.2f}], {verdict} (McNemar, p = {compared['p_exact']:.2g});"
-        f" {100 * label_agreement:.1f} % of the labels are the same."
+        f" {100 * compared['label_agreement']:.1f} % of the labels are the same."
     )
 
 
@@ -142,17 +135,16 @@ def describe_ratio(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     return f"The int8 file takes {share}."
 
 
-def describe_parity(*, faces: int, max_abs_diff: float, label_agreement: float, tolerance: float) -> str:
+def describe_parity(parity: Mapping[str, float], *, tolerance: float) -> str:
     """Say how near the exported model is to its source, and whether that is near enough.
 
     Args:
-        faces: How many were compared.
-        max_abs_diff: The largest difference of a probability.
-        label_agreement: Share of faces with the same label.
+        parity: As `ferlab.deployment.exported.Exported` has it.
         tolerance: The largest difference that passes.
     """
+    max_abs_diff = parity["max_abs_diff_millionths"] / 1e6
     verdict = "within" if max_abs_diff <= tolerance else "**beyond**"
     return (
-        f"On {faces} faces the largest difference of a probability is {max_abs_diff:.1e}, {verdict} the tolerance of {tolerance:.0e};"
-        f" {100 * label_agreement:.2f} % of the labels agree."
+        f"On {parity['faces']} faces the largest difference of a probability is {max_abs_diff:.1e}, {verdict} the tolerance of {tolerance:.0e};"
+        f" {100 * parity['label_agreement']:.2f} % of the labels agree."
     )

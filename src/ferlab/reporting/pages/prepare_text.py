@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 
 from ferlab.data.preparation.appearance import grey_to_three, subtract_mean, unit_range
 from ferlab.data.preparation.building import NotAFace
+from ferlab.data.preparation.prepared import Raw
 from ferlab.data.preparation.sets import MEAN_IMAGE
-from ferlab.data.preparation.sources import Gathered
-from ferlab.data.preparation.steps import Preparation, Stages
+from ferlab.data.preparation.steps import Stages
 from ferlab.data.readers.jaffe import count_differences
 from ferlab.data.store import Store
 from ferlab.paths import InputError
-from ferlab.reporting.faces import draw_face
+from ferlab.reporting.faces import draw_face, pick_faces
 from ferlab.reporting.pages.prepare import before_and_after, found_sentence
 
 MOST_ROWS = 7
@@ -62,24 +62,19 @@ def steps_sentence(settings: Mapping[str, Any]) -> str:
     return "The pictures of this set are kept as they come." if not steps else f"In this set {'; '.join(steps)}."
 
 
-def try_steps(gathered: Gathered, preparation: Preparation, rows: Sequence[int]) -> list[Stages]:
-    """Take some pictures through the steps, for looking at; none where the set takes no step.
-
-    Args:
-        gathered: What was read.
-        preparation: The set's steps.
-        rows: Which pictures; at most seven are shown.
-    """
-    landmarks = gathered.faces.get("landmarks")
-    shown = []
-    for row in [int(row) for row in rows][:MOST_ROWS]:
-        face_id = gathered.faces["face_id"].iloc[row]
+def try_steps(raw: Raw, *, seed: int = 0) -> list[Stages]:
+    """Take a picture of each expression through the steps, for looking at; none where the set takes no step."""
+    if not raw.has_steps:
+        return []
+    faces, shown = raw.gathered.faces, []
+    landmarks = faces.get("landmarks")
+    for row in pick_faces(faces, per_class=1, seed=seed).tolist()[:MOST_ROWS]:
         try:
-            picture = gathered.pictures[row]
-        except InputError:  # preparing it, below, stops there or excludes it
+            picture = raw.gathered.pictures[row]
+        except InputError:  # preparing it stops there or excludes it
             continue
         try:
-            shown.append(preparation.stages(picture, face_id, None if landmarks is None else landmarks.iloc[row]))
+            shown.append(raw.preparation.stages(picture, faces["face_id"].iloc[row], None if landmarks is None else landmarks.iloc[row]))
         except NotAFace:
             shown.append(Stages(images={"as delivered": picture}))
     return shown if any(len(stages.images) > 1 for stages in shown) else []
@@ -126,18 +121,17 @@ def two_labels_table(faces: pd.DataFrame) -> pd.DataFrame | None:
     return count_differences(faces)[0] if "poser_target" in faces else None
 
 
-def network_inputs(store: Store, form: str, *, rows: Sequence[int], folder: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def network_inputs(store: Store, form: str, *, rows: Sequence[int]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return faces as stored and as a paper's models take them, the latter scaled to be looked at.
 
     Args:
-        store: The set.
+        store: The set, opened from disk; its folder holds the mean image.
         form: A key of `INPUTS`.
         rows: Which faces.
-        folder: The store's, where the mean image lies.
     """
     faces = np.asarray(store.images[np.asarray(rows)])
-    if form == "cs231a":
-        mean = np.load(folder / MEAN_IMAGE)
+    if form == "cs231a" and store.folder:
+        mean = np.load(store.folder / MEAN_IMAGE)
         return list(faces), [face / 510 + 0.5 for face in subtract_mean(faces, mean)]  # -255 to 255, 0 in the middle
     taken = unit_range(faces) if form == "fers" else grey_to_three(faces, 224 if form == "cs230_224" else 197)
     return list(faces), [np.moveaxis(face, 0, 2) for face in taken]

@@ -1,0 +1,50 @@
+"""The raw files of a set: which a reader reads, so that a change of these, and of no other file beside them, makes the set stale.
+
+A reader of a folder reads all of it: every file there is a face, a table, or accounted for. FER2013's looks for a few names among whatever else
+lies there; control faces are drawn from nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+
+from ferlab.data.readers.registry import READERS, READS
+from ferlab.params import Prepare, nearest
+from ferlab.paths import InputError
+
+
+def raw_files(raw: Path, prepare: Prepare) -> dict[str, Path]:
+    """Return the files and folders that a set is prepared from, by their path below `raw`.
+
+    Args:
+        raw: Its folder or file.
+        prepare: Its section of params.yaml.
+
+    Raises:
+        InputError: Nothing lies there, or nothing that the reader knows.
+    """
+    if not raw.exists():
+        raise InputError(f"{prepare.raw}: not found; put the data of the set there (see data/raw/README.md)")
+    files = [raw / name for name in (prepare.exclusions, prepare.face.boxes) if name and (raw / name).exists()]
+    for source in prepare.all_sources.values():
+        place, reads = raw / source["raw"], READS.get(source["dataset"])
+        if reads is None:
+            files.append(place)
+        elif reads:
+            module, function = reads.split(":")
+            files += getattr(import_module(module), function)(place)
+    return {os.path.relpath(path, raw): path for path in files}
+
+
+def reader_modules(prepare: Prepare) -> tuple[str, ...]:
+    """Return the modules of a set's readers, below ferlab.
+
+    Raises:
+        InputError: A dataset that has no reader; the nearest is named.
+    """
+    datasets = [source["dataset"] for source in prepare.all_sources.values()]
+    if unknown := [dataset for dataset in datasets if dataset not in READERS]:
+        raise InputError(f"No dataset is called {unknown[0]!r} (prepare.<set>.dataset); {nearest(unknown[0], sorted(READERS))}")
+    return tuple(READERS[dataset].split(":")[0].removeprefix("ferlab.") for dataset in datasets)
