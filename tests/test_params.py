@@ -82,7 +82,7 @@ def test_teachers_are_runs_of_the_same_set_that_stand_above(raw):
         ("five_layer_seed1", "five_layers", "control", "no run is called 'five_layers'; did you mean 'five_layer'?"),
         ("five_layer_seed1", "five_layer_seed1", "control", "five_layer_seed1: it is the run itself"),
         ("five_layer", "five_layer_seed1", "control", "five_layer_seed1: it stands below, and runs are trained in their order"),
-        ("five_layer_seed1", "five_layer", "other", "it learns set 'other', not 'control'"),
+        ("five_layer_seed1", "five_layer", "other", "it is trained on set 'other', not 'control'"),
         ("five_layer_seed1", "five_layer", "svm", "five_layer: its loss is l2_svm, so what it says are no probabilities"),
         ("five_layer_seed1", "twice", "control", "five_layer: named twice"),
     ):
@@ -120,7 +120,7 @@ def test_weights_of_a_vote_are_not_fitted_for_a_run_that_was_selected_on_test(ra
     raw["compare"]["weights"] = "fitted"
     assert check_params(raw).compare.weights == "fitted"
     raw["runs"]["five_layer"]["train"] = {"select": "test"}
-    with pytest.raises(InputError, match=r"compare\.weights: fitted: five_layer will have been fitted on val or selected on test"):
+    with pytest.raises(InputError, match=r"compare\.weights: fitted: five_layer will have been trained on val or selected on test"):
         check_params(raw)
 
 

@@ -1,4 +1,4 @@
-"""What a clone needs before DVC works in it; `make repro` asks for it first.
+"""What a clone needs before DVC works in it; `make repro` runs this first.
 
 Without Git (a zip, a container's copy) DVC refuses every command until its own config says so. After a full disk its `rwlock` may be cut
 off or dvc.lock empty, and it refuses until somebody removes that file.

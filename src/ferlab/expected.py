@@ -1,8 +1,8 @@
 """Whether this machine reproduced a study's main numbers: `reports/expected/<study>.json` beside the metrics that the pipeline wrote.
 
-Training in bf16 is repeatable on one machine; on another processor its sums round otherwise and the run takes another course, as another seed
-would, only closer. So each number has a tolerance, measured over settings that make one machine compute as others do. `make repro` ends with
-this module's line. Which numbers are kept is what the file lists: a stage and its set or run, and the path of a number in that stage's metrics.
+Training is repeatable on one machine; another processor rounds differently. So each number has a tolerance, measured over settings under which
+one machine computes as others do. `make repro` ends with this module's line. The file lists the numbers: a stage and its set or run, and the
+path of a number in that stage's metrics.
 
 After a change that moves numbers a little: `python -m ferlab.expected --renew` takes the values of the run that lies here and keeps the
 tolerances. `reports/expected/measure.sh` runs the study under every setting and measures both.

@@ -1,7 +1,7 @@
-"""Faces of people who agreed to it (`dataset: captured`): readable by their owner alone, and gone everywhere when they withdraw.
+"""Captured faces (`dataset: captured`): readable by their owner alone, and removed everywhere when consent is withdrawn.
 
-A set without the person is not enough: DVC's cache keeps every earlier store and every executed notebook that showed the face, and
-interrupted and failed runs leave more. `ferlab forget` takes those away; what no program here can reach, it names.
+DVC's cache keeps every earlier store and executed notebook; interrupted and failed runs leave more. `ferlab forget` removes these, and names
+what it cannot reach.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def check_names(params: Params, source: str) -> None:
     for name, run in params.runs.items():
         if run.data not in params.prepare:
             raise InputError(f"{source}: runs.{name}.data: no set is called {run.data!r}; {nearest(run.data, params.prepare)}")
-        _check_net(params, name, source)
+        _check_model(params, name, source)
         _check_teachers(params, name, source)
     for name in params.compare.ensemble:
         if name not in params.runs:
@@ -88,12 +88,12 @@ def _check_set(params: Params, name: str, source: str) -> None:
             raise InputError(f"{where}.{key}: {path!r} leaves the set's raw folder, where nobody sees it change; expected a path below raw")
 
 
-def _check_net(params: Params, name: str, source: str) -> None:
-    run, nets = params.runs[name], registered("nets")
-    if run.model not in nets:
-        raise InputError(f"{source}: runs.{name}.model: no model is called {run.model!r}; {nearest(run.model, nets)}")
-    if run.family != (nets[run.model] or run.family):
-        raise InputError(f"{source}: runs.{name}.family: {run.model} is of the family {nets[run.model]}, not {run.family!r}")
+def _check_model(params: Params, name: str, source: str) -> None:
+    run, models = params.runs[name], registered("models")
+    if run.model not in models:
+        raise InputError(f"{source}: runs.{name}.model: no model is called {run.model!r}; {nearest(run.model, models)}")
+    if run.family != (models[run.model] or run.family):
+        raise InputError(f"{source}: runs.{name}.family: {run.model} is of the family {models[run.model]}, not {run.family!r}")
 
 
 def _check_teachers(params: Params, name: str, source: str) -> None:
@@ -105,11 +105,11 @@ def _check_teachers(params: Params, name: str, source: str) -> None:
             raise InputError(f"{where} no run is called {teacher!r}; {nearest(teacher, params.runs)}")
         own, wrong = params.runs[teacher], ""
         if run.train.teachers.count(teacher) > 1:
-            wrong = "named twice; all teachers have equal say"
+            wrong = "named twice; all teachers have equal weight"
         elif own.data != run.data:
-            wrong = f"it learns set {own.data!r}, not {run.data!r}; name runs of the same set"
+            wrong = f"it is trained on set {own.data!r}, not {run.data!r}; name runs of the same set"
         elif own.train.loss != "cross_entropy":
-            wrong = f"its loss is {own.train.loss}, so what it says are no probabilities; name runs of cross_entropy"
+            wrong = f"its loss is {own.train.loss}, so its outputs are no probabilities; name runs of cross_entropy"
         elif teacher == name:
             wrong = "it is the run itself"
         elif order.index(teacher) > order.index(name):
@@ -134,7 +134,7 @@ def _check_contrast(params: Params, pair: Sequence[str], source: str) -> None:
 
 
 def _check_weights(params: Params, source: str) -> None:
-    """Say before hours of training that weights cannot be fitted on val for runs that will have been fitted on it, or selected on test."""
+    """Say before hours of training that ensemble weights cannot be fitted on val for runs trained on it, or selected on test."""
     if params.compare.weights == "equal":
         return
     voting = {name: run for name, run in params.runs.items() if not params.compare.ensemble or name in params.compare.ensemble}
@@ -142,7 +142,7 @@ def _check_weights(params: Params, source: str) -> None:
     seen = [name for name, run in voting.items() if sets.count(run.data) > 1 and _exposure(run) != planned("val", refit=False)]
     if seen:
         raise InputError(
-            f"{source}: compare.weights: fitted: {', '.join(seen)} will have been fitted on val or selected on test; expected select: val and "
+            f"{source}: compare.weights: fitted: {', '.join(seen)} will have been trained on val or selected on test; expected select: val and "
             "refit: false for them, or compare.weights: equal"
         )
 
