@@ -14,7 +14,8 @@ from fer2013_files import csv_text
 from PIL import Image
 
 from ferlab.data.duplicates.audit import audit_set
-from ferlab.data.readers import ferplus_benchmark
+from ferlab.data.readers.fer2013 import read_ferplus
+from ferlab.data.readers.official import OFFICIAL
 from ferlab.data.readers.reading import read_dataset
 from ferlab.data.splits import assign_splits, crossings
 from ferlab.data.store import count_faces, open_store, write_store
@@ -87,9 +88,9 @@ def test_ferplus_agrees_with_most_labels(store):
 def test_ferplus_keeps_as_many_faces_as_published(folder, mode, training, public_test):
     if not (folder / "fer2013new.csv").is_file():
         pytest.skip("fer2013new.csv is not at hand")
-    faces = ferplus_benchmark.read(folder, mode=mode)[1]
+    faces = read_ferplus(folder, mode=mode)[1]
     kept = faces.loc[faces["excluded"] == "", "usage"].value_counts()
     assert (kept["Training"], kept["PublicTest"]) == (training, public_test)
     assert len(faces) == sum(sum(FER2013_COUNTS[usage]) for usage in kept.index)
     if mode == "majority":
-        assert all(ferplus_benchmark.MAJORITY_FACES[usage] == count for usage, count in kept.items())
+        assert all(OFFICIAL["ferplus"].counts[usage]["all"] == count for usage, count in kept.items())

@@ -79,7 +79,7 @@ def test_a_set_lists_the_files_that_its_reader_did_not_read(tmp_path):
 
 def test_a_reader_that_finds_nothing_says_what_lies_there(tmp_path):
     write(tmp_path, {"happy/1.heic": HEIC, "faces.rar": b"Rar!"})
-    with pytest.raises(InputError, match=r"holds no pictures.*There lie 1 x RAR archive.*HEIC is not read"):
+    with pytest.raises(InputError, match=r"holds no pictures.*There are 1 x RAR archive.*HEIC is not read"):
         class_folders.read(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Captured faces: nobody's is used by accident, and what is left out is said."""
+"""Captured faces: nobody's is used by accident, and exclusions are stated."""
 
 import numpy as np
 import pytest
@@ -69,7 +69,7 @@ def test_who_did_not_consent_is_excluded_with_the_reason_and_named_in_the_log(ro
     assert set(faces["excluded"][ben]) == {reason}
     assert set(faces["target"][ben]) == {-1}
     assert set(faces["excluded"][~ben]) == {""}
-    assert f"7 pictures of 'ben' are left out: {reason}" in caplog.text
+    assert f"7 pictures of 'ben' are excluded: {reason}" in caplog.text
     assert said in caplog.text
 
 

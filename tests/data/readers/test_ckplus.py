@@ -1,4 +1,4 @@
-"""CK+: frame order, the three rules by hand, what is left out and why, both layouts, and one line for what is wrong."""
+"""CK+: frame order, the three rules by hand, what is excluded and why, both layouts, and one line for what is wrong."""
 
 import re
 from collections import Counter
@@ -9,6 +9,7 @@ from ckplus_files import ck48_files, picture, png, sequence_files, write_files, 
 
 from ferlab.data.readers import ckplus
 from ferlab.data.readers.ckplus import label_frames
+from ferlab.data.readers.reading import read_source
 from ferlab.expressions import ALL_EXPRESSIONS
 from ferlab.paths import InputError
 
@@ -109,13 +110,13 @@ def test_a_row_says_where_a_frame_comes_from_and_what_it_shows(tmp_path, files):
 
 def test_contempt_dropped_leaves_its_neutral_frames(tmp_path, files):
     _, faces = read(tmp_path, files, contempt="drop")
-    assert faces["excluded"].tolist()[23:] == ["", "", BETWEEN] + ["contempt left out"] * 3
+    assert faces["excluded"].tolist()[23:] == ["", "", BETWEEN] + ["contempt excluded"] * 3
     assert len(faces) == 29
 
 
 def test_subjects_5xx_dropped_stay_in_the_table(tmp_path, files):
     _, faces = read(tmp_path, files, subjects_5xx="drop")
-    assert (faces["excluded"] == "subject S5xx left out").tolist() == [False] * 23 + [True] * 6
+    assert (faces["excluded"] == "subject S5xx excluded").tolist() == [False] * 23 + [True] * 6
 
 
 def test_every_code_has_its_expression(tmp_path):
@@ -224,7 +225,7 @@ def test_ck48_is_found_by_its_folders(tmp_path):
 def test_ck48_takes_the_same_exclusions(tmp_path):
     files = ck48_files({"S010/004": "contempt", "S503/002": "contempt", "S011/001": "happy"})
     _, faces = read(tmp_path, files, contempt="drop", subjects_5xx="drop")
-    assert faces["excluded"].tolist() == ["contempt left out"] * 3 + [""] * 3 + ["subject S5xx left out"] * 3
+    assert faces["excluded"].tolist() == ["contempt excluded"] * 3 + [""] * 3 + ["subject S5xx excluded"] * 3
 
 
 def test_ck48_refuses_a_rule(tmp_path):
@@ -254,8 +255,8 @@ EMOTION = "Emotion/S005/001/S005_001_00000011_emotion.txt"
         ({"Emotion/S005/001/S05_001_00000010_emotion.txt": b"5"}, r"S05_001_00000010_emotion\.txt is misnamed"),
         ({IMAGE.format("11"): None}, r"_emotion\.txt belongs to frame 11, which is missing; the sequence S005/001 has 1 to 10"),
         ({IMAGE.format("05"): None}, r"the sequence S005/001 lacks frame 5; expected 1 to 11 without a gap.*option gaps to keep"),
-        ({"copy/S005/001/S005_001_00000004.png": b"x"}, r"copy/S005/001/S005_001_00000004\.png is frame 4, as is '.*'; expected every frame once"),
-        ({"cohn-kanade-images/S005/001/S005_001_4.png": b"x"}, r"is frame 4, as is"),
+        ({"copy/S005/001/S005_001_00000004.png": b"x"}, r"and .*copy/S005/001/S005_001_00000004\.png are both S005/001/4; expected one"),
+        ({"cohn-kanade-images/S005/001/S005_001_4.png": b"x"}, r"S005_001_4\.png are both S005/001/4"),
         ({"cohn-kanade-images/S005/001/S006_001_00000012.png": b"x"}, r"00012\.png lies in the wrong folder; expected the folder S006/001"),
         ({"cohn-kanade-images/S005/001/face 12.png": b"x"}, r"face 12\.png is no frame of CK\+"),
         ({"happy/S010_006_00000013.png": b"x"}, r"holds both sequences and CK\+48's folders"),
@@ -294,8 +295,10 @@ def test_a_folder_that_is_not_ckplus_is_told_what_to_be(tmp_path, files, said):
 
 @pytest.mark.parametrize("option", [{"rule": "last_third"}, {"contempt": "yes"}, {"subjects_5xx": "no"}, {"gaps": "fill"}])
 def test_unknown_options_are_refused(tmp_path, files, option):
-    with pytest.raises(InputError, match=rf"Unknown {next(iter(option))} '{next(iter(option.values()))}' .*expected one of"):
-        read(tmp_path, files, **option)
+    write_files(tmp_path, files)
+    name, value = next(iter(option.items()))
+    with pytest.raises(InputError, match=rf"options\.{name} of the dataset 'ckplus' is '{value}'; expected '.*' or '"):
+        read_source("ckplus", tmp_path, option)
 
 
 def test_a_gap_that_is_kept_changes_nothing_else(tmp_path, files):

@@ -119,7 +119,7 @@ def test_parts_say_what_such_folders_hold(tmp_path):
     write(tmp_path, "a/happy/1.png", "b/happy/1.png", "c/happy/1.png", "d/sad/1.png")
     faces = read(tmp_path, parts={"a": "train", "b": "test", "c": None, "d": "all"})[1]
     assert faces["usage"].tolist() == ["train", "test", "all", "all"]
-    assert faces["excluded"].tolist() == ["", "", "part 'c' left out", ""]
+    assert faces["excluded"].tolist() == ["", "", "part 'c' excluded", ""]
     assert faces["target"].tolist() == [3, 3, -1, 4]
     assert set(read(tmp_path, parts=dict.fromkeys("abcd", "all"))[1]["usage"]) == {"all"}
     assert set(read(tmp_path, subject="^([a-d])/")[1]["usage"]) == {"all"}  # the folders are people
@@ -171,7 +171,7 @@ def test_labels_say_what_other_folders_hold(tmp_path):
     found = labels_of(tmp_path, labels={1: "anger", 2: "contempt", "hapy": "happy", "contempt": None})
     assert found == {"1/a.png": "angry", "2/a.png": "contempt", "hapy/a.png": "happy", "bored/a.png": None, "contempt/a.png": None}
     excluded = read(tmp_path, labels={1: "anger", "hapy": None, "bored": None})[1].set_index("source_path")["excluded"]
-    assert excluded[["hapy/a.png", "bored/a.png"]].tolist() == ["label 'hapy' left out", "label 'bored' left out"]
+    assert excluded[["hapy/a.png", "bored/a.png"]].tolist() == ["label 'hapy' excluded", "label 'bored' excluded"]
 
 
 def test_a_subject_is_found_in_the_name_or_the_path(tmp_path):
@@ -192,8 +192,8 @@ def test_a_subject_is_found_in_the_name_or_the_path(tmp_path):
         (["happy/1.png", "hapy/2.png"], {}, r"'hapy' is no expression's folder \(did you mean 'happy'\?\)"),
         (["train/sad/1.png", "train/suprise/2.png"], {}, r"'train/suprise' is no expression's folder \(did you mean 'surprise'\?\)"),
         (["sad/1.png"], {"labels": {"sat": "sad"}}, r"the folder 'sat', which .* does not hold \(did you mean 'sad'\?\)"),
-        (["sad/1.png"], {"labels": {"sad": "sorrow"}}, "says 'sorrow' of 'sad'; expected angry"),
-        (["a/sad/1.png"], {"parts": {"a": "some"}}, "option parts says 'some' of 'a'; expected train, validation, test, all, or null"),
+        (["sad/1.png"], {"labels": {"sad": "sorrow"}}, "maps 'sad' to 'sorrow'; expected angry"),
+        (["a/sad/1.png"], {"parts": {"a": "some"}}, "option parts maps 'a' to 'some'; expected train, validation, test, all, or null"),
         (["a/sad/1.png"], {"parts": {"b": "train"}}, "option parts names the folder 'b', which"),
         (["sad/1.png"], {"subject": "("}, "is no regular expression"),
         (["sad/1.png"], {"subject": "S"}, "has 0 groups; expected one"),

@@ -13,7 +13,7 @@ from fer2013_files import HEADER, csv_text, draw_faces, pixel_text, votes_text, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ferlab.data.readers import fer2013
+from ferlab.data.readers import fer2013, tables
 from ferlab.data.readers.reading import read_dataset
 from ferlab.expressions import EXPRESSIONS, USAGES
 from ferlab.paths import InputError
@@ -110,7 +110,7 @@ def test_the_same_faces_have_the_same_ids_and_hashes_in_every_form(tmp_path, fac
 
 
 def test_a_file_longer_than_a_block_is_read_in_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(fer2013, "BLOCK", 1 << 15)  # three faces
+    monkeypatch.setattr(tables, "BLOCK", 1 << 15)  # three faces
     faces, codes = draw_faces(40), [row % 7 for row in range(40)]
     (tmp_path / "fer2013.csv").write_text(csv_text(faces, codes, ["Training"] * 40))
     images, table = fer2013.read(tmp_path)
@@ -141,7 +141,7 @@ def test_a_file_longer_than_a_block_is_read_in_order(tmp_path, monkeypatch):
     ],
 )
 def test_a_wrong_row_is_named_in_one_line(tmp_path, monkeypatch, row, change, said):
-    monkeypatch.setattr(fer2013, "BLOCK", 1 << 16)  # seven faces
+    monkeypatch.setattr(tables, "BLOCK", 1 << 16)  # seven faces
     faces = draw_faces(40)
     lines = csv_text(faces, [3] * 40, ["Training"] * 40).splitlines()
     lines[row] = change(*lines[row].split(","))
@@ -305,7 +305,7 @@ def test_an_archive_that_is_not_opened_or_holds_none_is_named(tmp_path):
     (tmp_path / "faces.rar").write_bytes(b"Rar!")
     (tmp_path / "other.zip").write_bytes(packed({"x.txt": "x"}))
     (tmp_path / "broken.zip").write_bytes(b"PK")  # of another dataset: not this reader's to refuse
-    with pytest.raises(InputError, match=r"There lie broken\.zip \(holds none\), faces\.rar \(not opened: unpack it\), other\.zip \(holds none\)"):
+    with pytest.raises(InputError, match=r"There are broken\.zip \(holds none\), faces\.rar \(not opened: unpack it\), other\.zip \(holds none\)"):
         fer2013.read(tmp_path)
 
 
@@ -313,5 +313,5 @@ def test_nothing_is_looked_for_beside_a_file_that_raw_names(tmp_path, faces):
     (tmp_path / "fer2013.csv").write_text(csv_text(faces, CODES, MOST))
     (tmp_path / "fer2013new.csv").write_text(votes_text(MOST))
     assert "votes_happy" not in fer2013.read(tmp_path / "fer2013.csv")[1]
-    with pytest.raises(InputError, match=r"is a file, and beside it nothing is looked for; expected .* their folder"):
+    with pytest.raises(InputError, match=r"is a file, and nothing beside it is read; expected .* their folder"):
         fer2013.read(tmp_path / "fer2013.csv", votes=True)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from fer2013_files import csv_text, draw_faces, votes_text, write_folders
 
-from ferlab.data.readers.ferplus_benchmark import read
+from ferlab.data.readers.fer2013 import read_ferplus as read
+from ferlab.data.readers.reading import read_source
 from ferlab.expressions import ALL_EXPRESSIONS
 from ferlab.paths import InputError
 
@@ -74,8 +75,8 @@ def test_folders_that_tell_their_rows_are_the_same_benchmark(raw, tmp_path_facto
 
 def test_without_votes_or_with_an_unknown_mode_it_is_refused_in_one_line(raw):
     for option in ("mode", "test_mode"):
-        with pytest.raises(InputError, match="Unknown mode 'most'"):
-            read(raw, **{option: "most"})
+        with pytest.raises(InputError, match=rf"options\.{option} of the dataset 'ferplus' is 'most'; expected 'majority', "):
+            read_source("ferplus", raw, {option: "most"})
     (raw / "fer2013new.csv").unlink()
     with pytest.raises(InputError, match=r"fer2013new\.csv is missing; .*README\.md\.$"):
         read(raw)

@@ -99,24 +99,24 @@ def test_of_two_pictures_of_a_name_the_one_in_the_rows_part_is_meant(tmp_path):
         (["file,label", "0.png,happy", "0.png,happy"], {}, r"data row 2 .*listed a second time"),
         (["file,label", "0.png"], {}, "data row 1 .*1 cells; expected 2"),
         (["file,label,split", "0.png,happy,some"], {}, "the part is 'some'; expected train"),
-        (["a,b", "0.png,happy"], {}, "which column is the file is not told"),
+        (["a,b", "0.png,happy"], {}, "expected a column of the file"),
         (["a,b", "0.png,happy"], {"file": "a", "label": "c"}, r"has no column 'c' \(option label\)"),
         (["0.png happy"], {"file": 1, "label": 3}, "has no column 3"),
         (["file,label,x,y,w,h", "0.png,happy,1,1,0,4"], {"box": ["x", "y", "w", "h"]}, "the box is 1, 1, 0, 4; expected four numbers, size"),
         (["file,label"], {}, "has a header and no rows"),
         ([""], {}, "is empty"),
-        (["file,label", '0.png,"happy'], {}, "cannot be read as a list"),
-        (["file,label", "0.png,1"], {"labels": {1: "joyous"}}, "option labels says 'joyous' of '1'"),
-        (["file,label", "0.png,happy"], {"tables": "y.csv"}, r"holds no y\.csv; expected one.*x\.csv lie there"),
+        (["file,label", '0.png,"happy'], {}, "cannot be read as csv"),
+        (["file,label", "0.png,1"], {"labels": {1: "joyous"}}, "option labels maps '1' to 'joyous'"),
+        (["file,label", "0.png,happy"], {"tables": "y.csv"}, r"holds no y\.csv; expected one of its lists: x\.csv"),
         (["file,label", "0.png,happy"], {"box": ["a"]}, "expected four columns"),
-        (["file,label", "0.png,happy"], {"box_form": "round"}, "corners or size"),
+        (["file,label", "0.png,happy"], {"box_form": "round"}, "box_form .* is 'round'; expected 'corners' or 'size'"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(tmp_path, lines, options, said):
     write(tmp_path, "0.png")
     text(tmp_path, "x.csv", *lines)
     with pytest.raises(InputError, match=said) as error:
-        read(tmp_path, **options)
+        read_source("listed", tmp_path, options)
     assert "\n" not in str(error.value)
 
 

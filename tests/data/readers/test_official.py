@@ -1,15 +1,11 @@
-"""Official counts and checksums: what agrees is said to agree, what differs by one face differs by one."""
-
-import hashlib
+"""Official counts: what agrees has no difference, a missing face a difference of one."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from ferlab.data.readers import official as fingerprints
-from ferlab.data.readers.official import OFFICIAL, check_file, compare_counts, fingerprint_set
+from ferlab.data.readers.official import OFFICIAL, compare_counts, fingerprint_set
 from ferlab.expressions import ALL_EXPRESSIONS, EXPRESSIONS
-from ferlab.paths import InputError
 
 
 def official_faces(source):
@@ -63,14 +59,3 @@ def test_the_fingerprint_depends_on_the_faces_not_on_their_order():
     assert fingerprint_set(faces.iloc[1:], ALL_EXPRESSIONS)["sha256"] != one["sha256"]
     assert one["counts"]["jaffe"]["all"]["disgust"] == {"here": 29, "official": 29}
     assert fingerprint_set(official_faces("fer2013"), EXPRESSIONS)["counts"]["fer2013"]["PublicTest"]["disgust"]["here"] == 56
-
-
-def test_a_file_is_known_by_its_checksum(tmp_path, monkeypatch):
-    file = tmp_path / "fer2013.csv"
-    file.write_bytes(b"emotion,pixels,Usage\n")
-    assert check_file(file) is False
-    monkeypatch.setitem(fingerprints.MD5, "fer2013.csv", hashlib.md5(file.read_bytes()).hexdigest())
-    assert check_file(file) is True
-    assert check_file(file.rename(tmp_path / "other.csv")) is None
-    with pytest.raises(InputError, match="missing"):
-        check_file(tmp_path / "gone.csv")

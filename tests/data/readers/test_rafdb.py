@@ -6,6 +6,7 @@ from rafdb_files import LIST, draw_faces, jpeg, landmarks, rafdb_tree, write_fil
 
 from ferlab.data.readers import rafdb
 from ferlab.data.readers.images import decode_picture
+from ferlab.data.readers.reading import read_source
 from ferlab.expressions import ALL_EXPRESSIONS
 from ferlab.paths import InputError
 
@@ -132,7 +133,7 @@ def test_an_image_without_its_line(tmp_path, files, folder, end):
 
 def test_the_same_face_in_two_files(tmp_path, files):
     files["basic/Image/aligned/train_00001_aligned.png"] = b""
-    refuse(write_files(tmp_path, files), "train_00001_aligned.jpg", "train_00001_aligned.png", "of the same face")
+    refuse(write_files(tmp_path, files), "train_00001_aligned.jpg", "train_00001_aligned.png", "are both train_00001")
 
 
 @pytest.mark.parametrize(
@@ -169,12 +170,5 @@ def test_no_list_and_two_lists(tmp_path, files):
 
 
 def test_wrong_option(tmp_path):
-    refuse(tmp_path, "The option faces", "aligned or original", faces="cropped")
-
-
-def test_official_counts_add_up():
-    counts = rafdb.RAFDB_COUNTS
-    assert {usage: sum(row) for usage, row in counts.items()} == {"train": 12_271, "test": 3_068}
-    by_code = [counts["test"][ALL_EXPRESSIONS.index(word)] for word in WORDS[:7]]
-    assert by_code == [329, 74, 160, 1185, 478, 162, 680]
-    assert all(len(row) == len(ALL_EXPRESSIONS) for row in counts.values())
+    with pytest.raises(InputError, match="faces of the dataset 'rafdb' is 'cropped'; expected 'aligned' or 'original'"):
+        read_source("rafdb", tmp_path, {"faces": "cropped"})

@@ -84,10 +84,10 @@ def test_pictures_that_are_excluded_are_not_read_into_memory(monkeypatch):
         ("class_folders", {"labels": ["happy"]}, r"labels .* is \['happy'\]; expected pairs"),
         ("class_folders", {"labels": {"a": 3}}, r"options\.labels\.a .* is 3; expected a text"),
         ("class_folders", {"subject": 3}, "subject .* is 3; expected a text"),
-        ("affectnet", {"classes": "8"}, "classes .* is '8'; expected a whole number"),
+        ("affectnet", {"classes": "8"}, "classes .* is '8'; expected 7 or 8"),
         ("affectnet", {"landmarks": 1}, "landmarks .* is 1; expected true or false"),
         ("control", {"rho": "high"}, "rho .* is 'high'; expected a number"),
-        ("jaffe", {"labels": ["poser"]}, "labels .* expected a text"),
+        ("jaffe", {"labels": ["poser"]}, r"labels .* is \['poser'\]; expected 'poser' or 'ratings'"),
     ],
 )
 def test_an_option_of_another_type_is_named(tmp_path, dataset, options, said):

@@ -1,7 +1,7 @@
-"""Every file of a delivery is accounted for: a picture of the set, a table that the reader took, excluded with a reason, or no picture at all.
+"""Every file of a delivery is accounted for: a face, a table that the reader took, an excluded picture with a reason, or no picture at all.
 
-What is a picture is told by content. Where the ending is a picture's, the content is looked at when it is decoded; where it is that of a text or
-table, it is none; anything else (.jfif, .JPG_large, no ending) is told by its first bytes.
+Pictures are told by content. A file with a picture's ending is checked when it is decoded; one with the ending of a text or table is none; any
+other (.jfif, .JPG_large, no ending) is identified by its first bytes.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import pandas as pd
 from ferlab.data.readers.archives import UNOPENED, ending, is_archive
 from ferlab.data.readers.delivery import MARKER, Delivery
 from ferlab.data.readers.images import ENDINGS, FORMATS, picture_format, way_out
+from ferlab.paths import InputError
 
 ALSO_PICTURES = (".jfif", ".jpe", ".jif", ".pjpeg", ".pjp", ".pbm", ".pnm", ".dib", ".mpo")  # further endings of formats that are read
 NO_PICTURES = (".txt", ".csv", ".tsv", ".npy", ".json", ".xml", ".yaml", ".yml", ".md", ".html", ".pts", ".lst", ".mat", ".py", ".ipynb")
 RAW = (".nef", ".nrw", ".cr2", ".cr3", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw")  # TIFF by content, with a thumbnail in it
-OTHERS = {  # endings of pictures that are not read, for a file whose first bytes do not tell
+OTHERS = {  # endings of formats that are not read, for a file whose first bytes are unknown
     **dict.fromkeys((".heic", ".heif", ".hif"), "HEIC"),
     ".avif": "AVIF",
     **dict.fromkeys((".jp2", ".j2k", ".jpf", ".jpx"), "JPEG 2000"),
@@ -33,47 +34,51 @@ DOCUMENTS = (".docx", ".xlsx", ".pptx", ".odt", ".ods", ".npz", ".whl", ".jar", 
 NOT_NAMED = "a picture that the dataset's layout does not name"
 
 
-def picture_names(delivery: Delivery) -> list[str]:
-    """Return the names of the files that are pictures of a format that is read, sorted."""
-    return [name for name in delivery.names if _is_picture(delivery, name)]
+def picture_names(delivery: Delivery, *, expected: str = "") -> list[str]:
+    """Return the names of the files that are pictures of a format that is read, sorted.
+
+    Raises:
+        InputError: If there are none, where `expected` says what should be there.
+    """
+    names = [name for name in delivery.names if _is_picture(delivery, name)]
+    if expected and not names:
+        raise InputError(f"{delivery.root} holds no pictures; expected {expected}{say_unread(delivery)}")
+    return names
 
 
 def unread_files(delivery: Delivery, known: Collection[str]) -> tuple[dict[str, str], list[str]]:
-    """Account for the files that a reader made no row of.
+    """Account for the files without a row in the face table.
 
     Args:
-        delivery: What was delivered.
+        delivery: The dataset's files.
         known: Names of the files that have a row.
 
     Returns:
-        Why each picture, or archive that may hold some, is excluded; and the names of the others that the reader did not take either.
+        The reason why each picture, or archive that may hold some, is excluded; and the names of the other files that were not read.
     """
     known = set(known)
-    excluded, others = {}, []
-    for name in delivery.names:
-        if name not in known and name not in delivery.taken and name.rpartition("/")[2] != MARKER:
-            reason = _why_unread(delivery, name)
-            if reason:
-                excluded[name] = reason
-            else:
-                others.append(name)
-    return excluded, others
+    reasons = {
+        name: _why_unread(delivery, name)
+        for name in delivery.names
+        if name not in known and name not in delivery.taken and name.rpartition("/")[2] != MARKER
+    }
+    return {name: reason for name, reason in reasons.items() if reason}, [name for name, reason in reasons.items() if not reason]
 
 
 def unread_rows(delivery: Delivery, known: Collection[str], *, source: str) -> tuple[pd.DataFrame, list[str]]:
-    """Return what `unread_files` does as rows of the table of excluded pictures: `face_id`, `source`, `source_path`, `usage`, `reason`."""
+    """Return the result of `unread_files` as rows of the table of excluded pictures: `face_id`, `source`, `source_path`, `usage`, `reason`."""
     excluded, others = unread_files(delivery, known)
     rows = {"face_id": [f"{source}/{name}" for name in excluded], "source": source, "source_path": list(excluded), "usage": ""}
     return pd.DataFrame({**rows, "reason": list(excluded.values())}, dtype="str"), others
 
 
 def say_unread(delivery: Delivery) -> str:
-    """Return what to add to the error of a reader that found nothing: which files lie there that are not read, and the way out; "" if none."""
-    reasons = Counter(reason for reason in unread_files(delivery, ())[0].values() if reason != NOT_NAMED)
-    if not reasons:
+    """Return what to add to the error of a reader that found nothing: which files are there that are not read; "" if none."""
+    excluded = {name: reason for name, reason in unread_files(delivery, ())[0].items() if reason != NOT_NAMED}
+    if not excluded:
         return ""
-    first = next(name for name, reason in unread_files(delivery, ())[0].items() if reason != NOT_NAMED)
-    return f" There lie {', '.join(f'{count} x {reason}' for reason, count in reasons.most_common(3))}, as {first!r}."
+    counts = ", ".join(f"{count} x {reason}" for reason, count in Counter(excluded.values()).most_common(3))
+    return f" There are {counts}, as {next(iter(excluded))!r}."
 
 
 def _is_picture(delivery: Delivery, name: str) -> bool:

@@ -1,16 +1,16 @@
-"""AffectNet as people annotated it: eight expressions, valence and arousal, in either layout it was delivered in.
+"""AffectNet, annotated by people: eight expressions, valence and arousal. Both layouts in which it was delivered are read.
 
-Layout `csv` (to 2020): Manually_Annotated_Images/<folder>/<hash>.jpg of any size, training.csv (414,799 rows) and validation.csv, with the
-face's box and 68 landmarks in pixels of the picture. The published validation.csv has no header row; both forms are read. Layout `folders` (since
-2021): train_set and val_set, each images/<N>.jpg of 224 x 224 and annotations/<N>_{exp,val,aro,lnd}.npy: one value, or 136 in lnd, as text or number.
+Layout `csv` (to 2020): Manually_Annotated_Images/<folder>/<hash>.jpg of any size, training.csv (414,799 rows) and validation.csv with the box and 68
+landmarks of each face in pixels. The published validation.csv has no header row; both forms are read. Layout `folders` (since 2021): train_set and
+val_set, each with images/<N>.jpg of 224 x 224 and annotations/<N>_{exp,val,aro,lnd}.npy: one value, or 136 in lnd, as text or number.
 
-There is no public test part: papers that name one mean `validation`. FERS (paper 000) trains on layout `folders` at 224 x 224 and on purpose does
-not crop to the box at 128 x 128, so that its model bears what stands around a face. This reader crops nothing.
+There is no public test part: papers that report one mean `validation`. FERS (paper 000) trains on layout `folders` at 224 x 224 without cropping to
+the box, so that its model tolerates background. This reader crops nothing.
 
-Stay in the table as left out: codes 8-10 (none, uncertain, no face), contempt where seven classes are asked for, pictures that no csv names, and
-those that a model annotated (Automatically_Annotated). Errors: an annotation without its image; in `folders` an image without one of its four
-annotations; a name twice; codes beyond 0-10; valence or arousal beyond [-1, 1] other than -2, which says "not annotated" and becomes NaN. A box
-that is "NULL" or has no positive size becomes NaN. Whether a box lies inside its picture shows once that is decoded: preparation checks it.
+Excluded, with the reason: codes 8 to 10 (none, uncertain, no face), contempt where seven classes are asked for, images that no csv names, and those
+annotated by a model (Automatically_Annotated). Errors: an annotation without its image; in `folders` an image without one of its four annotations; a
+repeated name; a code beyond 0 to 10; valence or arousal beyond [-1, 1] other than -2, which means "not annotated" and becomes NaN. A box that is
+"NULL" or has no positive size becomes NaN. Whether a box lies inside its image is checked when it is prepared.
 
 References:
     Mollahosseini, Hasani and Mahoor (2017), AffectNet: A Database for Facial Expression, Valence, and Arousal Computing in the Wild,
@@ -19,82 +19,65 @@ References:
 
 from __future__ import annotations
 
+import csv
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from ferlab.data.readers.accounting import picture_names, say_unread
-from ferlab.data.readers.affectnet_csv import (
-    AGAIN,
-    BY_A_NET,
-    COORDINATES,
-    CSV_USAGES,
-    FOLDER_USAGES,
-    NOT_ANNOTATED,
-    UNLISTED,
-    folder_usage,
-    read_csvs,
-)
 from ferlab.data.readers.delivery import Delivery
+from ferlab.data.readers.folder_names import match_part
 from ferlab.data.readers.images import PictureFiles
-from ferlab.expressions import AFFECTNET_CODES, AFFECTNET_OTHER, ALL_EXPRESSIONS, CONTEMPT
+from ferlab.data.readers.tables import BOX, face_table, name_row, stream_csv
+from ferlab.expressions import AFFECTNET_CODES, AFFECTNET_OTHER, CONTEMPT
 from ferlab.paths import InputError
 
-# Faces per class in layout `folders`, in the order of ALL_EXPRESSIONS, as the published training codes that weigh classes have them. train adds up to
-# the 287,651 of paper 000, and both parts to its 134,915 happy and 4,250 contempt. Some deliveries of val_set lack one face of its 4,000.
-AFFECTNET_COUNTS: dict[str, tuple[int, ...]] = {
-    "train": (24882, 3803, 6378, 134415, 25459, 14090, 74874, 3750),
-    "validation": (500, 500, 500, 500, 500, 500, 500, 500),
-}
-
-LAYOUTS = ("auto", "csv", "folders")
+CSV_USAGES = {"training.csv": "train", "validation.csv": "validation"}
+FOLDER_USAGES = {"train_set": "train", "val_set": "validation"}
 KINDS = ("exp", "val", "aro", "lnd")
-EXCLUDED = {
-    UNLISTED: "no annotation",
-    BY_A_NET: "annotated by a model, not by people",
-    **{code: f"label {code} ({word})" for code, word in AFFECTNET_OTHER.items()},
-}
+COLUMNS = (
+    *("subDirectory_filePath", "face_x", "face_y", "face_width", "face_height"),
+    *("facial_landmarks", "expression", "valence", "arousal"),
+)
+COORDINATES = 136  # x y of 68 landmarks
+NOT_ANNOTATED = -2.0
+AUTOMATIC = "automatically_annotated"  # beginning of the folders whose labels are a model's
+UNLISTED, BY_A_MODEL = "no annotation", "annotated by a model, not by people"
+LABELS = {**AFFECTNET_CODES, **{code: f"label {code} ({word})" for code, word in AFFECTNET_OTHER.items()}}
+CODE, AFFECT = f"a code from 0 to {max(LABELS)}", "-1 to 1, or -2 where it is not annotated"
+AGAIN = "Get the dataset again."
 
 
-def read(raw: Path, *, classes: int = 8, layout: str = "auto", landmarks: bool = False) -> tuple[PictureFiles, pd.DataFrame]:
-    """Read AffectNet without decoding a picture.
+def read(
+    raw: Path, *, classes: Literal[7, 8] = 8, layout: Literal["auto", "csv", "folders"] = "auto", landmarks: bool = False
+) -> tuple[PictureFiles, pd.DataFrame]:
+    """Read AffectNet without decoding an image.
 
     Args:
         raw: A folder or zip with one of the layouts anywhere below it.
-        classes: 8, or 7 to leave out contempt.
-        layout: `csv`, `folders`, or `auto`: the one that is there.
-        landmarks: Whether the table has the column `landmarks`, 136 coordinates a face: 160 MB for the whole set.
+        classes: 7 excludes contempt.
+        layout: `auto`: the one that is there.
+        landmarks: Whether to keep the column `landmarks`, float32 (136,) or None: 160 MB for the whole dataset.
 
     Returns:
-        The pictures and their face table: usage train or validation ("" where no csv names a picture), `valence` and `arousal` in [-1, 1] or NaN, in
-        layout `csv` the box, where asked for `landmarks`, and `excluded`. Order: that of the csvs, or of the numbers N; train first.
+        The images and their face table: usage train or validation ("" where no csv names an image), `valence` and `arousal` in [-1, 1] or NaN, in
+        layout `csv` the box. Order: that of the csvs, or of the numbers N; train first.
 
     Raises:
         InputError: Naming the file or row that is not as expected.
     """
-    if classes not in (7, 8):
-        raise InputError(f"The option classes of affectnet is {classes!r}; expected 8, or 7 to leave out contempt.")
-    if layout not in LAYOUTS:
-        raise InputError(f"The option layout of affectnet is {layout!r}; expected one of {', '.join(LAYOUTS)}.")
     delivery = Delivery(raw)
-    read_layout = read_csvs if _find_layout(delivery, layout) == "csv" else _read_folders
-    faces = read_layout(delivery, landmarks=landmarks)
-    codes = faces.pop("code").tolist()
-    places = {code: ALL_EXPRESSIONS.index(expression) for code, expression in AFFECTNET_CODES.items()}
-    faces.insert(1, "source", "affectnet")
-    faces["target"] = np.array([places.get(code, -1) for code in codes], dtype=np.int64)
-    faces["excluded"] = [EXCLUDED.get(code, "") for code in codes]
-    if classes == 7:
-        contempt = faces["target"] == ALL_EXPRESSIONS.index(CONTEMPT)
-        faces.loc[contempt, "target"] = -1
-        faces.loc[contempt, "excluded"] = "contempt left out"
-    return PictureFiles(delivery, faces["source_path"].tolist()), faces
+    rows = (_read_csvs if _find_layout(delivery, layout) == "csv" else _read_folders)(delivery, landmarks=landmarks)
+    labels = [f"{CONTEMPT} excluded" if classes == 7 and label == CONTEMPT else label for label in rows.pop("label")]
+    faces = face_table("affectnet", rows.pop("path"), labels, usage=rows.pop("usage"), ids=rows.pop("key"))
+    return PictureFiles(delivery, faces["source_path"].tolist()), pd.concat([faces, rows], axis=1)
 
 
 def _find_layout(delivery: Delivery, layout: str) -> str:
@@ -103,103 +86,201 @@ def _find_layout(delivery: Delivery, layout: str) -> str:
         parts = name.rsplit("/", 3)
         if parts[-1].lower() in CSV_USAGES:
             found.add("csv")
-        elif len(parts) > 2 and folder_usage(parts[-3]) and parts[-2] in ("images", "annotations"):
+        elif len(parts) > 2 and _folder_usage(parts[-3]) and parts[-2] in ("images", "annotations"):
             found.add("folders")
     if layout == "auto" and len(found) == 2:
         raise InputError(f"{delivery.root} holds AffectNet in both layouts; expected one. Set the option layout to csv or folders.")
     if not found or layout not in ("auto", *found):
         sought = {"csv": "training.csv or validation.csv", "folders": "train_set or val_set with images and annotations"}
         expected = " or ".join(sought.values()) if layout == "auto" else sought[layout]
-        raise InputError(
-            f"{delivery.root} holds no AffectNet; expected {expected} somewhere below it. See data/raw/README.md.{_say_other_form(delivery)}"
-        )
+        texts = [name for name in delivery.names if "labels" in name.split("/")[:-1] and name.endswith(".txt")]
+        hint = f" {delivery.where(texts[0])} is a label in YOLO's form: set dataset: listed." if texts else say_unread(delivery)
+        raise InputError(f"{delivery.root} holds no AffectNet; expected {expected} somewhere below it. See data/raw/README.md.{hint}")
     return found.pop() if layout == "auto" else layout
 
 
-def _say_other_form(delivery: Delivery) -> str:
-    """Say what lies there instead: YOLO's form, other copies, archives that are not opened."""
-    texts = [name for name in delivery.names if "labels" in name.split("/")[:-1] and name.endswith(".txt")]
-    yolo = f" {delivery.where(texts[0])} is a label in YOLO's form: set dataset: listed." if texts else ""
-    return yolo or say_unread(delivery)
+def _folder_usage(folder: str) -> str:
+    """Return the usage of a part's folder in layout `folders`, "" for any other: train_set, Train, val_set and validation are known."""
+    part = match_part(folder)
+    return part if part in FOLDER_USAGES.values() else ""
 
 
-def _read_folders(delivery: Delivery, *, landmarks: bool) -> pd.DataFrame:
-    pictures = _pair_files(delivery)
-    columns: dict[str, Any] = {
-        "face_id": [f"affectnet/{part}/{stem}" for part, stem, _ in pictures],
-        "usage": [folder_usage(part) for part, *_ in pictures],
-        "source_path": [name for *_, name in pictures],
-    }
-    known = (*AFFECTNET_CODES, *AFFECTNET_OTHER)
-    codes = _read_values(delivery, _annotations(pictures, "exp"), right=lambda values: np.isin(values, known), expected="a code from 0 to 10")
-    columns["code"] = codes.astype(np.int64)
-    for column, kind in (("valence", "val"), ("arousal", "aro")):
-        values = _read_values(delivery, _annotations(pictures, kind), right=_in_range, expected="-1 to 1, or -2 where it is not annotated")
-        columns[column] = np.where(values == NOT_ANNOTATED, np.nan, values)
-    if landmarks:
-        columns["landmarks"] = [_read_landmarks(delivery, name) for name in _annotations(pictures, "lnd")]
-    return pd.DataFrame(columns)
-
-
-def _in_range(values: np.ndarray) -> np.ndarray:
+def _is_affect(values: np.ndarray) -> np.ndarray:
     return (np.abs(values) <= 1) | (values == NOT_ANNOTATED)
 
 
+# Layout csv
+
+
+def _read_csvs(delivery: Delivery, *, landmarks: bool) -> pd.DataFrame:
+    """Return the rows of both csvs, each with its image, then the images that no csv names: `key`, `path`, `usage`, `label`, ..."""
+    images, by_a_model = _index_images(delivery)
+    named: set[str] = set()
+    tables = []
+    for file, usage in CSV_USAGES.items():
+        found = [name for name in delivery.names if name.rsplit("/", 1)[-1].lower() == file]
+        if len(found) > 1:
+            raise InputError(f"{delivery.where(found[0])} and {delivery.where(found[1])} are both there; expected one {file}. Remove one.")
+        tables += [_read_csv(delivery, name, images=images, named=named, landmarks=landmarks).assign(usage=usage) for name in found]
+    others = [(key, name, UNLISTED) for key, name in images.items() if key not in named]
+    others += [(f"automatic/{name}", name, BY_A_MODEL) for name in by_a_model]
+    if others:
+        tables.append(pd.DataFrame(others, columns=["key", "path", "label"]).assign(usage="", **({"landmarks": None} if landmarks else {})))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _index_images(delivery: Delivery) -> tuple[dict[str, str], list[str]]:
+    """Return the images by <folder>/<file>, as the csvs name them; and those annotated by a model."""
+    keys, by_a_model = [], []
+    for name in picture_names(delivery):
+        parts = name.rsplit("/", 3)
+        if len(parts) > 2 and _folder_usage(parts[-3]) and parts[-2] == "images":
+            continue  # of the other layout, which was not asked for
+        if name.lower().startswith(AUTOMATIC) or f"/{AUTOMATIC}" in name.lower():
+            by_a_model.append(name)
+        else:
+            keys.append(("/".join(parts[-2:]), name))
+    return delivery.index(keys), by_a_model
+
+
+def _read_csv(delivery: Delivery, name: str, *, images: dict[str, str], named: set[str], landmarks: bool) -> pd.DataFrame:
+    where, data = delivery.where(name), delivery.read(name)
+    stream = io.BytesIO(data)
+    if _has_header(data, where):
+        stream.readline()
+    kept = [column for column in COLUMNS if landmarks or column != "facial_landmarks"]
+    convert = {"include_columns": kept, "null_values": ["", "NULL"], "strings_can_be_null": True}
+    parts, first = [], 1
+    for batch in stream_csv(stream, COLUMNS, where, kind=pa.string(), newlines=True, options=convert):
+        parts.append(_read_rows(batch.to_pandas(), where, first, images=images, named=named))
+        first += len(batch)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _has_header(data: bytes, where: str) -> bool:
+    first = next(csv.reader([data.removeprefix(b"\xef\xbb\xbf").split(b"\n", 1)[0].decode("utf-8", "replace")]), [])
+    cells = tuple(cell.strip() for cell in first)
+    if cells != COLUMNS and (len(cells) != len(COLUMNS) or not cells[COLUMNS.index("expression")].isdigit()):
+        raise InputError(f"{where} begins with {','.join(cells)[:80]!r}; expected the columns {','.join(COLUMNS)}. {AGAIN}")
+    return cells == COLUMNS
+
+
+def _read_rows(texts: pd.DataFrame, where: str, first: int, *, images: dict[str, str], named: set[str]) -> pd.DataFrame:
+    """Return the rows of a part of a csv, the first of which has the number `first`; their images are added to `named`."""
+
+    def numbers(column: str, right: Callable[[np.ndarray], np.ndarray], expected: str) -> np.ndarray:
+        values = pd.to_numeric(texts[column].str.strip(), errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        refuse(~right(values), column, expected)
+        return values
+
+    def refuse(wrong: np.ndarray, column: str, expected: str) -> None:
+        if wrong.any():
+            row = int(wrong.argmax())
+            found = "empty" if pd.isna(texts[column].iloc[row]) else repr(texts[column].iloc[row])
+            raise InputError(f"{name_row(where, first + row)}: {column} is {found}; expected {expected}. Correct it, or get the file again.")
+
+    keys = texts[COLUMNS[0]]
+    refuse(keys.isna().to_numpy(), COLUMNS[0], "the image, <folder>/<file>")
+    columns: dict[str, Any] = {"key": keys, "path": keys.map(images)}
+    columns["label"] = pd.Series(numbers("expression", lambda codes: np.isin(codes, list(LABELS)), CODE)).map(LABELS).to_numpy()
+    for column in ("valence", "arousal"):
+        values = numbers(column, _is_affect, AFFECT)
+        columns[column] = np.where(values == NOT_ANNOTATED, np.nan, values)
+    box = np.stack([numbers(column, lambda values, c=column: ~np.isnan(values) | texts[c].isna().to_numpy(), "a number") for column in COLUMNS[1:5]])
+    box[:, ~(np.isfinite(box).all(axis=0) & (box[2] > 0) & (box[3] > 0))] = np.nan
+    columns |= dict(zip(BOX, box))
+    if "facial_landmarks" in texts:
+        points = [_split_landmarks(text, name_row(where, row)) for row, text in enumerate(texts["facial_landmarks"], start=first)]
+        columns["landmarks"] = pd.Series(points, dtype=object)
+    refuse((keys.duplicated() | keys.isin(named)).to_numpy(), COLUMNS[0], "every image once, but this one is annotated twice")
+    refuse(columns["path"].isna().to_numpy(), COLUMNS[0], "an image below Manually_Annotated_Images, but it is missing (unpack all archives)")
+    named.update(keys)
+    return pd.DataFrame(columns)
+
+
+def _split_landmarks(text: str | None, place: str) -> np.ndarray | None:
+    """Return "x;y;x;y;..." as float32 (136,), None for an empty cell."""
+    if not isinstance(text, str):
+        return None
+    numbers = text.split(";")
+    try:
+        points = np.array(numbers, dtype=np.float32)
+    except ValueError:
+        points = np.empty(0, np.float32)
+    if len(points) != COORDINATES or not np.isfinite(points).all():
+        finite = np.isfinite(pd.to_numeric(pd.Series(numbers), errors="coerce"))
+        wrong = next((number for number, right in zip(numbers, finite) if not right), None)
+        found = f"{len(numbers)} landmark coordinates" if wrong is None else f"the landmark coordinate {wrong!r}"
+        raise InputError(f"{place}: {found}; expected {COORDINATES} numbers, x;y;x;y;... Correct it, or get the file again.")
+    return points
+
+
+# Layout folders
+
+
+def _read_folders(delivery: Delivery, *, landmarks: bool) -> pd.DataFrame:
+    images = _pair_files(delivery)
+    annotations = {kind: _annotations(images, kind) for kind in KINDS}
+    columns: dict[str, Any] = {
+        "key": [f"{part}/{stem}" for part, stem, _ in images],
+        "path": [name for *_, name in images],
+        "usage": [_folder_usage(part) for part, *_ in images],
+    }
+    codes = _read_values(delivery, annotations["exp"], right=lambda values: np.isin(values, list(LABELS)), expected=CODE)
+    columns["label"] = [LABELS[code] for code in codes.astype(int).tolist()]
+    for column, kind in (("valence", "val"), ("arousal", "aro")):
+        values = _read_values(delivery, annotations[kind], right=_is_affect, expected=AFFECT)
+        columns[column] = np.where(values == NOT_ANNOTATED, np.nan, values)
+    if landmarks:
+        columns["landmarks"] = [_read_landmarks(delivery, name) for name in annotations["lnd"]]
+    return pd.DataFrame(columns)
+
+
 def _pair_files(delivery: Delivery) -> list[tuple[str, str, str]]:
-    """Pictures as (train_set or val_set, stem, name), train first, by number; each with its four annotations."""
-    pictures, annotations = _list_parts(delivery)
-    pictures.sort(key=lambda picture: (folder_usage(picture[0]), picture[0], _by_number(picture[1])))
-    for (*key, name), (*before, other) in zip(pictures[1:], pictures):
-        if key == before:
-            raise InputError(f"{delivery.where(other)} and {delivery.where(name)} are both {'/'.join(key)}; expected every image once. Remove one.")
-    expected = [name for kind in KINDS for name in _annotations(pictures, kind)]
-    missing = next((name for name in expected if name not in annotations), None)
-    if missing is not None:
-        raise InputError(f"{delivery.where(missing)} is missing, but its image is there; expected {', '.join(KINDS)} for every image. {AGAIN}")
-    orphans = annotations.difference(expected)
-    if orphans:
-        raise InputError(f"{delivery.where(min(orphans))} has no image; expected its number .jpg in the folder images beside. {AGAIN}")
-    if not pictures:
-        raise InputError(f"{delivery.root}: the folders images of train_set and val_set are empty; expected pictures. {AGAIN}")
-    return pictures
-
-
-def _list_parts(delivery: Delivery) -> tuple[list[tuple[str, str, str]], set[str]]:
-    """Return the pictures, as `_pair_files` has them, and the names of the annotations, in the order of the files."""
-    pictures: list[tuple[str, str, str]] = []
+    """Return the images as (train_set or val_set, stem, name), train first, by number; each with its four annotations."""
+    keys: list[tuple[tuple[str, str], str]] = []
     annotations: set[str] = set()
     readable = set(picture_names(delivery))
     for name in delivery.names:
         parts = name.rsplit("/", 3)
         if len(parts) < 3 or parts[-2] not in ("images", "annotations"):
             continue
-        if not folder_usage(parts[-3]):
+        if not _folder_usage(parts[-3]):
             found = f"{delivery.where(name)} lies in a part {parts[-3]!r}"
             raise InputError(f"{found}; expected {' and '.join(FOLDER_USAGES)} alone. Rename or move that folder.")
         if parts[-2] == "images" and name in readable:
-            pictures.append((parts[-3], parts[-1].rpartition(".")[0], name))
+            keys.append(((parts[-3], parts[-1].rpartition(".")[0]), name))
         elif parts[-2] == "annotations" and name.endswith(".npy"):
             annotations.add(name)
-    return pictures, annotations
+    images = sorted(((*key, name) for key, name in delivery.index(keys).items()), key=_by_number)
+    expected = [name for kind in KINDS for name in _annotations(images, kind)]
+    if missing := next((name for name in expected if name not in annotations), ""):
+        raise InputError(f"{delivery.where(missing)} is missing, but its image is there; expected {', '.join(KINDS)} for every image. {AGAIN}")
+    if orphans := annotations.difference(expected):
+        raise InputError(f"{delivery.where(min(orphans))} has no image; expected its number .jpg in the folder images beside. {AGAIN}")
+    if not images:
+        raise InputError(f"{delivery.root}: the folders images of train_set and val_set are empty; expected images. {AGAIN}")
+    return images
 
 
-def _by_number(stem: str) -> tuple[bool, int, str]:
+def _by_number(image: tuple[str, str, str]) -> tuple[Any, ...]:
+    part, stem, _ = image
     number = stem.isascii() and stem.isdigit() and len(stem) < 18
-    return not number, int(stem) if number else 0, stem
+    return _folder_usage(part), part, not number, int(stem) if number else 0, stem
 
 
-def _annotations(pictures: Sequence[tuple[str, str, str]], kind: str) -> list[str]:
-    return [f"{name.rsplit('/', 2)[0]}/annotations/{stem}_{kind}.npy" for _, stem, name in pictures]
+def _annotations(images: Iterable[tuple[str, str, str]], kind: str) -> list[str]:
+    return [f"{name.rsplit('/', 2)[0]}/annotations/{stem}_{kind}.npy" for _, stem, name in images]
 
 
-def _read_values(delivery: Delivery, names: list[str], *, right: Callable[[np.ndarray], np.ndarray], expected: str) -> np.ndarray:
-    """One number from each of N .npy files, float64 (N,)."""
+def _read_values(delivery: Delivery, names: Sequence[str], *, right: Callable[[np.ndarray], np.ndarray], expected: str) -> np.ndarray:
+    """Return one number of each of N .npy files, float64 (N,)."""
     values = np.empty(len(names))
     for row, name in enumerate(names):
         found = _read_npy(delivery, name, size=1)
         try:
             values[row] = float(found.item())
-        except Exception:  # noqa: BLE001 - a text of code points that are none is a SystemError
+        except Exception:  # noqa: BLE001 - a text of invalid code points is a SystemError
             raise InputError(f"{delivery.where(name)} holds {_shown(found)}; expected {expected}. {AGAIN}") from None
     wrong = ~right(values)
     if wrong.any():
@@ -227,23 +308,21 @@ def _read_landmarks(delivery: Delivery, name: str) -> np.ndarray:
 
 
 def _read_npy(delivery: Delivery, name: str, *, size: int) -> np.ndarray:
-    """The values of a .npy file in one row (size,); never a pickle."""
+    """Return the values of a .npy file, (size,); never a pickle."""
     data = delivery.read(name)
     try:
         start = 10 + data[8] + 256 * data[9]
         kind, shape = _parse_header(data[:start])
-        if math.prod(shape) != size:
-            raise InputError(f"{delivery.where(name)} holds an array of shape {shape}; expected {size} value{'s' * (size > 1)}. {AGAIN}")
-        return np.frombuffer(data, kind, count=size, offset=start)  # refuses pickled objects
-    except InputError:
-        raise
+        if math.prod(shape) == size:
+            return np.frombuffer(data, kind, count=size, offset=start)  # refuses pickled objects
     except Exception:  # noqa: BLE001 - numpy evaluates the header: a cut one raises errors of the tokenizer, of the memory, of types
         raise InputError(f"{delivery.where(name)} is cut, damaged or a pickle; expected a .npy file of numbers or text. {AGAIN}") from None
+    raise InputError(f"{delivery.where(name)} holds an array of shape {shape}; expected {size} value{'s' * (size > 1)}. {AGAIN}")
 
 
 @lru_cache(maxsize=1024)
 def _parse_header(header: bytes) -> tuple[np.dtype, tuple[int, ...]]:
-    """Type and shape from a .npy header. Keep: the same few headers stand in a million files, and np.load parses each anew."""
+    """Return type and shape of a .npy header. Keep: a million files share a few headers, and np.load parses each anew."""
     stream = io.BytesIO(header)
     if np.lib.format.read_magic(stream) != (1, 0):
         raise ValueError("Expected version 1.0, which holds all but very long headers")

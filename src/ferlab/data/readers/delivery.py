@@ -8,9 +8,9 @@ train.zip and test.zip), and one named as a part or an expression that holds no 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from ferlab.data.readers.archives import MOST_TABLE, first_line, is_archive, list_members, place_members, show, stem
 from ferlab.paths import InputError, walk_files
@@ -105,6 +105,16 @@ class Delivery:
     def says_drawn(self, name: str) -> bool:
         """Return whether a file lies in a folder, or below one, that says its faces were drawn."""
         return any((folder / MARKER).as_posix() in self._markers for folder in PurePosixPath(name).parents)
+
+    def index(self, keys: Iterable[tuple[Any, str]]) -> dict[Any, str]:
+        """Return the name of each key's file; two files of one key are an `InputError`."""
+        found: dict[Any, str] = {}
+        for key, name in keys:
+            if key in found:
+                shown = "/".join(map(str, key)) if isinstance(key, tuple) else key
+                raise InputError(f"{self.where(found[key])} and {self.where(name)} are both {shown}; expected one. Remove one of them.")
+            found[key] = name
+        return found
 
     def select(self, keep: Callable[[PurePosixPath], bool]) -> list[str]:
         """Return the names whose path passes a test, sorted."""

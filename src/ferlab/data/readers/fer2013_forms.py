@@ -1,24 +1,35 @@
-"""Where FER2013 and FER+'s votes lie: in which of their forms, in which folder, in which archive.
+"""Where FER2013 and FER+'s votes lie: in which form, folder and archive.
 
-Forms are looked for in one order; all hold the same faces. Archives are looked into last, in the order of their names.
+Forms are searched in one order; all hold the same faces. Archives come last, in the order of their names.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+import numpy as np
 
 from ferlab.data.readers.archives import UNOPENED, ending, is_archive, list_members
 from ferlab.data.readers.delivery import MARKER, Delivery, is_helper
-from ferlab.data.readers.fer2013_reshuffled import refuse_reshuffled
 from ferlab.data.readers.folder_names import match_expression, match_part
+from ferlab.data.readers.images import is_picture
+from ferlab.expressions import EXPRESSIONS, FER2013_COUNTS
 from ferlab.paths import InputError, check_plain_file
 
 CSVS = ("fer2013.csv", "icml_face_data.csv")
 FORMS = (*CSVS, "fer2013.tar.gz")  # then train/ and test/, then other archives
 VOTES_FILE = "fer2013new.csv"
-CALLED = ("fer", "icml", "archive", "challenges")  # what Kaggle's archives of it are called, with Kaggle's own name for any
+CALLED = ("fer", "icml", "archive", "challenges")  # names of Kaggle's archives of it, with Kaggle's own name for any
 ELSEWHERE = "expected fer2013.csv, icml_face_data.csv, fer2013.tar.gz, train/ and test/, or an archive of one"
+
+_TOTALS = np.sum(list(FER2013_COUNTS.values()), axis=0)
+_TRAIN = (3993, 436, 4103, 7164, 4938, 3205, 4982)  # FER-Sys's Table 1 has these counts under the wrong names for five of the seven
+RESHUFFLED_COUNTS: dict[str, dict[str, int]] = {  # of the copy that `fer2013_reshuffled` reads; validation is what remains of FER2013's totals
+    "train": dict(zip(EXPRESSIONS, _TRAIN, strict=True)),
+    "validation": dict(zip(EXPRESSIONS, (_TOTALS - _TRAIN).tolist(), strict=True)),
+}
 
 
 def find_source(raw: Path) -> Path:
@@ -40,12 +51,21 @@ def find_source(raw: Path) -> Path:
         if _holds_face_folders(folder):
             return folder
     for folder in folders:
-        refuse_reshuffled(folder / "images")
+        refuse_reshuffled(("/".join(path.parts[-3:]) for path in (folder / "images").glob("*/*/*")), where=str(folder / "images"))
     return _find_archive(raw, [path for folder in folders for path in sorted(folder.iterdir()) if path.is_file() and not is_helper(path.name)])
 
 
+def refuse_reshuffled(names: Iterable[str], *, where: str) -> None:
+    """Raise an `InputError` if files named <part>/<expression>/<image> are the reshuffled copy of FER2013, which is known by its counts."""
+    counts = Counter(name.split("/")[0] for name in names if name.count("/") == 2 and is_picture(PurePosixPath(name)))
+    if any(counts[part] == sum(known.values()) for part, known in RESHUFFLED_COUNTS.items()):
+        found = f"{where} holds {counts['train']:,} faces in train and {counts['validation']:,} in validation: the reshuffled copy of FER2013"
+        why = "its parts mix Training, PublicTest and PrivateTest, so no published number on FER2013 is comparable"
+        raise InputError(f"{found}; {why}. Get FER2013 itself, or set prepare.<set>.dataset to fer2013_reshuffled.")
+
+
 def find_form(names: Iterable[str]) -> str | None:
-    """Return what of FER2013 is among an archive's files.
+    """Return the form of FER2013 among an archive's files.
 
     Returns:
         The csv; or the folder that holds `train`, with a slash at its end, "" for the archive's root; or None.
@@ -63,12 +83,12 @@ def find_form(names: Iterable[str]) -> str | None:
 
 
 def find_votes(source: Path, delivery: Delivery | None, *, look_beside: bool) -> tuple[str, bytes] | None:
-    """Return where FER+'s votes lie, and the file's bytes; None where they do not.
+    """Return the place of FER+'s votes, and the file's bytes; None where there are none.
 
     Args:
-        source: What FER2013 is read from.
-        delivery: The archive that it is, if it is one.
-        look_beside: Whether the folder of a file or archive is looked into, and the archives there that are called as FER+'s.
+        source: The file, archive or folder of FER2013.
+        delivery: Its files, if it is an archive.
+        look_beside: Whether to search the folder of a file or archive, and archives there named after FER+.
     """
     plain, called = _beside(source) if source.is_dir() or look_beside else ([], [])
     if plain:
@@ -112,15 +132,15 @@ def _find_archive(raw: Path, files: list[Path]) -> Path:
         if is_archive(path.name) or ending(path.name) in UNOPENED:
             tried.append(f"{path.name} ({'holds none' if is_archive(path.name) else 'not opened: unpack it'})")
     what = "does not exist" if not raw.exists() else "holds no FER2013"
-    lie = f" There lie {', '.join(tried[:5])}." if tried else ""
+    lie = f" There are {', '.join(tried[:5])}." if tried else ""
     raise InputError(f"{raw} {what}; {ELSEWHERE}. data/raw/README.md says how to get it; the study quick needs no data.{lie}")
 
 
 def _holds_form(path: Path) -> bool:
-    """Whether an archive holds FER2013; one that is damaged and not called so may be another dataset's, and is for its reader to refuse."""
+    """Whether an archive holds FER2013; a damaged one of another name may be another dataset's, which its reader refuses."""
     called = any(word in path.name.lower() for word in CALLED)
     if not called and ending(path.name) != ".zip":
-        return False  # Keep: to look into a tar of another dataset may mean to decompress gigabytes
+        return False  # Keep: listing a tar of another dataset may decompress gigabytes
     try:
         return find_form(member.name for member in list_members(path)) is not None
     except InputError:

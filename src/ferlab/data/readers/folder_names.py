@@ -1,7 +1,7 @@
-"""What the names of folders say: an expression, or a part of a dataset. Case, numbers and blanks aside, a known spelling; nothing is guessed at.
+"""Labels and parts of a dataset as words: names of folders and cells of lists. Known spellings match, whatever their case, numbers and blanks.
 
-A word that means an expression in some dataset or language, but not surely the one that the vocabulary has (joy, scared, calm), is no match: it is a
-hint, for whoever brings the dataset to confirm. So is a word that is near to a known one, as a slip of the keyboard.
+A word that other datasets or languages use for an expression (joy, scared, calm) or that is near to a known one (hapy) does not match: it is a hint,
+which the user confirms.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import PurePosixPath
 
+from ferlab.paths import InputError
+
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "angry": ("angry", "anger"),
     "disgust": ("disgust", "disgusted"),
@@ -23,7 +25,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "neutral": ("neutral", "neutrality"),
     "contempt": ("contempt", "contemptuous"),
 }
-HINTS: dict[str, str] = {  # as people, other datasets and other languages say it
+HINTS: dict[str, str] = {  # words of other datasets and languages
     "angry": "mad annoyed furious rage irritated wut wütend ärger zorn zornig colère fâché enfadado enojado enojo ira rabia "
     "arrabbiato rabbia raiva bravo zangado boos woede kızgın öfke злость гнев злой 愤怒 生气 憤怒 怒り 분노 화남",
     "disgust": "disgusting disgusts ekel angeekelt dégoût dégoûté asco disgusto disgustato nojo aversão walging iğrenme tiksinme "
@@ -48,11 +50,11 @@ PARTS: dict[str, tuple[str, ...]] = {
     "PublicTest": ("publictest",),
     "PrivateTest": ("privatetest",),
 }
-EITHER: dict[str, tuple[str, str]] = {  # what a word means, and what else where another part is that already
+EITHER: dict[str, tuple[str, str]] = {  # what a word means, and what it means where another part is that already
     **dict.fromkeys(("eval", "evaluation"), ("validation", "test")),
     **dict.fromkeys(("holdout", "heldout"), ("test", "validation")),
 }
-# What stands around such words: train_set, Train-images, fer2013_test, rafdbTrainFaces.
+# Around such words: train_set, Train-images, fer2013_test, rafdbTrainFaces.
 FILLERS = (
     "set", "data", "dataset", "sets", "image", "images", "img", "imgs", "pic", "pics", "picture", "pictures",
     "photo", "photos", "face", "faces", "aligned", "cropped", "label", "labels", "labelled", "list", "split",
@@ -72,13 +74,30 @@ def match_expression(word: str) -> str | None:
 
 
 def near_expression(word: str) -> str | None:
-    """Return the expression that a word which names none may have been meant for, or None: "happy" of "hapy" and of "joy"."""
+    """Return the expression that a word which matches none may mean, or None: "happy" for "hapy" and "joy"."""
     plain = _plain(word)
     hint = _hints().get(_bare(re.sub(r"[\s_.-]+", "", plain)))
     if hint:
         return hint
     near = difflib.get_close_matches(plain, list(_EXPRESSION_OF), n=1, cutoff=NEAR)
     return _EXPRESSION_OF[near[0]] if near else None
+
+
+def read_label(word: str, *, where: str, way: str) -> str:
+    """Return the expression that a label names, or the reason why its faces are excluded.
+
+    Args:
+        word: The label.
+        where: Its place in an error.
+        way: What to do, for the error.
+
+    Raises:
+        InputError: If the label is near to an expression, or a word that others use for one.
+    """
+    near = None if match_expression(word) else near_expression(word)
+    if near:
+        raise InputError(f"{where}: {word!r} is no expression (did you mean {near!r}?); {way}")
+    return match_expression(word) or (f"label {word!r} is none of ours" if word else "no label")
 
 
 @cache
@@ -94,7 +113,7 @@ def _bare(word: str) -> str:
 
 @cache
 def match_part(word: str) -> str | None:
-    """Return the part of a dataset that a folder's name tells, or None.
+    """Return the part of a dataset that a folder's name states, or None.
 
     Returns:
         A key of `PARTS`, or of `EITHER`, which `settle_part` settles.
@@ -108,7 +127,7 @@ def match_part(word: str) -> str | None:
 
 
 def settle_part(part: str | None, present: Iterable[str | None]) -> str:
-    """Return what a part that `match_part` gave is beside the others that are present; "" for None."""
+    """Return the part that a result of `match_part` means beside the others that are present; "" for None."""
     if part in EITHER:
         first, second = EITHER[part]
         return second if first in set(present) else first
@@ -116,14 +135,14 @@ def settle_part(part: str | None, present: Iterable[str | None]) -> str:
 
 
 def near_part(word: str) -> str | None:
-    """Return the part that a name which tells none may have been meant for, or None: "test" of "tets"."""
+    """Return the part that a name which matches none may mean, or None: "test" for "tets"."""
     plain = "".join(_stripped(token) for token in re.findall(r"[^\W\d_]+", word.casefold()))
     near = difflib.get_close_matches(plain, list(_PART_OF), n=1, cutoff=0.7)
     return settle_part(_PART_OF[near[0]], ()) if near else None
 
 
 def part_of(folder: PurePosixPath) -> str | None:
-    """Return the part that the nearest folder at or above tells, as `match_part` does."""
+    """Return the part that the nearest folder at or above states, as `match_part` does."""
     return next((part for at in (folder, *folder.parents) if (part := match_part(at.name))), None)
 
 

@@ -1,19 +1,17 @@
-"""JAFFE, Japanese Female Facial Expression: 213 faces of ten women, labelled by what was posed or by what raters saw.
+"""JAFFE, Japanese Female Facial Expression: 213 faces of ten women, labelled by the posed expression or by ratings.
 
     KA.AN1.39.tiff      subject, expression (JAFFE_CODES) and take, serial number; 256 x 256, 8 bits
     README_FIRST.txt    ratings, one row a face: `1 2.87 2.52 2.10 1.97 1.97 2.06 KM-NE1` below `# HAP SAD SUR ANG DIS FEA PIC`
 
-A rating is the mean of 60 viewers from 1 to 5. cs231a took the highest of a row for the face's label. There is no column for neutral, so
-every neutral face gets an emotion: `labels="ratings"` does the same, `labels="poser"` takes the file's name, and both labels stand in the
-table always; `count_differences` counts where they part.
+A rating is the mean of 60 viewers from 1 to 5. cs231a took the highest of a row as the label. There is no column for neutral, so every neutral face
+gets an emotion: `labels="ratings"` does the same, `labels="poser"` takes the file's name. The table always holds both labels.
 
-The ratings are found by the words of their header, in a text file whose name holds "readme" or "rating". The table ends at the first
-line that is no row, so the file's second table ("Fear Excluded", of five emotions) is not read. A row belongs to the picture that PIC
-names; where no picture has that name, to the picture of the row's number, if expression and take agree (YN-HA2, number 53, is YM.HA2.53).
+The ratings are found by the words of their header, in a text file whose name holds "readme" or "rating". The table ends at the first line of another
+form, so the file's second table ("Fear Excluded", of five emotions) is not read. A row belongs to the picture that PIC names; where no picture has
+that name, to the picture of the row's number, if expression and take agree (YN-HA2, number 53, is YM.HA2.53).
 
-Left out, with the reason in the table: faces without a row, if labels are ratings. Rows without a face are told in a warning and not used:
-serial numbers run to 219 for 213 faces, so they contradict nothing. Errors: no ratings where they are asked for, a cut or doubled row, a
-rating outside 1 to 5, an unknown expression, a face twice.
+Faces without a row are excluded, if labels are ratings. Rows without a face are logged and not used: serial numbers run to 219 for 213 faces.
+Errors: no ratings where they are asked for, a cut or repeated row, a rating outside 1 to 5, an unknown expression, a repeated face.
 
 References:
     Lyons, Akamatsu, Kamachi and Gyoba (1998), Coding Facial Expressions with Gabor Wavelets; doi 10.5281/zenodo.3451524.
@@ -25,6 +23,7 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -32,11 +31,11 @@ import pandas as pd
 from ferlab.data.readers.accounting import picture_names, say_unread
 from ferlab.data.readers.delivery import Delivery
 from ferlab.data.readers.images import PictureFiles
+from ferlab.data.readers.tables import face_table
 from ferlab.expressions import ALL_EXPRESSIONS, EXPRESSIONS, JAFFE_CODES, JAFFE_RATINGS
 from ferlab.paths import InputError
 
 LOG = logging.getLogger(__name__)
-LABELS = ("poser", "ratings")
 NAME = re.compile(r"([A-Z]{2})\.([A-Z]{2})(\d)\.(\d{1,9})")
 PIC = re.compile(r"([A-Z]{2})[-.]([A-Z]{2}\d)")
 RATING = "rating_"  # prefix of the columns of mean ratings: rating_happy, ...
@@ -46,45 +45,46 @@ LOWEST, HIGHEST = 1.0, 5.0
 HEADER = f"# {' '.join(JAFFE_RATINGS)} PIC"
 
 
-def read(raw: Path, *, labels: str = "poser") -> tuple[PictureFiles, pd.DataFrame]:
+def read(raw: Path, *, labels: Literal["poser", "ratings"] = "poser") -> tuple[PictureFiles, pd.DataFrame]:
     """Read JAFFE.
 
     Args:
         raw: Holds the pictures and README_FIRST.txt, or their zip, at any depth.
-        labels: "poser", what the subject was asked to pose; or "ratings", the emotion that was rated highest, of equals the first in the
-            order of the file's columns.
+        labels: "poser", the posed expression; or "ratings", the emotion with the highest rating, of equals the first in the order of the file's
+            columns.
 
     Returns:
         Pictures, and a face table of one row per face, by name, with `subject`, `take`, `serial`, `poser_target`, `rating_target` (-1
         without a rating) and `rating_<expression>`, float64 1 to 5 (NaN without one).
 
     Raises:
-        InputError: See the module's text; in one line.
+        InputError: See the module's text.
     """
-    if labels not in LABELS:
-        raise InputError(f"Unknown labels {labels!r} of the dataset 'jaffe' in prepare.<set>.options; expected one of {', '.join(LABELS)}.")
     delivery = Delivery(raw)
-    faces = _list_faces(delivery)
+    found = _find_faces(delivery)
     ratings = _find_ratings(delivery)
     if ratings is None and labels == "ratings":
         lacks = f"holds no ratings; expected README_FIRST.txt with the line {HEADER!r}"
         raise InputError(f"{raw} {lacks}. Put it beside the pictures, or set the option labels to poser.")
-    rated = _join_ratings(faces, ratings)
-    faces = pd.concat([faces, rated], axis=1)
-    faces["target"] = faces["poser_target"] if labels == "poser" else faces["rating_target"]
-    faces["excluded"] = np.where(faces["target"] < 0, NO_RATING, "")
-    return PictureFiles(delivery, tuple(faces["source_path"])), faces
+    names, paths = [match for match, _ in found], [path for _, path in found]
+    rated = _join_ratings(names, ratings)
+    posed = [JAFFE_CODES[match[2]] for match in names]
+    by_rating = [ALL_EXPRESSIONS[target] if target >= 0 else NO_RATING for target in rated["rating_target"]]
+    own = {"subject": [match[1] for match in names], "take": [int(match[3]) for match in names], "serial": [int(match[4]) for match in names]}
+    own |= {"poser_target": [ALL_EXPRESSIONS.index(expression) for expression in posed]}
+    faces = face_table("jaffe", paths, posed if labels == "poser" else by_rating, ids=[match[0] for match in names], **own)
+    return PictureFiles(delivery, paths), pd.concat([faces, rated], axis=1)
 
 
 def count_differences(faces: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Count where the label of the ratings differs from the one that was posed.
+    """Count where the label by ratings differs from the posed expression.
 
     Args:
-        faces: Face table of this reader, with or without the faces that it leaves out.
+        faces: Face table of this reader, with or without excluded faces.
 
     Returns:
-        A table of counts, a row per posed expression, a column per rated one and one for "no rating"; and how many faces are `rated`, how
-        many of these `differ`, and how many neutral poses are `neutral_mislabelled` as an emotion.
+        Counts, posed expressions (rows) by rated ones and "no rating" (columns); and the numbers of `rated` faces, of those that `differ`, and of
+        neutral poses `neutral_mislabelled` as an emotion.
     """
     posed, rated = faces["poser_target"].to_numpy(), faces["rating_target"].to_numpy()
     columns = {expression: rated == ALL_EXPRESSIONS.index(expression) for expression in RATED} | {NO_RATING: rated < 0}
@@ -95,44 +95,24 @@ def count_differences(faces: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]
     return table, {"rated": int((rated >= 0).sum()), "differ": int(differs.sum()), "neutral_mislabelled": int((differs & neutral).sum())}
 
 
-def _list_faces(delivery: Delivery) -> pd.DataFrame:
-    paths = [PurePosixPath(name) for name in picture_names(delivery)]
-    pictures = [(path, NAME.fullmatch(path.stem)) for path in paths]
+def _find_faces(delivery: Delivery) -> list[tuple[re.Match[str], str]]:
+    """Return each picture's name, matched, and path, by subject, expression and take."""
+    pictures = [(path, NAME.fullmatch(path.stem)) for path in map(PurePosixPath, picture_names(delivery))]
     folders = {path.parent for path, match in pictures if match}
     if not folders:
         expected = "expected pictures such as KA.AN1.39.tiff. See data/raw/README.md."
         raise InputError(f"{delivery.root} holds no faces of JAFFE; {expected}{say_unread(delivery)}")
-    rows: dict[str, dict[str, str | int]] = {}
+    keys = []
     for path, match in pictures:
-        if match is None and path.parent in folders:  # elsewhere below raw it may be another dataset's
+        if match:
+            if match[2] not in JAFFE_CODES:
+                expected = f"expected {', '.join(JAFFE_CODES)}"
+                raise InputError(f"{delivery.where(str(path))} has the expression {match[2]!r}; {expected}. Rename it or get the dataset again.")
+            keys.append((f"{match[1]}-{match[2]}{match[3]}", str(path)))
+        elif path.parent in folders:  # elsewhere below raw it may be another dataset's
             raise InputError(f"{delivery.where(str(path))} is no face of JAFFE; expected names such as KA.AN1.39.tiff. Rename or remove it.")
-        if match is None:
-            continue
-        row = _row(path, match, delivery)
-        key = f"{match[1]}-{match[2]}{match[3]}"
-        if key in rows:
-            raise InputError(f"{delivery.where(str(path))} is {key}, as is {rows[key]['source_path']!r}; expected every face once. Remove one.")
-        rows[key] = row
-    faces = pd.DataFrame([rows[key] for key in sorted(rows)])
-    return faces.astype({column: np.int64 for column in ("target", "take", "serial", "poser_target")})
-
-
-def _row(path: PurePosixPath, match: re.Match[str], delivery: Delivery) -> dict[str, str | int]:
-    if match[2] not in JAFFE_CODES:
-        expected = f"expected {', '.join(JAFFE_CODES)}"
-        raise InputError(f"{delivery.where(str(path))} has the expression {match[2]!r}; {expected}. Rename it or get the dataset again.")
-    return {
-        "face_id": f"jaffe/{match[0]}",
-        "source": "jaffe",
-        "source_path": str(path),
-        "usage": "all",
-        "target": -1,
-        "excluded": "",
-        "subject": match[1],
-        "take": int(match[3]),
-        "serial": int(match[4]),
-        "poser_target": ALL_EXPRESSIONS.index(JAFFE_CODES[match[2]]),
-    }
+    matches = {str(path): match for path, match in pictures if match}
+    return [(matches[path], path) for _, path in sorted(delivery.index(keys).items())]
 
 
 # Ratings
@@ -143,11 +123,10 @@ def _find_ratings(delivery: Delivery) -> pd.DataFrame | None:
     found: tuple[str, pd.DataFrame] | None = None
     for name in delivery.select(_may_hold_ratings):
         ratings = parse_ratings(_text(delivery.read(name)), where=delivery.where(name))
-        if ratings is None:
-            continue
-        if found and not ratings.equals(found[1]):
+        if ratings is not None and found and not ratings.equals(found[1]):
             raise InputError(f"{delivery.where(name)} holds other ratings than {found[0]}; expected one table. Remove the wrong one.")
-        found = found or (delivery.where(name), ratings)
+        if ratings is not None:
+            found = found or (delivery.where(name), ratings)
     return found[1] if found else None
 
 
@@ -159,15 +138,15 @@ def parse_ratings(text: str, *, where: str) -> pd.DataFrame | None:
     """Read the table of ratings in a text.
 
     Args:
-        text: Of README_FIRST.txt, or the table alone, its columns parted by blanks or commas.
-        where: What to call the file in an error.
+        text: README_FIRST.txt, or the table alone, its columns separated by blanks or commas.
+        where: The file's name in an error.
 
     Returns:
         A row per rated picture: `number`, `pic` and the float64 columns of `JAFFE_RATINGS`, in the order that they have there; None if
         the text has no header of such a table.
 
     Raises:
-        InputError: Naming the line that is cut, doubled or out of range, or a table without rows.
+        InputError: Naming the line that is cut, repeated or out of range, or a table without rows.
     """
     columns: list[str] = []
     rows: dict[str, list[object]] = {}
@@ -206,44 +185,32 @@ def _parse_row(cells: dict[str, str], words: list[str], place: str) -> list[obje
     return [int(words[0]), f"{pic[1]}-{pic[2]}", *values]
 
 
-def _join_ratings(faces: pd.DataFrame, ratings: pd.DataFrame | None) -> pd.DataFrame:
-    """Return `rating_target` and the columns `rating_<expression>` for every face, in their order."""
+def _join_ratings(names: list[re.Match[str]], ratings: pd.DataFrame | None) -> pd.DataFrame:
+    """Return `rating_target` and the columns `rating_<expression>` of every face."""
     order = [column for column in ratings.columns if column in JAFFE_RATINGS] if ratings is not None else list(JAFFE_RATINGS)
-    values = np.full((len(faces), len(order)), np.nan)
+    values = np.full((len(names), len(order)), np.nan)
     if ratings is not None:
-        rows = _match_rows(faces, ratings)
+        rows = _match_rows(names, ratings)
         values[list(rows)] = ratings[order].to_numpy(dtype=np.float64)[list(rows.values())]
-        _tell_unmatched(ratings, set(rows.values()))
+        alone = ratings["pic"].drop(index=list(rows.values())).tolist()
+        if alone:
+            LOG.warning("JAFFE: %d of %d rows of ratings have no picture here and are not used: %s.", len(alone), len(ratings), ", ".join(alone))
     places = np.array([ALL_EXPRESSIONS.index(JAFFE_RATINGS[column]) for column in order])
     target = np.where(np.isnan(values[:, 0]), -1, places[np.argmax(values, axis=1)])
     columns = pd.DataFrame(values, columns=[RATING + JAFFE_RATINGS[column] for column in order])[[RATING + expression for expression in RATED]]
     return pd.concat([pd.Series(target.astype(np.int64), name="rating_target"), columns], axis=1)
 
 
-def _match_rows(faces: pd.DataFrame, ratings: pd.DataFrame) -> dict[int, int]:
+def _match_rows(names: list[re.Match[str]], ratings: pd.DataFrame) -> dict[int, int]:
     """Return the row of ratings for each face that has one: by name, then, for a misspelt subject, by number, expression and take."""
-    stems = [name.split("/")[1].split(".") for name in faces["face_id"]]
-    by_name = {f"{subject}-{pose}": face for face, (subject, pose, _) in enumerate(stems)}
-    by_number = {f"{int(serial)}-{pose}": face for face, (_, pose, serial) in enumerate(stems)}
-    rows: dict[int, int] = {}
-    misspelt = []
-    for row, pic in enumerate(ratings["pic"]):
-        if pic in by_name:
-            rows[by_name[pic]] = row
-        else:
-            misspelt.append(row)
-    numbers = ratings["number"].tolist()
-    for row in misspelt:
-        face = by_number.get(f"{numbers[row]}-{ratings['pic'].iloc[row].split('-')[1]}")
-        if face is not None:
+    by_name = {f"{name[1]}-{name[2]}{name[3]}": face for face, name in enumerate(names)}
+    by_number = {f"{int(name[4])}-{name[2]}{name[3]}": face for face, name in enumerate(names)}
+    rows = {by_name[pic]: row for row, pic in enumerate(ratings["pic"]) if pic in by_name}
+    for row, (number, pic) in enumerate(zip(ratings["number"], ratings["pic"])):
+        face = by_number.get(f"{number}-{pic.split('-')[1]}")
+        if pic not in by_name and face is not None:
             rows.setdefault(face, row)
     return rows
-
-
-def _tell_unmatched(ratings: pd.DataFrame, matched: set[int]) -> None:
-    alone = [pic for row, pic in enumerate(ratings["pic"]) if row not in matched]
-    if alone:
-        LOG.warning("JAFFE: %d of %d rows of ratings have no picture here and are not used: %s.", len(alone), len(ratings), ", ".join(alone))
 
 
 def _text(data: bytes) -> str:

@@ -1,63 +1,53 @@
-"""Pictures beside a list of file and label: a csv with or without a header, a .lst parted by blanks, or YOLO's text file for each picture.
+"""Pictures beside a list of file and label: a csv with or without a header, a .lst separated by blanks, or a text file per picture (YOLO).
 
     train_labels.csv        image,label                                              RAF-DB on Kaggle
     label.lst               angry_1.jpg 0 28 113 226 141 22.9 6                      ExpW: file, face, box, confidence, label; no header
     metadata.csv            file_name,label                                          image folders on the Hugging Face Hub
-    images/1.jpg            labels/1.txt, data.yaml                                  YOLO's form, see `listed_yolo`
+    train/images/1.jpg      train/labels/1.txt: `3 0.5 0.5 1.0 1.0`                  YOLO: class and box; data.yaml or classes.txt names the classes
 
-Columns are named in the options, or counted from 1 where there is no header; the usual names of both are known. A file is looked for as the list
-writes it, below any leading folder. Labels are an expression's words or what the option `labels` says of them; bare numbers are never guessed at.
-Left out, with the reason: labels that are none of ours, and pictures that no list names. Errors: a row without its picture, a file listed twice, a
-word near to an expression's, a part that is none.
+Columns are named in the options, or numbered from 1 where there is no header; the usual names of both are known. A file is found by the path in the
+list, below any leading folder. Labels are expressions or what the option `labels` maps to them; bare numbers are never guessed. In YOLO's form each
+box is a face of its own, its centre and size shares of the picture's. Excluded, with the reason: other labels, pictures that no list names, pictures
+without a text or with an empty one. Errors: a row or text without its picture, a repeated face, a word near to an expression, an unknown part or
+class.
 
 References:
     Zhang, Luo, Loy and Tang (2018), From Facial Expression Recognition to Interpersonal Relation Prediction (ExpW), IJCV; its label.lst.
+    Ultralytics' YOLO documentation, "Object detection datasets overview"; AffectNet in this form is on Kaggle and Roboflow.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from ferlab.data.readers.accounting import picture_names, say_unread
 from ferlab.data.readers.archives import ending
 from ferlab.data.readers.delivery import Delivery
-from ferlab.data.readers.folder_names import match_expression, match_part, near_expression, part_of, settle_part
-from ferlab.data.readers.images import PictureFiles
-from ferlab.data.readers.listed_yolo import find_label_files, read_label_files
-from ferlab.data.readers.pixels import name_row
+from ferlab.data.readers.folder_names import match_expression, match_part, part_of, read_label, settle_part
+from ferlab.data.readers.images import PictureFiles, decode_picture
+from ferlab.data.readers.tables import BOX, face_table, name_row, read_cells
 from ferlab.expressions import ALL_EXPRESSIONS
 from ferlab.paths import InputError
 
-KNOWN: dict[str, tuple[str, ...]] = {  # what lists call their columns, in small letters
+KNOWN: dict[str, tuple[str, ...]] = {  # usual names of columns, in small letters
     "file": ("file", "file_name", "filename", "image", "image_name", "image_path", "img", "img_path", "path", "pth", "name", "subdirectory_filepath"),
     "label": ("label", "labels", "expression", "expression_label", "emotion", "class", "target", "category"),
     "part": ("usage", "split", "part", "partition", "subset", "set"),
 }
-FORMS = ("corners", "size")
 LISTS = (".csv", ".tsv", ".lst")
-BOX = ("box_x", "box_y", "box_w", "box_h")
+IMAGES, LABELS = "images", "labels"
+CLASS_NAMES = ("classes.txt", "obj.names", "labels.txt")
+WHOLE = (0.5, 0.5, 1.0, 1.0)  # a box around the whole picture
+MOST_YAML = 1 << 16  # bytes that are read of it
+AGAIN = "Get the dataset again."
 Column = str | int | None
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """Where the cells of a row stand, from 0; None: nowhere."""
-
-    file: int
-    label: int
-    part: int | None
-    subject: int | None
-    face: int | None
-    box: tuple[int, ...]
 
 
 def read(
@@ -71,48 +61,90 @@ def read(
     subject: Column = None,
     face: Column = None,
     box: Sequence[str | int] = (),
-    box_form: str = "size",
+    box_form: Literal["corners", "size"] = "size",
     labels: Mapping[str | int, str | None] | None = None,
 ) -> tuple[PictureFiles, pd.DataFrame]:
     """Read pictures and the lists that label them.
 
     Args:
         raw: A folder or archive that holds both.
-        name: What to call the dataset: `source`, and the beginning of every `face_id`.
+        name: Name of the dataset: `source`, and the beginning of every `face_id`.
         tables: The lists, by name or path; None: the only one, or one for each part (train_labels.csv, test_labels.csv).
         file: Column of the file's name or path; its header, or its number from 1 in a list without one. None: one of `KNOWN`. Likewise:
         label: Column of the expression.
-        part: Column of train, validation or test; without it, the list's name tells the part, or the picture's folder.
+        part: Column of train, validation or test; without it, the list's name or the picture's folder states the part.
         subject: Column of the person.
-        face: Column that tells several faces of one picture apart.
+        face: Column that distinguishes several faces of one picture.
         box: Four columns of the face's box in pixels.
         box_form: "size": x, y, width, height; "corners": left, top, right, bottom.
-        labels: What words or codes of the list mean: {word: expression, or null to leave it out}.
+        labels: Meaning of words or codes of the list: {word: expression, or null to exclude it}.
 
     Returns:
-        Pictures, one for each row of the lists, and a face table without `split` and `content_hash`, in the order of the lists: `usage`, where there
-        are columns for them `subject` and the box.
+        Pictures, one for each row of the lists, and a face table in the order of the lists; with columns for them, `subject` and the box.
 
     Raises:
-        InputError: See the module's text; in one line that names the row.
+        InputError: See the module's text; it names the row.
     """
-    if box_form not in FORMS or len(box) not in (0, 4):
-        raise InputError(f"The options box and box_form of listed are {list(box)} and {box_form!r}; expected four columns, and {' or '.join(FORMS)}.")
+    if len(box) not in (0, 4):
+        raise InputError(f"The option box of listed is {list(box)}; expected four columns. Mend the option.")
     delivery = Delivery(raw)
-    pictures = picture_names(delivery)
-    if not pictures:
-        raise InputError(f"{raw} holds no pictures; expected them beside their list.{say_unread(delivery)}")
+    pictures = picture_names(delivery, expected="them beside their list.")
     chosen = {"file": file, "label": label, "part": part, "subject": subject, "face": face}
-    if tables is None and find_label_files(delivery, pictures):
-        rows = read_label_files(delivery, pictures)
+    if tables is None and (texts := _find_texts(delivery, pictures)):
+        rows = _read_texts(delivery, texts)
     else:
         found = _find_tables(delivery, [tables] if isinstance(tables, str) else tables)
         rows = pd.concat([_read_table(delivery, table, pictures, chosen, box, box_form) for table in found], ignore_index=True)
-    _settle_usages(rows)
-    _label(rows, {str(word): expression for word, expression in (labels or {}).items()})
-    rows["face_id"] = [f"{name}/{path}{mark}" for path, mark in zip(rows["source_path"], rows.pop("mark"), strict=True)]
-    _check_once(rows)
-    return PictureFiles(delivery, rows["source_path"].tolist()), rows.drop(columns=["word", "where"]).assign(source=name)
+    meaning = _label(rows, {str(word): expression for word, expression in (labels or {}).items()})
+    paths, marks = rows.pop("source_path").tolist(), rows.pop("mark")
+    where, usage = rows.pop("where"), _settle_usages(rows.pop("usage"))
+    columns = rows.drop(columns="word").to_dict("series")
+    faces = face_table(name, paths, meaning, usage=usage, ids=[path + mark for path, mark in zip(paths, marks, strict=True)], **columns)
+    if faces["face_id"].duplicated().any():
+        row = int(faces["face_id"].duplicated().to_numpy().argmax())
+        way = "Remove one row, or name the column that distinguishes faces of one picture in options, face: ..."
+        raise InputError(f"{where.iloc[row]}: {paths[row]!r} is listed a second time; expected every face once. {way}.")
+    return PictureFiles(delivery, paths), faces
+
+
+def _settle_usages(parts: pd.Series) -> list[str]:
+    present = set(parts)
+    settled = {part: settle_part(part, present) or "all" for part in present}
+    official = {"PublicTest", "PrivateTest"} & present
+    return ["Training" if official and settled[part] == "train" else settled[part] for part in parts]
+
+
+def _label(rows: pd.DataFrame, chosen: dict[str, str | None]) -> list[str]:
+    """Return the expression of each row, or why it is excluded."""
+    words = dict(zip(rows["word"].iloc[::-1], rows["where"].iloc[::-1]))  # the first place of each
+    codes = sorted({word for word in words if _code(word).isdecimal() and _code(word) not in chosen}, key=lambda word: (len(word), word))
+    if codes:
+        written = ", ".join(f'"{_code(code)}": ...' for code in codes[:10])
+        way = f"State their meaning in options, labels: {{{written}}}; codes differ between datasets"
+        raise InputError(f"{words[codes[0]]}: the label is the number {codes[0]}; expected an expression's name. {way}.")
+    meaning = {word: _meaning(word, chosen, words[word]) for word in dict.fromkeys(rows["word"])}
+    return [meaning[word] for word in rows["word"]]
+
+
+def _meaning(word: str, chosen: dict[str, str | None], where: str) -> str:
+    key = _code(word)
+    if key not in chosen:
+        way = f"expected an expression. State its meaning in options, labels: {{{key!r}: ...}}; null excludes it."
+        return read_label(word, where=where, way=way)
+    if chosen[key] is None:
+        return f"label {key!r} excluded"
+    expression = match_expression(str(chosen[key]))
+    if expression is None:
+        raise InputError(f"The option labels maps {key!r} to {chosen[key]!r}; expected {', '.join(ALL_EXPRESSIONS)}, or null. Mend the option.")
+    return expression
+
+
+def _code(word: str) -> str:
+    """Return a label as options write it: a number without a table's fraction, "3.0" as "3"."""
+    return word.removesuffix(".0") if word.removesuffix(".0").isdecimal() else word
+
+
+# Lists
 
 
 def _find_tables(delivery: Delivery, tables: Sequence[str] | None) -> list[str]:
@@ -128,7 +160,7 @@ def _find_tables(delivery: Delivery, tables: Sequence[str] | None) -> list[str]:
         names = [name for name in delivery.names if name == table or name.endswith(f"/{table}")]
         if len(names) != 1:
             have = f"holds {len(names)} files {table}" if names else f"holds no {table}"
-            raise InputError(f"{delivery.root} {have}; expected one. Mend the option tables: {', '.join(lists[:6]) or 'no .csv'} lie there.")
+            raise InputError(f"{delivery.root} {have}; expected one of its lists: {', '.join(lists[:6]) or 'there is none'}. Mend the option tables.")
         found.append(names[0])
     return found
 
@@ -137,89 +169,72 @@ def _read_table(
     delivery: Delivery, table: str, pictures: list[str], chosen: Mapping[str, Column], box: Sequence[str | int], form: str
 ) -> pd.DataFrame:
     where = delivery.where(table)
-    cells = _read_cells(delivery.read(table), where)
-    columns, header = _find_columns(cells[0], chosen, box, where)
-    own_part = match_part(PurePosixPath(table).stem)
-    find, rows = _Finder(pictures), []
+    cells = read_cells(delivery.read(table), where, delimiter=None)
+    if not cells:
+        raise InputError(f"{where} is empty; expected a row for each picture. Get the list again.")
+    header = int(not any(isinstance(column, int) for column in (*chosen.values(), *box)))
+    places = _find_columns(cells[0], chosen, where, header=bool(header))
+    corners = [_find_column(cells[0], column, "box", where, header=bool(header)) or 0 for column in box]
+    own_part, by_name, rows = match_part(PurePosixPath(table).stem), _index_pictures(pictures), []
     for number, row in enumerate(cells[header:], start=1):
         place = name_row(where, number) if header else f"{where}, line {number}"
         if len(row) != len(cells[0]):
             raise InputError(f"{place}: {len(row)} cells; expected {len(cells[0])}, one per column. Mend the row.")
-        usage = own_part if columns.part is None else match_part(row[columns.part])
-        if columns.part is not None and usage is None:
-            raise InputError(f"{place}: the part is {row[columns.part]!r}; expected train, validation or test. Mend it, or set no `part`.")
-        path = find.one(row[columns.file], usage, place)
-        cell = {"subject": columns.subject, "mark": columns.face}
-        texts = {key: row[column] for key, column in cell.items() if column is not None}
-        texts["mark"] = f"#{texts['mark']}" if texts.get("mark") else ""
-        values = _read_box([row[column] for column in columns.box], form, place)
-        usage = usage or part_of(PurePosixPath(path).parent)
-        rows.append({"source_path": path, "usage": usage, "word": row[columns.label], "where": place, **texts, **values})
+        of = {option: row[at] for option, at in places.items() if at is not None}
+        usage = match_part(of["part"]) if "part" in of else own_part
+        if "part" in of and usage is None:
+            raise InputError(f"{place}: the part is {of['part']!r}; expected train, validation or test. Mend it, or set no `part`.")
+        path = _find_picture(by_name, of["file"], usage, place)
+        found = {"source_path": path, "usage": usage or part_of(PurePosixPath(path).parent), "word": of["label"], "where": place}
+        found |= {"mark": f"#{of['face']}" if "face" in of else ""} | ({"subject": of["subject"]} if "subject" in of else {})
+        rows.append(found | _read_box([row[at] for at in corners], form, place))
     if not rows:
         raise InputError(f"{where} has a header and no rows; expected a row for each picture. Get the list again.")
     return pd.DataFrame(rows)
 
 
-def _read_cells(data: bytes, where: str) -> list[list[str]]:
-    """Return the rows of a list as texts without blanks around; what parts them is told by the first."""
-    try:
-        text = data.decode("utf-8-sig")
-        first = text.lstrip("\r\n").split("\n", 1)[0]
-        parted = next((mark for mark in ("\t", ";", ",") if mark in first), None)
-        lines = csv.reader(io.StringIO(text, newline=""), delimiter=parted, strict=True) if parted else map(str.split, text.splitlines())
-        rows = list(lines)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{where} cannot be read as a list in UTF-8 ({error}); expected file and label in every row. Save it again.") from None
-    cells = [[cell.strip() for cell in row] for row in rows if any(row)]
-    if not cells:
-        raise InputError(f"{where} is empty; expected a row for each picture. Get the list again.")
-    return cells
-
-
-def _find_columns(first: list[str], chosen: Mapping[str, Column], box: Sequence[str | int], where: str) -> tuple[_Columns, int]:
-    """Return the columns, and how many rows the header has: none where columns are numbers."""
-    header = not any(isinstance(column, int) for column in (*chosen.values(), *box))
-    small = [cell.lower() for cell in first]
-
-    def place(column: Column, option: str) -> int | None:
-        if isinstance(column, int) and 1 <= column <= len(first):
-            return column - 1
-        if column in first:
-            return first.index(str(column))
-        if column is not None:
-            raise InputError(f"{where} has no column {column!r} (option {option}); it begins with {', '.join(first)[:120]!r}. Mend the option.")
-        return next((small.index(known) for known in KNOWN.get(option, ()) if header and known in small), None)
-
-    found = {option: place(column, option) for option, column in chosen.items()}
+def _find_columns(first: list[str], chosen: Mapping[str, Column], where: str, *, header: bool) -> dict[str, int | None]:
+    found = {option: _find_column(first, column, option, where, header=header) for option, column in chosen.items()}
     for option in ("file", "label"):
         if found[option] is None:
             way = f"Name it in options, {option}: ..., or by its number from 1 if the list has no header"
-            raise InputError(f"{where} begins with {', '.join(first)[:120]!r}, and which column is the {option} is not told. {way}.")
-    return _Columns(**found, box=tuple(place(column, "box") or 0 for column in box)), int(header)  # type: ignore[arg-type]
+            raise InputError(f"{where} begins with {', '.join(first)[:120]!r}; expected a column of the {option}. {way}.")
+    return found
 
 
-class _Finder:
-    """Finds pictures as lists write them: their path from any leading folder, or their name alone, with or without its ending."""
+def _find_column(first: list[str], column: Column, option: str, where: str, *, header: bool) -> int | None:
+    """Return the place of a column, from 0; None where it is neither chosen nor known by its name."""
+    if isinstance(column, int) and 1 <= column <= len(first):
+        return column - 1
+    if column in first:
+        return first.index(str(column))
+    if column is not None:
+        raise InputError(f"{where} has no column {column!r} (option {option}); it begins with {', '.join(first)[:120]!r}. Mend the option.")
+    small = [cell.lower() for cell in first]
+    return next((small.index(known) for known in KNOWN.get(option, ()) if header and known in small), None)
 
-    def __init__(self, pictures: Sequence[str]) -> None:
-        self.by_name: dict[str, list[str]] = defaultdict(list)
-        for path in pictures:
-            base = path.rpartition("/")[2]
-            for key in {base, base.rpartition(".")[0]}:
-                self.by_name[key].append(path)
 
-    def one(self, written: str, usage: str | None, place: str) -> str:
-        """Return the picture that a list means; of several of that name the one in a folder of the part."""
-        path = str(PurePosixPath(written.replace("\\", "/"))).lstrip("/")
-        found = self.by_name.get(path.rpartition("/")[2], [])
-        exact = [name for name in found if f"/{name}".endswith(f"/{path}") or f"/{name}".rpartition(".")[0].endswith(f"/{path}")]
-        found = exact or found
-        if len(found) > 1 and usage:
-            found = [name for name in found if part_of(PurePosixPath(name).parent) == usage] or found
-        if len(found) != 1:
-            have = f"may be {' or '.join(map(repr, found[:2]))}" if found else "is no picture here"
-            raise InputError(f"{place}: {written[:120]!r} {have}; expected one picture for every row. Get the pictures again, or mend the row.")
-        return found[0]
+def _index_pictures(pictures: Sequence[str]) -> dict[str, list[str]]:
+    """Return the pictures by their names with and without the ending."""
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for path in pictures:
+        base = path.rpartition("/")[2]
+        for key in {base, base.rpartition(".")[0]}:
+            by_name[key].append(path)
+    return by_name
+
+
+def _find_picture(by_name: Mapping[str, list[str]], written: str, usage: str | None, place: str) -> str:
+    """Return the picture that a list names, by its path from any leading folder; of several of that name the one in a folder of the part."""
+    path = str(PurePosixPath(written.replace("\\", "/"))).lstrip("/")
+    found = by_name.get(path.rpartition("/")[2], [])
+    found = [name for name in found if f"/{name}".endswith(f"/{path}") or f"/{name}".rpartition(".")[0].endswith(f"/{path}")] or found
+    if len(found) > 1 and usage:
+        found = [name for name in found if part_of(PurePosixPath(name).parent) == usage] or found
+    if len(found) != 1:
+        have = f"may be {' or '.join(map(repr, found[:2]))}" if found else "is no picture here"
+        raise InputError(f"{place}: {written[:120]!r} {have}; expected one picture for every row. Get the pictures again, or mend the row.")
+    return found[0]
 
 
 def _read_box(texts: list[str], form: str, place: str) -> dict[str, float]:
@@ -236,52 +251,93 @@ def _read_box(texts: list[str], form: str, place: str) -> dict[str, float]:
     return dict(zip(BOX, (x, y, width, height), strict=True))
 
 
-def _settle_usages(rows: pd.DataFrame) -> None:
-    """Write the usages as the vocabulary has them."""
-    present = set(rows["usage"])
-    official = {"PublicTest", "PrivateTest"} & present
-    settled = {part: settle_part(part, present) or "all" for part in present}
-    rows["usage"] = ["Training" if official and settled[part] == "train" else settled[part] for part in rows["usage"]]
+# Text files in YOLO's form
 
 
-def _label(rows: pd.DataFrame, chosen: dict[str, str | None]) -> None:
-    """Add `target` and `excluded` by the words of the list."""
-    meaning: dict[str, tuple[int, str]] = {}
-    codes = sorted({word for word in rows["word"] if _code(word).isdecimal() and _code(word) not in chosen}, key=lambda word: (len(word), word))
-    if codes:
-        written = ", ".join(f'"{_code(code)}": ...' for code in codes[:10])
-        place = rows["where"].iloc[rows["word"].tolist().index(codes[0])]
-        way = f"Say what they mean in options, labels: {{{written}}}; codes differ between datasets"
-        raise InputError(f"{place}: the label is the number {codes[0]}; expected an expression's name. {way}.")
-    for word, place in zip(rows["word"], rows["where"], strict=True):
-        if word not in meaning:
-            meaning[word] = _meaning(word, chosen, place)
-    rows["target"] = np.array([meaning[word][0] for word in rows["word"]], dtype=np.int64)
-    rows["excluded"] = pd.Series([meaning[word][1] for word in rows["word"]], index=rows.index, dtype="str")
+def _find_texts(delivery: Delivery, pictures: Sequence[str]) -> dict[str, str | None]:
+    """Return the text file of every picture in a folder `images`, None where it has none; empty if there are no such texts."""
+    texts = {name for name in delivery.names if name.endswith(".txt") and LABELS in name.split("/")[:-1]}
+    found: dict[str, str | None] = {}
+    for picture in pictures:
+        folders = picture.split("/")[:-1]
+        if IMAGES in folders:  # `labels` stands in place of the last folder `images`
+            folders[len(folders) - 1 - folders[::-1].index(IMAGES)] = LABELS
+            text = "/".join([*folders, f"{PurePosixPath(picture).stem}.txt"])
+            found[picture] = text if text in texts else None
+    if not any(found.values()):
+        return {}
+    orphans = [name for name in sorted(texts.difference(filter(None, found.values()))) if name.rpartition("/")[2].lower() not in CLASS_NAMES]
+    if orphans:
+        raise InputError(f"{delivery.where(orphans[0])} has no picture; expected one of its name in the folder {IMAGES} beside. {AGAIN}")
+    return found
 
 
-def _meaning(word: str, chosen: dict[str, str | None], place: str) -> tuple[int, str]:
-    key = _code(word)
-    expression = match_expression(str(chosen[key])) if chosen.get(key) else match_expression(word)
-    if chosen.get(key) and expression is None:
-        raise InputError(f"The option labels says {chosen[key]!r} of {key!r}; expected {', '.join(ALL_EXPRESSIONS)}, or null. Mend the option.")
-    if key in chosen and chosen[key] is None:
-        return -1, f"label {key!r} left out"
-    if expression is None and (near := near_expression(word)):
-        raise InputError(f"{place}: {word!r} is no expression (did you mean {near!r}?). Say so in options, labels: {{{key!r}: {near}}}, or null.")
-    if expression is None:
-        return -1, f"label {word!r} is none of ours" if word else "no label"
-    return ALL_EXPRESSIONS.index(expression), ""
+def _read_texts(delivery: Delivery, texts: Mapping[str, str | None]) -> pd.DataFrame:
+    """Return a row for each face; boxes in pixels, unless every box is all of its picture."""
+    names = _read_names(delivery)
+    rows: list[dict[str, Any]] = []
+    for picture, text in texts.items():
+        faces = _read_text(delivery, text, names) if text else []
+        for number, (word, box, where) in enumerate(faces or [("", None, delivery.where(picture))], start=1):
+            mark = f"#{number}" if len(faces) > 1 else ""
+            found = {"source_path": picture, "usage": part_of(PurePosixPath(picture).parent), "word": word, "where": where}
+            rows.append({**found, "mark": mark, "box": box})
+    table = pd.DataFrame(rows)
+    boxes = table.pop("box")
+    if not all(box is None or box == WHOLE for box in boxes):
+        table[list(BOX)] = [_in_pixels(delivery, picture, box) for picture, box in zip(table["source_path"], boxes, strict=True)]
+    return table
 
 
-def _code(word: str) -> str:
-    """Return a label as options write it: a number without the fraction that a table of numbers has given it, "3.0" as "3"."""
-    return word.removesuffix(".0") if word.removesuffix(".0").isdecimal() else word
+def _read_text(delivery: Delivery, name: str, names: dict[int, str]) -> list[tuple[str, tuple[float, ...], str]]:
+    """Return class, box and place of each face in a text."""
+    faces = []
+    for number, line in enumerate(delivery.read(name).decode("utf-8-sig", errors="replace").splitlines(), start=1):
+        where, words = f"{delivery.where(name)}, line {number}", line.split()
+        if not words:
+            continue
+        try:
+            values = [float(word) for word in words]
+        except ValueError:
+            values = []
+        if len(values) not in (5, 6) or not words[0].isdecimal() or len(words[0]) > 9 or not all(0 <= value <= 1 for value in values[1:]):
+            raise InputError(f"{where}: {line.strip()[:60]!r}; expected a class and four shares of the picture, as '3 0.5 0.5 1.0 1.0'. {AGAIN}")
+        if names and int(words[0]) not in names:
+            raise InputError(f"{where}: the class {words[0]} has no name; expected {min(names)} to {max(names)}. Mend the file of names.")
+        faces.append((names.get(int(words[0]), words[0]), tuple(values[1:5]), where))
+    return faces
 
 
-def _check_once(rows: pd.DataFrame) -> None:
-    twice: Any = rows["face_id"].duplicated().to_numpy()
-    if twice.any():
-        row = int(twice.argmax())
-        way = "Remove one row, or name the column that tells faces of one picture apart in options, face: ..."
-        raise InputError(f"{rows['where'].iloc[row]}: {rows['source_path'].iloc[row]!r} is listed a second time; expected every face once. {way}.")
+def _in_pixels(delivery: Delivery, picture: str, box: tuple[float, ...] | None) -> tuple[float, ...]:
+    """Return a box in pixels of the upright picture; NaN where that cannot be read, which preparing it reports."""
+    try:
+        height, width = decode_picture(delivery.read(picture), where=delivery.where(picture)).shape[:2] if box else (0, 0)
+    except InputError:
+        box = None
+    if box is None:
+        return (np.nan,) * 4
+    x, y, w, h = box
+    return (x - w / 2) * width, (y - h / 2) * height, w * width, h * height
+
+
+def _read_names(delivery: Delivery) -> dict[int, str]:
+    """Return the names of the classes by number, from data.yaml or a list; empty where no file names them."""
+    for name in delivery.names:
+        base = name.rpartition("/")[2].lower()
+        if base in ("data.yaml", "data.yml", "dataset.yaml"):
+            return _names_in_yaml(delivery, name)
+        if base in CLASS_NAMES:
+            lines = delivery.read(name).decode("utf-8-sig", errors="replace").split("\n")
+            return {number: line.strip() for number, line in enumerate(lines) if line.strip()}
+    return {}
+
+
+def _names_in_yaml(delivery: Delivery, name: str) -> dict[int, str]:
+    try:
+        names = yaml.safe_load(delivery.read(name)[:MOST_YAML])["names"]
+        found = dict(enumerate(names)) if isinstance(names, list) else {int(number): word for number, word in names.items()}
+    except (yaml.YAMLError, RecursionError, KeyError, TypeError, ValueError, AttributeError):
+        found = {}
+    if not found or not all(isinstance(word, str) for word in found.values()):
+        raise InputError(f"{delivery.where(name)} names no classes; expected names: [Anger, Contempt, ...]. Mend it, or remove it and set labels.")
+    return found

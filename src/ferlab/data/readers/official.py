@@ -1,7 +1,7 @@
-"""Is this set the one its name says: counts beside the official ones, the checksum of its faces, checksums of files as they were delivered.
+"""Official counts of datasets, compared with the faces of a prepared dataset, and the checksum of its faces.
 
 References:
-    FER2013: Goodfellow et al. (2013), arXiv 1307.0414; md5 sums from torchvision's FER2013 reader.
+    FER2013: Goodfellow et al. (2013), arXiv 1307.0414.
     FER+: Barsoum et al. (2016), arXiv 1608.01041; sizes under the majority rule counted in fer2013new.csv.
     CK+: Lucey et al. (2010), CVPR Workshops, table 4: 327 labelled sequences.
     JAFFE: Lyons et al. (1998), Coding Facial Expressions with Gabor Wavelets: 213 pictures.
@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -22,25 +21,16 @@ import pandas as pd
 from ferlab.data.duplicates.audit import is_derived
 from ferlab.data.faces import CONTROL
 from ferlab.expressions import EXPRESSIONS, FER2013_COUNTS
-from ferlab.paths import InputError
 
 ALL = "all"
-MD5: dict[str, str] = {  # of files as Kaggle delivers them
-    "fer2013.csv": "f8428a1edbd21e88f42c73edd2a14f95",
-    "icml_face_data.csv": "b114b9e04e6949e5fe8b6a98b3892b1d",
-    "train.csv": "3f0dfb3d3fd99c811a1299cb947e3131",
-    "test.csv": "b02c2298636a634e8c2faabbf3ea9a23",
-}
-
-
 @dataclass(frozen=True)
 class Official:
     """Official counts of a dataset.
 
     Attributes:
         counts: Part (a usage, or "all") -> expression (or "all") -> how many.
-        unit: What is counted: "face_id", or "sequence".
-        test: The part that published accuracies are measured on; "" where the dataset names none.
+        unit: "face_id" or "sequence": what is counted.
+        test: The part of published accuracies; "" where the dataset names none.
     """
 
     counts: dict[str, dict[str, int]]
@@ -63,20 +53,19 @@ OFFICIAL: dict[str, Official] = {
         },
         test="test",
     ),
-    "affectnet": Official({"train": {ALL: 287_651}, "validation": {ALL: 4_000}}, test="validation"),  # its test part was never given out
+    "affectnet": Official({"train": {ALL: 287_651}, "validation": {ALL: 4_000}}, test="validation"),  # its test part was never published
 }
 
 
 def compare_counts(faces: pd.DataFrame, expressions: Sequence[str]) -> pd.DataFrame:
-    """Hold a set against its dataset's official counts.
+    """Compare a face table with the official counts of its sources.
 
     Args:
         faces: Face table.
-        expressions: Names that `target` counts.
+        expressions: Names of the targets.
 
     Returns:
-        One row per official count: `source`, `part`, `expression`, `here`, `official`, `difference`. A part without any face here has a
-        `here` of 0 throughout. Empty where no face's source has official counts.
+        One row per official count: `source`, `part`, `expression`, `here`, `official`, `difference`; empty where no source has official counts.
     """
     rows = []
     originals = faces[~is_derived(faces)]
@@ -103,8 +92,8 @@ def is_official_test(faces: pd.DataFrame) -> bool | None:
         faces: Face table with `split`.
 
     Returns:
-        None where the dataset names no such part, or all faces are control faces. Test faces of several sources are no official test; faces
-        that another source adds to the training alone leave it official.
+        None where the dataset names no such part, or all faces are control faces. Test faces of several sources are no official test; another
+        source in the training split alone leaves it official.
     """
     originals = faces[~is_derived(faces)]
     test = originals[originals["split"] == "test"]
@@ -120,7 +109,7 @@ def is_official_test(faces: pd.DataFrame) -> bool | None:
 
 
 def fingerprint_set(faces: pd.DataFrame, expressions: Sequence[str]) -> dict[str, Any]:
-    """Return what tells one delivery of a dataset from another.
+    """Return what distinguishes two deliveries of a dataset.
 
     Returns:
         `sha256` of the sorted content hashes: the same for the same faces in any order; and `counts`, a nested dict
@@ -132,20 +121,3 @@ def fingerprint_set(faces: pd.DataFrame, expressions: Sequence[str]) -> dict[str
         part = counts.setdefault(row["source"], {}).setdefault(row["part"], {})
         part[row["expression"]] = {"here": int(row["here"]), "official": int(row["official"])}
     return {"sha256": digest, "counts": counts}
-
-
-def check_file(path: Path) -> bool | None:
-    """Return whether a file is byte for byte the one its name stands for; None where no checksum of that name is known.
-
-    Args:
-        path: For instance `fer2013.csv` (300 MB take about a second).
-
-    Raises:
-        InputError: If there is no such file.
-    """
-    if not path.is_file():
-        raise InputError(f"{path} is missing; expected a file as it was delivered. Check the path.")
-    if path.name not in MD5:
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest() == MD5[path.name]

@@ -1,16 +1,15 @@
 """RAF-DB, its basic part: 12,271 train and 3,068 test faces from the web, seven expressions, with gender, race and age group.
 
-basic/EmoLabel/list_patition_label.txt (so spelled) has a line `train_00001.jpg 5` a face; its usage is the name's beginning. Pictures are
+basic/EmoLabel/list_patition_label.txt (so spelled) has a line `train_00001.jpg 5` a face; the name begins with the usage. Pictures are
 basic/Image/aligned/train_00001_aligned.jpg of 100 x 100, or basic/Image/original/train_00001.jpg of any size. A part `compound` beside is not read.
 
 Attributes, where the folder basic/Annotation is there: manual/train_00001_manu_attri.txt holds five lines `x<TAB or blank>y` (eyes, nose, corners of
-the mouth), then gender, race and age group as a number each; boundingbox/train_00001_boundingbox.txt holds left, top, right and bottom. Both lie in
-the original picture, so a table of aligned faces has neither. The dataset comes by letter only, so this layout is not its readme's: order, words
-and frame are those on which the public codes that read it agree (several; of the box, two). Not confirmed, and not read:
-auto/train_00001_auto_attri.txt (37 landmarks by a program), and the votes of about 40 raters. A face without a file of attributes has "" in their
-columns, None and NaN.
+the mouth), then gender, race and age group as a number each; boundingbox/train_00001_boundingbox.txt holds left, top, right and bottom. Both are in
+pixels of the original picture, so a table of aligned faces has neither. The dataset is given by letter only, so this layout is not its readme's but
+the one on which public readers agree (several; of the box, two). Not confirmed, and not read: auto/train_00001_auto_attri.txt (37 landmarks by a
+program), and the votes of about 40 raters. A face without a file of attributes has "" in their columns, None and NaN.
 
-Errors: a line without its image and an image without its line, a name twice, codes other than 1-7, lines and files of another form.
+Errors: a line without its image or an image without its line, a repeated name, codes other than 1-7, lines and files of another form.
 
 References:
     Li, Deng and Du (2017), Reliable Crowdsourcing and Deep Locality-Preserving Learning for Expression Recognition in the Wild, CVPR; whdeng.cn/RAF.
@@ -20,23 +19,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from ferlab.data.readers.accounting import picture_names, say_unread
+from ferlab.data.readers.archives import ending
 from ferlab.data.readers.delivery import Delivery
 from ferlab.data.readers.images import PictureFiles
-from ferlab.expressions import ALL_EXPRESSIONS, RAFDB_CODES
+from ferlab.data.readers.tables import BOX, face_table
+from ferlab.expressions import RAFDB_CODES
 from ferlab.paths import InputError
-
-# Faces per class in the order of ALL_EXPRESSIONS, as published training codes that weigh classes or name their sizes have them; they add up to the
-# 12,271 and 3,068 that every paper on it uses.
-RAFDB_COUNTS: dict[str, tuple[int, ...]] = {
-    "train": (705, 717, 281, 4772, 1982, 1290, 2524, 0),
-    "test": (162, 160, 74, 1185, 478, 329, 680, 0),
-}
 
 LISTS = ("list_patition_label.txt", "list_partition_label.txt")
 FACES = {"aligned": "_aligned", "original": ""}  # folder: what its file names add
@@ -46,12 +40,12 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {  # in the order of the file's last th
     "race": ("Caucasian", "African-American", "Asian"),
     "age_group": ("0-3", "4-19", "20-39", "40-69", "70+"),
 }
-MANUAL, BOX = "_manu_attri.txt", "_boundingbox.txt"
+MANUAL, CORNERS = "_manu_attri.txt", "_boundingbox.txt"
 LANDMARKS = 5
 AGAIN = "Get the dataset again."
 
 
-def read(raw: Path, *, faces: str = "aligned") -> tuple[PictureFiles, pd.DataFrame]:
+def read(raw: Path, *, faces: Literal["aligned", "original"] = "aligned") -> tuple[PictureFiles, pd.DataFrame]:
     """Read RAF-DB's basic part without decoding a picture.
 
     Args:
@@ -65,29 +59,26 @@ def read(raw: Path, *, faces: str = "aligned") -> tuple[PictureFiles, pd.DataFra
     Raises:
         InputError: Naming the file or line that is not as expected.
     """
-    if faces not in FACES:
-        raise InputError(f"The option faces of rafdb is {faces!r}; expected {' or '.join(FACES)}.")
     delivery = Delivery(raw)
     listed = _find_list(delivery)
     basic = listed.rpartition("/")[0].rpartition("/")[0]  # the folder above EmoLabel
     below = [name for name in delivery.names if (not basic or name.startswith(f"{basic}/")) and not _of_compound(name)]
     codes = _read_list(delivery, listed)
     readable = set(picture_names(delivery)).intersection(below)
-    pictures = _index(delivery, sorted(readable), folder=faces, endings=[FACES[faces] + ending for ending in {_ending(name) for name in readable}])
-    _match(delivery, listed, codes=codes, pictures=pictures, folder=faces)
+    endings = [FACES[faces] + kind for kind in {ending(name) for name in readable}]
+    pictures = _index(delivery, sorted(readable), folder=faces, endings=endings)
+    for number, stem in enumerate(codes, start=1):
+        if stem not in pictures:
+            expected = f"{stem}{FACES[faces]}.jpg in a folder {faces}"
+            raise InputError(f"{delivery.where(listed)}, line {number}: its image is missing; expected {expected}. {AGAIN}")
+    if other := next((name for stem, name in pictures.items() if stem not in codes), ""):
+        raise InputError(f"{delivery.where(other)} has no line in {delivery.where(listed)}; expected one for every image. {AGAIN}")
     others = [folder for folder in FACES if folder != faces]
     delivery.taken.update(name for name in readable if name.lower().split("/")[-2] in others)  # the same faces in the other form
-    table = pd.DataFrame(
-        {
-            "face_id": [f"rafdb/{stem}" for stem in codes],
-            "source": "rafdb",
-            "source_path": [pictures[stem] for stem in codes],
-            "usage": [stem.partition("_")[0].lower() for stem in codes],
-            "target": np.array([ALL_EXPRESSIONS.index(RAFDB_CODES[code]) for code in codes.values()], dtype=np.int64),
-            "excluded": "",
-        }
-    )
-    return PictureFiles(delivery, table["source_path"].tolist()), table.assign(**_read_annotations(delivery, below, list(codes), faces=faces))
+    paths = [pictures[stem] for stem in codes]
+    labels, usages = [RAFDB_CODES[code] for code in codes.values()], [stem.partition("_")[0].lower() for stem in codes]
+    annotations = _read_annotations(delivery, below, list(codes), faces=faces)
+    return PictureFiles(delivery, paths), face_table("rafdb", paths, labels, usage=usages, ids=list(codes), **annotations)
 
 
 def _find_list(delivery: Delivery) -> str:
@@ -103,7 +94,7 @@ def _find_list(delivery: Delivery) -> str:
 
 
 def _say_other_form(delivery: Delivery) -> str:
-    """Say how to read the copies that have other names: class folders 1 to 7, or a csv that lists the pictures."""
+    """Return how to read copies with other names: class folders 1 to 7, or a csv that lists the pictures; "" for none of these."""
     codes = ", ".join(f'"{code}": {expression}' for code, expression in RAFDB_CODES.items())
     numbered = {part for name in delivery.names for part in name.split("/")[:-1]} >= {str(code) for code in RAFDB_CODES}
     if numbered:
@@ -112,16 +103,12 @@ def _say_other_form(delivery: Delivery) -> str:
     return f"If {lists[0]} lists pictures: set dataset: listed, options: {{name: rafdb, labels: {{{codes}}}}}." if lists else ""
 
 
-def _ending(name: str) -> str:
-    return f".{name.rpartition('.')[2].lower()}" if "." in name.rpartition("/")[2] else ""
-
-
 def _of_compound(name: str) -> bool:
     return "compound" in name.lower().split("/")
 
 
 def _read_list(delivery: Delivery, name: str) -> dict[str, int]:
-    """Codes by stem, `train_00001`, in the order of the list."""
+    """Return the codes by stem, `train_00001`, in the order of the list."""
     codes: dict[str, int] = {}
     lines: dict[str, int] = {}
     for number, line in enumerate(_lines(delivery, name), start=1):
@@ -141,34 +128,20 @@ def _read_list(delivery: Delivery, name: str) -> dict[str, int]:
 
 
 def _index(delivery: Delivery, names: list[str], *, folder: str, endings: list[str]) -> dict[str, str]:
-    """Files in folders of that name, by what stands before the ending; files with another ending are not of that kind."""
-    found: dict[str, str] = {}
+    """Return the files in folders of that name, by what precedes the ending."""
+    keys = []
     for name in names:
         parts = name.rsplit("/", 2)
-        ending = next((ending for ending in endings if parts[-1].lower().endswith(ending)), None)
-        if len(parts) < 2 or parts[-2].lower() != folder or ending is None:
-            continue
-        stem = parts[-1][: -len(ending)]
-        if stem in found:
-            raise InputError(f"{delivery.where(found[stem])} and {delivery.where(name)} are of the same face; expected one. Remove the other.")
-        found[stem] = name
-    return found
-
-
-def _match(delivery: Delivery, listed: str, *, codes: dict[str, int], pictures: dict[str, str], folder: str) -> None:
-    for number, stem in enumerate(codes, start=1):
-        if stem not in pictures:
-            expected = f"{stem}{FACES[folder]}.jpg in a folder {folder}"
-            raise InputError(f"{delivery.where(listed)}, line {number}: its image is missing; expected {expected}. {AGAIN}")
-    for stem, name in pictures.items():
-        if stem not in codes:
-            raise InputError(f"{delivery.where(name)} has no line in {delivery.where(listed)}; expected one for every image. {AGAIN}")
+        end = next((end for end in endings if parts[-1].lower().endswith(end)), None)
+        if len(parts) > 1 and parts[-2].lower() == folder and end is not None:
+            keys.append((parts[-1][: len(parts[-1]) - len(end)], name))
+    return delivery.index(keys)
 
 
 def _read_annotations(delivery: Delivery, names: list[str], stems: list[str], *, faces: str) -> dict[str, Any]:
-    """Columns from the folder Annotation; none where it is not there."""
+    """Return the columns from the folder Annotation; none where it is not there."""
     files = _index(delivery, names, folder="manual", endings=[MANUAL])
-    boxes = _index(delivery, names, folder="boundingbox", endings=[BOX]) if faces == "original" else {}
+    boxes = _index(delivery, names, folder="boundingbox", endings=[CORNERS]) if faces == "original" else {}
     known = set(stems)
     for stem, name in [*files.items(), *boxes.items()]:
         if stem not in known:
@@ -181,12 +154,12 @@ def _read_annotations(delivery: Delivery, names: list[str], stems: list[str], *,
             columns["landmarks"] = pd.Series(points, dtype=object)
     if boxes:
         corners = np.array([_read_box(delivery, boxes.get(stem)) for stem in stems])
-        columns |= dict(zip(("box_x", "box_y", "box_w", "box_h"), [*corners[:, :2].T, *(corners[:, 2:] - corners[:, :2]).T]))
+        columns |= dict(zip(BOX, [*corners[:, :2].T, *(corners[:, 2:] - corners[:, :2]).T]))
     return columns
 
 
 def _read_manual(delivery: Delivery, name: str | None) -> tuple[tuple[str, ...], np.ndarray | None]:
-    """Words for gender, race and age group, and the landmarks (10,); ("", "", "") and None where there is no file."""
+    """Return gender, race and age group, and the landmarks (10,); ("", "", "") and None where there is no file."""
     if name is None:
         return ("",) * len(ATTRIBUTES), None
     lines = _lines(delivery, name)
@@ -203,7 +176,7 @@ def _read_manual(delivery: Delivery, name: str | None) -> tuple[tuple[str, ...],
 
 
 def _read_box(delivery: Delivery, name: str | None) -> list[float]:
-    """Left, top, right, bottom; NaN where there is no file."""
+    """Return left, top, right, bottom; NaN where there is no file."""
     if name is None:
         return [np.nan] * 4
     left, top, right, bottom = _numbers(delivery, name, 1, " ".join(_lines(delivery, name)), count=4)
@@ -223,7 +196,7 @@ def _numbers(delivery: Delivery, name: str, number: int, line: str, *, count: in
 
 
 def _lines(delivery: Delivery, name: str) -> list[str]:
-    """A text's lines without blank ones at its end."""
+    """Return a text's lines without blank ones at its end."""
     try:
         text = delivery.read(name).decode("utf-8-sig")
     except UnicodeDecodeError:

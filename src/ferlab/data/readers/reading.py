@@ -114,6 +114,7 @@ def _check_type(dataset: str, parameter: inspect.Parameter, value: Any) -> None:
         wrong = error.errors()[0]
         place = "".join(f".{part}" for part in wrong["loc"] if isinstance(part, (str, int)) and str(part) in str(value))
         said = f"prepare.<set>.options.{parameter.name}{place} of the dataset {dataset!r} is {wrong['input']!r:.60}"
-        raise InputError(f"{said}; expected {TYPES.get(wrong['type'], wrong['msg'].lower())}. Mend the option.") from None
+        expected = wrong["ctx"]["expected"] if wrong["type"] == "literal_error" else TYPES.get(wrong["type"], wrong["msg"].lower())
+        raise InputError(f"{said}; expected {expected}. Mend the option.") from None
     if isinstance(value, str) and value.encode(errors="replace").decode() != value:
         raise InputError(f"prepare.<set>.options.{parameter.name} is {value!a}, which is no text; expected letters. Mend the option.")

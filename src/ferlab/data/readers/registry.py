@@ -1,7 +1,4 @@
-"""The readers, one per dataset, in a table that can be read whole.
-
-A new dataset is a file and one line here; `make deps` then lists the file in dvc.yaml.
-"""
+"""The readers by dataset. A new dataset is a file and one line here; `make deps` then lists the file in dvc.yaml."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ READERS: dict[str, str] = {
     "control": "ferlab.control.source:read",
     "fer2013": "ferlab.data.readers.fer2013:read",
     "fer2013_reshuffled": "ferlab.data.readers.fer2013_reshuffled:read",
-    "ferplus": "ferlab.data.readers.ferplus_benchmark:read",
+    "ferplus": "ferlab.data.readers.fer2013:read_ferplus",
     "jaffe": "ferlab.data.readers.jaffe:read",
     "listed": "ferlab.data.readers.listed:read",
     "rafdb": "ferlab.data.readers.rafdb:read",

@@ -8,7 +8,7 @@ from fer2013_files import draw_faces, write_folders
 from PIL import Image
 
 from ferlab.data.readers import fer2013
-from ferlab.data.readers.face_folders import read_face, read_face_folders
+from ferlab.data.readers.fer2013 import decode_face, read
 from ferlab.paths import InputError
 
 
@@ -19,11 +19,10 @@ def root(tmp_path):
 
 
 def test_without_usages_in_the_names_test_is_public_test_and_ids_are_paths(root):
-    images, faces, rows = read_face_folders(root, side=48)
+    images, faces = read(root)
     assert faces["usage"].tolist() == ["Training", "Training", "Training", "PublicTest"]
     assert faces["face_id"].tolist() == ["fer2013/train/angry/b", "fer2013/train/happy/a", "fer2013/train/happy/c", "fer2013/test/neutral/d"]
     assert faces["target"].tolist() == [0, 3, 3, 6]
-    assert rows is None
     np.testing.assert_array_equal(images, draw_faces(4))
 
 
@@ -31,8 +30,7 @@ def test_without_usages_in_the_names_test_is_public_test_and_ids_are_paths(root)
 def test_numbers_that_are_no_rows_are_not_taken_for_rows(tmp_path, numbers):
     names = [f"train/Training_{numbers[0]}.png", f"train/Training_{numbers[1]}.png", f"test/PrivateTest_{numbers[2]}.png"]
     write_folders(tmp_path, draw_faces(3), [0, 3, 6], names)
-    _, faces, rows = read_face_folders(tmp_path, side=48)
-    assert rows is None
+    _, faces = read(tmp_path)
     assert faces["usage"].tolist() == ["Training", "Training", "PrivateTest"]
     assert faces["face_id"].iloc[0] == f"fer2013/train/angry/Training_{numbers[0]}"
 
@@ -44,7 +42,7 @@ def test_colour_and_jpeg_files_become_grey(tmp_path):
     Image.fromarray(grey).convert("P").save(tmp_path / "palette.png")
     Image.fromarray(grey).save(tmp_path / "grey.jpg")
     for name in ("rgb.png", "opaque.png", "palette.png", "grey.jpg"):
-        np.testing.assert_array_equal(read_face(tmp_path / name, side=48), grey)
+        np.testing.assert_array_equal(decode_face((tmp_path / name).read_bytes(), where=name), grey)
 
 
 def damage_text(root):
@@ -100,7 +98,7 @@ def damage_empty_class(root):
 
 
 def damage_unknown_class(root):
-    (root / "test" / "hapy").mkdir()
+    (root / "test" / "neutral").rename(root / "test" / "hapy")
 
 
 def damage_stray_file(root):
@@ -129,9 +127,9 @@ def damage_empty_test(root):
         (damage_colours, r"happy/a\.png has the mode CMYK; expected 8-bit"),
         (damage_transparency, r"happy/a\.png is partly transparent"),
         (damage_frames, r"happy/a\.png has 2 frames"),
-        (damage_to_folder, r"happy/a\.png cannot be read \(Is a directory\)"),
+        (damage_to_folder, r"happy/a\.png is empty"),
         (damage_to_pipe, r"happy/a\.png is no plain file"),
-        (damage_name, r"the file name \\udcff\.png is not UTF-8"),
+        (damage_name, r"the file name train/happy/\\udcff\.png is not UTF-8"),
         (damage_empty_class, r"train/sad is empty"),
         (damage_unknown_class, r"test/hapy is no expression's folder \(did you mean 'happy'\?\)"),
         (damage_stray_file, r"train/notes\.txt is no expression's folder"),
