@@ -9,10 +9,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ferlab.evaluation.calibration import calibration_error, ece_bounds, log_losses, nll_bounds, reliability_bins
 from ferlab.evaluation.clusters import cluster_intervals
-from ferlab.evaluation.confusion_posterior import KEYS, confusion_bounds
-from ferlab.evaluation.probability_bounds import ece_bounds, nll_bounds
-from ferlab.evaluation.weighted_metrics import confusion_metrics, point_metrics
+from ferlab.evaluation.confusion_posterior import KEYS, confusion_bounds, confusion_metrics
 
 K = 7
 FER = np.array([491, 55, 528, 879, 594, 416, 626])  # PrivateTest
@@ -109,7 +108,7 @@ def answers(rng: np.random.Generator, n: int, *, margin: float, sharpness: float
 @pytest.mark.parametrize(("margin", "sharpness"), [(4.0, 1.0), (4.0, 2.0), (1.9, 0.7), (1.9, 2.0)])
 def test_bounds_of_the_nll_hold_the_truth(margin: float, sharpness: float) -> None:
     """Percentiles of a bootstrap: 70 to 93 % with 20 faces, 82 to 94 % with 60, and 69 % at the overconfident margin of 4."""
-    truth = point_metrics(*answers(np.random.default_rng(5), 200_000, margin=margin, sharpness=sharpness))["nll"]
+    truth = log_losses(*answers(np.random.default_rng(5), 200_000, margin=margin, sharpness=sharpness)).mean()
     for n in (5, 20, 200):
         rng = np.random.default_rng(3)
         bounds = [nll_bounds(*answers(rng, n, margin=margin, sharpness=sharpness), draws=400, seed=seed) for seed in range(300)]
@@ -138,7 +137,7 @@ def claims(rng: np.random.Generator, n: int, gap: str) -> tuple[np.ndarray, np.n
 @pytest.mark.parametrize("gap", GAPS)
 def test_bounds_of_the_ece_hold_the_truth_near_zero_and_far_from_it(gap: str) -> None:
     """A reflected bootstrap covers 36 to 53 % where the truth is 0, 62 to 98 % where it is .13 or more."""
-    truth = 0.0 if gap == "calibrated" else point_metrics(*claims(np.random.default_rng(1), 400_000, gap))["ece"]
+    truth = 0.0 if gap == "calibrated" else calibration_error(reliability_bins(*claims(np.random.default_rng(1), 400_000, gap)))
     for n, times in ((1, 60), (20, 100), (200, 100), (3589, 60)):
         rng = np.random.default_rng(2)
         bounds = [ece_bounds(*claims(rng, n, gap), seed=seed) for seed in range(times)]

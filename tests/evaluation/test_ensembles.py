@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from seeded_runs import NAMES, table
 
-from ferlab.evaluation.ensembles import TRAINED, fit_weights, least_nll, soft_voting, vote_per_set, weights_per_set
+from ferlab.evaluation.ensembles import WEIGHTED, ensembles_per_set, fit_weights, least_nll, soft_voting, weights_per_set
 from ferlab.evaluation.predictions import predictions_table, probs_of
 from ferlab.paths import InputError
 
@@ -84,12 +84,12 @@ def test_test_faces_cannot_influence_the_weights():
 def test_weights_are_fitted_where_params_ask_and_shown_beside_equal_ones():
     predictions = {"a": table(1), "b": table(2, skill=3.0)}
     assert weights_per_set(predictions, MEMBERS, TRAINED_ON, how="equal") == {}
-    assert list(vote_per_set(predictions, MEMBERS)["x"]) == ["ensemble"]
+    assert list(ensembles_per_set(predictions, MEMBERS, {})["x"]) == ["ensemble"]
     weights = weights_per_set(predictions, MEMBERS, TRAINED_ON)
     assert weights["x"]["b"] > weights["x"]["a"]
-    votes = vote_per_set(predictions, MEMBERS, weights)["x"]
-    assert list(votes) == ["ensemble", TRAINED]
-    pd.testing.assert_frame_equal(votes[TRAINED], soft_voting(predictions, weights["x"]))
+    votes = ensembles_per_set(predictions, MEMBERS, weights)["x"]
+    assert list(votes) == ["ensemble", WEIGHTED]
+    pd.testing.assert_frame_equal(votes[WEIGHTED], soft_voting(predictions, weights["x"]))
     assert weights_per_set(predictions, {"x": ["a"]}, TRAINED_ON) == {}
 
 

@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ferlab.evaluation.confusion_posterior import draw_confusions, mean_bounds
+from ferlab.evaluation.calibration import calibration_error, log_losses, reliability_bins
+from ferlab.evaluation.confusion_posterior import KEYS, confusion_metrics, draw_confusions, mean_bounds
 from ferlab.evaluation.intervals import metric_intervals
+from ferlab.evaluation.predictions import count_confusions, top3_hits
 from ferlab.evaluation.proportions import f1_bounds, newcombe, wilson
-from ferlab.evaluation.weighted_metrics import point_metrics
 from ferlab.expressions import EXPRESSIONS
 from ferlab.paths import InputError
 
@@ -37,6 +38,13 @@ def test_newcombe_agrees_with_the_printed_example():
     assert (gap["ci_low"], gap["ci_high"]) == pytest.approx((0.0524, 0.3339), abs=5e-5)
     with pytest.raises(InputError, match="both groups"):
         newcombe(0, 0, other_successes=1, other_n=2)
+
+
+def point_metrics(targets: np.ndarray, probs: np.ndarray) -> dict[str, float]:
+    """Return the estimates in float64."""
+    found = confusion_metrics(count_confusions(targets, probs.argmax(axis=1), num_classes=K)[None].astype(float))
+    calibrated = {"nll": log_losses(targets, probs).mean(), "ece": calibration_error(reliability_bins(targets, probs))}
+    return {key: found[key][0] for key in ("accuracy", *KEYS)} | calibrated | {"top3_accuracy": top3_hits(targets, probs).mean()}
 
 
 def test_every_metric_has_bounds_that_hold_it_in_the_right_order():

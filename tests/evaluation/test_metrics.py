@@ -6,8 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
+from ferlab.evaluation.calibration import calibration_error, reliability_bins
+from ferlab.evaluation.confusion_posterior import confusion_metrics
 from ferlab.evaluation.metrics import compute_metrics
-from ferlab.evaluation.weighted_metrics import SCALARS, named_per_class, point_metrics, weighted_metrics
+from ferlab.evaluation.predictions import predictions_table
+from ferlab.evaluation.runs import score_ensembles
 from ferlab.expressions import EXPRESSIONS
 
 K = len(EXPRESSIONS)
@@ -63,7 +66,7 @@ def test_certain_probabilities_share_the_last_bin():
     probs = np.array([[0.95, 0.05], [1.0, 0.0]], dtype=np.float32)
     targets = np.array([0, 1])
     assert compute_metrics(targets, probs, expressions=("a", "b"))["ece"] == pytest.approx(0.475, abs=1e-6)
-    assert point_metrics(targets, probs)["ece"] == pytest.approx(0.475, abs=1e-6)
+    assert calibration_error(reliability_bins(targets, probs)) == pytest.approx(0.475, abs=1e-6)
 
 
 def test_an_absent_class_has_no_recall_and_does_not_lower_the_means():
@@ -89,15 +92,18 @@ def test_a_probability_of_zero_costs_a_finite_price():
 
 @given(n=st.integers(5, 60), seed=st.integers(0, 10_000), skill=st.floats(0, 4))
 @settings(max_examples=40, deadline=None)
-def test_numpy_and_torchmetrics_agree(n, seed, skill):
+def test_ensembles_are_scored_as_torchmetrics_would(n, seed, skill):
     targets, probs = draw(n, seed, skill)
-    ours, plain = compute_metrics(targets, probs, expressions=EXPRESSIONS), point_metrics(targets, probs)
-    assert plain == pytest.approx({key: ours[key] for key in SCALARS}, abs=3e-6)
-    named = named_per_class(weighted_metrics(targets, probs), EXPRESSIONS)
+    faces = [f"f{number}" for number in range(2 * n)]
+    table = predictions_table(faces, ["val"] * n + ["test"] * n, np.tile(targets, 2), probs=np.tile(probs, (2, 1)), expressions=EXPRESSIONS)
+    ours, plain = compute_metrics(targets, probs, expressions=EXPRESSIONS), score_ensembles({"x": {"one": table}}, resamples=100)["x"]["one"]["test"]
+    assert plain["n"] == n
+    for key in ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mcc", "nll", "ece", "top3_accuracy"):
+        assert plain[key] == pytest.approx(ours[key], abs=3e-6)
     for name in EXPRESSIONS:
         for key, value in ours["per_class"][name].items():
-            assert (named[name][key] is None) == (value is None)
-            assert value is None or named[name][key] == pytest.approx(value, abs=1e-6)
+            assert (plain["per_class"][name][key] is None) == (value is None)
+            assert value is None or plain["per_class"][name][key] == pytest.approx(value, abs=1e-6)
 
 
 @given(seed=st.integers(0, 1000))
@@ -105,13 +111,12 @@ def test_numpy_and_torchmetrics_agree(n, seed, skill):
 def test_the_order_of_faces_does_not_matter(seed):
     targets, probs = draw(50, seed)
     order = np.random.default_rng(seed).permutation(50)
-    assert point_metrics(targets[order], probs[order]) == pytest.approx(point_metrics(targets, probs))
+    first, second = (compute_metrics(*of, expressions=EXPRESSIONS) for of in ((targets[order], probs[order]), (targets, probs)))
+    assert first.pop("per_class") == second.pop("per_class")
+    assert first == pytest.approx(second)
 
 
-def test_a_weight_of_two_is_the_face_twice():
-    targets, probs = draw(40, 3)
-    weights = np.ones((1, 40))
-    weights[0, :10] = 2
-    doubled = weighted_metrics(targets, probs, weights)
-    plain = point_metrics(np.concatenate([targets, targets[:10]]), np.concatenate([probs, probs[:10]]))
-    assert {key: float(doubled[key][0]) for key in SCALARS} == pytest.approx(plain)
+def test_a_matrix_of_weights_counts_a_face_of_weight_two_twice():
+    counts = np.random.default_rng(3).integers(0, 9, (K, K)).astype(float)
+    assert confusion_metrics(counts[None] * 2)["macro_f1"] == pytest.approx(confusion_metrics(counts[None])["macro_f1"])
+    assert confusion_metrics(counts[None] * 0.1)["mcc"] == pytest.approx(confusion_metrics(counts[None])["mcc"])

@@ -46,7 +46,7 @@ def test_what_is_written_is_read_back_and_equal_tables_give_equal_bytes(tmp_path
     [
         ("prob_angry", 1, np.nan, "not a number"),
         ("prob_angry", 1, 0.9, "do not sum to 1"),
-        ("face_id", 1, "a", "named twice"),
+        ("face_id", 1, "a", "repeated"),
         ("split", 1, "dev", "split is none of"),
         ("target", 1, 3, "target is not in 0..2"),
         ("pred", 1, 0, "pred is not the largest"),

@@ -5,9 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ferlab.evaluation.published import comparability_note, read_paper, read_published, rows_beside
+from ferlab.evaluation.published import read_paper, read_published, rows_beside
 from ferlab.models import MODELS
 from ferlab.paths import InputError
+from ferlab.reporting.pages.compare import comparability_note
 
 FOLDER = Path(__file__).parents[2] / "conf" / "published"
 ROW = "{system: A, dataset: fer2013, split: PrivateTest, expressions: 7, n: 3589, accuracy: 0.7, note: x}"
@@ -67,7 +68,7 @@ def test_beside_ours_stand_the_papers_of_our_nets_and_anchors_of_our_sets():
     assert set(drawn["paper"]) == {"cs230"}
     assert "None of the" in comparability_note(drawn, ours("control", "test"))
     assert "Open circles" not in comparability_note(drawn[drawn["selected_on"] != "test"], ours("control", "test"))
-    assert comparability_note(drawn[:0], ours("control", "test")) == "No published row stands beside these runs."
+    assert comparability_note(drawn[:0], ours("control", "test")) == "No published row belongs to these runs."
 
 
 def test_a_row_without_split_or_with_an_unknown_key_is_named(tmp_path):

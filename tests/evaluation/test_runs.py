@@ -9,12 +9,11 @@ import pytest
 
 from ferlab.evaluation import runs as runs_module
 from ferlab.evaluation.comparison import spread_over_seeds
-from ferlab.evaluation.ensembles import ENSEMBLE, TRAINED, vote_per_set
+from ferlab.evaluation.ensembles import ENSEMBLE, WEIGHTED, ensembles_per_set
 from ferlab.evaluation.predictions import predictions_table
 from ferlab.evaluation.runs import (
     compare_ensembles,
     compare_within_sets,
-    datasets_of,
     ours_beside_published,
     pairs_by_name,
     per_class_of,
@@ -67,12 +66,12 @@ def test_only_named_contrasts_are_tested_and_corrected_for():
 def test_sets_of_one_run_make_no_pairs_and_no_ensemble():
     assert compare_within_sets(PREDICTIONS, {"y": ["b"]}).empty
     assert compare_within_sets({}, {}).empty
-    assert vote_per_set(PREDICTIONS, {"y": ["b"]}) == {}
+    assert ensembles_per_set(PREDICTIONS, {"y": ["b"]}, {}) == {}
 
 
 def test_an_ensemble_is_scored_and_set_against_each_member():
     members = runs_by_set(RUNS, chosen=["a0", "a1"])
-    ensembles = vote_per_set(PREDICTIONS, members)
+    ensembles = ensembles_per_set(PREDICTIONS, members, {})
     scores = score_ensembles(ensembles, resamples=100)
     assert set(scores) == {"x"}
     of_test = scores["x"][ENSEMBLE]["test"]
@@ -84,9 +83,9 @@ def test_an_ensemble_is_scored_and_set_against_each_member():
 
 def test_fitted_weights_are_set_against_members_and_equal_weights_in_one_family_of_tests():
     members = {"x": ["a0", "a1"]}
-    ensembles = vote_per_set(PREDICTIONS, members, {"x": {"a0": 0.8, "a1": 0.2}})
+    ensembles = ensembles_per_set(PREDICTIONS, members, {"x": {"a0": 0.8, "a1": 0.2}})
     pairs = compare_ensembles(ensembles, PREDICTIONS, members)
-    assert pairs[pairs["run_a"] == TRAINED]["run_b"].tolist() == ["a0", "a1", ENSEMBLE]
+    assert pairs[pairs["run_a"] == WEIGHTED]["run_b"].tolist() == ["a0", "a1", ENSEMBLE]
     assert len(pairs) == 5
     assert pairs["p_holm"].min() == pytest.approx(min(1, 5 * pairs["p_exact"].min()))
 
@@ -117,10 +116,9 @@ METRICS = {"a0": described("fer2013", "PublicTest"), "a1": described("fer2013", 
 
 
 def test_ours_carry_set_and_split_and_an_ensemble_those_of_its_members():
-    ours = ours_beside_published(table_of_runs(RUNS, METRICS), METRICS, {"x": dict.fromkeys((ENSEMBLE, TRAINED), METRICS["a0"])})
+    ours = ours_beside_published(table_of_runs(RUNS, METRICS), METRICS, {"x": dict.fromkeys((ENSEMBLE, WEIGHTED), METRICS["a0"])}, runs_by_set(RUNS))
     assert ours["label"].tolist() == ["a0", "a1", "b", "ensemble of x", "fitted ensemble of x"]
     assert ours["split"].tolist() == ["PublicTest", "PublicTest", "test", "PublicTest", "PublicTest"]
-    assert datasets_of(RUNS, METRICS) == {"x": "fer2013", "y": "control"}
 
 
 def test_expressions_come_in_the_order_of_the_set_not_of_the_alphabet():
@@ -133,14 +131,15 @@ def test_the_metrics_file_nests_by_set_and_run_and_holds_no_lists():
     rows = table_of_runs(RUNS, METRICS)
     sets = runs_by_set(RUNS)
     weights = {"x": {"a0": 0.8, "a1": 0.2}}
-    ensembles = vote_per_set(PREDICTIONS, sets, weights)
+    ensembles = ensembles_per_set(PREDICTIONS, sets, weights)
     summary = summarise_comparison(
         rows,
         spread_over_seeds(rows, ["test.accuracy"]),
         compare_within_sets(PREDICTIONS, sets),
-        votes=score_ensembles(ensembles, resamples=100),
-        vote_pairs=compare_ensembles(ensembles, PREDICTIONS, sets),
+        scores=score_ensembles(ensembles, resamples=100),
+        ensemble_pairs=compare_ensembles(ensembles, PREDICTIONS, sets),
         weights=weights,
+        effects=pd.DataFrame(),
     )
     assert summary["runs"]["a0"]["test"]["accuracy"] == 0.5
     assert "test_dedup" not in summary["runs"]["a0"]

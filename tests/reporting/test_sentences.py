@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from ferlab.evaluation.ensembles import ENSEMBLE, TRAINED
+from ferlab.evaluation.ensembles import ENSEMBLE, WEIGHTED
 from ferlab.evaluation.tta import PASSES
 from ferlab.reporting.sentences import (
     TTA,
@@ -148,10 +148,10 @@ def test_votes_and_runs_are_told_per_set():
 
 
 def test_fitted_weights_are_told_against_equal_ones():
-    rows = pd.concat([pairs().assign(run_a=kind) for kind in (ENSEMBLE, TRAINED)], ignore_index=True)
-    against_equal = {"set": "x", "run_a": TRAINED, "run_b": ENSEMBLE, "difference": 0.003, "ci_low": -0.004, "ci_high": 0.01, "p_holm": 0.5}
+    rows = pd.concat([pairs().assign(run_a=kind) for kind in (ENSEMBLE, WEIGHTED)], ignore_index=True)
+    against_equal = {"set": "x", "run_a": WEIGHTED, "run_b": ENSEMBLE, "difference": 0.003, "ci_low": -0.004, "ci_high": 0.01, "p_holm": 0.5}
     rows = pd.concat([rows, pd.DataFrame([against_equal])], ignore_index=True)
-    votes = {"x": {kind: {"test": BOUNDED} for kind in (ENSEMBLE, TRAINED)}}
+    votes = {"x": {kind: {"test": BOUNDED} for kind in (ENSEMBLE, WEIGHTED)}}
     told = ensembles_sentence(votes, rows)
     assert "On x the fitted ensemble of 2 runs reaches 60.0" in told
     assert "Fitted weights against equal ones: 0.3 points [-0.4, 1.0], Holm p = 0.500" in told

@@ -15,7 +15,7 @@ from ferlab.error_analysis.label_issues import doubtful_labels, issues_per_class
 from ferlab.evaluation import runs as comparing
 from ferlab.evaluation.calibration import reliability_bins
 from ferlab.evaluation.comparison import spread_over_seeds
-from ferlab.evaluation.ensembles import vote_per_set
+from ferlab.evaluation.ensembles import ensembles_per_set
 from ferlab.evaluation.predictions import confusion_table, faces_in, predictions_table, probs_of
 from ferlab.evaluation.scores import score_run, score_subjects_by_split, score_tta
 from ferlab.reporting import exposure, sentences, tables
@@ -141,7 +141,7 @@ def test_the_page_of_errors_is_true_whatever_the_study(model, absent):
 def compared(model: str, seeds: int) -> tuple:
     tables_of = {f"r{seed}": predictions(model, None, seed) for seed in range(seeds)}
     members = {"x": list(tables_of)}
-    voted = vote_per_set(tables_of, members)
+    voted = ensembles_per_set(tables_of, members, {})
     tests = comparing.compare_within_sets(tables_of, members), comparing.compare_ensembles(voted, tables_of, members)
     return tables_of, members, comparing.score_ensembles(voted, resamples=100), *tests
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ferlab.evaluation.comparison import compare_correctness, compare_pairs, spread_over_seeds
-from ferlab.evaluation.ensembles import ENSEMBLE, TRAINED
+from ferlab.evaluation.ensembles import ENSEMBLE, WEIGHTED
 from ferlab.evaluation.published import read_published
 from ferlab.reporting.tables import (
     cell,
@@ -111,7 +111,7 @@ def test_p_by_subject_is_shown_where_subjects_are_named():
 
 
 def test_ensembles_stand_side_by_side_with_their_weights():
-    votes = {"x": {kind: {"val": scores(), "test": scores()} for kind in (ENSEMBLE, TRAINED)}}
+    votes = {"x": {kind: {"val": scores(), "test": scores()} for kind in (ENSEMBLE, WEIGHTED)}}
     table = ensembles_table(votes, {"x": ["a", "b"]}, {"x": {"a": 0.625, "b": 0.0}})
     assert table["members"].tolist() == ["a, b", "a 0.625, b 0.000"]
     assert table["accuracy, test, %"].tolist() == ["62.1 [60.5, 63.7]"] * 2

@@ -1,8 +1,7 @@
-"""What each change brings: runs that name where they stand in a table of factors, set against those that differ in one factor alone.
+"""Ablations: runs that name their levels in a table of factors, compared with those that differ in one factor alone.
 
-A recipe is judged over its seeds: per face the share of its seeds that name it right. Two recipes are compared face by face on these
-shares, over the seeds that both have, so that neither a lucky seed nor an easy face decides; the spread of the difference over seeds stands
-beside it, since the interval speaks of other faces, not of other seeds. Choices belong on val; test shows what became of them.
+A recipe's score of a face is the fraction of its seeds that classify it correctly. Recipes are compared face by face on these scores, over the
+seeds in common; the interval is over faces, the spread over seeds. Choices belong on val; test shows what became of them.
 
 References:
     Student (1908), The probable error of a mean: the paired t test of the differences.
@@ -34,23 +33,23 @@ def table_by_factors(runs: Runs, predictions: Mapping[str, pd.DataFrame], *, spl
     """Return the accuracy of each combination of factors.
 
     Args:
-        runs: Per run `data`, `seed`, `factors`, as in params; runs without factors are left out.
+        runs: Per run `data`, `seed`, `factors`, as in params; runs without factors are excluded.
         predictions: Per run its predictions table.
         split: Which faces.
 
     Returns:
-        One row per combination, in the order of the runs: a column per factor ("" where a run does not name it), `seeds`, `n` and `accuracy`
-        (mean over seeds), `ci_low`, `ci_high` (Wilson's, of that mean on n faces; over subjects where they are named) and `seed_sd` (NaN for one
-        seed).
+        One row per combination, in the order of the runs: a column per factor ("" where a run does not name it), `seeds`, `n`, `accuracy`
+        (mean over seeds), `ci_low`, `ci_high` (Wilson; over subjects where they are named) and `seed_sd` (NaN for one seed).
     """
     names = list(dict.fromkeys(name for run in runs.values() for name in run["factors"]))
     rows = []
     for levels, members in _recipes(runs).items():
-        right = [_right(predictions[run], split) for run in members.values()]
-        scores, n = [of.mean() for of in right], len(right[0])
-        low, high = _share_bounds(right, predictions[next(iter(members.values()))], split)
-        spread = float(np.std(scores, ddof=1)) if len(scores) > 1 else float("nan")
-        measured = {"seeds": len(scores), "n": n, "accuracy": float(np.mean(scores)), "ci_low": low, "ci_high": high, "seed_sd": spread}
+        correct = pd.DataFrame({run: _correct(predictions[run], split) for run in members.values()})
+        by_face, subjects = correct.mean(axis=1).to_numpy(), subjects_of(faces_in(predictions[correct.columns[0]], split))
+        n, mean = len(by_face), float(correct.mean().mean())
+        low, high = cluster_proportion(by_face, subjects) if subjects is not None and len(subjects) == n else wilson(by_face.mean() * n, n)
+        spread = float(correct.mean().std(ddof=1))
+        measured = {"seeds": len(members), "n": n, "accuracy": mean, "ci_low": low, "ci_high": high, "seed_sd": spread}
         rows.append({**{name: dict(levels).get(name, "") for name in names}, **measured})
     return pd.DataFrame(rows, columns=[*names, "seeds", "n", "accuracy", "ci_low", "ci_high", "seed_sd"])
 
@@ -58,19 +57,18 @@ def table_by_factors(runs: Runs, predictions: Mapping[str, pd.DataFrame], *, spl
 def factor_effects(
     runs: Runs, predictions: Mapping[str, pd.DataFrame], *, trained_on: Mapping[str, Sequence[str]], splits: Sequence[str] = ("val", "test")
 ) -> pd.DataFrame:
-    """Return what each change of one factor brings, all others equal.
+    """Return the effect of each change of one factor, all others equal.
 
     Args:
         runs: As for `table_by_factors`.
         predictions: Likewise.
-        trained_on: Per run the splits it was fitted on; a split that either side was fitted on tells nothing and is left out.
+        trained_on: Per run the splits it was fitted on; they are excluded.
         splits: Which faces.
 
     Returns:
-        One row per change and split: `factor, from, to` (levels in the order of the runs), `else` (the other factors), `split`, `seeds` (in
-        common), `n` (faces in common), `difference` in accuracy with its 95 % interval, `seed_sd`, `p` (paired t test over faces, over subjects
-        where they are named), `p_holm` (over the changes of a split, which are those that the factors name) and `detectable` (what a test at
-        Holm's first level finds in 80 % of cases).
+        One row per change and split: `factor, from, to` (levels in the order of the runs), `else` (the other factors), `split`, `seeds` and `n`
+        (in common), `difference` in accuracy with its 95 % interval, `seed_sd`, `p` (paired t test over faces, or subjects where they are named),
+        `p_holm` (over the changes of a split) and `detectable` (by a test at Holm's first level with 80 % power).
     """
     rows = []
     for (levels_a, a), (levels_b, b) in combinations(_recipes(runs).items(), 2):
@@ -93,14 +91,9 @@ def factor_effects(
 
 
 def name_contrasts(runs: Runs, named: Sequence[Sequence[str]] = ()) -> list[tuple[str, str]]:
-    """Return the pairs of runs that a study names before it looks: those in params, else those that differ in one factor alone, of one seed.
+    """Return the pairs of runs to test: those in params, else those of one set and seed that differ in one factor alone, the changed one first.
 
-    Args:
-        runs: As for `table_by_factors`.
-        named: `compare.contrasts` of params.
-
-    Returns:
-        Pairs of runs of one set, the changed one first; empty where neither params nor factors name any, which means all pairs.
+    Empty where neither params (`compare.contrasts`) nor factors name any, which means all pairs.
     """
     if named:
         return [(first, second) for first, second in named]
@@ -125,23 +118,14 @@ def _only_change(a: Mapping[str, str], b: Mapping[str, str]) -> str | None:
     return changed[0] if set(a) == set(b) and len(changed) == 1 else None
 
 
-def _right(predictions: pd.DataFrame, split: str) -> pd.Series:
+def _correct(predictions: pd.DataFrame, split: str) -> pd.Series:
     rows = faces_in(predictions, split)
     return pd.Series((rows["pred"] == rows["target"]).to_numpy(dtype=np.float64), index=rows["face_id"])
 
 
-def _share_bounds(right: Sequence[pd.Series], predictions: pd.DataFrame, split: str) -> tuple[float, float]:
-    """Return the 95 % interval of the accuracy over seeds: Wilson's, over subjects where the predictions name them."""
-    shares = pd.concat(right, axis=1).mean(axis=1)
-    subjects = subjects_of(faces_in(predictions, split))
-    if subjects is not None and len(subjects) == len(shares):
-        return cluster_proportion(shares.to_numpy(), subjects)
-    return wilson(shares.mean() * len(shares), len(shares))
-
-
 def _effect(pairs: Sequence[tuple[str, str]], predictions: Mapping[str, pd.DataFrame], split: str, *, tests: int = 1) -> list[dict[str, Any]]:
     """Return the one effect, in a list; none where the two sides share fewer than two faces (sets may differ in theirs)."""
-    differences = [(_right(predictions[b], split) - _right(predictions[a], split)).dropna() for a, b in pairs]
+    differences = [(_correct(predictions[b], split) - _correct(predictions[a], split)).dropna() for a, b in pairs]
     by_face = pd.concat(differences, axis=1).dropna().mean(axis=1)
     if len(by_face) < 2:
         return []

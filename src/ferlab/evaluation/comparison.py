@@ -1,9 +1,8 @@
-"""Which run is better, and is that more than luck: paired tests, spread over seeds. From predictions tables, without torch.
+"""Paired tests of runs of one set on the same faces, and the spread over seeds. From predictions tables, without torch.
 
-Runs of one set are scored on the same faces, so pairs are compared face by face (McNemar): what counts are the faces that one names right and
-the other wrong. Faces of one person are not independent, so where subjects are named the test is over subjects. Pairs that are tested
-together are corrected together (Holm), and the detectable difference is that of the corrected test. A test of two runs speaks of these two
-models; what a recipe gives is told by its seeds (mean and spread). Runs of different sets are never compared pairwise.
+McNemar's test uses the faces that exactly one of two runs classifies correctly; where subjects are named, the test is over subjects. Pairs that
+are tested together are corrected together (Holm), and the detectable difference is that of the corrected test. A test of two runs is about these
+two models; recipes are compared over their seeds.
 
 References:
     McNemar (1947), Note on the sampling error of the difference between correlated proportions or percentages.
@@ -42,13 +41,13 @@ def compare_pairs(
     Args:
         tables: Predictions per run, all of one set.
         split: Which faces.
-        pairs: Which pairs, named before they were looked at; None for all. They are the family of Holm's correction.
+        pairs: The pairs to test, Holm's family; None for all.
 
     Returns:
-        One row per pair: `run_a, run_b, n`, `subjects` (NaN where none are named), `only_a` and `only_b` (faces that only this run names
-        right), `difference` (accuracy of a minus of b) with its 95 % interval, `p_exact` and `p_mid` (McNemar, over faces), `p_subjects`
-        (t test over subjects; NaN), `p_holm` (Holm over `p_subjects`, else `p_exact`, of all rows), and `detectable`: the difference that
-        a test at Holm's first level finds in 80 % of cases.
+        One row per pair: `run_a, run_b, n`, `subjects` (NaN without), `only_a` and `only_b` (faces that only this run classifies correctly),
+        `difference` (accuracy of a minus b) with its 95 % interval, `p_exact` and `p_mid` (McNemar, over faces), `p_subjects` (t test over
+        subjects, or NaN), `p_holm` (over `p_subjects`, else `p_exact`), and `detectable`: the difference that a test at Holm's first level detects
+        with 80 % power.
 
     Raises:
         InputError: If the runs were not scored on the same faces.
@@ -69,16 +68,13 @@ def compare_pairs(
 
 
 def compare_correctness(a: np.ndarray, b: np.ndarray, *, subjects: np.ndarray | None = None, tests: int = 1) -> dict[str, float | int]:
-    """Compare two runs on the same faces.
+    """Compare two runs on the same faces; returns the columns of `compare_pairs` but for the names and `p_holm`.
 
     Args:
-        a: (N,) bool, whether the first run names each face right.
+        a: (N,) bool, whether the first run classifies each face correctly.
         b: (N,) bool, likewise the second.
         subjects: (N,) the subject of each face, two or more: interval, p and detectable difference count by subject then.
-        tests: How many tests are corrected for together; sets the level of `detectable`.
-
-    Returns:
-        The columns of `compare_pairs` but for the names and `p_holm`.
+        tests: How many tests are corrected together.
     """
     n, only_a, only_b = len(a), int((a & ~b).sum()), int((~a & b).sum())
     table = [[int((a & b).sum()), only_a], [only_b, int((~a & ~b).sum())]]
@@ -107,7 +103,7 @@ def compare_correctness(a: np.ndarray, b: np.ndarray, *, subjects: np.ndarray | 
 
 
 def paired_difference_bounds(only_a: int, only_b: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of the difference of two accuracies on the same n faces: Wald's after half a face is added to each cell."""
+    """Return the 95 % interval of the difference of two accuracies on the same n faces (Agresti & Min): half a face is added to each cell."""
     a, b, total = only_a + 0.5, only_b + 0.5, n + 2
     centre = (a - b) / total
     half = norm.ppf((1 + LEVEL) / 2) * np.sqrt((a + b) - (a - b) ** 2 / total) / total
@@ -115,22 +111,18 @@ def paired_difference_bounds(only_a: int, only_b: int, n: int) -> tuple[float, f
 
 
 def difference_by_cluster(differences: np.ndarray, clusters: np.ndarray, *, tests: int = 1) -> dict[str, float]:
-    """Return interval, p and detectable size of a mean difference over clusters: Student's, on the clusters' deviations from the mean.
+    """Return `ci_low, ci_high, p, detectable` of a mean difference over clusters, by Student's t.
 
-    Where every cluster differs alike there is nothing to estimate a spread from: p is that of a sign test over clusters then, and the bounds
-    are those of as many faces as there are clusters.
+    Without any spread between clusters, p is that of a sign test over clusters, and the bounds are those of one face per cluster.
 
     Args:
-        differences: (N,) from -1 to 1: right or wrong in one run minus in the other, or shares of seeds.
-        clusters: (N,) the cluster of each; every face its own where faces are independent.
-        tests: How many tests are corrected for together; sets the level of `detectable`.
-
-    Returns:
-        `ci_low, ci_high, p, detectable`.
+        differences: (N,) from -1 to 1, correctness in one run minus in the other, or its mean over seeds.
+        clusters: (N,) the cluster of each.
+        tests: How many tests are corrected together.
     """
     m, mean, error = count_clusters(clusters), float(np.mean(differences)), cluster_error(differences, clusters)
     if error == 0:
-        low, high = paired_difference_bounds(m if mean > 0 else 0, m if mean < 0 else 0, m) if abs(mean) > 0 else paired_difference_bounds(0, 0, m)
+        low, high = paired_difference_bounds(m * (mean > 0), m * (mean < 0), m)
         return {"ci_low": min(low, mean), "ci_high": max(high, mean), "p": min(1.0, 2 * 0.5**m) if mean else 1.0, "detectable": float("nan")}
     half = student(m - 1) * error
     low, high = _within(mean - half, mean + half, mean)
@@ -139,12 +131,12 @@ def difference_by_cluster(differences: np.ndarray, clusters: np.ndarray, *, test
 
 
 def detectable_difference(discordant: float, n: int, *, tests: int = 1) -> float:
-    """Return the difference in accuracy that a paired test of n faces finds in 80 % of cases, at the 5 % level, at most 1.
+    """Return the difference in accuracy that a paired test of n faces detects with 80 % power at the 5 % level, at most 1.
 
     Args:
-        discordant: Share of faces that exactly one of the two runs names right.
+        discordant: Fraction of faces that exactly one of the two runs classifies correctly.
         n: Faces.
-        tests: Of how many tests this is one: Holm's correction holds the first of m at 5 % / m.
+        tests: Tests corrected together: Holm's first level is 5 % / tests.
 
     >>> round(detectable_difference(0.05, 3589), 4), round(detectable_difference(0.05, 3589, tests=36), 4)
     (0.0105, 0.0152)
@@ -153,7 +145,7 @@ def detectable_difference(discordant: float, n: int, *, tests: int = 1) -> float
 
 
 def correctness(tables: Mapping[str, pd.DataFrame], split: str) -> pd.DataFrame:
-    """Return whether each run names each face of a split right: bool, faces as rows, runs as columns.
+    """Return whether each run classifies each face of a split correctly: bool, faces as rows, runs as columns.
 
     Raises:
         InputError: If two runs differ in their faces, their order, targets or expressions.
@@ -171,14 +163,14 @@ def spread_over_seeds(runs: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """Return mean and standard deviation over the seeds of each group.
 
     Args:
-        runs: One row per run with `set`, `group`, and the columns `keys`; where there is `<split>.role`, scores on fitted faces count as missing.
-        keys: Which numbers, as `<split>.<key>`.
+        runs: One row per run with `set`, `group` and the columns `keys`; with `<split>.role`, scores on fitted faces count as missing.
+        keys: As `<split>.<key>`.
 
     Returns:
         One row per group and set: `set, group, seeds`, and per key `<key>_mean`, `<key>_sd` (n - 1; NaN for one seed).
     """
-    trained_on = {key: runs[role] == "trained" for key in keys if (role := f"{key.split('.')[0]}.role") in runs}
-    groups = runs.assign(**{key: runs[key].mask(mask) for key, mask in trained_on.items()}).groupby(["set", "group"], sort=False)
+    masked = {key: runs[key].mask(runs[role] == "trained") for key in keys if (role := f"{key.split('.')[0]}.role") in runs}
+    groups = runs.assign(**masked).groupby(["set", "group"], sort=False)
     spread = groups.size().rename("seeds").to_frame()
     for key in keys:
         spread[f"{key}_mean"], spread[f"{key}_sd"] = groups[key].mean(), groups[key].std(ddof=1)

@@ -1,13 +1,11 @@
-"""Soft-vote ensembles: the mean probabilities of several runs, with equal weights or weights fitted on val. From predictions tables, without torch.
+"""Soft-voting ensembles: the mean probabilities of several runs, with equal weights or weights fitted on val. Without torch.
 
-Fitted weights minimise the NLL of the vote on val. That loss is convex in the weights, so there is one answer, the same whatever the
-start; greedy selection (Caruana et al.) would answer to accuracy on a few thousand faces, which moves by luck, and to the number of its
-steps. Weights are rounded to thousandths: what a page prints is what voted. The NLL on val is the one the weights were fitted on, so
-only test tells what they are worth. A run that was fitted on val itself knows those faces by heart and would get a weight for it.
+Fitted weights minimise the ensemble's NLL on val, a convex loss; greedy selection (Caruana et al.) follows accuracy, which is noisy on few
+thousand faces. Weights are rounded to thousandths, as a page prints them. Their val scores are in-sample: only test shows what they are worth.
 
 References:
     Caruana, Niculescu-Mizil, Crew & Ksikes (2004), Ensemble selection from libraries of models.
-    Breiman (1996), Stacked regressions (weights that are not negative, from held-out predictions).
+    Breiman (1996), Stacked regressions (non-negative weights from held-out predictions).
 """
 
 from __future__ import annotations
@@ -25,9 +23,12 @@ from ferlab.evaluation.predictions import expressions_of, faces_in, predictions_
 from ferlab.paths import InputError
 from ferlab.roles import planned, recorded
 
-ENSEMBLE, TRAINED = "ensemble", "fitted ensemble"  # members of equal weight, and of weights fitted on val
-LEAST = 1e-12  # a member's probability of the true class; keeps the loss finite where all members say 0
+ENSEMBLE, WEIGHTED = "ensemble", "fitted ensemble"  # members of equal weight, and of weights fitted on val
+LEAST = 1e-12  # a member's probability of the true class; keeps the loss finite where all members predict 0
 DIGITS = 3
+
+Members = Mapping[str, Sequence[str]]  # set -> runs
+Weights = Mapping[str, Mapping[str, float]]  # set -> run -> weight
 
 
 def soft_voting(tables: Mapping[str, pd.DataFrame], weights: Mapping[str, float] | None = None) -> pd.DataFrame:
@@ -35,29 +36,61 @@ def soft_voting(tables: Mapping[str, pd.DataFrame], weights: Mapping[str, float]
 
     Args:
         tables: Predictions per member, all of one set.
-        weights: Per member, 0 or more, not all 0; None for equal ones. Choose them on val, never on test.
+        weights: Per member, 0 or more, not all 0; None for equal ones.
 
     Raises:
         InputError: If the members were not scored on the same faces, or a weight is missing or negative.
     """
-    shares = dict.fromkeys(tables, 1.0) if weights is None else dict(weights)
-    total = sum(shares.values())
-    if set(shares) != set(tables) or not (min(shares.values(), default=-1) >= 0 and 0 < total < np.inf):
-        raise InputError(f"expected one weight of 0 or more per member ({', '.join(tables)}), not all 0, got {shares}")
+    given = dict.fromkeys(tables, 1.0) if weights is None else dict(weights)
+    total = sum(given.values())
+    if set(given) != set(tables) or not (min(given.values(), default=-1) >= 0 and 0 < total < np.inf):
+        raise InputError(f"expected one weight of 0 or more per member ({', '.join(tables)}), not all 0, got {given}")
     first = next(iter(tables.values()))
     for split in first["split"].unique():
         correctness(tables, split)
-    probs = sum(shares[name] / total * probs_of(table).astype(np.float64) for name, table in tables.items())
+    probs = sum(given[name] / total * probs_of(table).astype(np.float64) for name, table in tables.items())
     return predictions_table(
         first["face_id"], first["split"], first["target"].to_numpy(), probs=np.asarray(probs), expressions=expressions_of(first)
     )
 
 
-def fit_weights(tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
-    """Return the weights of a soft vote with the least NLL on val, per member, 0 to 1, summing to 1 but for rounding.
+def ensembles_per_set(predictions: Mapping[str, pd.DataFrame], members: Members, weights: Weights) -> dict[str, dict[str, pd.DataFrame]]:
+    """Return the ensembles of each set that has two members or more: `ENSEMBLE`, and `WEIGHTED` where weights are given."""
+    found = {}
+    for name, runs in members.items():
+        if len(runs) > 1:
+            tables = {run: predictions[run] for run in runs}
+            found[name] = {ENSEMBLE: soft_voting(tables)} | ({WEIGHTED: soft_voting(tables, weights[name])} if name in weights else {})
+    return found
+
+
+def weights_per_set(
+    predictions: Mapping[str, pd.DataFrame], members: Members, metrics: Mapping[str, Mapping[str, Any]], *, how: str = "fitted"
+) -> dict[str, dict[str, float]]:
+    """Return the weights of each set's members, fitted on val; empty where params ask for equal ones (`how`).
 
     Args:
-        tables: Predictions per member, all of one set, none fitted on val. Only the rows of val are read.
+        predictions: Per run.
+        members: The runs of each set's ensemble.
+        metrics: Per run what evaluate wrote; see `ferlab.roles.recorded`.
+        how: "equal" or "fitted".
+
+    Raises:
+        InputError: If a member was fitted on val as well, whose predictions there are not held out, or selected on test.
+    """
+    ensembles = {name: runs for name, runs in members.items() if len(runs) > 1} if how == "fitted" else {}
+    wanted = planned("val", refit=False)
+    seen = [run for runs in ensembles.values() for run in runs if recorded(metrics[run]).beyond(wanted)]
+    if seen:
+        raise InputError(
+            f"compare.weights: fitted: {', '.join(seen)} was fitted on val or selected on test, so its weight cannot be fitted on val; give "
+            "`select: val` and `refit: false` to these runs and train them again, leave them out of compare.ensemble, or set compare.weights: equal"
+        )
+    return {name: fit_weights({run: predictions[run] for run in runs}) for name, runs in ensembles.items()}
+
+
+def fit_weights(tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
+    """Return the weights with the least NLL on val, per member, 0 to 1, summing to 1 but for rounding. Only the rows of val are read.
 
     Raises:
         InputError: If there are no faces of val, or the members were not scored on the same ones.
@@ -65,51 +98,7 @@ def fit_weights(tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
     correctness(tables, "val")
     held_out = [faces_in(table, "val") for table in tables.values()]
     truths = np.stack([probs_of(rows)[np.arange(len(rows)), rows["target"]] for rows in held_out], axis=1)  # (N, members)
-    weights = least_nll(truths.astype(np.float64))
-    return {name: round(float(weight), DIGITS) for name, weight in zip(tables, weights, strict=True)}
-
-
-def weights_per_set(
-    predictions: Mapping[str, pd.DataFrame],
-    members: Mapping[str, Sequence[str]],
-    metrics: Mapping[str, Mapping[str, Any]],
-    *,
-    how: str = "fitted",
-) -> dict[str, dict[str, float]]:
-    """Return the weights of each set's members, fitted on val; empty where params ask for equal ones.
-
-    Args:
-        predictions: Per run.
-        members: Set -> the runs that vote.
-        metrics: Per run what evaluate wrote; see `ferlab.roles.recorded`.
-        how: "equal" or "fitted".
-
-    Raises:
-        InputError: If a member was fitted on val as well, whose predictions there are not held out, or selected on test.
-    """
-    voting = {name: runs for name, runs in members.items() if len(runs) > 1} if how == "fitted" else {}
-    wanted = planned("val", refit=False)
-    seen = [run for runs in voting.values() for run in runs if recorded(metrics[run]).beyond(wanted)]
-    if seen:
-        raise InputError(
-            f"compare.weights: fitted: {', '.join(seen)} was fitted on val or selected on test, so its weight cannot be fitted on val; give "
-            "`select: val` and `refit: false` to these runs and train them again, leave them out of compare.ensemble, or set compare.weights: equal"
-        )
-    return {name: fit_weights({run: predictions[run] for run in runs}) for name, runs in voting.items()}
-
-
-def vote_per_set(
-    predictions: Mapping[str, pd.DataFrame], members: Mapping[str, Sequence[str]], weights: Mapping[str, Mapping[str, float]] | None = None
-) -> dict[str, dict[str, pd.DataFrame]]:
-    """Return the soft-vote ensembles of each set that has two members or more: `ENSEMBLE`, and `TRAINED` where weights are given."""
-    votes = {}
-    for name, runs in members.items():
-        tables = {run: predictions[run] for run in runs}
-        if len(runs) > 1:
-            votes[name] = {ENSEMBLE: soft_voting(tables)}
-        if weights and name in weights:
-            votes[name][TRAINED] = soft_voting(tables, weights[name])
-    return votes
+    return {name: round(float(weight), DIGITS) for name, weight in zip(tables, least_nll(truths.astype(np.float64)), strict=True)}
 
 
 def least_nll(truths: np.ndarray) -> np.ndarray:
@@ -122,9 +111,9 @@ def least_nll(truths: np.ndarray) -> np.ndarray:
 
     def loss(scores: np.ndarray) -> tuple[float, np.ndarray]:
         weights = softmax(scores)
-        voted = truths @ weights
-        slopes = -(truths / voted[:, None]).mean(axis=0)  # by weight
-        return float(-np.log(voted).mean()), weights * (slopes - weights @ slopes)  # by score
+        mixed = truths @ weights
+        slopes = -(truths / mixed[:, None]).mean(axis=0)  # by weight
+        return float(-np.log(mixed).mean()), weights * (slopes - weights @ slopes)  # by score
 
     found = minimize(loss, np.zeros(truths.shape[1]), jac=True, method="L-BFGS-B", options={"ftol": 1e-13, "gtol": 1e-8, "maxiter": 2000})
     return np.asarray(softmax(found.x))

@@ -1,7 +1,4 @@
-"""The predictions table: one row per scored face, the only thing that crosses from a model to its evaluation.
-
-Owns its columns and its checks. Knows no torch and no model, so notebooks that compare or analyse load it in a moment.
-"""
+"""The predictions table: one row per scored face, and all that an evaluation knows of a model. Without torch."""
 
 from __future__ import annotations
 
@@ -13,7 +10,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ferlab.evaluation.weighted_metrics import count_confusions
 from ferlab.expressions import SPLITS
 from ferlab.paths import InputError
 
@@ -25,13 +21,13 @@ SUM_TOLERANCE = 1e-3
 def predictions_table(
     face_ids: Sequence[str], splits: Sequence[str], targets: np.ndarray, *, probs: np.ndarray, expressions: Sequence[str]
 ) -> pd.DataFrame:
-    """Return the checked predictions table of scored faces, in the order given.
+    """Return the checked predictions table of scored faces.
 
     Args:
-        face_ids: (N,) unique names of the faces, in store order.
+        face_ids: (N,) unique, in store order.
         splits: (N,) of "train", "val", "test".
         targets: (N,) int, true class ids.
-        probs: (N, K) float, one probability per expression, rows summing to 1.
+        probs: (N, K) float, rows summing to 1.
         expressions: (K,) names in the order of the columns of `probs`.
 
     Returns:
@@ -59,15 +55,11 @@ def predictions_table(
 
 
 def check_predictions(predictions: pd.DataFrame, source: str = "predictions") -> pd.DataFrame:
-    """Return the table unchanged if it keeps the contract.
-
-    Args:
-        predictions: A predictions table.
-        source: What to name in the error, e.g. the file.
+    """Return the table unchanged if it keeps the contract; errors name `source`.
 
     Raises:
-        InputError: A missing column, no rows, a face named twice, an unknown split, a target out of range, a probability that is
-            not finite or outside [0, 1], a row that does not sum to 1, or a `pred` that is not the largest probability.
+        InputError: A missing column, no rows, a repeated face, an unknown split, a target out of range, a probability outside [0, 1], a row that
+            does not sum to 1, or a `pred` that is not the largest probability.
     """
     missing = [c for c in ("face_id", "split", "target", "pred") if c not in predictions]
     expressions = expressions_of(predictions)
@@ -79,7 +71,7 @@ def check_predictions(predictions: pd.DataFrame, source: str = "predictions") ->
     probs = probs_of(predictions)
     targets = predictions["target"].to_numpy()
     faults = {
-        "face_id is named twice": predictions["face_id"].duplicated().to_numpy(),
+        "face_id is repeated": predictions["face_id"].duplicated().to_numpy(),
         f"split is none of {', '.join(SPLITS)}": ~predictions["split"].isin(SPLITS).to_numpy(),
         f"target is not in 0..{len(expressions) - 1}": (targets < 0) | (targets >= len(expressions)),
         "a probability is not a number from 0 to 1": ~(np.isfinite(probs) & (probs >= 0) & (probs <= 1 + SUM_TOLERANCE)).all(axis=1),
@@ -134,15 +126,26 @@ def subjects_of(rows: pd.DataFrame) -> np.ndarray | None:
     return rows["subject"].to_numpy(dtype=str)
 
 
+def top3_hits(targets: np.ndarray, probs: np.ndarray) -> np.ndarray:
+    """Return bool (N,): whether the true class has one of the three largest probabilities; ties go to the lower class id, as in argmax."""
+    return np.asarray((np.argsort(-probs, axis=1, kind="stable")[:, :3] == np.asarray(targets)[:, None]).any(axis=1))
+
+
+def count_confusions(targets: np.ndarray, preds: np.ndarray, *, num_classes: int) -> np.ndarray:
+    """Return the confusion matrix, (K, K) int64: rows actual, columns predicted."""
+    cells = np.asarray(targets, dtype=np.int64) * num_classes + np.asarray(preds, dtype=np.int64)
+    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
 def confusion_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the confusion matrix of some rows: (K, K) counts, actual as rows, predicted as columns, expressions as names."""
+    """Return the confusion matrix: (K, K) counts, actual as rows, predicted as columns, expressions as names."""
     names = list(expressions_of(rows))
     counts = count_confusions(rows["target"].to_numpy(), rows["pred"].to_numpy(), num_classes=len(names))
     return pd.DataFrame(counts, index=pd.Index(names, name="actual"), columns=pd.Index(names, name="predicted"))
 
 
 def named_pairs(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return `actual, predicted` by name, one row per face: what DVC's confusion template draws."""
+    """Return `actual, predicted` by name, one row per face, for DVC's confusion template."""
     names = np.array(expressions_of(rows))
     return pd.DataFrame({"actual": names[rows["target"].to_numpy()], "predicted": names[rows["pred"].to_numpy()]})
 

@@ -1,7 +1,6 @@
-"""What papers state, read from `conf/published/*.yaml`: each row with its paper, set, split, number of faces and where it comes from.
+"""Published results, from `conf/published/*.yaml`: each row with its paper, dataset, split and number of faces (null where not stated).
 
-A published accuracy without its split and its n cannot be set beside ours, so both are asked for; n may be null where nobody says. Intervals
-are Wilson's, computed here: papers rarely state one. Rows with `model` name a model of our registry: theirs and ours can stand in one line.
+Intervals are Wilson's, computed here: papers rarely state one.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ FOLDER = ROOT / "conf" / "published"
 
 
 class PublishedRow(BaseModel):
-    """One stated result. Shares are fractions of 1."""
+    """One stated result."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     system: str
-    model: str | None = None  # the model's name in our registry, where we have it
+    model: str | None = None  # its name in our registry
     dataset: str  # fer2013, affectnet, ckplus, ...
     split: str  # as its authors name it
     expressions: int = Field(ge=2)
-    n: int | None = Field(ge=1)  # faces scored; null where nobody says
+    n: int | None = Field(ge=1)  # faces scored; null where not stated
     accuracy: float = Field(ge=0, le=1)
     margin: float | None = None  # stated by the paper itself, as 65 +- 5 %
     macro_f1: float | None = Field(None, ge=0, le=1)
@@ -42,12 +41,12 @@ class PublishedRow(BaseModel):
     selected_on: Literal["val", "test", "unknown"] = "unknown"  # which faces chose the reported epoch or members
     extra_data: str | None = None  # pretraining or faces beyond the set's own
     note: str
-    ours: str | None = None  # what stands beside it: <study>/<run> of reports/published, or <study>/ensemble
-    differs: str = ""  # in a line, why ours differs; or where there is no ours, why
+    ours: str | None = None  # our result beside it: <study>/<run> of reports/published, or <study>/ensemble
+    differs: str = ""  # why ours differs, or why there is none
 
 
 class PublishedPaper(BaseModel):
-    """The stated results of one paper, or of several that serve as anchors."""
+    """The results of one paper, or of several that serve as anchors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -86,38 +85,9 @@ def read_paper(path: Path) -> PublishedPaper:
 
 
 def rows_beside(published: pd.DataFrame, *, datasets: Collection[str], papers: Collection[str]) -> pd.DataFrame:
-    """Return the rows to set beside ours: all of the papers whose models ran, and the anchors of the datasets that were scored.
-
-    Args:
-        published: From `read_published`.
-        datasets: Of our sets.
-        papers: Families of our runs.
-    """
+    """Return the rows of the papers whose models ran (`papers`: families), and the anchors of the datasets that were scored."""
     chosen = published["paper"].isin(papers) | ((published["paper"] == "anchors") & published["dataset"].isin(datasets))
     return published[chosen].reset_index(drop=True)
-
-
-def comparability_note(rows: pd.DataFrame, ours: pd.DataFrame) -> str:
-    """Say how many published rows were measured on the dataset and split of ours, and how many selected on the faces they report.
-
-    Args:
-        rows: From `rows_beside`.
-        ours: From `ours_beside_published`: `dataset`, `split`, `hollow`.
-    """
-    if rows.empty:
-        return "No published row stands beside these runs."
-    names = " and ".join(sorted(set(ours["dataset"])))
-    same_set = rows["dataset"].isin(ours["dataset"])
-    pairs = set(zip(ours["dataset"], ours["split"], strict=True))
-    same_split = sum(pair in pairs for pair in zip(rows["dataset"], rows["split"], strict=True))
-    told = (
-        f"{int(same_set.sum())} of {len(rows)} published rows were measured on the dataset of ours ({names}), {same_split} on the same split; "
-        "only those compare with ours."
-        if same_set.any()
-        else f"None of the {len(rows)} published rows was measured on our faces ({names}), so none compares with ours."
-    )
-    open_circles = int((rows["selected_on"] == "test").sum()) + int(ours["hollow"].sum())
-    return f"{told} Open circles ({open_circles}) selected an epoch or members on the faces they report." if open_circles else told
 
 
 def _bounds(row: PublishedRow) -> dict[str, float]:

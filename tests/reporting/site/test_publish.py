@@ -127,7 +127,7 @@ def test_a_published_row_stands_beside_ours_with_both_splits(tmp_path):
     assert line == theirs + "[toy/one](toy/README.md), none | PublicTest | 3,589 | 64.5 [62.9, 66.0] | another split |"
     vote = beside_page(stated(ours="toy/ensemble", n=float("nan"), ci_low=float("nan")), tmp_path).splitlines()[-1]
     unknown = "| p: S | fer2013 | PrivateTest | not said | 66.3 | net | "
-    assert vote == unknown + "[toy/ensemble](toy/README.md), soft vote | PublicTest | 3,589 | 70.0 [62.9, 66.0] | another split |"
+    assert vote == unknown + "[toy/ensemble](toy/README.md), soft-voting ensemble | PublicTest | 3,589 | 70.0 [62.9, 66.0] | another split |"
     assert beside_page(stated(ours=None), tmp_path).splitlines()[-1] == theirs + "none |  |  |  | another split |"
     assert beside_page(stated(ours="toy/two"), tmp_path).splitlines()[-1] == theirs + "toy/two, not published yet |  |  |  | another split |"
     humans = stated(kind="human", system="people", ours=None, differs="", note="as cited")

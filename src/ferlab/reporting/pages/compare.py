@@ -1,6 +1,6 @@
-"""Figures over several runs, one panel per set, and of published rows beside ours, one panel per dataset.
+"""The comparison page: runs in one panel per set, published rows beside ours in one panel per dataset, and the tables of an ablation.
 
-Runs of different sets, and rows of different datasets, share no axis: their faces differ, and so does what an accuracy means.
+Runs of different sets share no axis: accuracies on different faces do not compare.
 """
 
 from __future__ import annotations
@@ -13,37 +13,36 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy import stats
 
-from ferlab.reporting.tables import control_name
+from ferlab.reporting.tables import cell, control_name, number, p_value
 
-# Human level on FER2013, 65 +- 5 %: Goodfellow et al. (2013), arXiv 1307.0414. It says nothing of any other set.
+# Human accuracy on FER2013, 65 +- 5 %: Goodfellow et al. (2013), arXiv 1307.0414.
 HUMAN_LEVEL = {"fer2013": (0.60, 0.70)}
 HUMAN_COLOUR, OURS, THEIRS = "#E69F00", "#0072B2", "#6B6B6B"
-KINDS = {"human": ("D", HUMAN_COLOUR), "live": ("s", THEIRS)}  # marker and colour of published rows that are no model on a test split
+KINDS = {"human": ("D", HUMAN_COLOUR), "live": ("s", THEIRS)}  # marker and colour of published rows that are not a model on a test split
 PRECISION_RECALL = {"precision": (-0.2, "#56B4E9"), "recall": (0.2, "#0072B2")}
 MARKERS = "osD^vP*X<>"
 PANELS_AT_MOST = 6
+ALPHA = 0.05
 
 PerClass = Mapping[str, Mapping[str, Any]]
 
 
-def plot_accuracies(runs: pd.DataFrame, *, split: str = "test", datasets: Mapping[str, str]) -> Figure:
-    """Draw the accuracy of each run with its 95 % interval: a panel per set, a row per run, human level where it applies.
-
-    Open circles: these faces were not untouched by the run.
+def plot_accuracies(runs: pd.DataFrame, *, datasets: Mapping[str, str]) -> Figure:
+    """Draw the test accuracy of each run with its 95 % interval: a panel per set, a row per run; open circles selected on test.
 
     Args:
-        runs: Columns `run`, `set`, `<split>.accuracy` and its bounds, and `<split>.role`.
-        split: "val", "test" or "test_dedup".
-        datasets: Set -> dataset; human level is drawn for "fer2013" alone.
+        runs: From `table_of_runs`.
+        datasets: Set -> dataset; human accuracy is drawn for "fer2013" alone.
     """
-    names = {f"{split}.accuracy": "value", f"{split}.accuracy_ci_low": "low", f"{split}.accuracy_ci_high": "high", "run": "label"}
-    hollow = runs[f"{split.split('_')[0]}.role"] != "untouched"
+    names = {"test.accuracy": "value", "test.accuracy_ci_low": "low", "test.accuracy_ci_high": "high", "run": "label"}
+    hollow = runs["test.role"] != "untouched"
     sets = dict(list(runs.rename(columns=names).assign(colour=OURS, hollow=hollow).groupby("set", sort=False)))
     figure, axes = _rows_of_panels([len(rows) for rows in sets.values()])
     for axis, (name, rows) in zip(axes, sets.items()):
         _draw_forest(axis, rows, human=HUMAN_LEVEL.get(datasets[name]))
-        axis.set_title(f"{name}, {split.replace('_', ' ')}", pad=16)  # human level stands below it
+        axis.set_title(f"{name}, test", pad=16)  # the label of the human accuracy is below it
         axis.set_xlabel("accuracy, %")
     return figure
 
@@ -53,7 +52,7 @@ def plot_published(ours: pd.DataFrame, published: pd.DataFrame) -> Figure:
 
     Args:
         ours: Columns `label, set, dataset, split, value, low, high, hollow`.
-        published: From `rows_beside`; humans are diamonds, live tries squares.
+        published: From `rows_beside`; humans are diamonds, live trials squares.
     """
     rows = _published_rows(ours, published)
     panels = dict(list(rows.groupby("panel", sort=False)))
@@ -66,7 +65,7 @@ def plot_published(ours: pd.DataFrame, published: pd.DataFrame) -> Figure:
 
 
 def _published_rows(ours: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """Return ours and theirs as rows of the forest, with their `panel`: the dataset, and of control faces the set, since options make them."""
+    """Return ours and theirs as rows of the forest, with their `panel`: the dataset, and of control faces the set, which their options define."""
     theirs = published.rename(columns={"system": "label", "accuracy": "value", "ci_low": "low", "ci_high": "high"}).assign(
         colour=THEIRS, hollow=published["selected_on"] == "test"
     )
@@ -80,27 +79,22 @@ def _published_rows(ours: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame
     return rows.assign(label=rows["label"] + " · " + rows["split"])
 
 
-def plot_class_lines(per_class: Mapping[str, PerClass], *, sets: Mapping[str, Sequence[str]], key: str = "f1") -> Figure:
-    """Draw one line per run over the expressions, a panel per set.
+def plot_class_lines(per_class: Mapping[str, PerClass], *, sets: Mapping[str, Sequence[str]]) -> Figure:
+    """Draw the F1 of each expression, one line per run, a panel per set.
 
     Args:
         per_class: Run -> expression -> scores.
         sets: Set -> its runs.
-        key: "f1", "recall" or "precision".
     """
     figure, axes = plt.subplots(len(sets), 1, figsize=(9, 3.4 * len(sets) + 0.4), layout="constrained", squeeze=False)
     for axis, (name, runs) in zip(axes[:, 0], sets.items()):
-        _draw_lines(axis, {run: per_class[run] for run in runs}, key=key)
-        axis.set(title=name, ylabel=f"{'F1' if key == 'f1' else key}, %")
+        _draw_lines(axis, {run: per_class[run] for run in runs})
+        axis.set(title=name, ylabel="F1, %")
     return figure
 
 
 def plot_precision_recall(per_class: Mapping[str, PerClass]) -> Figure:
-    """Draw precision beside recall for each expression, one panel per run (the first six runs).
-
-    Args:
-        per_class: Run -> expression -> scores.
-    """
+    """Draw precision beside recall for each expression, one panel per run (the first six runs)."""
     shown = list(per_class.items())[:PANELS_AT_MOST]
     columns = min(len(shown), 2)
     rows = -(-len(shown) // columns)
@@ -118,12 +112,103 @@ def plot_precision_recall(per_class: Mapping[str, PerClass]) -> Figure:
 
 
 def human_level_note(datasets: Mapping[str, str]) -> str:
-    """Say whether a human level applies to these sets."""
+    """Say whether the human accuracy applies to these sets."""
     known = sorted({dataset for dataset in datasets.values() if dataset in HUMAN_LEVEL})
     if known:
         low, high = HUMAN_LEVEL[known[0]]
-        return f"The band is the human level on FER2013, {50 * (low + high):.0f} ± {50 * (high - low):.0f} % (Goodfellow et al., 2013)."
-    return "No human level is drawn: 65 ± 5 % was measured on FER2013 and does not apply to these faces."
+        return f"The band is the human accuracy on FER2013, {50 * (low + high):.0f} ± {50 * (high - low):.0f} % (Goodfellow et al., 2013)."
+    return "No human accuracy is drawn: 65 ± 5 % was measured on FER2013."
+
+
+def comparability_note(rows: pd.DataFrame, ours: pd.DataFrame) -> str:
+    """Say how many published rows share the dataset and split of ours, and how many selected on the faces they report.
+
+    Args:
+        rows: From `rows_beside`.
+        ours: From `ours_beside_published`.
+    """
+    if rows.empty:
+        return "No published row belongs to these runs."
+    names = " and ".join(sorted(set(ours["dataset"])))
+    same_set = rows["dataset"].isin(ours["dataset"])
+    pairs = set(zip(ours["dataset"], ours["split"], strict=True))
+    same_split = sum(pair in pairs for pair in zip(rows["dataset"], rows["split"], strict=True))
+    told = (
+        f"{int(same_set.sum())} of {len(rows)} published rows were measured on the dataset of ours ({names}), {same_split} on the same split; "
+        "only those compare with ours."
+        if same_set.any()
+        else f"None of the {len(rows)} published rows was measured on our faces ({names}), so none compares with ours."
+    )
+    open_circles = int((rows["selected_on"] == "test").sum()) + int(ours["hollow"].sum())
+    return f"{told} Open circles ({open_circles}) selected an epoch or members on the faces they report." if open_circles else told
+
+
+def factors_tables(by_factors: pd.DataFrame, effects: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return the table of combinations (from `table_by_factors`) and that of changes (from `factor_effects`), each only where it has rows."""
+    return [table for table in (_combinations(by_factors), _changes(effects)) if len(table)]
+
+
+def effects_sentence(effects: pd.DataFrame) -> str:
+    """Say which changes are significant on val (on test without val), or that no run names factors."""
+    if effects.empty:
+        return "No two runs of this study with a seed and faces in common differ in one factor (`runs.<run>.factors`)."
+    split = "val" if (effects["split"] == "val").any() else "test"
+    rows = effects[effects["split"] == split]
+    kept = rows[rows["p_holm"] < ALPHA]
+    if kept.empty:
+        return f"None of {len(rows)} changes is significant on {split} over faces at the 5 % level (paired tests, Holm)."
+    told = [
+        f"{row['factor']} from {row['from']} to {row['to']}{row['else'] and ' (' + row['else'] + ')'} by {100 * row['difference']:+.1f} points"
+        for row in kept.to_dict("records")
+    ]
+    head = f"Significant on {split} over faces at the 5 % level (paired tests, Holm) are {len(kept)} of {len(rows)} changes: {'; '.join(told)}."
+    return f"{head} {_over_seeds(kept)}"
+
+
+def _over_seeds(kept: pd.DataFrame) -> str:
+    """Say how many of the changes are significant over seeds, by a t test of the differences per seed."""
+    several = kept[kept["seeds"] > 1]
+    if several.empty:
+        return "With one seed each, the spread over seeds is unknown."
+    error = several["seed_sd"] / several["seeds"] ** 0.5
+    p = 2 * stats.t.sf(several["difference"].abs() / error, several["seeds"] - 1)
+    return f"Over seeds (t tests, uncorrected) {int((p < ALPHA).sum())} of the {len(several)} with several seeds are significant."
+
+
+def _combinations(table: pd.DataFrame) -> pd.DataFrame:
+    measured = ("seeds", "n", "accuracy", "accuracy_ci_low", "accuracy_ci_high", "seed_sd")
+    rows = table.rename(columns={"ci_low": "accuracy_ci_low", "ci_high": "accuracy_ci_high"}).to_dict("records")
+    return pd.DataFrame(
+        {
+            **{name: value for name, value in row.items() if name not in measured},
+            "seeds": row["seeds"],
+            "accuracy, test, %": cell(row, "accuracy"),
+            "over seeds": _spread(row["seed_sd"]),
+        }
+        for row in rows
+    )
+
+
+def _changes(effects: pd.DataFrame) -> pd.DataFrame:
+    rows = effects.rename(columns={"ci_low": "difference_ci_low", "ci_high": "difference_ci_high"}).to_dict("records")
+    return pd.DataFrame(
+        {
+            "change": f"{row['factor']}: {row['from']} to {row['to']}",
+            "all else": row["else"],
+            "on": row["split"],
+            "seeds": row["seeds"],
+            "difference, points": cell(row, "difference"),
+            "over seeds": _spread(row["seed_sd"]),
+            "p": p_value(row["p"]),
+            "Holm p": p_value(row["p_holm"]),
+            "detectable, points": number(row["detectable"], percent=True),
+        }
+        for row in rows
+    )
+
+
+def _spread(sd: float) -> str:
+    return "" if sd != sd else f"± {number(sd, percent=True)}"
 
 
 def _rows_of_panels(rows: Sequence[int]) -> tuple[Figure, list[Axes]]:
@@ -139,7 +224,7 @@ def _draw_forest(axis: Axes, rows: pd.DataFrame, *, human: tuple[float, float] |
     axis.set_ylim(len(rows) - 0.4, -0.6)
     if human:
         axis.axvspan(100 * human[0], 100 * human[1], color=HUMAN_COLOUR, alpha=0.15, linewidth=0)
-        axis.text(50 * sum(human), -0.6, "human level", ha="center", va="bottom", fontsize=9, color="#7A5200")
+        axis.text(50 * sum(human), -0.6, "human accuracy", ha="center", va="bottom", fontsize=9, color="#7A5200")
     for place, row in enumerate(rows.to_dict("records")):
         if row["low"] == row["low"]:
             axis.plot([100 * row["low"], 100 * row["high"]], [place, place], color=row["colour"], linewidth=2, solid_capstyle="butt")
@@ -149,11 +234,11 @@ def _draw_forest(axis: Axes, rows: pd.DataFrame, *, human: tuple[float, float] |
     axis.grid(axis="y", visible=False)
 
 
-def _draw_lines(axis: Axes, per_class: Mapping[str, PerClass], *, key: str) -> None:
+def _draw_lines(axis: Axes, per_class: Mapping[str, PerClass]) -> None:
     names = list(next(iter(per_class.values())))
     colours = plt.colormaps["viridis"](np.linspace(0, 0.85, max(len(per_class), 2)))
     for place, (run, scores) in enumerate(per_class.items()):
-        values = [np.nan if scores[name][key] is None else 100 * scores[name][key] for name in names]
+        values = [np.nan if scores[name]["f1"] is None else 100 * scores[name]["f1"] for name in names]
         axis.plot(range(len(names)), values, marker=MARKERS[place % len(MARKERS)], markersize=5, color=colours[place], label=run)
     axis.set_xticks(range(len(names)), names)
     axis.set_ylim(-3, 103)

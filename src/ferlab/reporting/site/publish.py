@@ -155,7 +155,7 @@ def _ours(name: Any, studies: dict[str, Any]) -> dict[str, str]:
     kept = studies.get(study, {"runs": {}, "compare": {"ensembles": {}}})
     votes = kept["compare"]["ensembles"]
     if run == ENSEMBLE and votes:
-        scored, test, tta = next(iter(kept["runs"].values()))["evaluate"], next(iter(votes.values()))["test"], "soft vote"
+        scored, test, tta = next(iter(kept["runs"].values()))["evaluate"], next(iter(votes.values()))["test"], "soft-voting ensemble"
     elif run in kept["runs"]:
         scored = kept["runs"][run]["evaluate"]
         test, tta = scored["test"], scored.get("tta", "flip")  # flip: published before the key
