@@ -95,10 +95,10 @@ def test_weights_are_fitted_where_params_ask_and_shown_beside_equal_ones():
 
 def test_runs_that_learnt_val_cannot_be_weighed_on_it():
     seen = TRAINED_ON | {"b": {"trained_on": ["train", "val"]}}
-    with pytest.raises(InputError, match="fitted: b was fitted on val or selected on test") as told:
+    with pytest.raises(InputError, match="fitted: b was trained on val or selected on test") as told:
         weights_per_set({"a": table(1), "b": table(2)}, MEMBERS, seen)
     assert "\n" not in str(told.value)
     assert "refit: false" in str(told.value)
     assert weights_per_set({"a": table(1), "b": table(2)}, MEMBERS, seen, how="equal") == {}
-    with pytest.raises(InputError, match="fitted: a was fitted on val or selected on test"):
+    with pytest.raises(InputError, match="fitted: a was trained on val or selected on test"):
         weights_per_set({"a": table(1), "b": table(2)}, MEMBERS, TRAINED_ON | {"a": {"trained_on": ["train"], "selected_on": ["test"]}})

@@ -76,14 +76,14 @@ def weights_per_set(
         how: "equal" or "fitted".
 
     Raises:
-        InputError: If a member was fitted on val as well, whose predictions there are not held out, or selected on test.
+        InputError: If a member was trained on val, so that its predictions there are in-sample, or selected on test.
     """
     ensembles = {name: runs for name, runs in members.items() if len(runs) > 1} if how == "fitted" else {}
     wanted = planned("val", refit=False)
     seen = [run for runs in ensembles.values() for run in runs if recorded(metrics[run]).beyond(wanted)]
     if seen:
         raise InputError(
-            f"compare.weights: fitted: {', '.join(seen)} was fitted on val or selected on test, so its weight cannot be fitted on val; give "
+            f"compare.weights: fitted: {', '.join(seen)} was trained on val or selected on test, so its weight cannot be fitted on val; give "
             "`select: val` and `refit: false` to these runs and train them again, leave them out of compare.ensemble, or set compare.weights: equal"
         )
     return {name: fit_weights({run: predictions[run] for run in runs}) for name, runs in ensembles.items()}
