@@ -11,10 +11,10 @@ from ferlab.control import draw_face, read, sample_spec
 from ferlab.copies import KINDS, alter, move
 from ferlab.data.duplicates import codes as face_codes
 from ferlab.data.duplicates import search as near_duplicates
-from ferlab.data.duplicates.codes import SHIFTS, find_candidates, find_nearest, fit_codes, frequencies, thumbnails
+from ferlab.data.duplicates.codes import SHIFTS, UNSHIFTED, build_index, find_candidates, find_nearest, fit_codes, frequencies, name_search, thumbnails
 from ferlab.data.duplicates.planting import judge_found, plant
 from ferlab.data.duplicates.registration import compare_pairs
-from ferlab.data.duplicates.search import choose_limit, find_near_pairs, group_pairs, measure_crowd, pick_pairs, score_candidates
+from ferlab.data.duplicates.search import choose_limit, find_near_pairs, group_pairs, measure_reference, pick_pairs, score_pairs
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +92,15 @@ def test_mirrored_pairs_say_so(control, targets):
     assert not any(said[20:])
 
 
+def test_a_pair_alike_in_both_orientations_is_listed_once(control, targets):
+    symmetrical = control[:40].copy()
+    symmetrical[:, :, 24:] = symmetrical[:, :, 23::-1]
+    images = np.concatenate([symmetrical, [alter(face, "jpeg", np.random.default_rng(0)) for face in symmetrical]])
+    pairs, _ = find(images, targets)
+    assert len(pairs) >= 40
+    assert not pairs[["first", "second"]].duplicated().any()
+
+
 @pytest.mark.parametrize(("degrees", "dx", "dy", "scale"), [(0, 2, -2, 1), (5, 0, 0, 1), (-4, 1.4, 0.7, 1.04), (0, 0, 0, 0.95)])
 def test_alignment_undoes_a_known_motion(control, degrees, dx, dy, scale):
     faces = control[:20]
@@ -107,31 +116,69 @@ def test_brightness_and_contrast_leave_the_score_alone(control):
     assert compare_pairs(control[:10], darker, shifts=np.zeros((10, 2))).min() > 0.99
 
 
-def test_a_code_asked_with_a_shift_is_the_code_of_the_shifted_face(control):
-    shift = SHIFTS[2]
-    moved = np.stack([move(face.astype(np.float32), dx=shift[0], dy=shift[1]) for face in control[:5]])
-    # cv2 interpolates at 1/32 of a pixel, so the two differ a little
-    np.testing.assert_allclose(frequencies(control[:5], shift=shift), frequencies(moved), atol=5e-3)
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_frequencies_of_a_shifted_face_are_those_of_the_face_moved(control, mirrored):
+    faces = control[:5, :, ::-1] if mirrored else control[:5]
+    for way, (dx, dy) in enumerate(SHIFTS):
+        moved = np.stack([move(face.astype(np.float32), dx=dx, dy=dy) for face in faces])
+        # cv2 interpolates at 1/32 of a pixel, so the two differ a little
+        np.testing.assert_allclose(frequencies(control[:5])[way + 9 * mirrored], frequencies(moved)[UNSHIFTED], atol=5e-3)
 
 
 def test_frequencies_are_those_of_opencvs_cosine_transform(control):
     low = cv2.dct(control[0].astype(np.float32))[:8, :8].ravel()[1:]
-    np.testing.assert_allclose(frequencies(control[:1])[0], low / (np.linalg.norm(low) + 1), atol=1e-5)
+    np.testing.assert_allclose(frequencies(control[:1])[UNSHIFTED, 0], low / (np.linalg.norm(low) + 1), atol=1e-5)
 
 
-def test_candidates_are_those_of_a_plain_search(control):
+def plain_distances(faces, space, *, mirrored=False):
+    """Squared distances (N, N): of the first face's nearest of nine codes to the second face's code."""
+    asked = space.encode(faces[:, :, ::-1] if mirrored else faces)[:9]
+    return ((asked[:, :, None] - space.encode(faces)[UNSHIFTED]) ** 2).sum(axis=3).min(axis=0)
+
+
+@pytest.mark.parametrize("exact", [1000, 0])
+def test_candidates_are_those_of_a_plain_search(control, monkeypatch, exact):
+    monkeypatch.setattr(face_codes, "EXACT", exact)  # 0: with an index
     faces = control[:120]
-    space = fit_codes(faces)
-    space = face_codes.CodeSpace(space.mean, space.basis, 200.0)  # so low that no face reaches the most it may have
-    codes = space.encode(frequencies(faces))
-    expected = set()
-    for mirrored, way in ((False, faces), (True, faces[:, :, ::-1])):
-        asked = np.stack([space.encode(frequencies(way, shift=shift)) for shift in SHIFTS])
-        distance = ((asked[:, :, None] - codes) ** 2).sum(axis=3).min(axis=0)
-        expected |= {(int(i), int(j), mirrored) for i, j in np.argwhere(distance < 200.0) if i < j}
+    space = replace(fit_codes(faces), limit=200.0)  # so low that no face reaches the most it may have
+    expected = {
+        (*sorted((int(i), int(j))), mirrored)
+        for mirrored in (False, True)
+        for i, j in np.argwhere(plain_distances(faces, space, mirrored=mirrored) < space.limit)
+        if i != j
+    }
     found = find_candidates(faces, space)
-    assert {(int(p["first"]), int(p["second"]), bool(p["mirrored"])) for p in found} == expected
+    assert {(pair.first, pair.second, pair.mirrored) for pair in found.itertuples()} == expected
     assert len(expected) > 3
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("copy_first", [False, True])
+def test_the_shift_of_a_candidate_moves_the_first_face_onto_the_second(control, mirrored, copy_first):
+    faces, shifts = control[:9], SHIFTS[[0, 1, 2, 3, 4, 5, 6, 7, 8]]
+    copies = np.stack([move(face, dx=dx, dy=dy) for face, (dx, dy) in zip(faces[:, :, :: -1 if mirrored else 1], shifts, strict=True)])
+    found = find_candidates(np.concatenate([copies, faces] if copy_first else [faces, copies]), fit_codes(control))
+    pairs = found[(found["second"] == found["first"] + 9) & (found["mirrored"] == mirrored)].sort_values("first")
+    back = np.float32([1, -1]) if mirrored else np.float32([-1, -1])  # the copy, mirrored, moves back along y only
+    np.testing.assert_allclose(SHIFTS[pairs["shift"]], shifts * back if copy_first else shifts)
+
+
+def test_an_index_finds_the_pairs_of_an_exhaustive_search(monkeypatch):
+    originals, rng = photographs(1500), np.random.default_rng(0)
+    images = np.concatenate([originals, [alter(image, "combined", rng) for image in originals]])
+    found = []
+    for exact in (10_000, 0, 0):
+        monkeypatch.setattr(face_codes, "EXACT", exact)
+        found.append(find_near_pairs(images, np.arange(3000), targets=np.tile(np.arange(1500) % 7, 2), wide=False)[0])
+    pd.testing.assert_frame_equal(found[1], found[2])
+    missed = found[0].merge(found[1], on=["first", "second"], how="left", indicator=True)["_merge"] == "left_only"
+    assert missed.mean() <= 0.002
+    assert len(found[0]) >= 1450
+
+
+def test_the_search_is_named_by_the_number_of_faces():
+    assert name_search(10_000) == "exhaustive search"
+    assert name_search(300_000) == "inverted-file index (faiss IVF, 16 of 2,190 clusters per query)"
 
 
 def test_the_same_faces_give_the_same_pairs(control, targets):
@@ -180,16 +227,16 @@ def test_large_colour_faces_are_compared_as_small_grey_ones(control, targets):
     assert judged["recall"] >= 0.95
 
 
-def test_the_limit_lies_beyond_the_crowd_within_its_bounds():
+def test_the_limit_lies_above_the_reference_within_its_bounds():
     assert choose_limit(0.2) == near_duplicates.LEAST
-    assert choose_limit(0.75) == pytest.approx(np.tanh(near_duplicates.DENSITY_RATIO * np.arctanh(0.75)), abs=1e-4)
+    assert choose_limit(0.75) == pytest.approx(np.tanh(near_duplicates.FACTOR * np.arctanh(0.75)), abs=1e-4)
     assert choose_limit(0.999) == near_duplicates.MOST
 
 
-def test_the_crowd_is_closer_where_few_subjects_have_many_faces(control, targets):
+def test_the_reference_is_higher_where_few_subjects_have_many_faces(control, targets):
     apart = np.random.default_rng(0).integers(0, 256, (100, 48, 48), dtype=np.uint8)
-    crowds = [measure_crowd(faces, fit_codes(faces), targets=targets[: len(faces)]) for faces in (apart, control)]
-    assert crowds[0] < 0.4 < 0.8 < crowds[1]
+    references = [measure_reference(faces, fit_codes(faces), targets=targets[: len(faces)]) for faces in (apart, control)]
+    assert references[0] < 0.4 < 0.8 < references[1]
 
 
 @pytest.mark.parametrize("copies", [0, 2, 5])
@@ -227,31 +274,21 @@ def test_strongly_changed_copies_are_found_where_faces_are_few_or_many_have_copi
     assert few >= 0.98
 
 
-def test_the_nearest_of_another_label_are_those_of_a_plain_search(control, targets):
-    faces, labels = control[:60], targets[:60]
-    space = fit_codes(faces)
-    codes = space.encode(frequencies(faces))
-    asked = np.stack([space.encode(frequencies(faces, shift=shift)) for shift in SHIFTS])
-    distance = ((asked[:, :, None] - codes) ** 2).sum(axis=3).min(axis=0)
+@pytest.mark.parametrize("labelled", [True, False])
+def test_the_nearest_faces_are_those_of_a_plain_search(control, targets, labelled):
+    faces, labels = control[:60], targets[:60] if labelled else np.arange(60)
+    space, rows = fit_codes(faces), np.flatnonzero(labels == labels[3])
+    distance = plain_distances(faces, space)
     distance[labels[:, None] == labels] = np.inf
-    found = find_nearest(faces, space, rows=np.array([3, 7]), most=4, labels=labels)
-    for row, pairs in zip((3, 7), found, strict=True):
-        assert set(pairs["second"].tolist()) == set(np.argsort(distance[row])[:4].tolist())
-    lonely = np.where(np.arange(60) == 5, 1, 0)  # one face alone of its label: every other face has one other to ask
-    assert find_nearest(faces, space, rows=np.array([3, 5]), most=4, labels=lonely)["second"].shape == (2, 1)
-
-
-def test_the_nearest_are_those_of_a_plain_search(control):
-    faces = control[:60]
-    space = fit_codes(faces)
-    codes = space.encode(frequencies(faces))
-    asked = np.stack([space.encode(frequencies(faces, shift=shift)) for shift in SHIFTS])
-    distance = ((asked[:, :, None] - codes) ** 2).sum(axis=3).min(axis=0)
-    np.fill_diagonal(distance, np.inf)
-    found = find_nearest(faces, space, rows=np.array([3, 7]), most=4)
-    for row, pairs in zip((3, 7), found, strict=True):
-        assert set(pairs["second"].tolist()) == set(np.argsort(distance[row])[:4].tolist())
+    found = find_nearest(build_index(faces, space), space.encode(faces[rows])[:9], rows, most=4, among=labels != labels[3])
+    for row, pairs in found.groupby("first"):
+        assert pairs["second"].tolist() == np.argsort(distance[row])[:4].tolist()
         np.testing.assert_allclose(pairs["distance"], distance[row][pairs["second"]], rtol=1e-3)
+    assert len(found) == 4 * len(rows)
+
+
+def test_one_expression_alone_has_a_reference(control):
+    assert 0 < measure_reference(control[:30], fit_codes(control), targets=np.zeros(30, int)) < 1
 
 
 def test_groups_are_chains_of_pairs_and_equal_contents():
@@ -270,6 +307,6 @@ def test_pairs_to_look_at_cross_the_splits_first_and_show_no_face_twice():
 def test_scores_do_not_depend_on_the_batch(control, monkeypatch):
     images, _ = plant(control[:80], each=8)
     candidates = find_candidates(images, fit_codes(images))
-    whole = score_candidates(images, candidates)
+    whole = score_pairs(images, candidates)
     monkeypatch.setattr(near_duplicates, "BATCH", 7)
-    np.testing.assert_allclose(score_candidates(images, candidates), whole, atol=1e-4)
+    np.testing.assert_allclose(score_pairs(images, candidates), whole, atol=1e-4)

@@ -1,13 +1,14 @@
-"""Short codes of faces, and the pairs whose codes are close: the cheap first half of the search for near-duplicates.
+"""Short codes of faces, and the pairs of faces whose codes are close.
 
-A code is a perceptual hash kept as real numbers: the 63 lowest frequencies of a face's cosine transform, at unit length, so that brightness
-and contrast drop out. A hash keeps their signs alone; at the recall wanted here that leaves ten to a hundred times more pairs to look at.
-The frequencies are then weighed as in a linear discriminant: up where faces differ, down where copies of one face do. Shifts are not left
-to the code: each face asks nine times, moved by -1.3, 0 and 1.3 pixels of 48 both ways, and nine times mirrored.
+A code is a perceptual hash of real numbers: the 63 lowest frequencies of a face's cosine transform at unit length, weighted by a linear
+discriminant between faces and altered copies of one face. Each face queries the codes of all others 18 times: shifted by -1.3, 0 and 1.3
+pixels of 48 along both axes, as it is and mirrored. Up to `EXACT` faces the search is exhaustive. Above, it uses an inverted file (IVF):
+codes are clustered, and a query is compared with the codes of the nearest `PROBED` clusters.
 
 References:
-    Zauner (2010), Implementation and Benchmarking of Perceptual Image Hash Functions (the 32-pixel cosine transform, low frequencies).
+    Zauner (2010), Implementation and Benchmarking of Perceptual Image Hash Functions (low frequencies of the cosine transform).
     Fisher (1936), The Use of Multiple Measurements in Taxonomic Problems (the weights).
+    Johnson, Douze and Jegou (2017), Billion-Scale Similarity Search with GPUs, arXiv 1702.08734 (faiss).
 """
 
 from __future__ import annotations
@@ -16,198 +17,163 @@ from dataclasses import dataclass
 from itertools import product
 
 import cv2
+import faiss
 import numpy as np
+import pandas as pd
 import scipy.fft
 import scipy.linalg
 from threadpoolctl import threadpool_limits
 
 from ferlab.copies import alter, compress, move
 
-SIDE = 48  # a face is compared at this size
-LOW = 8  # frequencies per axis
-LENGTH = 32  # numbers in a code
-STEP = 1.3  # pixels between two questions; moves of up to 2 lie within 0.7 of one
-SHIFTS: tuple[tuple[float, float], ...] = tuple((dx, dy) for dy, dx in product((-STEP, 0.0, STEP), repeat=2))
-SAMPLE = 800  # faces that the weights and the limit are learnt from
-RECALL = 0.997  # of altered copies, that the limit lets through
-MOST = 40  # closest faces looked at per face
-ROWS, COLUMNS = 48, 1024  # a block of scores: 48 * 18 * 1024 float32 = 3.5 MB, which stays in the cache
-CHUNK = 2048
+SIDE, LOW, LENGTH = 48, 8, 32  # pixels that faces are compared at; frequencies per axis; numbers in a code
+STEPS = (-1.3, 0.0, 1.3)  # pixels: a shift of up to 2 is within 0.7 of one of them
+SHIFTS = np.array([(dx, dy) for dy, dx in product(STEPS, repeat=2)], np.float32)
+UNSHIFTED = len(SHIFTS) // 2
+SAMPLE, RECALL = 800, 0.997  # faces that codes are fitted to; share of their altered copies within the limit
+MOST = 40  # nearest codes of a query, and candidates of a face
+EXACT, PROBED = 10_000, 16  # faces up to which the search is exhaustive; clusters per query above, of 4 sqrt(N)
+BLOCK = 256  # faces that query together
+PAIR = ["first", "second", "mirrored"]
 
 
 def thumbnails(images: np.ndarray) -> np.ndarray:
-    """Return grey faces of 48 x 48, uint8 (N, 48, 48); an array of such faces is returned as it is, unread.
-
-    Args:
-        images: uint8 (N, H, W) or (N, H, W, 3), may be a memory map larger than memory.
-    """
+    """Return grey faces, uint8 (N, 48, 48), of uint8 (N, H, W) or (N, H, W, 3); an array of such faces is returned unread."""
     if images.shape[1:] == (SIDE, SIDE):
         return images if isinstance(images, np.ndarray) else np.asarray(images)
     small = np.empty((len(images), SIDE, SIDE), np.uint8)
-    way = cv2.INTER_AREA if min(images.shape[1:3]) >= SIDE else cv2.INTER_LINEAR
-    for number, image in enumerate(images):
-        grey = image if image.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
-        small[number] = cv2.resize(np.ascontiguousarray(grey), (SIDE, SIDE), interpolation=way)
+    interpolation = cv2.INTER_AREA if min(images.shape[1:3]) >= SIDE else cv2.INTER_LINEAR
+    for number, image in enumerate(map(np.ascontiguousarray, images)):
+        grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        cv2.resize(grey, (SIDE, SIDE), small[number], interpolation=interpolation)
     return small
 
 
 @dataclass(frozen=True)
 class CodeSpace:
-    """How a face becomes a code.
-
-    Attributes:
-        mean: Of the frequencies, (63,).
-        basis: Weights, (63, D).
-        limit: Squared distance up to which two codes are a candidate pair.
-    """
+    """Codes are frequencies less their `mean` (63,), times the `basis` (63, 32); up to the squared distance `limit` two are a candidate pair."""
 
     mean: np.ndarray
     basis: np.ndarray
     limit: float
 
-    def encode(self, frequencies: np.ndarray) -> np.ndarray:
-        """Return codes float32 (..., D) of frequencies (..., 63)."""
-        return (frequencies - self.mean) @ self.basis
+    def encode(self, faces: np.ndarray) -> np.ndarray:
+        """Return the 18 codes of each face, float32 (18, N, 32), in the order of `frequencies`."""
+        return (frequencies(faces) - self.mean) @ self.basis
 
 
-def frequencies(faces: np.ndarray, *, shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
-    """Return the low frequencies, float32 (N, 63) of unit length, of faces uint8 (N, 48, 48) as if moved by `shift` (x, y) pixels."""
-    across, down = (_transform(pixels) for pixels in shift)
-    low = (down @ faces.astype(np.float32) @ across.T).reshape(len(faces), -1)[:, 1:]
-    return low / (np.linalg.norm(low, axis=1, keepdims=True) + 1.0)
+def frequencies(faces: np.ndarray) -> np.ndarray:
+    """Return low frequencies at unit length.
+
+    Args:
+        faces: uint8 (N, 48, 48).
+
+    Returns:
+        float32 (18, N, 63): of the faces moved by each of `SHIFTS`, then of the mirrored faces moved by each.
+    """
+    across = (faces.reshape(-1, SIDE).astype(np.float32) @ _TRANSFORM.T).reshape(len(faces), SIDE, -1)  # (N, 48, 24)
+    grid = (_TRANSFORM @ across).reshape(-1, len(STEPS), LOW, len(STEPS), LOW).transpose(1, 3, 0, 2, 4)
+    mirrored = grid[:, ::-1] * np.resize(np.float32([1, -1]), LOW)  # odd frequencies along x change sign, and so does the shift
+    low = np.concatenate([grid, mirrored]).reshape(2 * len(SHIFTS), len(faces), -1)[:, :, 1:]
+    return low / (np.linalg.norm(low, axis=2, keepdims=True) + 1)
 
 
 def fit_codes(faces: np.ndarray, *, seed: int = 0) -> CodeSpace:
-    """Learn weights and limit from a sample of the set itself and altered copies of it.
+    """Estimate the weights and the limit from a sample of the faces, uint8 (N, 48, 48), and altered copies of it.
 
     Args:
-        faces: Thumbnails, uint8 (N, 48, 48).
+        faces: Thumbnails.
         seed: Of the sample and the copies.
     """
     rng = np.random.default_rng(seed)
     sample = faces[np.sort(rng.permutation(len(faces))[:SAMPLE])]
-    sample = sample[np.arange(max(len(sample), SAMPLE)) % len(sample)]  # of few faces, several copies each
-    own = frequencies(sample)
-    within = frequencies(np.stack([_nudge(face, rng) for face in sample])) - own
-    spread, noise = np.cov(own.T), within.T @ within / len(within)
+    sample = sample[np.arange(max(len(sample), SAMPLE)) % len(sample)]  # several copies each of few faces
+    own = frequencies(sample)[UNSHIFTED]
+    within = frequencies(np.stack([_nudge(face, rng) for face in sample]))[UNSHIFTED] - own
+    between, noise = np.cov(own.T), within.T @ within / len(within)
     ridge = np.eye(len(noise)) * (1e-6 * np.trace(noise) + 1e-9)
-    _, weights = scipy.linalg.eigh(spread + ridge, noise + ridge)
-    space = CodeSpace(own.mean(axis=0), weights[:, ::-1][:, :LENGTH].astype(np.float32), 0.0)
-    copies = space.encode(frequencies(np.stack([alter(face, "combined", rng) for face in sample])))
-    asked = np.stack([space.encode(frequencies(sample, shift=shift)) for shift in SHIFTS])
-    nearest = ((asked - copies) ** 2).sum(axis=2).min(axis=0)
-    return CodeSpace(space.mean, space.basis, float(np.quantile(nearest, RECALL)))
+    basis = scipy.linalg.eigh(between + ridge, noise + ridge)[1][:, : -LENGTH - 1 : -1].astype(np.float32)
+    space = CodeSpace(own.mean(axis=0), basis, np.inf)
+    copies = space.encode(np.stack([alter(face, "combined", rng) for face in sample]))[UNSHIFTED]
+    nearest = ((space.encode(sample)[: len(SHIFTS)] - copies) ** 2).sum(axis=2).min(axis=0)
+    return CodeSpace(space.mean, basis, float(np.quantile(nearest, RECALL)))
 
 
-def find_candidates(faces: np.ndarray, space: CodeSpace | None) -> np.ndarray:
-    """Find the pairs of faces whose codes are close, over all pairs.
-
-    Args:
-        faces: Thumbnails, uint8 (N, 48, 48).
-        space: From `fit_codes`; None where there are no faces to compare.
-
-    Returns:
-        A structured array with one row per pair and orientation, in order: `first` < `second`, `mirrored` (the first face mirrored resembles
-        the second), `shift` (which of `SHIFTS` of the first resembles the second most), `distance`. At most `MOST` per first face.
-    """
-    if space is None:
-        return np.empty(0, PAIR)
-    codes = _all_codes(faces, space)
-    columns = np.concatenate([codes, -0.5 * (codes**2).sum(axis=1, keepdims=True), np.ones((len(codes), 1), np.float32)], axis=1)
-    with threadpool_limits(1):  # products this small wait for each other on several threads: ten times the CPU seconds
-        blocks = [_search_rows(faces[start : start + ROWS], columns, space, start=start) for start in range(0, len(faces), ROWS)]
-    return np.concatenate(blocks)
+def name_search(faces: int) -> str:
+    """Return the name of the search over so many faces."""
+    return "exhaustive search" if faces <= EXACT else f"inverted-file index (faiss IVF, {PROBED} of {int(4 * faces**0.5):,} clusters per query)"
 
 
-def find_nearest(faces: np.ndarray, space: CodeSpace, *, rows: np.ndarray, most: int, labels: np.ndarray | None = None) -> np.ndarray:
-    """Find the other faces whose codes are closest, however far they are.
+def build_index(faces: np.ndarray, space: CodeSpace, *, exact: bool = False) -> faiss.Index:
+    """Return the searchable codes of the unshifted faces, exhaustively if `exact` or up to `EXACT` faces."""
+    codes = np.concatenate([space.encode(faces[start : start + BLOCK])[UNSHIFTED].copy() for start in range(0, len(faces), BLOCK)])
+    if exact or len(codes) <= EXACT:
+        index = faiss.IndexFlatL2(LENGTH)
+    else:
+        index = faiss.index_factory(LENGTH, f"IVF{int(4 * len(codes) ** 0.5)},Flat")
+        index.nprobe, index.cp.niter, index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = PROBED, 10, 1, 64
+        index.train(codes)
+    index.add(codes)
+    return index
+
+
+def find_candidates(faces: np.ndarray, space: CodeSpace) -> pd.DataFrame:
+    """Find the pairs of faces whose codes are close.
 
     Args:
         faces: Thumbnails, uint8 (N, 48, 48).
         space: From `fit_codes`.
-        rows: Faces that ask, (R,).
-        most: How many others for each, fewer for all where some face has fewer.
-        labels: Whole numbers (N,), of at least two values: only faces of another label than the asking one are looked at; None for all others.
 
     Returns:
-        Structured as of `find_candidates`, (R, M), each row's pairs in no order.
+        One row per pair and orientation, in order: `first` < `second`, `mirrored` (the first face mirrored resembles the second), `shift` (row
+        of `SHIFTS` that the first is moved by), `distance` (squared). Each face proposes its `MOST` nearest.
     """
-    labels = np.arange(len(faces)) if labels is None else labels
-    most = min(most, len(faces) - int(np.unique(labels, return_counts=True)[1].max()))
-    codes = _all_codes(faces, space)
-    length = 0.5 * (codes**2).sum(axis=1)
-    pairs = np.empty((len(rows), most), PAIR)
-    pairs["first"], pairs["mirrored"] = rows[:, None], False
-    with threadpool_limits(1):
-        asked = np.stack([space.encode(frequencies(faces[rows], shift=shift)) for shift in SHIFTS])
-        for number, row in enumerate(rows):
-            scores = asked[:, number] @ codes.T - length - 0.5 * (asked[:, number] ** 2).sum(axis=1, keepdims=True)  # minus half the squared distance
-            scores[:, labels == labels[row]] = -np.inf
-            nearest = scores.max(axis=0)
-            others = np.sort(np.argpartition(-nearest, most - 1)[:most])
-            pairs["second"][number], pairs["shift"][number] = others, scores[:, others].argmax(axis=0)
-            pairs["distance"][number] = -2 * nearest[others]
-    return pairs
+    with threadpool_limits(1):  # results independent of the number of threads; products this small wait for each other on several
+        index = build_index(faces, space)
+        blocks = [np.arange(start, min(start + BLOCK, len(faces))) for start in range(0, len(faces), BLOCK)]
+        pairs = pd.concat([find_nearest(index, space.encode(faces[rows]), rows, most=MOST, limit=space.limit) for rows in blocks])
+    later, (down, right) = pairs["first"] > pairs["second"], np.divmod(pairs["shift"], len(STEPS))
+    opposite = 3 * (2 - down) + right.where(pairs["mirrored"], 2 - right)  # the other face moves the other way; mirrored, along y only
+    ends = np.sort(pairs[["first", "second"]], axis=1)
+    pairs = pairs.assign(first=ends[:, 0], second=ends[:, 1], shift=pairs["shift"].mask(later, opposite))
+    return pairs.sort_values([*PAIR, "distance", "shift"]).drop_duplicates(PAIR, ignore_index=True)
 
 
-PAIR = np.dtype([("first", np.int64), ("second", np.int64), ("mirrored", np.bool_), ("shift", np.int8), ("distance", np.float32)])
+def find_nearest(index: faiss.Index, codes: np.ndarray, rows: np.ndarray, *, most: int, limit: float = np.inf, among: np.ndarray | None = None) -> pd.DataFrame:
+    """Find the `most` nearest other faces of each face.
 
+    Args:
+        index: From `build_index`.
+        codes: Queries of the faces, (Q, R, 32): the first Q of their 18 codes.
+        rows: Numbers of the faces, (R,).
+        most: Nearest codes per query, and pairs per face.
+        limit: Largest squared distance.
+        among: Which faces of an exact index are searched, bool (N,); None for all.
 
-def _search_rows(rows: np.ndarray, columns: np.ndarray, space: CodeSpace, *, start: int) -> np.ndarray:
-    """Compare a block of faces, in all its shifts and mirrored, with every later face."""
-    asked = np.concatenate([space.encode(frequencies(way, shift=shift)) for way in (rows, rows[:, :, ::-1]) for shift in SHIFTS])
-    # |a - b|^2 <= limit, written so that one product and one comparison with 0 decide: a.b - |b|^2 / 2 - (|a|^2 - limit) / 2 >= 0.
-    floor = 0.5 * ((asked**2).sum(axis=1) - space.limit)
-    asked = np.concatenate([asked, np.ones((len(asked), 1), np.float32), -floor[:, None]], axis=1)
-    kept, room = np.empty(0, PAIR), np.empty((len(asked), COLUMNS), np.float32)
-    for begin in range(start, len(columns), COLUMNS):
-        block = columns[begin : begin + COLUMNS]
-        scores = np.matmul(asked, block.T, out=room if len(block) == COLUMNS else None)
-        hits = np.flatnonzero(scores.ravel() >= 0)
-        if len(hits):
-            found = _pairs_of(hits, scores, rows=len(rows), start=start, begin=begin, limit=space.limit)
-            kept = _closest(np.concatenate([kept, found]))
-    return kept
-
-
-def _pairs_of(hits: np.ndarray, scores: np.ndarray, *, rows: int, start: int, begin: int, limit: float) -> np.ndarray:
-    question, column = np.divmod(hits, scores.shape[1])
-    way, row = np.divmod(question, rows)
-    pairs = np.empty(len(hits), PAIR)
-    pairs["first"], pairs["second"] = start + row, begin + column
-    pairs["mirrored"], pairs["shift"] = way >= len(SHIFTS), way % len(SHIFTS)
-    pairs["distance"] = limit - 2 * scores.ravel()[hits]
-    return pairs[pairs["first"] < pairs["second"]]
-
-
-def _closest(pairs: np.ndarray) -> np.ndarray:
-    """Keep the best shift of every pair, and of every first face the `MOST` closest pairs."""
-    order = np.lexsort((pairs["shift"], pairs["distance"], pairs["mirrored"], pairs["second"], pairs["first"]))
-    pairs = pairs[order]
-    same = np.zeros(len(pairs), bool)
-    same[1:] = np.logical_and.reduce([pairs[name][1:] == pairs[name][:-1] for name in ("first", "second", "mirrored")])
-    pairs = pairs[~same]
-    ranked = pairs[np.lexsort((pairs["mirrored"], pairs["second"], pairs["distance"], pairs["first"]))]
-    begins = np.searchsorted(ranked["first"], ranked["first"])
-    closest = ranked[np.arange(len(ranked)) - begins < MOST]
-    return closest[np.lexsort((closest["mirrored"], closest["second"], closest["first"]))]
-
-
-def _all_codes(faces: np.ndarray, space: CodeSpace) -> np.ndarray:
-    codes = np.empty((len(faces), space.basis.shape[1]), np.float32)
-    for start in range(0, len(faces), CHUNK):
-        codes[start : start + CHUNK] = space.encode(frequencies(faces[start : start + CHUNK]))
-    return codes
+    Returns:
+        Columns as of `find_candidates`, `first` the asking face.
+    """
+    params = None if among is None else faiss.SearchParameters(sel=faiss.IDSelectorBitmap(np.packbits(among, bitorder="little")))
+    distance, found = index.search(codes.swapaxes(0, 1).reshape(-1, LENGTH), most + 1, params=params)
+    query, place = np.nonzero((found >= 0) & (distance <= limit))
+    row, way = np.divmod(query, len(codes))
+    columns = {"first": rows[row], "second": found[query, place], "mirrored": way >= len(SHIFTS), "shift": way % len(SHIFTS)}
+    pairs = pd.DataFrame(columns | {"distance": distance[query, place]})
+    pairs = pairs[pairs["first"] != pairs["second"]].sort_values(["first", "distance", "second", "mirrored", "shift"])
+    return pairs.drop_duplicates(PAIR).groupby("first").head(most)
 
 
 def _nudge(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A copy that differs by what the questions leave: up to 0.8 pixel, 5 degrees, 4 % in size, and compression."""
+    """Return a copy that differs by what the shifts leave: up to 0.8 pixel, 5 degrees, 4 % in size, and compression."""
     dx, dy = rng.uniform(-0.8, 0.8, 2)
     return compress(move(face, degrees=rng.uniform(-5.0, 5.0), dx=dx, dy=dy, scale=rng.uniform(0.96, 1.04)))
 
 
 def _transform(shift: float) -> np.ndarray:
-    """The lowest rows of the cosine transform of a line of 48 pixels moved by `shift`, float32 (8, 48)."""
+    """Return the lowest rows of the cosine transform of a line of 48 pixels moved by `shift`, float32 (8, 48)."""
     places = np.clip(np.arange(SIDE) - shift, 0, SIDE - 1)
     moved = np.maximum(0.0, 1.0 - np.abs(places[:, None] - np.arange(SIDE)))  # linear interpolation, the border repeated
     return scipy.fft.dct(moved, axis=0, norm="ortho")[:LOW].astype(np.float32)
+
+
+_TRANSFORM = np.concatenate([_transform(shift) for shift in STEPS])  # (24, 48)
