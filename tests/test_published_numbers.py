@@ -64,7 +64,7 @@ def readme() -> str:
 
 
 def near() -> str:
-    return (PUBLISHED / "fer2013_near_duplicates.md").read_text()
+    return (PUBLISHED / "fer2013_duplicates.md").read_text()
 
 
 def percent(value: float) -> str:

@@ -39,7 +39,7 @@ from ferlab.data.duplicates.codes import fit_codes  # noqa: E402
 from ferlab.data.duplicates.planting import KINDS, judge_found, plant  # noqa: E402
 from ferlab.data.duplicates.registration import compare_pairs  # noqa: E402
 from ferlab.data.duplicates.search import LEAST, choose_limit, measure_crowd, search_pairs  # noqa: E402
-from ferlab.evaluation.shares import wilson  # noqa: E402
+from ferlab.evaluation.proportions import wilson  # noqa: E402
 
 PAIRS = ROOT / "reports" / "published" / "fer2013_pairs_by_eye.csv"
 ALTERED = tuple(kind for kind in KINDS if kind != "exact")
