@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 
+import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -64,3 +65,12 @@ def test_a_name_with_dollars_is_drawn_as_it_is() -> None:
         axes.set_title("price $5_$ s0000_000006.png")
         figure.canvas.draw()
         plt.close(figure)
+
+
+def test_text_and_tables_are_shown_in_order_and_nothing_for_what_is_empty(capsys):
+    style.present("**Found.**", None, "", pd.DataFrame({"n": []}), pd.DataFrame({"n": [7]}))
+    shown = capsys.readouterr().out.splitlines()
+    assert "Markdown" in shown[0]
+    assert shown[1].split() == ["n"]
+    assert shown[2].split() == ["0", "7"]
+    assert len(shown) == 3

@@ -12,7 +12,7 @@ import io
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
-from IPython.display import display
+from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
 COLOURS: dict[str, str] = {
@@ -69,3 +69,12 @@ def show(figure: Figure, alt: str) -> None:
     data = {"image/png": base64.b64encode(picture.getvalue()).decode(), "text/plain": alt}
     display(data, raw=True, metadata={"image/png": {"alt": alt}})
     plt.close(figure)
+
+
+def present(*parts: str | pd.DataFrame | None) -> None:
+    """Display Markdown text and tables in order; None, empty text and tables without rows are not shown."""
+    for part in parts:
+        if isinstance(part, pd.DataFrame) and len(part):
+            display(part)
+        elif isinstance(part, str) and part:
+            display(Markdown(part))

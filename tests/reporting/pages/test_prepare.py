@@ -189,7 +189,7 @@ def test_the_summary_holds_rule_and_counts():
 def test_the_imbalance_sentence_by_hand():
     counts = pd.DataFrame([[30, 10], [1, 3], [6, 2]], index=["train", "val", "test"], columns=["happy", "sad"])
     said = page.imbalance_sentence(counts)
-    assert "happy (30 faces), the rarest sad (10): 3.0 times fewer" in said
+    assert "happy (30 faces), the rarest sad (10): imbalance ratio 3.00" in said
     assert "25.0 % on val and 75.0 % on test, and a balanced accuracy of 50.0 %" in said
 
 

@@ -306,7 +306,7 @@ def imbalance_sentence(counts: pd.DataFrame) -> str:
     baseline = f"A model that always predicts {most} has an accuracy of {always}, and a balanced accuracy of {balanced}." if splits else ""
     if train[most] == train[least]:
         return f"Every expression has {train[most]:,} faces in train. {baseline}".strip()
-    rarest = f"the rarest {least} ({train[least]:,}): {train[most] / max(train[least], 1):.1f} times fewer"
+    rarest = f"the rarest {least} ({train[least]:,}): imbalance ratio {train[most] / max(train[least], 1):.2f}"
     if not train[least]:
         rarest = f"and train holds no face of {listed(train.index[train == 0])}"
     return f"The commonest expression of train is {most} ({train[most]:,} faces), {rarest}. {baseline}".strip()
