@@ -1,4 +1,4 @@
-"""On control faces a map made of the truth scores 1, a uniform one its area, and the template its printed overlap."""
+"""On control faces a map of the truth has mass 1 and is believed, a uniform one has the mass of its area, and counts decide what is undecided."""
 
 from __future__ import annotations
 
@@ -7,8 +7,20 @@ import pandas as pd
 import pytest
 
 from ferlab import control
-from ferlab.explanation.control_truth import carrying_shares, compare_regions, is_control, reference_maps, true_masks
-from ferlab.explanation.regions import REGIONS, iou, template_masks
+from ferlab.explanation.control_truth import (
+    BELIEVED,
+    FEWEST,
+    NOT_BELIEVED,
+    UNDECIDED,
+    baseline_maps,
+    compare_regions,
+    compare_with_truth,
+    ground_truth_mass,
+    iou,
+    judge_methods,
+    true_masks,
+)
+from ferlab.explanation.regions import REGIONS, template_masks
 from ferlab.expressions import EXPRESSIONS
 
 NEUTRAL = EXPRESSIONS.index("neutral")
@@ -16,15 +28,15 @@ NEUTRAL = EXPRESSIONS.index("neutral")
 
 @pytest.fixture(scope="module")
 def drawn() -> tuple[np.ndarray, pd.DataFrame]:
-    return control.read(faces=28, subjects=14, seed=2)
+    return control.read(faces=56, subjects=28, seed=2)
 
 
-def test_map_of_the_truth_falls_on_the_carrying_pixels_and_a_uniform_one_on_their_area(drawn: tuple[np.ndarray, pd.DataFrame]) -> None:
+def test_map_of_the_truth_falls_on_the_ground_truth_pixels_and_a_uniform_one_on_their_area(drawn: tuple[np.ndarray, pd.DataFrame]) -> None:
     _, faces = drawn
     truth = control.carrying_mask(faces, size=48)
     maps = {"truth": truth.astype(float), "uniform": np.ones(truth.shape)}
-    table = carrying_shares(faces, maps=maps, classes=faces["target"].to_numpy(), expressions=EXPRESSIONS).set_index(["method", "expression"])
-    assert table.loc["truth", "share"].to_numpy() == pytest.approx(1.0)
+    table = ground_truth_mass(faces, maps=maps, classes=faces["target"].to_numpy(), expressions=EXPRESSIONS).set_index(["method", "expression"])
+    assert table.loc["truth", "mass"].to_numpy() == pytest.approx(1.0)
     assert table.loc["uniform", "density_ratio"].to_numpy() == pytest.approx(1.0)
     assert "neutral" not in table.loc["truth"].index
     assert table.loc[("truth", "all"), "n"] == (faces["target"] != NEUTRAL).sum()
@@ -33,7 +45,7 @@ def test_map_of_the_truth_falls_on_the_carrying_pixels_and_a_uniform_one_on_thei
 def test_faces_of_class_minus_one_are_excluded(drawn: tuple[np.ndarray, pd.DataFrame]) -> None:
     images, faces = drawn
     classes = np.where(faces["target"] == 3, 3, -1)
-    table = carrying_shares(faces, maps=reference_maps(images), classes=classes, expressions=EXPRESSIONS)
+    table = ground_truth_mass(faces, maps=baseline_maps(images), classes=classes, expressions=EXPRESSIONS)
     assert set(table["expression"]) == {"happy", "all"}
     assert set(table["n"]) == {int((faces["target"] == 3).sum())}
 
@@ -41,8 +53,8 @@ def test_faces_of_class_minus_one_are_excluded(drawn: tuple[np.ndarray, pd.DataF
 def test_the_area_is_that_of_the_faces_whose_maps_count(drawn: tuple[np.ndarray, pd.DataFrame]) -> None:
     truth = control.carrying_mask(drawn[1], size=48)
     uniform = np.ones(truth.shape)
-    uniform[:20] = 0  # these maps are zero everywhere
-    table = carrying_shares(drawn[1], maps={"uniform": uniform}, classes=drawn[1]["target"].to_numpy(), expressions=EXPRESSIONS)
+    uniform[:40] = 0  # these maps are zero everywhere
+    table = ground_truth_mass(drawn[1], maps={"uniform": uniform}, classes=drawn[1]["target"].to_numpy(), expressions=EXPRESSIONS)
     assert table["density_ratio"].to_numpy() == pytest.approx(1.0)
 
 
@@ -58,15 +70,84 @@ def test_regions_are_compared_with_their_own_truth(drawn: tuple[np.ndarray, pd.D
     assert table.loc["rest", "area_template"] == pytest.approx(template["rest"].mean())
 
 
-def test_reference_maps_know_the_middle_and_the_edges() -> None:
+def test_baseline_maps_know_the_middle_and_the_edges() -> None:
     images = np.zeros((1, 48, 48), np.uint8)
     images[:, :, 24:] = 200
-    maps = reference_maps(images)
+    maps = baseline_maps(images)
     assert np.unravel_index(maps["centre"][0].argmax(), (48, 48)) in {(23, 23), (23, 24), (24, 23), (24, 24)}
     np.testing.assert_allclose(maps["centre"], maps["centre"][:, ::-1, ::-1])
     assert set(np.argsort(maps["edges"][0].sum(axis=0))[-2:]) == {23, 24}
 
 
+def test_iou_equals_the_hand_counted_overlap() -> None:
+    template = np.array([[True, True, False], [False, False, False]])
+    truth = np.array([[[True, True, False], [False, False, False]], [[False, True, True], [True, False, False]], np.zeros((2, 3), bool)])
+    np.testing.assert_allclose(iou(template, truth), [1.0, 1 / 4, 0.0])
+
+
+def test_rest_is_what_no_true_region_covers(drawn: tuple[np.ndarray, pd.DataFrame]) -> None:
+    masks = true_masks(drawn[1], size=48)
+    named = np.logical_or.reduce([masks[region] for region in REGIONS if region != "rest"])
+    np.testing.assert_array_equal(masks["rest"], ~named)
+
+
 def test_only_tables_of_control_faces_have_a_truth(drawn: tuple[np.ndarray, pd.DataFrame]) -> None:
-    assert is_control(drawn[1])
-    assert not is_control(drawn[1].assign(source=["fer2013"] + ["control"] * 27))
+    images, faces = drawn
+    known = {"maps": {"flat": np.ones((56, 48, 48))}, "template": template_masks((48, 48)), "classes": faces["target"], "expressions": EXPRESSIONS}
+    found = compare_with_truth(faces, images, **known)
+    assert list(found) == ["regions", "ground_truth", "verdict"]
+    assert set(found["ground_truth"]["method"]) == {"flat", "centre", "edges"}
+    assert compare_with_truth(faces.assign(source=["fer2013"] + ["control"] * 55), images, **known) == {}
+
+
+def judge(drawn: tuple[np.ndarray, pd.DataFrame], maps: dict[str, np.ndarray], *, right: np.ndarray | None = None) -> pd.DataFrame:
+    images, faces = drawn
+    classes = faces["target"].to_numpy() if right is None else np.where(right, faces["target"], -1)
+    return judge_methods(faces, maps=maps, baselines=baseline_maps(images), classes=classes).set_index("method")
+
+
+def true_maps(drawn: tuple[np.ndarray, pd.DataFrame]) -> np.ndarray:
+    """The ground-truth pixels as maps; a neutral face has none, its map is flat, so that it is not zero everywhere."""
+    truth = control.carrying_mask(drawn[1], size=48) * 1.0
+    truth[~truth.any(axis=(1, 2))] = 1.0
+    return truth
+
+
+def test_the_truth_is_believed_its_opposite_and_a_flat_map_are_not(drawn: tuple[np.ndarray, pd.DataFrame]) -> None:
+    truth = control.carrying_mask(drawn[1], size=48)
+    judged = judge(drawn, {"truth": true_maps(drawn), "opposite": ~truth * 1.0, "flat": np.ones(truth.shape)})
+    assert judged["verdict"].to_dict() == {"truth": BELIEVED, "opposite": NOT_BELIEVED, "flat": NOT_BELIEVED}
+    moving = truth.any(axis=(1, 2))
+    assert judged.loc["truth", "n"] == moving.sum()
+    assert judged.loc["truth", "ratio"] == pytest.approx(1 / truth[moving].mean())  # all mass on the truth, by its area
+    assert judged.loc["flat", "ratio"] == pytest.approx(1)
+    assert judged.loc["flat", "baseline"] == "centre"
+
+
+def test_a_method_whose_maps_are_often_zero_is_not_believed(drawn: tuple[np.ndarray, pd.DataFrame]) -> None:
+    some, many = true_maps(drawn), true_maps(drawn)
+    some[:2], many[:28] = 0, 0
+    judged = judge(drawn, {"some": some, "many": many})
+    assert judged["verdict"].to_dict() == {"some": BELIEVED, "many": NOT_BELIEVED}
+    assert judged[["zero", "maps"]].loc["many"].tolist() == [28, 56]
+    assert judged.loc["many", "n"] < judged.loc["some", "n"]
+    assert judged.loc["many", "baseline_ratio"] != judged.loc["some", "baseline_ratio"]  # the baseline is asked on the same faces
+
+
+def test_too_few_maps_or_an_interval_over_zero_decide_nothing(drawn: tuple[np.ndarray, pd.DataFrame]) -> None:
+    truth = true_maps(drawn)
+    few = judge(drawn, {"truth": truth}, right=np.arange(len(truth)) < FEWEST - 4)
+    assert few.loc["truth", "verdict"] == UNDECIDED
+    none = judge(drawn, {"truth": truth}, right=np.zeros(len(truth), bool))
+    assert (none.loc["truth", "verdict"], none.loc["truth", "n"]) == (UNDECIDED, 0)
+    blob = judge(drawn, {"blob": 3 * baseline_maps(drawn[0])["centre"]}).loc["blob"]  # as good as the baseline, for it is the baseline
+    assert (blob["verdict"], blob["ahead"]) == (UNDECIDED, pytest.approx(0))
+
+
+def test_subjects_are_resampled_whole(drawn: tuple[np.ndarray, pd.DataFrame]) -> None:
+    images, faces = drawn
+    noise = np.random.default_rng(0).random((56, 48, 48)) ** 4
+    one_person = faces.assign(subject="s1")
+    row = judge_methods(one_person, maps={"m": noise}, baselines=baseline_maps(images), classes=faces["target"].to_numpy()).iloc[0]
+    assert row["ratio_ci_low"] == pytest.approx(row["ratio_ci_high"])  # of one subject every resample is the same
+    assert judge((images, faces), {"m": noise}).loc["m", "ratio_ci_low"] < row["ratio_ci_low"]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from ferlab import control
 from ferlab.explanation import regions
-from ferlab.explanation.regions import REGIONS, Registration, iou, register_template, template_masks, with_rest
-from ferlab.paths import InputError
+from ferlab.explanation.control_truth import iou, true_masks
+from ferlab.explanation.regions import REGIONS, Registration, register_template, template_masks
 
 
 @settings(max_examples=25, deadline=None)
@@ -41,7 +41,7 @@ def test_template_is_its_own_mirror_image_and_runs_from_brows_to_mouth() -> None
     [Registration(), Registration(2 / 48, 0.0, 1.1, 0.9), Registration(-1 / 48, 0.0, 0.85, 0.8), Registration(1 / 48, -1 / 48, 1.0, 1.05)],
 )
 def test_registration_finds_a_moved_drawing_again(placed: Registration) -> None:
-    found = register_template(100 + 50 * regions._drawn_face((48, 48), placed))
+    found = register_template(100 + 50 * regions._drawn_face((48, 48), placed)[None])
     assert found.found
     assert replace(found, correlation=0.0, found=False) == replace(placed, correlation=0.0)
     assert found.correlation > 0.95
@@ -49,32 +49,16 @@ def test_registration_finds_a_moved_drawing_again(placed: Registration) -> None:
 
 def test_flat_or_random_pictures_leave_the_template_where_it_is() -> None:
     for picture in (np.full((48, 48), 128.0), np.random.default_rng(0).normal(128, 40, (48, 48))):
-        found = register_template(picture)
+        found = register_template(picture[None])
         assert not found.found
         for region, mask in template_masks((48, 48), found).items():
             np.testing.assert_array_equal(mask, template_masks((48, 48))[region])
 
 
-def test_iou_equals_the_hand_counted_overlap() -> None:
-    template = np.array([[True, True, False], [False, False, False]])
-    truth = np.array([[[True, True, False], [False, False, False]], [[False, True, True], [True, False, False]], np.zeros((2, 3), bool)])
-    np.testing.assert_allclose(iou(template, truth), [1.0, 1 / 4, 0.0])
-
-
-def test_rest_is_what_no_region_covers() -> None:
-    masks = {region: np.zeros((1, 2, 3), bool) for region in ("brows", "eyes", "nose", "mouth", "chin")}
-    masks["eyes"][0, 0, 0] = masks["brows"][0, 0, 0] = masks["mouth"][0, 1, 1] = masks["chin"][0, 1, 2] = True
-    named = with_rest(masks)
-    assert tuple(named) == REGIONS
-    np.testing.assert_array_equal(named["rest"][0], [[False, True, True], [True, False, True]])
-    with pytest.raises(InputError, match="got none of nose"):
-        with_rest({region: mask for region, mask in masks.items() if region != "nose"})
-
-
 def test_registration_brings_the_template_nearer_to_the_truth_of_control_faces() -> None:
     images, faces = control.read(faces=140, subjects=70, seed=1)
-    truth = with_rest(control.region_masks(faces, size=48))
-    placed = register_template(images.mean(axis=0))
+    truth = true_masks(faces, size=48)
+    placed = register_template(images)
     before, after = template_masks((48, 48)), template_masks((48, 48), placed)
     gains = {region: iou(after[region], truth[region]).mean() - iou(before[region], truth[region]).mean() for region in REGIONS}
     assert placed.found

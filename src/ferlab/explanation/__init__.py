@@ -1,1 +1,1 @@
-"""Where a model looks: attribution maps of single faces and the share of them that falls on each part of the face."""
+"""Attribution maps of single faces, their mass per region of the face, and their validation on control faces."""

@@ -1,40 +1,80 @@
-"""What maps are worth where the truth is known: control faces tell which parts carry their expression.
+"""Validation of region template and attribution methods on control faces, where regions and ground-truth pixels are known.
 
-Owns the comparison of template and maps with the true masks of control faces, and the maps that need no model and that any
-method has to beat. Numbers from here are about control faces and say nothing about photographs.
+The ground-truth pixels of an expression are the moving parts of the drawn face. A method is believed if at most `MOST_ZERO` of its maps are
+zero everywhere, the 95 % interval of its density ratio on these pixels lies above 1, and the interval of its difference from the better of the
+baseline maps, on the same faces, lies above 0. It is not believed if too many maps are zero or an interval lies below; it is undecided where
+an interval contains 1 or 0, or maps are few. All numbers are about one run on control faces.
 
 References:
     Zhang et al. (2018), Top-down Neural Attention by Excitation Backprop, arXiv 1608.00507: a centred blob as baseline.
-    Adebayo et al. (2018), Sanity Checks for Saliency Maps, arXiv 1810.03292: an edge detector looks like an explanation.
+    Adebayo et al. (2018), Sanity Checks for Saliency Maps, arXiv 1810.03292: an edge detector resembles an explanation.
+    Arras, Osman & Samek (2022), CLEVR-XAI, arXiv 2003.07258: relevance mass accuracy against ground-truth masks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter, sobel
 
 from ferlab.control import carrying_mask, region_masks
-from ferlab.explanation.regions import iou, with_rest
-from ferlab.explanation.shares import class_shares, region_shares
+from ferlab.data.faces import CONTROL
+from ferlab.explanation.attribution_mass import RESAMPLES, attribution_mass, mass_by_expression
+from ferlab.explanation.regions import REGIONS, REST
+from ferlab.explanation.sample import dead_maps
 
-SOURCE = "control"
+MOST_ZERO = 0.05  # fraction of a method's maps that may be zero everywhere
+FEWEST = 20  # maps below which nothing is judged: intervals of fewer are too narrow
+BELIEVED, NOT_BELIEVED, UNDECIDED = "believed", "not believed", "undecided"
 
 
-def is_control(faces: pd.DataFrame) -> bool:
-    """Tell whether all faces of a table are control faces, so that their truth is known."""
-    return bool((faces["source"] == SOURCE).all())
+def compare_with_truth(
+    faces: pd.DataFrame,
+    images: np.ndarray,
+    *,
+    maps: Mapping[str, np.ndarray],
+    template: Mapping[str, np.ndarray],
+    classes: np.ndarray,
+    expressions: Sequence[str],
+    seed: int = 0,
+) -> dict[str, pd.DataFrame]:
+    """Compare template and maps with the truth of control faces.
+
+    Args:
+        faces: Rows of a face table (N).
+        images: Their faces, uint8 (N, S, S) or (N, S, S, 3).
+        maps: Per method the maps (N, S, S).
+        template: Masks (S, S) of the regions.
+        classes: Class of each face (N,), -1 for faces excluded from masses and ratios.
+        expressions: Names of the classes.
+        seed: Of the bootstraps.
+
+    Returns:
+        The tables of `compare_regions` ("regions"), `ground_truth_mass` ("ground_truth") and `judge_methods` ("verdict"); empty unless all
+        are control faces.
+    """
+    if not (faces["source"] == CONTROL).all():
+        return {}
+    baselines = baseline_maps(images)
+    return {
+        "regions": compare_regions(template, true_masks(faces, size=images.shape[1]), maps=maps),
+        "ground_truth": ground_truth_mass(faces, maps={**maps, **baselines}, classes=classes, expressions=expressions),
+        "verdict": judge_methods(faces, maps=maps, baselines=baselines, classes=classes, seed=seed),
+    }
 
 
 def true_masks(faces: pd.DataFrame, *, size: int) -> dict[str, np.ndarray]:
-    """Return the true region masks (N, S, S) of control faces, under the names of the template."""
-    return with_rest(region_masks(faces, size=size))
+    """Return the true masks (N, S, S) of the template's regions on control faces; "rest" is what none of them covers."""
+    masks = region_masks(faces, size=size)
+    named = {region: np.asarray(masks[region], dtype=bool) for region in REGIONS if region != REST}
+    return named | {REST: ~np.logical_or.reduce(list(named.values()))}
 
 
 def compare_regions(template: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], *, maps: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Set the template's regions against the true ones, and the shares that either gives.
+    """Compare the template's regions with the true ones, and the attribution mass of either.
 
     Args:
         template: Masks (H, W).
@@ -42,61 +82,60 @@ def compare_regions(template: Mapping[str, np.ndarray], truth: Mapping[str, np.n
         maps: Per method the maps (N, H, W).
 
     Returns:
-        One row per region: `region`, mean `iou`, mean `area_template` and `area_true`, and per method `<method>_template` and
-        `<method>_true`, the mean share of the map over faces whose map has one.
+        One row per region: `region`, mean `iou`, mean `area_template` and `area_true`, and per method `<method>_template` and `<method>_true`,
+        the mean attribution mass over maps that are not zero everywhere.
     """
     rows = []
     for region, mask in template.items():
-        row = {"region": region, "iou": np.nanmean(iou(mask, truth[region]))}
-        row |= {"area_template": mask.mean(), "area_true": truth[region].mean()}
+        row = {"region": region, "iou": np.nanmean(iou(mask, truth[region])), "area_template": mask.mean(), "area_true": truth[region].mean()}
         for method, values in maps.items():
-            row[f"{method}_template"] = region_shares(values, {region: mask})[region].mean()
-            row[f"{method}_true"] = region_shares(values, {region: truth[region]})[region].mean()
+            mass = attribution_mass(values, {"template": mask, "true": truth[region]}).mean()
+            row |= {f"{method}_{kind}": mass[kind] for kind in ("template", "true")}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def carrying_shares(
+def iou(template: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return the intersection over union of a mask (H, W) with masks (N, H, W), (N,) float64; NaN where both are empty."""
+    both, either = (template & truth).sum(axis=(1, 2)), (template | truth).sum(axis=(1, 2))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(both / either, dtype=np.float64)
+
+
+def ground_truth_mass(
     faces: pd.DataFrame, *, maps: Mapping[str, np.ndarray], classes: np.ndarray, expressions: Sequence[str], seed: int = 0
 ) -> pd.DataFrame:
-    """Share of each map that falls on the pixels that carry the face's expression: the union of its moving parts.
+    """Return the attribution mass on the ground-truth pixels of each face's expression; neutral faces have none and are excluded.
 
     Args:
         faces: Rows of a control face table (N).
-        maps: Per method the maps (N, S, S); `reference_maps` may be among them.
-        classes: Class of each face (N,), -1 for faces to leave out; neutral faces have no moving part and are left out too.
+        maps: Per method, or baseline, the maps (N, S, S).
+        classes: Class of each face (N,), -1 to exclude it.
         expressions: Names of the classes.
         seed: Of the bootstrap.
 
     Returns:
-        One row per method and expression, and per method one over `all` expressions that any face shows: `method, expression, n,
-        share, ci_low, ci_high, area, density_ratio` (share per area: 1 where the map does not care).
+        Columns of `mass_by_expression` but `region`, and `method`: a row per method and expression that any face shows, and per method one
+        over "all".
     """
-    size = next(iter(maps.values())).shape[1]
-    carrying = carrying_mask(faces, size=size)
-    known = carrying.any(axis=(1, 2)) & (np.asarray(classes) >= 0)
+    truth = carrying_mask(faces, size=next(iter(maps.values())).shape[1])
+    known = truth.any(axis=(1, 2)) & (np.asarray(classes) >= 0)
     tables = []
     for method, values in maps.items():
-        shares = region_shares(values[known], {"carrying": carrying[known]})
-        counted = shares["carrying"].notna().to_numpy()  # the area is that of the same faces: a map of zeros has no share
         for names, own in ((expressions, np.asarray(classes)[known]), (("all",), np.zeros(int(known.sum()), int))):
-            chosen = [counted & (own == number) for number in range(len(names))]
-            areas = [carrying[known][faces_of].mean() if faces_of.any() else np.nan for faces_of in chosen]
-            table = class_shares(shares, own, expressions=names, seed=seed).assign(method=method, area=areas)
-            tables.append(table[table["n"] > 0])
-    table = pd.concat(tables, ignore_index=True)
-    columns = ["method", "expression", "n", "share", "ci_low", "ci_high", "area"]
-    return table[columns].assign(density_ratio=table["share"] / table["area"])
+            table = mass_by_expression(values[known], {"ground_truth": truth[known]}, classes=own, expressions=names, seed=seed)
+            tables.append(table[table["n"] > 0].drop(columns="region").assign(method=method))
+    return pd.concat(tables, ignore_index=True)
 
 
-def reference_maps(images: np.ndarray) -> dict[str, np.ndarray]:
-    """Maps that know no net: a blob in the middle of the frame, and the edges of the face. A map worth its name beats both.
+def baseline_maps(images: np.ndarray) -> dict[str, np.ndarray]:
+    """Return maps that need no model: "centre", a centred blob, and "edges", the edges of each face.
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, 3).
 
     Returns:
-        "centre" and "edges", (N, H, W) float64, >= 0.
+        (N, H, W) float64 each, >= 0.
     """
     grey = np.asarray(images, dtype=np.float64)
     grey = grey.mean(axis=-1) if grey.ndim == 4 else grey
@@ -107,3 +146,70 @@ def reference_maps(images: np.ndarray) -> dict[str, np.ndarray]:
     smooth = gaussian_filter(grey, (0, 1, 1))
     edges = np.hypot(sobel(smooth, axis=1), sobel(smooth, axis=2))
     return {"centre": np.repeat(blob[None], count, axis=0), "edges": edges}
+
+
+def judge_methods(
+    faces: pd.DataFrame, *, maps: Mapping[str, np.ndarray], baselines: Mapping[str, np.ndarray], classes: np.ndarray, seed: int = 0
+) -> pd.DataFrame:
+    """Judge every method on the control faces whose expression has ground-truth pixels.
+
+    Args:
+        faces: Rows of a control face table (N).
+        maps: Per method the maps (N, S, S).
+        baselines: From `baseline_maps`.
+        classes: Class of each face (N,), -1 to exclude it from the ratios; zero maps are counted over all N.
+        seed: Of the bootstrap, over subjects where the table names them, else over faces.
+
+    Returns:
+        One row per method: `method`, `maps` (N), `zero` (maps that are zero everywhere), `n` (maps behind the ratio), density `ratio`,
+        `ratio_ci_low`, `ratio_ci_high`; `baseline` (the better one on the same faces), `baseline_ratio`, `ahead` (the method's ratio minus the
+        baseline's), `ahead_ci_low`, `ahead_ci_high`; and `verdict`: "believed", "not believed" or "undecided". Ratios of fewer than 2 maps
+        are NaN.
+    """
+    carrying = carrying_mask(faces, size=next(iter(maps.values())).shape[1])
+    known = carrying.any(axis=(1, 2)) & (np.asarray(classes) >= 0)
+    subject = pd.factorize(faces["subject"])[0] if "subject" in faces else np.arange(len(faces))
+    truth = {"truth": carrying}
+    mass = {name: attribution_mass(values, truth)["truth"].to_numpy() for name, values in (*maps.items(), *baselines.items())}
+    area = carrying.mean(axis=(1, 2))
+    rows = []
+    for method, values in maps.items():
+        used = known & ~np.isnan(mass[method])
+        ratios = _ratios({name: mass[name][used] for name in (method, *baselines)}, area[used], subject[used], seed=seed)
+        row = {"method": method, "maps": len(values), "zero": int(dead_maps(values).sum()), "n": int(used.sum()), **_compared(ratios, method)}
+        rows.append(row | {"verdict": _verdict(row)})
+    return pd.DataFrame(rows)
+
+
+def zero_fraction(row: Mapping[str, Any]) -> float:
+    """Return the fraction of a method's maps that are zero everywhere."""
+    return float(row["zero"]) / max(1, int(row["maps"]))
+
+
+def _ratios(mass: Mapping[str, np.ndarray], area: np.ndarray, subject: np.ndarray, *, seed: int) -> dict[str, np.ndarray]:
+    """Return the density ratio of each map's name, (1 + RESAMPLES,): of the faces themselves, then of resampled subjects; the same draws for all."""
+    if len(area) < 2:
+        return {name: np.full(1 + RESAMPLES, np.nan) for name in mass}
+    codes = np.unique(subject, return_inverse=True)[1]
+    count = int(codes.max()) + 1
+    draws = np.random.default_rng(seed).integers(count, size=(RESAMPLES, count))
+    drawn = np.stack([np.bincount(draw, minlength=count) for draw in draws])[:, codes]
+    weights = np.concatenate([np.ones((1, len(area))), drawn])  # (1 + R, n)
+    return {name: (weights @ values) / (weights @ area) for name, values in mass.items()}
+
+
+def _compared(ratios: Mapping[str, np.ndarray], method: str) -> dict[str, Any]:
+    own = ratios[method]
+    baseline = max((name for name in ratios if name != method), key=lambda name: float(np.nan_to_num(ratios[name][0])))
+    ahead = own - ratios[baseline]
+    row: dict[str, Any] = {"baseline": baseline, "baseline_ratio": float(ratios[baseline][0])}
+    for name, values in (("ratio", own), ("ahead", ahead)):
+        low, high = np.quantile(values[1:], [0.025, 0.975])
+        row |= {name: float(values[0]), f"{name}_ci_low": float(low), f"{name}_ci_high": float(high)}
+    return row
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    if zero_fraction(row) > MOST_ZERO or row["ratio_ci_high"] < 1 or row["ahead_ci_high"] < 0:
+        return NOT_BELIEVED
+    return BELIEVED if row["n"] >= FEWEST and row["ratio_ci_low"] > 1 and row["ahead_ci_low"] > 0 else UNDECIDED

@@ -1,4 +1,4 @@
-"""Figures and sentences of explanations: what they hold, what they say is missing, and numbers that are the measured ones."""
+"""The explain page: figures hold what they should and name what is missing; tables and sentences repeat the measured numbers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from ferlab.explanation.regions import Registration, template_masks
+from ferlab.explanation.attribution_mass import mass_by_expression
+from ferlab.explanation.regions import REGIONS, Registration, template_masks
 from ferlab.explanation.sample import typical_pairs
-from ferlab.explanation.shares import area_shares, class_shares, method_shares, region_shares
 from ferlab.expressions import EXPRESSIONS
-from ferlab.reporting.pages import explain_text as explanation_text
-from ferlab.reporting.pages import explain_verdict as explanation_verdict
-from ferlab.reporting.pages.explain import plot_gallery, plot_mean_maps, plot_region_shares
+from ferlab.reporting.pages import explain
+from ferlab.reporting.pages.explain import plot_gallery, plot_mean_maps, plot_region_mass
 
 DPI = 120
 
@@ -54,11 +53,11 @@ def words(figure: Figure) -> list[str]:
 
 def test_gallery_says_in_words_what_is_missing_and_what_is_dead(explained: dict[str, np.ndarray]) -> None:
     said = words(gallery_of(explained))
-    assert "no wrong disgust face\namong those explained" in said
-    assert "no right sad face\namong those explained" in said
+    assert "no misclassified\ndisgust face" in said
+    assert "no correctly classified\nsad face" in said
     assert said.count("zero\neverywhere") == 1
     assert "angry 70 %" in said
-    assert "angry, called\ndisgust 70 %" in said
+    assert "angry, predicted as\ndisgust 70 %" in said
 
 
 def test_gallery_s_faces_are_large_and_share_one_colour_bar(explained: dict[str, np.ndarray]) -> None:
@@ -89,119 +88,113 @@ def test_mean_maps_count_their_faces_and_say_where_there_are_none(explained: dic
     assert "disgust" in said
     counts = [axis.get_xlabel() for axis in figure.axes if axis.get_xlabel()]
     assert (counts[0], counts[1], counts[7]) == ("0 of 1 maps", "2 of 2 maps", "1 of 1 maps")  # Grad-CAM of angry is zero, occlusion is not
-    assert said.count("no right face") == 2  # sad, both methods
+    assert said.count("no correctly\nclassified face") == 2  # sad, both methods
     assert said.count("zero\neverywhere") == 1  # angry has one right face, and its Grad-CAM is dead
     assert [axis.get_ylabel() for axis in figure.axes if axis.get_ylabel()][:2] == ["Grad-CAM", "occlusion"]
 
 
-def test_share_figure_draws_the_measured_shares_over_the_areas(explained: dict[str, np.ndarray]) -> None:
+def test_mass_figure_draws_the_measured_masses_over_the_areas(explained: dict[str, np.ndarray]) -> None:
     masks = template_masks((48, 48))
-    tables = method_shares({"grad_cam": explained["grad_cam"]}, masks, classes=explained["target"], expressions=EXPRESSIONS)
-    figure = plot_region_shares(tables, area_shares(masks))
+    table = mass_by_expression(explained["grad_cam"], masks, classes=explained["target"], expressions=EXPRESSIONS)
+    figure = plot_region_mass({"grad_cam": table})
     axis = figure.axes[3]
     assert axis.get_title() == "happy\nn = 2"
     drawn = axis.containers[0].lines[0].get_xdata(orig=False)
-    happy = tables["grad_cam"][tables["grad_cam"]["expression"] == "happy"].set_index("region")["share"]
+    happy = table[table["expression"] == "happy"].set_index("region")["mass"]
     np.testing.assert_allclose(drawn, 100 * happy.loc[["brows", "eyes", "nose", "mouth"]])
+    areas = [segment[1, 0] for segment in axis.collections[0].get_segments()]
+    np.testing.assert_allclose(areas, [100 * masks[region].mean() for region in REGIONS if region != "rest"])
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["brows", "eyes", "nose", "mouth"]
 
 
 def test_tables_and_sentences_repeat_the_numbers() -> None:
     masks = {"eyes": np.array([[True, False, False, False]]), "rest": np.array([[False, True, True, True]])}
     maps = np.array([[[3.0, 1.0, 0.0, 0.0]], [[1.0, 1.0, 0.0, 0.0]]])
-    table = class_shares(region_shares(maps, masks), np.array([0, 0]), expressions=("angry", "fear"))
-    wide = explanation_text.shares_table(table, area_shares(masks))
+    table = mass_by_expression(maps, masks, classes=np.array([0, 0]), expressions=("angry", "fear"))
+    wide = explain.mass_table(table)
+    assert wide.columns.tolist() == ["faces", "eyes", "rest"]
     assert wide.loc["angry", "eyes"] == "62.5 [50.0, 75.0]"
     assert wide.loc["area, %", "eyes"] == "25.0"
     assert (wide.loc["fear", "faces"], wide.loc["fear", "eyes"]) == ("0", "–")
-    said = explanation_text.density_ratio_sentence({"occlusion": table}, area_shares(masks))
-    assert said.startswith("Occlusion is densest on the eyes of angry faces, 2.5 times its area; 1 of 2 parts")
+    said = explain.density_ratio_sentence({"occlusion": table})
+    assert said == "Occlusion: the highest density ratio is 2.5, on the eyes of angry faces; 1 of 2 intervals lie above the area."
 
 
 def test_registration_sentence_names_the_direction_and_the_fallback() -> None:
-    said = explanation_text.registration_sentence(Registration(-1 / 48, 2 / 48, 0.85, 0.8, 0.731, True), 48)
+    said = explain.registration_sentence(Registration(-1 / 48, 2 / 48, 0.85, 0.8, 0.731, True), 48)
     assert "1.0 px up and 2.0 px to the right" in said
     assert "85 % in height and 80 % in width" in said
-    assert "stays where it lies" in explanation_text.registration_sentence(Registration(correlation=0.1), 48)
+    assert "not registered (correlation with the mean face 0.10)" in explain.registration_sentence(Registration(correlation=0.1), 48)
 
 
-def test_sample_and_gallery_sentences_count() -> None:
-    said = explanation_text.sample_sentence(
-        np.array([0, 1, 2]), np.array([0, 1, 1]), scored=1500, split="val", source="control faces, drawn", dead={"grad_cam": 2, "occlusion": 0}
-    )
-    assert said.startswith("3 of 1,500 val faces (control faces, drawn) are explained: 2 that the model names right and 1 it names wrong.")
+def sample_sentence(dead: dict[str, int]) -> str:
+    pred = np.array([0, 1, 1])
+    return explain.sample_sentence(np.array([0, 1, 2]), pred, scored=1500, split="val", source="control faces, drawn", dead=dead)
+
+
+def test_the_sample_sentence_counts_faces_and_zero_maps() -> None:
+    said = sample_sentence({"grad_cam": 2, "occlusion": 0})
+    assert said.startswith("3 of 1,500 val faces (control faces, drawn) are explained: 2 classified correctly, 1 misclassified.")
     assert said.endswith("Grad-CAM 2, occlusion 0.")
-    assert explanation_text.gallery_sentence([(3, None), (1, 2)], ("angry", "fear")).endswith("Missing: no wrong angry face.")
-
-
-def test_carrying_table_keeps_the_order_of_methods_and_expressions() -> None:
-    rows = [
-        {
-            "method": method,
-            "expression": name,
-            "n": 5,
-            "share": share,
-            "ci_low": share - 0.1,
-            "ci_high": share + 0.1,
-            "area": 0.2,
-            "density_ratio": share / 0.2,
-        }
-        for method, share in (("grad_cam", 0.3), ("occlusion", 0.4), ("centre", 0.2), ("edges", 0.25))
-        for name in ("sad", "happy", "all")
-    ]
-    wide = explanation_text.carrying_table(pd.DataFrame(rows))
-    assert wide.index.tolist() == ["Grad-CAM", "occlusion", "blob in the middle", "edges of the face", "area, %"]
-    assert wide.columns.tolist() == ["maps", "sad", "happy", "all"]
-    assert wide["maps"].tolist() == ["5", "5", "5", "5", ""]
-    assert wide.loc["occlusion", "all"] == "40.0 [30.0, 50.0]"
-    said = explanation_text.carrying_sentence(pd.DataFrame(rows))
-    assert "Grad-CAM 1.50, occlusion 2.00; maps that know no net: blob in the middle 1.00" in said
-    assert "nothing to compare" in explanation_text.carrying_sentence(pd.DataFrame(columns=list(rows[0])))
-
-
-def test_faces_without_truth_are_said_to_be_unchecked() -> None:
-    assert "nothing here was checked" in explanation_text.truth_sentence(None, None)
-
-
-def judged_rows() -> pd.DataFrame:
-    interval = {"ratio_ci_low": 1.5, "ratio_ci_high": 2.5, "ahead_ci_low": 0.1, "ahead_ci_high": 0.5}
-    row = {"maps": 91, "zero": 0, "n": 72, "ratio": 2.0, "baseline": "centre", "baseline_ratio": 1.7, "ahead": 0.3, **interval}
-    wide = {"ahead": 0.1, "ahead_ci_low": -0.2}
-    return pd.DataFrame(
-        [
-            {"method": "grad_cam", **row, "zero": 48, "n": 32, **wide, "verdict": "not believed"},
-            {"method": "hires_cam", **row, **wide, "verdict": "undecided"},
-            {"method": "occlusion", **row, "verdict": "believed"},
-        ]
-    )
-
-
-def test_the_verdict_names_each_method_its_reasons_and_the_criterion() -> None:
-    dead = {"grad_cam": 48, "hires_cam": 0, "occlusion": 0}
-    said = explanation_verdict.verdict_sentence(judged_rows(), dead=dead, maps=91)
-    assert "Occlusion may be believed on this run." in said
-    assert "Grad-CAM may not be believed on this run: 48 of 91 maps are zero" in said
-    assert "HiResCAM is undecided on this run: its difference 0.10 [-0.20, 0.50] from the blob in the middle is not above 0." in said
-    assert "Criterion: at most 5 %" in said
-    wide = explanation_verdict.verdict_table(judged_rows())
-    assert wide["verdict"].tolist() == ["not believed", "undecided", "believed"]
-    assert wide.loc["occlusion", "density ratio"] == "2.00 [1.50, 2.50]"
-    assert wide["maps judged"].tolist() == ["32", "72", "72"]
-
-
-def test_without_truth_only_zero_maps_rule_a_method_out() -> None:
-    said = explanation_verdict.verdict_sentence(None, dead={"grad_cam": 48, "hires_cam": 0, "occlusion": 0}, maps=91)
-    assert "Grad-CAM may not be believed on this run: 48 of 91 maps are zero (limit: 5 %)." in said
-    assert "Whether HiResCAM and occlusion may be believed is not known" in said
-    every = explanation_verdict.verdict_sentence(None, dead={"grad_cam": 0, "hires_cam": 0, "occlusion": 0}, maps=91)
-    assert "Whether Grad-CAM, HiResCAM and occlusion may be believed" in every
-    assert "may not" not in explanation_verdict.verdict_sentence(None, dead={"grad_cam": 1, "occlusion": 0}, maps=91)
+    assert sample_sentence({"grad_cam": 0, "occlusion": 0}).endswith("No map is zero everywhere.")
 
 
 def test_the_reason_for_zero_maps_is_given_only_where_the_counts_bear_it_out() -> None:
-    said = explanation_text.zero_sentence({"grad_cam": 48, "hires_cam": 0, "occlusion": 0}, maps=91)
-    assert "Grad-CAM is zero for 48 of 91 faces; HiResCAM" in said
-    assert "averages gradients over space" in said
-    assert "averages" not in explanation_text.zero_sentence({"grad_cam": 48, "occlusion": 0}, maps=91)
-    assert "averages" not in explanation_text.zero_sentence({"grad_cam": 3, "hires_cam": 3, "occlusion": 0}, maps=91)
-    assert explanation_text.zero_sentence({"grad_cam": 0, "hires_cam": 0, "occlusion": 0}, maps=91) == "No map is zero everywhere."
+    assert "averages gradients over space" in sample_sentence({"grad_cam": 48, "hires_cam": 0, "occlusion": 0})
+    assert "averages" not in sample_sentence({"grad_cam": 48, "occlusion": 0})
+    assert "averages" not in sample_sentence({"grad_cam": 3, "hires_cam": 3, "occlusion": 0})
+
+
+def truth() -> dict[str, pd.DataFrame]:
+    """Return what `compare_with_truth` would: three methods, one not believed, one undecided, one believed."""
+    interval = {"ratio_ci_low": 1.5, "ratio_ci_high": 2.5, "ahead_ci_low": 0.1, "ahead_ci_high": 0.5}
+    row = {"maps": 91, "zero": 0, "n": 72, "ratio": 2.0, "baseline": "centre", "baseline_ratio": 1.7, "ahead": 0.3, **interval}
+    wide = {"ahead": 0.1, "ahead_ci_low": -0.2}
+    judged = [
+        {"method": "grad_cam", **row, "zero": 48, "n": 32, **wide, "verdict": "not believed"},
+        {"method": "hires_cam", **row, **wide, "verdict": "undecided"},
+        {"method": "occlusion", **row, "verdict": "believed"},
+    ]
+    mass = [
+        {"method": method, "expression": name, "n": 5, "mass": value, "mass_ci_low": value - 0.1, "mass_ci_high": value + 0.1, "area": 0.2}
+        for method, value in (("grad_cam", 0.3), ("hires_cam", 0.3), ("occlusion", 0.4), ("centre", 0.2), ("edges", 0.25))
+        for name in ("sad", "happy", "all")
+    ]
+    both = {f"{row['method']}_{kind}": value for row in judged for kind, value in (("template", 0.3), ("true", 0.25))}
+    regions = {"region": "mouth", "iou": 0.6, "area_template": 0.1, "area_true": 0.12, **both, "occlusion_true": 0.4}
+    return {"regions": pd.DataFrame([regions]), "ground_truth": pd.DataFrame(mass), "verdict": pd.DataFrame(judged)}
+
+
+def test_truth_tables_keep_the_order_of_methods_and_expressions() -> None:
+    regions, mass, verdict = explain.truth_tables(truth())
+    assert regions.loc["mouth", ["IoU", "area, true, %", "occlusion, true, %"]].tolist() == ["0.60", "12.0", "40.0"]
+    assert mass.index.tolist() == ["Grad-CAM", "HiResCAM", "occlusion", "centred blob", "edges of the face", "area, %"]
+    assert mass.columns.tolist() == ["maps", "sad", "happy", "all"]
+    lacking = truth()["ground_truth"].drop(index=0)  # Grad-CAM of sad: every map is zero
+    other = explain.truth_tables(truth() | {"ground_truth": lacking})[1]
+    assert other.columns.tolist() == mass.columns.tolist()
+    assert other.loc["Grad-CAM", "sad"] == "–"
+    assert mass["maps"].tolist() == ["5", "5", "5", "5", "5", ""]
+    assert mass.loc["occlusion", "all"] == "40.0 [30.0, 50.0]"
+    assert verdict["verdict"].tolist() == ["not believed", "undecided", "believed"]
+    assert verdict.loc["occlusion", "density ratio"] == "2.00 [1.50, 2.50]"
+    assert verdict["maps judged"].tolist() == ["32", "72", "72"]
+    assert explain.truth_tables({}) == []
+
+
+def test_the_verdict_names_each_method_its_reasons_and_the_criterion() -> None:
+    said = explain.verdict_sentence(truth(), dead={"grad_cam": 48, "hires_cam": 0, "occlusion": 0}, maps=91)
+    assert "Occlusion may be believed on this run." in said
+    assert "Grad-CAM may not be believed on this run: 48 of 91 maps are zero" in said
+    assert "HiResCAM is undecided on this run: its difference 0.10 [-0.20, 0.50] from the centred blob is not above 0." in said
+    assert "Criterion: at most 5 %" in said
+    assert said.endswith("differs by at most 10.0 points (occlusion).")
+
+
+def test_without_truth_only_zero_maps_rule_a_method_out() -> None:
+    said = explain.verdict_sentence({}, dead={"grad_cam": 48, "hires_cam": 0, "occlusion": 0}, maps=91)
+    assert "Grad-CAM may not be believed on this run: 48 of 91 maps are zero (limit: 5 %)." in said
+    assert "Whether HiResCAM and occlusion may be believed is not known" in said
+    every = explain.verdict_sentence({}, dead={"grad_cam": 0, "hires_cam": 0, "occlusion": 0}, maps=91)
+    assert "Whether Grad-CAM, HiResCAM and occlusion may be believed" in every
+    assert "may not" not in explain.verdict_sentence({}, dead={"grad_cam": 1, "occlusion": 0}, maps=91)

@@ -1,12 +1,12 @@
-"""Figures of what a model looks at: a gallery of single faces, the mean map of each expression, shares of the parts of the face.
+"""The explain page: faces with their maps, mean maps, attribution mass per region, and the validation of the methods on control faces.
 
-Every map is drawn as density: its positive part in units of its own mean, so that gradient maps and occlusion, faint faces and
-strong ones, share one colour scale. 1 is what a map without preference would show.
+Every map is drawn as density, its positive part divided by its own mean, so that all methods share one colour scale; a uniform map is 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,16 +16,26 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
-from ferlab.explanation.shares import relative_density
+from ferlab.explanation.attribution_mass import relative_density
+from ferlab.explanation.control_truth import BELIEVED, FEWEST, MOST_ZERO, NOT_BELIEVED, zero_fraction
+from ferlab.explanation.regions import REST, Registration
 from ferlab.reporting.faces import draw_face
 from ferlab.reporting.style import COLOURS
+from ferlab.reporting.tables import MISSING, cell, number, percent
+from ferlab.roles import listed
 
 COLOUR_MAP = "plasma"
 OPACITY = 0.75  # of a map over a face, reached at the density SOLID; below it the face shows through
 SOLID = 1.5
-TOP_QUANTILE = 0.995  # of the densities shown; what lies above has the last colour
+TOP_QUANTILE = 0.995  # of the densities shown; higher ones have the last colour
 METHOD_MARKERS: dict[str, str] = {"grad_cam": "o", "hires_cam": "s", "occlusion": "D"}
 METHOD_NAMES: dict[str, str] = {"grad_cam": "Grad-CAM", "hires_cam": "HiResCAM", "occlusion": "occlusion"}
+NAMES: dict[str, str] = METHOD_NAMES | {"centre": "centred blob", "edges": "edges of the face"}
+GREY = "#4A4A4A"
+CRITERION = (
+    f"Criterion: at most {percent(MOST_ZERO, digits=0)} of the maps are zero; the 95 % interval of the density ratio on the ground-truth pixels lies "
+    "above 1, and that of its difference from the better baseline map, on the same faces, above 0."
+)
 
 
 def plot_gallery(
@@ -37,19 +47,18 @@ def plot_gallery(
     pairs: Sequence[tuple[int | None, int | None]],
     expressions: Sequence[str],
 ) -> Figure:
-    """Draw a right and a wrong face of every expression, each with its maps.
+    """Draw a correctly and a misclassified face of every expression, each with its maps.
 
     Args:
         images: Faces, uint8 (N, H, W) or (N, H, W, 3).
-        maps: Per method the attributions of those faces (N, H, W), for the predicted class.
+        maps: Per method the attributions (N, H, W) of the predicted class.
         target: True classes (N,).
         probs: Probabilities (N, K).
-        pairs: Per expression the rows of its right and its wrong face; None where there is none.
+        pairs: Per expression the rows of its correctly and its misclassified face; None where there is none.
         expressions: Names of the classes.
     """
     density = {method: relative_density(values) for method, values in maps.items()}
-    shown = [row for pair in pairs for row in pair if row is not None]
-    top = _top(density, shown)
+    top = _top(density, [row for pair in pairs for row in pair if row is not None])
     width = 1 + len(maps)
     figure, axes = plt.subplots(
         len(expressions), 2 * width + 1, figsize=(1.32 * 2 * width + 0.9, 1.5 * len(expressions) + 0.5), layout="constrained",
@@ -58,119 +67,244 @@ def plot_gallery(
     for axis in axes.flat:
         axis.set_axis_off()
     for line, pair, name in zip(axes, pairs, expressions, strict=True):
-        for start, row, kind in ((0, pair[0], "right"), (width + 1, pair[1], "wrong")):
+        for start, row, kind in ((0, pair[0], "correctly classified"), (width + 1, pair[1], "misclassified")):
             cells = line[start : start + width]
             if row is None:
-                _say(cells[0], f"no {kind} {name} face\namong those explained")
+                _write(cells[0], f"no {kind}\n{name} face")
                 continue
-            caption = _answer(target[row], probs[row], expressions)
-            draw_face(cells[0], images[row], title=caption, colour=COLOURS.get(name, "black"))
-            for cell, (method, values) in zip(cells[1:], density.items(), strict=True):
-                _draw_map(cell, images[row], values[row], top=top)
-                cell.set_title(_strength(method, maps[method][row]), fontsize=9, fontweight="normal", color="#4A4A4A")
+            draw_face(cells[0], images[row], title=_prediction(target[row], probs[row], expressions), colour=COLOURS.get(name, "black"))
+            for axis, (method, values) in zip(cells[1:], density.items(), strict=True):
+                _draw_map(axis, images[row], values[row], top=top)
+                drop = f"\nup to {100 * maps[method][row].max():.0f} points" if method == "occlusion" else ""
+                axis.set_title(f"{METHOD_NAMES[method]}{drop}", fontsize=9, fontweight="normal", color=GREY)
     _add_colour_bar(figure, axes, top)
     return figure
 
 
 def plot_mean_maps(
-    images: np.ndarray,
-    *,
-    maps: Mapping[str, np.ndarray],
-    classes: np.ndarray,
-    expressions: Sequence[str],
-    masks: Mapping[str, np.ndarray],
+    images: np.ndarray, *, maps: Mapping[str, np.ndarray], classes: np.ndarray, expressions: Sequence[str], masks: Mapping[str, np.ndarray]
 ) -> Figure:
-    """Draw the mean density of each expression over the mean face, with the outlines of the regions and the number of maps in each mean.
+    """Draw the mean density of each expression over its mean face, with the outlines of the regions and the number of maps that are not zero.
 
-    Args:
-        images: Faces, uint8 (N, H, W) or (N, H, W, 3).
-        maps: Per method the attributions of those faces (N, H, W).
-        classes: Class of each face (N,); faces of class -1 are left out.
-        expressions: Names of the classes.
-        masks: The template's masks (H, W); "rest" has no outline.
+    Images, maps and expressions as in `plot_gallery`; `classes` (N,), where -1 excludes a face; `masks` (H, W) of the template.
     """
     density = {method: relative_density(values) for method, values in maps.items()}
-    means = {m: np.stack([_mean_of(values, classes == c) for c in range(len(expressions))]) for m, values in density.items()}
+    alive = {method: values.any(axis=(1, 2)) for method, values in density.items()}
+    means = {m: np.stack([_mean_of(values, alive[m] & (classes == c)) for c in range(len(expressions))]) for m, values in density.items()}
     top = _top(means, range(len(expressions)))
     figure, axes = plt.subplots(
         len(maps), len(expressions), figsize=(1.4 * len(expressions) + 0.9, 1.55 * len(maps) + 0.4), layout="constrained", squeeze=False
     )
-    for place, (method, values) in enumerate(means.items()):
-        for c, axis in enumerate(axes[place]):
+    for line, (method, values) in zip(axes, means.items(), strict=True):
+        for c, axis in enumerate(line):
+            own = classes == c
             axis.set(xticks=[], yticks=[])
             axis.grid(visible=False)
-            for spine in axis.spines.values():
-                spine.set_visible(False)
-            n = int((classes == c).sum())
-            if not n:
-                _say(axis, "no right face")
+            axis.spines[:].set_visible(False)
+            if own.any():
+                _draw_map(axis, np.asarray(images[own]).mean(axis=0), values[c], top=top)
+                for region, mask in masks.items():
+                    if region != REST:
+                        axis.contour(mask, levels=[0.5], colors="white", linewidths=0.6)
             else:
-                _draw_map(axis, np.asarray(images[classes == c]).mean(axis=0), values[c], top=top)
-                _outline(axis, masks)
-            if place == 0:
-                axis.set_title(expressions[c], color=COLOURS.get(expressions[c], "black"))
-            axis.set_xlabel(f"{int(density[method][classes == c].any(axis=(1, 2)).sum())} of {n} maps", fontsize=9)
-        axes[place, 0].set_ylabel(METHOD_NAMES.get(method, method))
+                _write(axis, "no correctly\nclassified face")
+            axis.set_xlabel(f"{int(alive[method][own].sum())} of {int(own.sum())} maps", fontsize=9)
+        line[0].set_ylabel(METHOD_NAMES[method])
+    for axis, name in zip(axes[0], expressions, strict=True):
+        axis.set_title(name, color=COLOURS.get(name, "black"))
     _add_colour_bar(figure, axes, top)
     return figure
 
 
-def plot_region_shares(tables: Mapping[str, pd.DataFrame], areas: pd.Series) -> Figure:
-    """Draw the share of each region per expression with 95 % intervals, over bars of what a map without preference would give.
-
-    Titles give the number of maps that each method's means rest on, in the order of the legend.
+def plot_region_mass(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw the attribution mass of each region per expression with 95 % intervals, over bars of the regions' areas.
 
     Args:
-        tables: Per method a table of `ferlab.explanation.shares.class_shares`.
-        areas: Area share per region, in the order to draw them; the rest, which is what they leave, is not drawn.
+        tables: Per method a table of `mass_by_expression`; "rest" is not drawn.
     """
-    areas = areas.drop("rest", errors="ignore")
-    names, regions = list(dict.fromkeys(next(iter(tables.values()))["expression"])), list(areas.index)
+    areas = _areas(tables).drop(REST, errors="ignore")
+    names, regions, places = list(dict.fromkeys(next(iter(tables.values()))["expression"])), list(areas.index), np.arange(len(areas))
     figure, axes = plt.subplots(
         1, len(names), figsize=(1.45 * len(names) + 0.8, 0.42 * len(regions) + 1.2), layout="constrained", sharex=True, sharey=True, squeeze=False
     )
-    places = np.arange(len(regions))
     offsets = np.linspace(-0.16, 0.16, len(tables)) if len(tables) > 1 else [0.0]
+    faces = {method: "white" if place == 0 and len(tables) > 1 else None for place, method in enumerate(tables)}
     for axis, name in zip(axes[0], names, strict=True):
+        colour = COLOURS.get(name, "black")
         axis.hlines(places, 0, 100 * areas.to_numpy(), color="#D0D0D0", linewidth=11, zorder=1)
         for offset, (method, table) in zip(offsets, tables.items(), strict=True):
-            rows = table[table["expression"] == name].set_index("region").loc[regions]
-            spans = np.abs(100 * (rows[["ci_low", "ci_high"]].to_numpy() - rows[["share"]].to_numpy())).T  # (2, regions)
-            axis.errorbar(
-                100 * rows["share"], places + offset, xerr=np.nan_to_num(spans), fmt=METHOD_MARKERS.get(method, "s"), markersize=5, capsize=2,
-                color=COLOURS.get(name, "black"), markerfacecolor="white" if offset == offsets[0] and len(tables) > 1 else None,
-                label=method, zorder=2,
-            )  # fmt: skip
+            rows = 100 * table[table["expression"] == name].set_index("region").loc[regions, ["mass", "mass_ci_low", "mass_ci_high"]]
+            spans = np.nan_to_num(np.abs(rows[["mass_ci_low", "mass_ci_high"]].sub(rows["mass"], axis=0)).to_numpy().T)  # (2, regions)
+            style: dict[str, Any] = {"fmt": METHOD_MARKERS[method], "markersize": 5, "capsize": 2, "color": colour, "zorder": 2}
+            axis.errorbar(rows["mass"], places + offset, xerr=spans, markerfacecolor=faces[method], **style)
         counts = [str(int(table.loc[table["expression"] == name, "n"].max())) for table in tables.values()]
-        axis.set_title(f"{name}\nn = {' / '.join(counts)}", color=COLOURS.get(name, "black"))
+        axis.set_title(f"{name}\nn = {' / '.join(counts)}", color=colour)
         axis.grid(axis="y", visible=False)
     axes[0, 0].set(yticks=places, yticklabels=regions, ylim=(len(regions) - 0.5, -0.5), xlim=(0, None))
-    figure.supxlabel("share of the map, %", fontsize=10)
-    _add_method_legend(figure, tables)
+    figure.supxlabel("attribution mass, %", fontsize=10)
+    line: dict[str, Any] = {"linestyle": "", "color": GREY}
+    handles = [plt.Line2D([], [], marker=METHOD_MARKERS[m], markerfacecolor=faces[m] or GREY, label=METHOD_NAMES[m], **line) for m in tables]
+    area = plt.Line2D([], [], color="#D0D0D0", linewidth=8, label="area: a uniform map")
+    figure.legend(handles=[*handles, area], loc="outside upper center", ncols=len(handles) + 1)
     return figure
 
 
-def _add_method_legend(figure: Figure, methods: Mapping[str, object]) -> None:
-    handles = [
-        plt.Line2D([], [], marker=METHOD_MARKERS.get(method, "s"), linestyle="", color="#4A4A4A", markerfacecolor="#4A4A4A" if place else "white")
-        for place, method in enumerate(methods)
+def sample_sentence(target: np.ndarray, pred: np.ndarray, *, scored: int, split: str, source: str, dead: Mapping[str, int]) -> str:
+    """Report the explained faces, of the `scored` ones of a split, and per method the maps that are zero everywhere."""
+    correct = int((target == pred).sum())
+    told = f"{len(target)} of {scored:,} {split} faces ({source}) are explained: {correct} classified correctly, {len(target) - correct} misclassified."
+    if not any(dead.values()):
+        return f"{told} No map is zero everywhere."
+    told += f" Maps that are zero everywhere: {', '.join(f'{NAMES[method]} {count}' for method, count in dead.items())}."
+    if dead.get("grad_cam", 0) <= dead.get("hires_cam", np.inf):
+        return told
+    return (
+        f"{told} Grad-CAM and HiResCAM use the same layer and gradients: Grad-CAM loses evidence where it averages gradients over space, because the "
+        "next linear layer weighs each place of the flattened features on its own."
+    )
+
+
+def registration_sentence(registration: Registration, size: int) -> str:
+    """Report the placement of the template on the mean face of `size` pixels."""
+    correlation = number(registration.correlation, digits=2)
+    if not registration.found:
+        return f"The template is not registered (correlation with the mean face {correlation}); masses per region are unreliable here."
+    down, right = registration.shift_y * size, registration.shift_x * size
+    shifts = f"{number(abs(down))} px {'down' if down >= 0 else 'up'} and {number(abs(right))} px to the {'right' if right >= 0 else 'left'}"
+    scales = f"{percent(registration.scale_y, digits=0)} in height and {percent(registration.scale_x, digits=0)} in width"
+    return f"The template is moved {shifts} and scaled to {scales}; its correlation with the mean face is {correlation}."
+
+
+def mass_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of `mass_by_expression` in percent with intervals: expressions as rows, regions as columns, areas in the last row."""
+    areas = _areas({"": table})
+    wide = _wide(table, index="expression", columns="region")[list(areas.index)]
+    wide.insert(0, "faces", table.groupby("expression", sort=False)["n"].max().loc[list(wide.index)].astype(str))
+    wide.loc["area, %"] = ["", *(number(area, percent=True) for area in areas)]
+    return wide
+
+
+def density_ratio_sentence(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Report per method the region of the highest density ratio among those whose interval lies above their area."""
+    told = []
+    for method, table in tables.items():
+        rows = table[table["region"] != REST]
+        above = rows[rows["mass_ci_low"] > rows["area"]].sort_values("density_ratio", ascending=False)
+        if above.empty:
+            told.append(f"{_start(NAMES[method])}: no region's interval lies above its area.")
+            continue
+        top = above.iloc[0]
+        told.append(
+            f"{_start(NAMES[method])}: the highest density ratio is {number(top['density_ratio'])}, on the {top['region']} of {top['expression']} "
+            f"faces; {len(above)} of {len(rows)} intervals lie above the area."
+        )
+    return " ".join(told)
+
+
+def findings_table(findings: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of `cs230_findings` with the page's headings."""
+    ratios = {f"density ratio, {name}": findings[f"density_ratio_{key}"] for key, name in (("named", "cs230's regions"), ("others", "other regions"))}
+    shown = findings[["expression", "cs230", "measured", "n"]].rename(columns={"measured": "above their area here", "n": "faces"})
+    return shown.assign(**{name: [number(value, digits=2) for value in values] for name, values in ratios.items()}).set_index("expression")
+
+
+def truth_tables(truth: Mapping[str, pd.DataFrame]) -> list[pd.DataFrame]:
+    """Return the tables of `compare_with_truth` as the page shows them: regions, ground-truth mass and verdict."""
+    if not truth:
+        return []
+    regions, mass, rows = truth["regions"], truth["ground_truth"], truth["verdict"].to_dict("records")
+    methods = [method for method in METHOD_NAMES if f"{method}_true" in regions]
+    columns = {"IoU": [number(value, digits=2) for value in regions["iou"]]}
+    for column, name in (("area", "area"), *((method, NAMES[method]) for method in methods)):
+        columns |= {f"{name}, {kind}, %": [number(value, percent=True) for value in regions[f"{column}_{kind}"]] for kind in ("template", "true")}
+    every = mass[mass["method"] == mass["method"].iloc[-1]]  # a baseline, without zero maps, has all faces
+    wide = _wide(mass.assign(method=mass["method"].map(NAMES)), index="method", columns="expression")[list(every["expression"])]
+    wide.loc["area, %"] = [number(area, percent=True) for area in every["area"]]
+    wide.insert(0, "maps", [*mass.loc[mass["expression"] == "all", "n"].astype(str), ""])
+    verdict = {
+        "zero maps": [f"{row['zero']} of {row['maps']}" for row in rows],
+        "maps judged": [str(row["n"]) for row in rows],
+        "density ratio": [cell(row, "ratio", percent=False, digits=2) for row in rows],
+        "better baseline": [f"{NAMES[row['baseline']]}, {number(row['baseline_ratio'], digits=2)}" for row in rows],
+        "difference": [cell(row, "ahead", percent=False, digits=2) for row in rows],
+        "verdict": [row["verdict"] for row in rows],
+    }
+    return [
+        pd.DataFrame(columns, index=pd.Index(regions["region"], name="region")),
+        wide,
+        pd.DataFrame(verdict, index=pd.Index([NAMES[row["method"]] for row in rows], name="method")),
     ]
-    area = plt.Line2D([], [], color="#D0D0D0", linewidth=8)
-    names = [METHOD_NAMES.get(method, method) for method in methods]
-    figure.legend([*handles, area], [*names, "share of the area: a map without preference"], loc="outside upper center", ncols=len(handles) + 1)
+
+
+def verdict_sentence(truth: Mapping[str, pd.DataFrame], *, dead: Mapping[str, int], maps: int) -> str:
+    """Report which methods may be believed on this run, by which criterion, and how far masses by template and by truth differ.
+
+    Args:
+        truth: From `compare_with_truth`; empty for faces without ground truth.
+        dead: Per method the number of maps that are zero everywhere.
+        maps: Maps of each method.
+    """
+    if not truth:
+        return _unknown_verdict(dead, maps)
+    regions, judged = truth["regions"], truth["verdict"].to_dict("records")
+    off = {row["method"]: float((regions[f"{row['method']}_template"] - regions[f"{row['method']}_true"]).abs().max()) for row in judged}
+    worst = max(off, key=lambda method: off[method])
+    return (
+        f"**{' '.join(_judgement(row) for row in judged)}** {CRITERION} The attribution mass of a region by template and by truth differs by at most "
+        f"{number(off[worst], percent=True)} points ({NAMES[worst]})."
+    )
+
+
+def _judgement(row: dict[Any, Any]) -> str:
+    name = _start(NAMES[row["method"]])
+    if row["verdict"] == BELIEVED:
+        return f"{name} may be believed on this run."
+    verdict = "may not be believed on this run" if row["verdict"] == NOT_BELIEVED else "is undecided on this run"
+    return f"{name} {verdict}: {', '.join(_failed(row))}."
+
+
+def _unknown_verdict(dead: Mapping[str, int], maps: int) -> str:
+    """Report the methods that too many zero maps rule out; without truth few zero maps do not rule a method in."""
+    out = [method for method, count in dead.items() if count > MOST_ZERO * maps]
+    limit = percent(MOST_ZERO, digits=0)
+    told = [f"**{_start(NAMES[m])} may not be believed on this run: {dead[m]} of {maps} maps are zero (limit: {limit}).**" for m in out]
+    if rest := [NAMES[method] for method in dead if method not in out]:
+        told.append(f"Whether {listed(rest)} may be believed is not known on these faces: they have no ground-truth pixels.")
+    return " ".join(told)
+
+
+def _failed(row: dict[Any, Any]) -> list[str]:
+    """Return the criteria of `ferlab.explanation.control_truth` that a method fails, with its numbers."""
+    if not row["n"]:
+        return [f"{row['zero']} of {row['maps']} maps are zero", "none can be compared with the truth"]
+    ratio, ahead = (cell(row, key, percent=False, digits=2) for key in ("ratio", "ahead"))
+    reasons = [f"{row['zero']} of {row['maps']} maps are zero"] if zero_fraction(row) > MOST_ZERO else []
+    reasons += [f"only {row['n']} maps can be compared with the truth"] if row["n"] < FEWEST else []
+    reasons += [f"its density ratio {ratio} is not above 1"] if not row["ratio_ci_low"] > 1 else []
+    reasons += [f"its difference {ahead} from the {NAMES[row['baseline']]} is not above 0"] if not row["ahead_ci_low"] > 0 else []
+    return reasons
+
+
+def _wide(table: pd.DataFrame, *, index: str, columns: str) -> pd.DataFrame:
+    """Return masses with intervals as a table, rows and columns in the order of their first appearance."""
+    cells = table.assign(cell=[cell(row, "mass") for row in table.to_dict("records")])
+    wide = cells.pivot(index=index, columns=columns, values="cell").fillna(MISSING)
+    return wide.loc[table[index].unique(), table[columns].unique()].rename_axis(None, axis=1)
+
+
+def _areas(tables: Mapping[str, pd.DataFrame]) -> pd.Series:
+    return next(iter(tables.values())).drop_duplicates("region").set_index("region")["area"]
 
 
 def _top(density: Mapping[str, np.ndarray], rows: Sequence[int] | range) -> float:
-    """Upper end of the shared scale, at least 2 so that a flat map does not look like a sharp one."""
-    values = [maps[list(rows)] for maps in density.values() if len(rows)]
-    finite = np.concatenate([part[np.isfinite(part)].ravel() for part in values]) if values else np.empty(0)
+    """Return the upper end of the shared scale, at least 2: a flat map must not look like a sharp one."""
+    values = np.concatenate([maps[list(rows)].ravel() for maps in density.values()])
+    finite = values[np.isfinite(values)]
     return max(2.0, float(np.quantile(finite, TOP_QUANTILE))) if finite.size else 2.0
 
 
 def _mean_of(density: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Mean over the chosen maps that are not dead; NaN where there is none."""
-    alive = chosen & density.any(axis=(1, 2))
-    return density[alive].mean(axis=0) if alive.any() else np.full(density.shape[1:], np.nan)
+    return density[chosen].mean(axis=0) if chosen.any() else np.full(density.shape[1:], np.nan)
 
 
 def _draw_map(axis: Axes, image: np.ndarray, density: np.ndarray, *, top: float) -> None:
@@ -178,40 +312,32 @@ def _draw_map(axis: Axes, image: np.ndarray, density: np.ndarray, *, top: float)
     face = np.asarray(image, dtype=np.float64) / 255
     if not np.nan_to_num(density).any():
         draw_face(axis, face, limits=(0, 1), alpha=0.35)
-        _say(axis, "zero\neverywhere")
+        _write(axis, "zero\neverywhere")
         return
     draw_face(axis, _blend(face if face.ndim == 3 else face[..., None], density, top))
 
 
 def _blend(face: np.ndarray | float, density: np.ndarray, top: float) -> np.ndarray:
-    """Colours (..., 3) of densities over grey or colour values from 0 to 1."""
+    """Return colours (..., 3) of densities over grey or colour values from 0 to 1."""
     opacity = OPACITY * np.clip(density / SOLID, 0, 1)[..., None]
     return (1 - opacity) * face + opacity * plt.get_cmap(COLOUR_MAP)(np.clip(density / top, 0, 1))[..., :3]
 
 
-def _outline(axis: Axes, masks: Mapping[str, np.ndarray]) -> None:
-    for region, mask in masks.items():
-        if region != "rest":
-            axis.contour(mask, levels=[0.5], colors="white", linewidths=0.6)
-
-
-def _answer(target: int, probs: np.ndarray, expressions: Sequence[str]) -> str:
+def _prediction(target: int, probs: np.ndarray, expressions: Sequence[str]) -> str:
     pred = int(probs.argmax())
-    said = f"{expressions[pred]} {100 * probs[pred]:.0f} %"
-    return said if pred == target else f"{expressions[target]}, called\n{said}"
+    predicted = f"{expressions[pred]} {percent(probs[pred], digits=0)}"
+    return predicted if pred == target else f"{expressions[target]}, predicted as\n{predicted}"
 
 
-def _strength(method: str, values: np.ndarray) -> str:
-    """Say the unit that the shared scale takes away."""
-    name = METHOD_NAMES.get(method, method)
-    return f"{name}\nup to {100 * values.max():.0f} points" if method == "occlusion" else name
-
-
-def _say(axis: Axes, text: str) -> None:
-    axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center", fontsize=9, color="#4A4A4A")
+def _write(axis: Axes, text: str) -> None:
+    axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center", fontsize=9, color=GREY)
 
 
 def _add_colour_bar(figure: Figure, axes: np.ndarray, top: float) -> None:
     over_grey = ListedColormap(_blend(0.5, np.linspace(0, top, 256), top))  # as the maps look over a mid-grey face
     label = "attribution, 1: mean of its own map"
     figure.colorbar(ScalarMappable(Normalize(0, top), over_grey), ax=axes, shrink=0.7, aspect=25, extend="max", label=label)
+
+
+def _start(text: str) -> str:
+    return text[0].upper() + text[1:]
