@@ -207,9 +207,9 @@ def test_landmarks_are_those_of_the_box_and_where_none_are_found_the_eyes_serve(
 @pytest.mark.parametrize(
     ("face", "note"),
     [
-        ({"detector": "dataset", "margin": 0.1}, "cut by boxes that came with the dataset; faces are searched for by Haar instead"),
+        ({"detector": "dataset", "margin": 0.1}, "cropped by boxes of the dataset; faces are searched for by Haar instead"),
         ({"detector": "yunet", "file": "gone.onnx"}, r"cannot be opened \(yunet: gone.onnx is missing"),
-        ({"detector": "haar", "align": "landmarks"}, "aligned by landmarks that a picture does not come with"),
+        ({"detector": "haar", "align": "landmarks"}, "aligned by landmarks of the dataset"),
     ],
 )
 def test_what_cannot_be_done_as_the_set_did_it_is_said(face: dict[str, Any], note: str) -> None:

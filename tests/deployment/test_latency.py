@@ -41,7 +41,7 @@ def test_fewer_repeats_than_rounds_are_kept() -> None:
 def test_summary_by_hand() -> None:
     summary = summarise_latency(np.array([1.0] * 19 + [200.0]), budget_ms=100)
     assert summary["p50_ms"] == 1
-    assert summary["share_within_budget"] == 0.95
+    assert summary["fraction_within_budget"] == 0.95
     assert summary["p95_within_budget"] is True
     assert summarise_latency(np.array([150.0, 150.0]), budget_ms=100)["p95_within_budget"] is False
 

@@ -1,7 +1,4 @@
-"""Models that leave the workspace: export to ONNX, proof of parity, speed, and a predictor that needs no torch and finds the faces.
-
-Does not train or evaluate; what it hands on says nothing new about accuracy.
-"""
+"""Models outside the workspace: ONNX export, parity, latency, and a predictor that needs no torch and finds the faces."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""From a picture to the faces in it, cropped as the models were fitted: needs OpenCV and Pillow, no torch.
+"""Faces of a picture, cropped like the training faces: needs OpenCV and Pillow, no torch.
 
-The rule, stated once. The detector is cs231a's Haar cascade with its ladder of looser parameters, all of it but the last rung, whose boxes are
-mostly no faces; `ferlab.data.preparation.detection` says in how large a copy of the picture it searches, and the answer how small a face may be.
-A box whose centre lies in a larger one is dropped (a mouth, a nose). Each face is the detector's own square box without a margin: FER2013's
-faces were cut so. On 400 faces of its Training usage in a frame of repeated edge pixels, the 348 boxes found by these search levels have a median
-side of .98 of the face's own and the same centre; a margin of .1 on each side lowers the median overlap (IoU) from .82 to .67.
+The default detector is cs231a's Haar cascade with its looser search levels, except the last, whose boxes are mostly no faces;
+`ferlab.data.preparation.detection` states the size of the searched copy. A box whose centre lies in a larger one is dropped (a mouth, a nose).
+Each face is the detector's square box without a margin, as in FER2013: on 400 faces of its Training usage in a frame of repeated edge pixels, the
+348 boxes found have a median side of 0.98 of the face's and the same centre; a margin of 0.1 on each side lowers the median IoU from 0.82 to 0.67.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from ferlab.paths import InputError
 Box = tuple[int, int, int, int]
 
 NARROWEST = 1 / 20  # of the longer side: a sliver has no room for a face
-DISTRUSTED = ("1 neighbour",)  # search levels whose boxes are not believed: see ferlab.data.preparation.detection.haar_ladder
+DISTRUSTED = ("1 neighbour",)  # search levels whose boxes are dropped: see ferlab.data.preparation.detection.haar_ladder
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:/{1,3}[^/]", re.IGNORECASE)
 EXPECTED = "expected a path, or a uint8 picture (H, W) or (H, W, 3) in RGB"
 
@@ -35,8 +34,8 @@ class Found:
 
     Attributes:
         boxes: From left to right.
-        scores: How sure the detector is of each (`ferlab.data.preparation.detection.Detections`); None where it does not say.
-        smallest: Side in pixels of the smallest face that was looked for; None where nothing was searched, or the detector does not say.
+        scores: The detector's score of each (`ferlab.data.preparation.detection.Detections`); None where it has none.
+        smallest: Side in pixels of the smallest face searched for; None where nothing was searched or it is unknown.
     """
 
     boxes: list[Box]
@@ -48,10 +47,10 @@ def read_picture(image: str | Path | np.ndarray) -> np.ndarray:
     """Return a picture as uint8 (H, W) or (H, W, 3) in RGB, upright.
 
     Args:
-        image: A path (formats as `ferlab.data.readers.images` reads them; a camera's rotation is undone), or the pixels.
+        image: A path (formats of `ferlab.data.readers.images`; a camera's rotation is undone), or the pixels.
 
     Raises:
-        InputError: If there is no such file, it is no picture, or the pixels have another shape or dtype.
+        InputError: If the file is missing or no picture, or the pixels have another shape or dtype.
     """
     if isinstance(image, (str, Path)):
         _check_path(str(image))
@@ -70,8 +69,8 @@ def find_faces(picture: np.ndarray, detector: Detector | None = None, *, small: 
 
     Args:
         picture: uint8 (H, W) or (H, W, 3).
-        detector: From `ferlab.data.preparation.detection.open_detector`; None is Haar with cs231a's parameters.
-        small: Whether to search a large picture at up to 4096 pixels as well, for small faces: slower, more boxes that are no faces.
+        detector: From `ferlab.data.preparation.detection.open_detector`; None for Haar with cs231a's parameters.
+        small: Whether to search a large picture at up to 4096 pixels as well, for small faces: slower, more false positives.
     """
     high, wide = picture.shape[:2]
     if min(high, wide) < NARROWEST * max(high, wide):
@@ -94,10 +93,7 @@ def _check_path(name: str) -> None:
 
 
 def drop_nested(boxes: np.ndarray) -> np.ndarray:
-    """Return the places, in their order, of the boxes whose centre lies in no larger one; of equal boxes the first stays.
-
-    Args:
-        boxes: int (n, 4), x, y, width, height.
+    """Return the indices of the boxes (n, 4; x, y, width, height) whose centre lies in no larger one; of equal boxes the first stays.
 
     >>> drop_nested(np.array([[0, 0, 100, 100], [40, 60, 30, 30], [90, 0, 90, 90]])).tolist()
     [0, 2]

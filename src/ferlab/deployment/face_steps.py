@@ -1,14 +1,13 @@
-"""From a face in a picture to the face that a model's set would hold: the set's own steps, read from the model's card.
+"""Preparation of a face as in the model's training dataset, read from the model's card.
 
-Which step a face is taken through, in the order of `ferlab.data.preparation.steps`:
+Steps by kind of input, in the order of `ferlab.data.preparation.steps`:
 
-    a picture, searched      the set's detector and its settings, margin or alignment; then as a cropped face
-    a cropped face           colour, size (the side of the set's faces), histogram equalisation or CLAHE, Gaussian
-    a face of a set's store  none: it has been through all of them
+    a picture, searched      the dataset's detector and settings, margin or alignment; then as a cropped face
+    a cropped face           colour, size (of the dataset's faces), histogram equalisation or CLAHE, Gaussian
+    a face of a store        none: it is prepared
 
-Behind them `ferlab.deployment.inputs` brings the face to the network's own size and channels, and the graph scales it. What a set did and a
-picture from elsewhere cannot have done to it (boxes or landmarks that came with a dataset, a detector whose file is not here) is replaced and
-said in a note. Without a card's `preparation`, as in models exported before it was kept, none of these steps is taken.
+`ferlab.deployment.inputs` then resizes to the network's input, and the graph scales. A step that a new picture does not allow (boxes or landmarks
+of a dataset, a detector whose file is missing) is replaced, and a note reports it. A card without `preparation` has no steps.
 """
 
 from __future__ import annotations
@@ -27,19 +26,19 @@ from ferlab.params import Prepare
 from ferlab.paths import InputError
 
 STEPS = ("face", "size", "colour", "equalise", "blur")
-BLENDS = ("smote", "adasyn")  # sources of faces that were made of others
-DRAWN = "it was trained on control faces alone, which are drawn; its predictions for photographs are untested"
+SYNTHETIC = ("smote", "adasyn")  # sources of samples interpolated from other faces
+DRAWN = "it was trained on control faces alone, which are synthetic; its predictions for photographs are untested"
 HAAR = "faces are searched for by Haar instead"
 
 
 @dataclass(frozen=True)
 class FaceSteps:
-    """The steps of a set, ready to be taken.
+    """The preparation of a dataset.
 
     Attributes:
-        preparation: The set's, without its detector.
-        detector: The set's; None: as `ferlab.deployment.face_search` searches.
-        notes: What could not be done as the set did it, a line each.
+        preparation: Its steps after detection.
+        detector: Its detector; None for that of `ferlab.deployment.face_search`.
+        notes: One line for each replaced step.
     """
 
     preparation: Preparation
@@ -47,7 +46,7 @@ class FaceSteps:
     notes: tuple[str, ...] = ()
 
     def cut(self, picture: np.ndarray, boxes: Sequence[tuple[int, int, int, int]]) -> list[np.ndarray]:
-        """Return the faces in these boxes, cut out or aligned and changed as the set's, uint8 (H, W) or (H, W, 3) each.
+        """Return the faces in these boxes, cropped or aligned and prepared, uint8 (H, W) or (H, W, 3) each.
 
         Args:
             picture: uint8 (H, W) or (H, W, 3).
@@ -57,23 +56,22 @@ class FaceSteps:
             InputError: If a box with its margin is more than four times as large as the picture.
         """
         landmarks = self._landmarks(picture, boxes)
-        found = [FoundFace(box=box, rung="", landmarks=points, others=0) for box, points in zip(boxes, landmarks, strict=True)]
-        return [self._changed(self._way(face).cut(picture, face)[0]) for face in found]
+        faces = []
+        for box, points in zip(boxes, landmarks, strict=True):
+            # without landmarks a face is aligned by the eyes instead
+            steps = replace(self.preparation, align="eyes") if self.preparation.align == "landmarks" and points is None else self.preparation
+            faces.append(self._changed(steps.cut(picture, FoundFace(box=box, rung="", landmarks=points, others=0))[0]))
+        return faces
 
     def change(self, faces: np.ndarray) -> np.ndarray:
-        """Return cropped faces, uint8 (N, H, W) or (N, H, W, 3), in the set's colour and size, equalised and blurred as the set's."""
+        """Return cropped faces, uint8 (N, H, W) or (N, H, W, 3), in the dataset's colour and size, equalised and blurred."""
         return np.stack([self._changed(face) for face in faces]) if len(faces) else faces
-
-    def _way(self, face: FoundFace) -> Preparation:
-        """Return the set's preparation; for a face without landmarks, aligned by the eyes where the set is by landmarks."""
-        lacking = self.preparation.align == "landmarks" and face.landmarks is None
-        return replace(self.preparation, align="eyes") if lacking else self.preparation
 
     def _changed(self, face: np.ndarray) -> np.ndarray:
         return next(reversed(self.preparation.change(face).values()), face)
 
     def _landmarks(self, picture: np.ndarray, boxes: Sequence[tuple[int, int, int, int]]) -> list[np.ndarray | None]:
-        """Return the detector's landmarks of the nearest box that it finds, for each box, where the set is aligned by them."""
+        """Return for each box the landmarks of the detector's nearest box, where the dataset is aligned by them."""
         if self.preparation.align != "landmarks" or self.detector is None or not boxes:
             return [None] * len(boxes)
         seen = self.detector(picture)
@@ -84,14 +82,14 @@ class FaceSteps:
 
 
 def read_steps(recorded: Any, *, where: str) -> FaceSteps | None:
-    """Return the steps that a card records; None where it records none.
+    """Return the steps of a card's `preparation`; None where it has none.
 
     Args:
-        recorded: The card's `preparation`, see `ferlab.data.preparation.steps.prepared_as`.
-        where: What to call the model in an error.
+        recorded: As `ferlab.data.preparation.steps.prepared_as` writes it.
+        where: The model's name in errors.
 
     Raises:
-        InputError: If it is not what a card has, one line that names the key.
+        InputError: If a key or value is not one of a card.
     """
     if not recorded:
         return None
@@ -109,26 +107,26 @@ def read_steps(recorded: Any, *, where: str) -> FaceSteps | None:
     align = steps.face.align
     if align == "landmarks" and (detector is None or steps.face.detector != "yunet"):
         align = "eyes"
-        notes += ("its set's faces were aligned by landmarks that a picture does not come with; they are aligned by the eyes that Haar finds",)
+        notes += ("its training faces were aligned by landmarks of the dataset; faces of a picture are aligned by the eyes that Haar finds",)
     look = {key: getattr(steps, key) for key in ("size", "colour", "equalise", "blur")}
     return FaceSteps(Preparation(margin=steps.face.margin, align=align, **look), detector=detector, notes=notes)
 
 
 def source_notes(sources: Sequence[str]) -> tuple[str, ...]:
-    """Return a line where a model has only met drawn faces, by the sources of the faces it was trained on."""
-    met = [source for source in sources if source not in BLENDS]
+    """Return a note where a model was trained on control faces alone."""
+    met = [source for source in sources if source not in SYNTHETIC]
     return (DRAWN,) if met and all(source.split(":")[0] == CONTROL for source in met) else ()
 
 
 def _detector(steps: Prepare) -> tuple[Detector | None, tuple[str, ...]]:
-    """Return the set's detector, or None and what is done in its place."""
+    """Return the dataset's detector, or None and a note on its replacement."""
     face = steps.face
     if face.detector == "dataset":
-        return None, (f"its set's faces were cut by boxes that came with the dataset; {HAAR}, with the same margin",)
+        return None, (f"its training faces were cropped by boxes of the dataset; {HAAR}, with the same margin",)
     if face.detector == "none":
         return None, ()
     search = {key: getattr(face, key) for key in ("scale_factor", "min_neighbors", "min_size", "retries")}
     try:
         return open_detector(face.detector, file=face.file or None, sha256=face.sha256 or None, **search), ()
     except InputError as error:
-        return None, (f"its set's detector cannot be opened ({str(error).rstrip('.')}); {HAAR}",)
+        return None, (f"its training dataset's detector cannot be opened ({str(error).rstrip('.')}); {HAAR}",)

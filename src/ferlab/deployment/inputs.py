@@ -1,8 +1,6 @@
-"""From a prepared face to what a network takes, in numpy: `ferlab.models.inputs` for machines without torch.
+"""Prepared faces as the input of a network, in numpy: `ferlab.models.inputs` for machines without torch; a test compares the two.
 
-How a picture's face is prepared before is `ferlab.deployment.face_steps`; the scaling behind it stands in the graph.
-A test holds the two together. Resizing is a matrix product a side, so both ways are exact: smaller faces grow bilinearly (half-pixel centres),
-larger ones shrink by area, as torch's `interpolate` does.
+Smaller faces are resized bilinearly (half-pixel centres), larger ones by area, as torch's `interpolate` does, each as a matrix product a side.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
 
 def prepare_faces(faces: np.ndarray, *, size: int, channels: int) -> np.ndarray:
-    """Bring cropped faces to a model's size and channels.
+    """Resize cropped faces and convert them to a model's channels.
 
     Args:
         faces: uint8 (N, H, W), or (N, H, W, 3) in RGB; N may be 0.
@@ -28,7 +26,7 @@ def prepare_faces(faces: np.ndarray, *, size: int, channels: int) -> np.ndarray:
         float32 (N, channels, size, size) in [0, 1].
 
     Raises:
-        InputError: If the shape or dtype is another; one line that says which was expected.
+        InputError: As `check_faces`.
     """
     check_faces(faces)
     planes = faces[:, None] if faces.ndim == 3 else faces.transpose(0, 3, 1, 2)  # (N, C, H, W)
@@ -44,11 +42,7 @@ def prepare_faces(faces: np.ndarray, *, size: int, channels: int) -> np.ndarray:
 
 
 def check_faces(faces: np.ndarray) -> None:
-    """Refuse what are no faces: expected is uint8 (N, H, W) or (N, H, W, 3).
-
-    Raises:
-        InputError: One line that says what was expected.
-    """
+    """Raise InputError unless faces are uint8 (N, H, W) or (N, H, W, 3)."""
     wanted = "expected uint8 faces (N, H, W) or (N, H, W, 3) in RGB"
     if not isinstance(faces, np.ndarray):
         raise InputError(f"{wanted}, got {type(faces).__name__}")
@@ -61,12 +55,7 @@ def check_faces(faces: np.ndarray) -> None:
 
 
 def spread_rows(split: np.ndarray, name: str, most: int) -> np.ndarray:
-    """Return the rows of a split, at most `most`, evenly spread over their order: a set may be sorted by class or person.
-
-    Args:
-        split: (N,) of each face.
-        name: The split wanted.
-        most: Rows, at most.
+    """Return at most `most` rows of split `name` of `split` (N,), evenly spread: a dataset may be sorted by class or subject.
 
     >>> spread_rows(np.array(["val", "train", "val", "val", "val", "val"]), "val", 3).tolist()
     [0, 3, 5]
@@ -81,16 +70,16 @@ def _bilinear_weights(before: int, after: int) -> np.ndarray:
     centres = np.clip((np.arange(after) + 0.5) * before / after - 0.5, 0, None)
     low = np.minimum(centres.astype(int), before - 1)
     high = np.minimum(low + 1, before - 1)
-    share = centres - low
+    upper = centres - low
     weights = np.zeros((after, before))
-    np.add.at(weights, (np.arange(after), low), 1 - share)
-    np.add.at(weights, (np.arange(after), high), share)
+    np.add.at(weights, (np.arange(after), low), 1 - upper)
+    np.add.at(weights, (np.arange(after), high), upper)
     return weights.astype(np.float32)
 
 
 @lru_cache(maxsize=16)
 def _area_weights(before: int, after: int) -> np.ndarray:
-    """Return float32 (after, before): each row is the mean of the pixels that its bin touches, as adaptive average pooling takes them."""
+    """Return float32 (after, before): each row is the mean of the pixels that its bin touches, as in adaptive average pooling."""
     weights = np.zeros((after, before))
     for row in range(after):
         start, stop = row * before // after, -(-(row + 1) * before // after)
