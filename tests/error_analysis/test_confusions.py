@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
-from ferlab.error_analysis.confusions import PAIR_COLUMNS, most_confident_errors, rank_confusions
+from ferlab.error_analysis.confusions import most_confident_errors, rank_confusions
 from ferlab.evaluation.predictions import predictions_table
 
+PAIR_COLUMNS = ("target", "pred", "count", "support", "rate", "rate_ci_low", "rate_ci_high", "rank_by_count", "rank_by_rate")
 NAMES = ("angry", "disgust", "fear")
 
 

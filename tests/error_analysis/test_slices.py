@@ -15,7 +15,7 @@ from scipy.stats import chi2_contingency
 
 from ferlab import control
 from ferlab.error_analysis import slices as slices_module
-from ferlab.error_analysis.slices import by_fifths, by_group, compare_conditions, compare_slices, error_rates, face_slices, image_qualities
+from ferlab.error_analysis.slices import by_fifths, by_group, compare_conditions, error_rates, face_slices, image_qualities
 from ferlab.paths import InputError
 
 
@@ -73,21 +73,28 @@ def test_face_slices_use_what_a_table_has() -> None:
     assert set(face_slices(images, faces[["face_id", "target"]])) == {"brightness", "contrast", "sharpness"}
 
 
+def counted(*groups: tuple[int, int]) -> tuple[pd.Series, np.ndarray]:
+    """Return a condition of groups given by (faces, errors), and whether each face is wrong."""
+    numbers = np.repeat(np.arange(len(groups)), [n for n, _ in groups])
+    return by_group(pd.Series(numbers)), np.concatenate([np.arange(n) < errors for n, errors in groups])
+
+
 def test_p_is_near_the_chi_square_test_where_groups_are_large() -> None:
-    table = pd.DataFrame({"condition": "c", "group": ["a", "b", "c"], "n": [400, 500, 600], "errors": [120, 130, 190]})
-    expected = chi2_contingency(np.stack([table["errors"], table["n"] - table["errors"]]), correction=False).pvalue
-    p = compare_slices(table.assign(error_rate=table["errors"] / table["n"])).loc[0, "p"]
-    assert p == pytest.approx(expected, abs=0.02)
+    groups, wrong = counted((400, 120), (500, 130), (600, 190))
+    errors = np.array([120, 130, 190])
+    expected = chi2_contingency(np.stack([errors, [400, 500, 600] - errors]), correction=False).pvalue
+    assert compare_conditions({"c": groups}, wrong).loc[0, "p"] == pytest.approx(expected, abs=0.02)
 
 
 def test_p_is_corrected_by_holm() -> None:
-    rows = [
-        (name, group, 200, errors)
-        for name, errors_of in {"a": (20, 90), "b": (50, 68), "c": (50, 60)}.items()
-        for group, errors in enumerate(errors_of)
-    ]
-    table = pd.DataFrame(rows, columns=["condition", "group", "n", "errors"])
-    tests = compare_slices(table.assign(error_rate=table["errors"] / table["n"]))
+    wrong = np.arange(400) % 4 == 0  # 100 errors, in the conditions' first groups 20, 42 and 45 of them
+    slices = {}
+    for name, errors in (("a", 20), ("b", 42), ("c", 45)):
+        first = np.zeros(400, bool)
+        first[np.flatnonzero(wrong)[:errors]] = first[np.flatnonzero(~wrong)[: 200 - errors]] = True
+        slices[name] = by_group(pd.Series(first))
+    tests = compare_conditions(slices, wrong)
+    assert tests["condition"].tolist() == ["a", "b", "c"]
     first, second, third = tests["p"]
     assert first < second < third
     np.testing.assert_allclose(tests["p_holm"], [3 * first, 2 * second, max(third, 2 * second)])
@@ -98,7 +105,7 @@ def test_planted_difference_is_found_and_chance_is_not() -> None:
     planted = pd.Series(rng.integers(0, 2, 800))
     wrong = rng.random(800) < np.where(planted == 1, 0.45, 0.2)
     slices = {f"chance {k}": by_group(pd.Series(rng.integers(0, 4, 800))) for k in range(6)} | {"planted": by_group(planted)}
-    tests = compare_slices(error_rates(slices, wrong))
+    tests = compare_conditions(slices, wrong)
     assert tests.loc[0, "condition"] == "planted"
     assert tests.loc[0, "p_holm"] < 0.01
     assert (tests["p_holm"].iloc[1:] > 0.05).all()
@@ -119,7 +126,7 @@ def test_conditions_of_whole_subjects_are_tested_over_subjects_and_others_within
         subjects, wrong = people(rng)
         slices = {"skin": by_group(pd.Series(subjects % 2)), "light": by_group(pd.Series(rng.integers(0, 2, len(subjects))))}
         by_subject = compare_conditions(slices, wrong, subjects=subjects, seed=seed).set_index("condition")["p"]
-        found["faces"] += compare_slices(error_rates({"skin": slices["skin"]}, wrong)).loc[0, "p"] < 0.05
+        found["faces"] += compare_conditions({"skin": slices["skin"]}, wrong).loc[0, "p"] < 0.05
         found["whole"] += by_subject["skin"] < 0.05
         found["within"] += by_subject["light"] < 0.05
     assert found["faces"] > 4  # nothing is there: one of 12 would be many
@@ -147,6 +154,6 @@ def test_rates_of_few_subjects_are_bounded_by_subject() -> None:
 
 def test_error_analysis_imports_no_torch() -> None:
     modules = "confusions, label_issues, slices"
-    drawn = "from ferlab.reporting.pages import analyze_errors, analyze_errors_text, explain"
+    drawn = "from ferlab.reporting.pages import analyze_errors, explain"
     code = f"import sys; from ferlab.error_analysis import {modules}; {drawn}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, check=False).returncode == 0

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from ferlab.error_analysis.confusions import most_confident_errors, rank_confusions
-from ferlab.error_analysis.label_issues import doubtful_labels, issues_per_class
+from ferlab.error_analysis.label_issues import issues_per_class, rank_label_issues
 from ferlab.evaluation import runs as comparing
 from ferlab.evaluation.calibration import reliability_bins
 from ferlab.evaluation.comparison import spread_over_seeds
@@ -19,7 +19,7 @@ from ferlab.evaluation.ensembles import ensembles_per_set
 from ferlab.evaluation.predictions import confusion_table, faces_in, predictions_table, probs_of
 from ferlab.evaluation.scores import score_run, score_subjects_by_split, score_tta
 from ferlab.reporting import exposure, sentences, tables
-from ferlab.reporting.pages import analyze_errors_text as error_text
+from ferlab.reporting.pages import analyze_errors as error_text
 from ferlab.reporting.pages import audit as audits
 from ferlab.reporting.pages import prepare as sets
 from ferlab.reporting.site.cards import results_sentence, results_table
@@ -97,7 +97,7 @@ def evaluate_page(model: str, absent: str | None, how: str, setting: tuple[str, 
 
 def errors_page(model: str, absent: str | None, setting: tuple[str, bool], split: str = "val") -> str:
     seen, rows = planned(setting[0], refit=setting[1]), faces_in(predictions(model, absent), split)
-    pairs, issues = rank_confusions(rows), doubtful_labels(rows)
+    pairs, issues = rank_confusions(rows), rank_label_issues(rows)
     return "\n".join(
         [
             error_text.errors_sentence(rows, run="run", split=split, source="control faces, drawn"),

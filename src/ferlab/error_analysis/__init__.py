@@ -1,1 +1,1 @@
-"""What a model gets wrong: confused pairs, doubtful labels, and conditions under which errors gather. Knows no torch."""
+"""What a model gets wrong: confused pairs, label issues, and conditions under which error rates differ. Without torch."""

@@ -1,68 +1,42 @@
-"""Which expressions are taken for which, and the errors a model was surest of.
-
-Owns rankings of the errors of one predictions table. Knows no torch and no images.
-
-References:
-    Wilson (1927), Probable inference, the law of succession, and statistical inference: the intervals.
-"""
+"""Rankings of the errors of one predictions table: confused pairs and the most confident errors."""
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from ferlab.evaluation.predictions import expressions_of, probs_of
 from ferlab.evaluation.proportions import wilson
 
-PAIR_COLUMNS = ("target", "pred", "count", "support", "rate", "rate_ci_low", "rate_ci_high", "rank_by_count", "rank_by_rate")
-
 
 def rank_confusions(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Rank the pairs (true expression, predicted expression) that a model confuses.
-
-    By count, the pairs that cost most accuracy come first; by rate, those that a face of the true expression suffers most often.
-    A rare expression can lead the second list and stand low in the first.
-
-    Args:
-        predictions: A predictions table of one split.
+    """Rank the confused pairs (target, pred) of a split: by count, what costs most accuracy; by rate, what affects an expression most.
 
     Returns:
-        One row per pair that occurs, most frequent first: names `target` and `pred`, `count`, `support` (faces of the true
-        expression), `rate` (count / support) with Wilson's 95 % interval, and the place in both rankings, from 1.
+        One row per pair that occurs, most frequent first: names `target` and `pred`, `count`, `support` (faces of the target), `rate`
+        (count / support) with Wilson's 95 % interval, `rank_by_count` and `rank_by_rate`, from 1; ties keep the order of the expressions.
     """
-    names = expressions_of(predictions)
+    names = dict(enumerate(expressions_of(predictions)))
     wrong = predictions[predictions["target"] != predictions["pred"]]
-    support = predictions["target"].value_counts()
-    rows = []
-    for (target, pred), count in wrong.groupby(["target", "pred"]).size().items():
-        of = int(support[target])
-        low, high = wilson(int(count), of)
-        rows.append((names[target], names[pred], int(count), of, count / of, low, high))
-    table = pd.DataFrame(rows, columns=list(PAIR_COLUMNS[:-2]))
-    order = {name: place for place, name in enumerate(names)}
-    table = table.sort_values(["target", "pred"], key=lambda column: column.map(order), kind="stable")
-    for by in ("rate", "count"):  # the last one decides the order of the rows; ties keep the order of the expressions
-        table = table.sort_values(by, ascending=False, kind="stable").reset_index(drop=True)
-        table[f"rank_by_{by}"] = range(1, len(table) + 1)
-    return table[list(PAIR_COLUMNS)]
+    table = wrong.groupby(["target", "pred"]).size().rename("count").reset_index()
+    table["support"] = table["target"].map(predictions["target"].value_counts())
+    table["rate"] = table["count"] / table["support"]
+    bounds = [wilson(*pair) for pair in zip(table["count"], table["support"], strict=True)]
+    table[["rate_ci_low", "rate_ci_high"]] = np.reshape(bounds, (-1, 2))
+    for by in ("count", "rate"):
+        table[f"rank_by_{by}"] = table[by].rank(method="first", ascending=False).astype(int)
+    table[["target", "pred"]] = table[["target", "pred"]].apply(lambda column: column.map(names)).astype("str")
+    return table.sort_values("rank_by_count").reset_index(drop=True)
 
 
 def most_confident_errors(predictions: pd.DataFrame, *, most: int) -> pd.DataFrame:
-    """Return the errors a model was surest of, surest first.
-
-    Args:
-        predictions: A predictions table.
-        most: How many rows at most.
-
-    Returns:
-        `face_id`, names `target` and `pred`, `prob_pred` and `prob_target`, the probabilities of the two.
-    """
-    names, probs = expressions_of(predictions), probs_of(predictions)
-    rows = range(len(predictions))
+    """Return at most `most` errors, most confident first: `face_id`, names `target` and `pred`, and their probabilities `prob_target`, `prob_pred`."""
+    names, probs, rows = dict(enumerate(expressions_of(predictions))), probs_of(predictions), range(len(predictions))
     table = pd.DataFrame(
         {
             "face_id": predictions["face_id"].to_numpy(),
-            "target": [names[c] for c in predictions["target"]],
-            "pred": [names[c] for c in predictions["pred"]],
+            "target": predictions["target"].map(names).to_numpy(),
+            "pred": predictions["pred"].map(names).to_numpy(),
             "prob_pred": probs[rows, predictions["pred"]],
             "prob_target": probs[rows, predictions["target"]],
         }

@@ -1,7 +1,6 @@
-"""Faces whose given label is doubtful, by confident learning, and what raters said of them where votes are at hand.
+"""Label issues by confident learning, beside the raters' votes where a dataset has them. No label is changed.
 
-Owns the table of doubtful labels. It ranks faces for a person to look at and changes no label. Confident learning needs
-probabilities of faces the model was not fitted on.
+Confident learning needs probabilities of faces that the model was not trained on.
 
 References:
     Northcutt, Jiang & Chuang (2021), Confident Learning, arXiv 1911.00068; its package cleanlab: "label quality score".
@@ -20,48 +19,39 @@ from cleanlab.rank import get_label_quality_scores
 from ferlab.evaluation.predictions import expressions_of, probs_of
 
 VOTES = "votes_"
-LABEL_COLUMNS = ("face_id", "given", "suggested", "label_quality", "prob_suggested")
-VOTE_COLUMNS = ("raters_label", "raters_share", "raters_agree_with")
 
 
-def doubtful_labels(predictions: pd.DataFrame, faces: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Rank the faces whose given label confident learning doubts, most doubtful first.
+def rank_label_issues(predictions: pd.DataFrame, faces: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return the label issues, lowest label quality first.
 
     Args:
-        predictions: A predictions table of faces the model was not fitted on.
-        faces: Face table with those faces; where it has votes, the raters' answer is set beside.
+        predictions: A predictions table of faces the model was not trained on.
+        faces: Face table with those faces; its votes are added where it has any, see `with_votes`.
 
     Returns:
-        `face_id`, names `given` and `suggested` (the predicted expression; where no label bears that, the most probable of those that occur),
-        `label_quality` (the probability of the given label, cleanlab's self-confidence) and `prob_suggested`. With votes also
-        `raters_label` (most votes; "tie" where several lead), `raters_share` (its share of the votes) and `raters_agree_with`: "given",
-        "suggested" or "neither".
+        `face_id`, names `given` and `suggested` (the most probable expression that occurs among the labels), `label_quality` (the
+        probability of the given label, cleanlab's self-confidence) and `prob_suggested`.
     """
-    names, probs = expressions_of(predictions), probs_of(predictions).astype(np.float64)
+    names, probs = np.array(expressions_of(predictions), dtype=object), probs_of(predictions).astype(np.float64)
     given = predictions["target"].to_numpy()
     occurring = np.unique(given)
-    doubted = _doubted(given, probs, occurring)
-    pred = occurring[probs[:, occurring].argmax(axis=1)]
+    suggested = occurring[probs[:, occurring].argmax(axis=1)]
     table = pd.DataFrame(
         {
             "face_id": predictions["face_id"].to_numpy(),
-            "given": [names[c] for c in given],
-            "suggested": [names[c] for c in pred],
+            "given": names[given],
+            "suggested": names[suggested],
             "label_quality": get_label_quality_scores(given, probs, method="self_confidence"),
-            "prob_suggested": probs[np.arange(len(pred)), pred],
-        },
-        columns=list(LABEL_COLUMNS),
+            "prob_suggested": probs[np.arange(len(given)), suggested],
+        }
     )
-    issues = table[doubted].sort_values(["label_quality", "face_id"]).reset_index(drop=True)
+    issues = table[_is_issue(given, probs, occurring)].sort_values(["label_quality", "face_id"]).reset_index(drop=True)
     return issues if faces is None or not _vote_columns(faces) else with_votes(issues, faces)
 
 
 def with_votes(issues: pd.DataFrame, faces: pd.DataFrame) -> pd.DataFrame:
-    """Add what raters said of each face; see `doubtful_labels`.
-
-    Args:
-        issues: Columns `face_id`, `given`, `suggested`.
-        faces: Face table with `face_id` and columns `votes_<expression>`.
+    """Add `raters_label` (most votes, or "tie"), `raters_share` (its fraction of the votes; NaN without any) and `raters_agree_with`
+    ("given", "suggested" or "neither"), from the columns `votes_<expression>` of a face table.
     """
     votes = faces.set_index("face_id").loc[issues["face_id"], _vote_columns(faces)]
     counts = votes.to_numpy(dtype=np.float64)
@@ -75,33 +65,30 @@ def with_votes(issues: pd.DataFrame, faces: pd.DataFrame) -> pd.DataFrame:
 
 
 def count_agreement(issues: pd.DataFrame) -> dict[str, int]:
-    """Count with whom the raters agree on the doubted labels: `{"given": .., "suggested": .., "neither": ..}`; empty without votes."""
+    """Count with which label the raters agree: `{"given": .., "suggested": .., "neither": ..}`; empty without votes."""
     if "raters_agree_with" not in issues:
         return {}
     return {side: int((issues["raters_agree_with"] == side).sum()) for side in ("given", "suggested", "neither")}
 
 
 def issues_per_class(issues: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Count doubted labels per given expression: `expression, faces, doubted, share, most_suggested`."""
+    """Count label issues per given expression: `expression, faces, issues, share, most_suggested`."""
     names = expressions_of(predictions)
-    rows = []
-    for number, name in enumerate(names):
-        faces, own = int((predictions["target"] == number).sum()), issues[issues["given"] == name]
-        suggested = own["suggested"].value_counts()
-        rows.append((name, faces, len(own), len(own) / faces if faces else np.nan, suggested.index[0] if len(own) else "none"))
-    return pd.DataFrame(rows, columns=["expression", "faces", "doubted", "share", "most_suggested"])
+    faces = predictions["target"].value_counts().reindex(range(len(names)), fill_value=0).to_numpy()
+    found = issues["given"].value_counts().reindex(names, fill_value=0).to_numpy()
+    suggested = issues.groupby("given")["suggested"].agg(lambda names: names.value_counts().index[0]).reindex(names, fill_value="none").to_numpy()
+    with np.errstate(invalid="ignore"):
+        return pd.DataFrame({"expression": names, "faces": faces, "issues": found, "share": found / faces, "most_suggested": suggested})
 
 
-def _doubted(given: np.ndarray, probs: np.ndarray, occurring: np.ndarray) -> np.ndarray:
-    """Mask (N,) of cleanlab's `prune_by_noise_rate` over the classes that occur: of others it could tell no threshold, and suggest none.
-
-    n_jobs=1, because its worker processes cost more than they save here.
-    """
+def _is_issue(given: np.ndarray, probs: np.ndarray, occurring: np.ndarray) -> np.ndarray:
+    """Mask (N,) of cleanlab's `prune_by_noise_rate` over the classes that occur: the others have no threshold."""
     if len(occurring) < 2:
         return np.zeros(len(given), bool)
-    own = probs[:, occurring] + 1e-12  # a face whose whole probability lies elsewhere has none to share out
+    own = probs[:, occurring] + 1e-12  # a face whose whole probability lies elsewhere
     with warnings.catch_warnings():  # a class of one face gets no issue; `issues_per_class` shows how many faces it has
         warnings.filterwarnings("ignore", message="May not flag all label issues", category=UserWarning)
+        # n_jobs=1: cleanlab's worker processes cost more than they save here.
         issues = find_label_issues(np.searchsorted(occurring, given), own / own.sum(axis=1, keepdims=True), filter_by="prune_by_noise_rate", n_jobs=1)
     return np.asarray(issues)
 

@@ -1,15 +1,13 @@
-"""Under which conditions errors gather: error rates of groups of faces, with intervals and a test against chance.
-
-Owns the measured qualities of a face (brightness, contrast, sharpness), the grouping, and the test. Works on numpy, pandas, scipy.
+"""Error rates of groups of faces under each condition, with intervals and permutation tests.
 
 References:
     Pech-Pacheco et al. (2000), Diatom autofocusing in brightfield microscopy: variance of the Laplacian as sharpness.
-    Wilson (1927): intervals. Holm (1979), A simple sequentially rejective multiple test procedure.
+    Holm (1979), A simple sequentially rejective multiple test procedure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -28,14 +26,14 @@ PERMUTATIONS = 10_000
 
 
 def image_qualities(images: np.ndarray) -> pd.DataFrame:
-    """Measure faces as they are stored.
+    """Measure stored faces.
 
     Args:
         images: uint8, (N, H, W) or (N, H, W, 3) RGB.
 
     Returns:
-        (N, 3) float64: `brightness` (mean, 0 to 255), `contrast` (standard deviation), `sharpness` (variance of the Laplacian;
-        noise raises it as detail does).
+        (N, 3) float64: `brightness` (mean, 0 to 255), `contrast` (standard deviation), `sharpness` (variance of the Laplacian, which noise raises
+        too).
     """
     rows = []
     for image in images:  # one at a time: a store may be larger than memory
@@ -45,15 +43,15 @@ def image_qualities(images: np.ndarray) -> pd.DataFrame:
 
 
 def face_slices(images: np.ndarray, faces: pd.DataFrame) -> dict[str, pd.Series]:
-    """Group faces by everything that is known of them.
+    """Group faces under each known condition.
 
     Args:
         images: uint8, (N, H, W) or (N, H, W, 3).
         faces: Face table (N).
 
     Returns:
-        Per condition an ordered categorical (N,): `brightness`, `contrast`, `sharpness` in fifths, and where the table has
-        them `intensity` (rounded, 0 is neutral), `head turn` (fifths of the yaw either way) and the columns in GROUPS.
+        Per condition an ordered categorical (N,): fifths of `brightness`, `contrast` and `sharpness`, and where the table has them `intensity`
+        (rounded, 0 is neutral), `head turn` (fifths of the absolute yaw) and the columns in GROUPS.
     """
     qualities = image_qualities(images)
     slices = {name: by_fifths(qualities[name]) for name in qualities.columns}
@@ -68,13 +66,12 @@ def by_fifths(values: pd.Series) -> pd.Series:
     """Cut values (N,) into fifths of equal size, named by their range; fewer where many values are equal."""
     numbers = values.to_numpy(dtype=np.float64)
     edges = np.unique(np.quantile(numbers, np.linspace(0, 1, BINS + 1)))
-    inner = edges[1:-1]
     decimals = 0 if edges[-1] >= 20 else 1
     ranges = pairwise(edges) if len(edges) > 1 else [(edges[0], edges[0])]
     names = [f"{low:.{decimals}f}-{high:.{decimals}f}" for low, high in ranges]
-    if len(set(names)) < len(names):  # ranges too narrow to tell apart when rounded
+    if len(set(names)) < len(names):  # ranges that rounding makes equal
         names = [f"{name} ({place})" for place, name in enumerate(names, 1)]
-    return pd.Series(pd.Categorical.from_codes(np.searchsorted(inner, numbers), categories=names, ordered=True))
+    return pd.Series(pd.Categorical.from_codes(np.searchsorted(edges[1:-1], numbers), categories=names, ordered=True))
 
 
 def by_group(values: pd.Series) -> pd.Series:
@@ -87,11 +84,11 @@ def by_group(values: pd.Series) -> pd.Series:
 
 
 def error_rates(slices: Mapping[str, pd.Series], wrong: np.ndarray, *, subjects: np.ndarray | None = None) -> pd.DataFrame:
-    """Error rate of every group of every condition.
+    """Return the error rate of every group of every condition.
 
     Args:
-        slices: As of `face_slices`.
-        wrong: Whether each face was answered wrongly (N,) bool.
+        slices: From `face_slices`.
+        wrong: (N,) bool.
         subjects: (N,) the subject of each face; bounds count by subject then.
 
     Returns:
@@ -112,84 +109,51 @@ def error_rates(slices: Mapping[str, pd.Series], wrong: np.ndarray, *, subjects:
     return pd.DataFrame(rows, columns=["condition", "group", "n", "errors", "error_rate", "ci_low", "ci_high"])
 
 
-def compare_slices(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """Test per condition whether error rates differ between its groups by more than chance.
-
-    The chi-square statistic of errors per group is set against 10,000 random deals of the same errors to groups of the same size
-    (a permutation test), so small groups are no problem. Faces are taken as independent; where subjects give many faces each, see
-    `compare_conditions`.
-
-    Args:
-        table: As of `error_rates`.
-        seed: Of the deals.
-
-    Returns:
-        One row per condition: `condition, groups, lowest, highest` (error rates), `p`, and `p_holm`, corrected for the number of
-        conditions; most surprising first.
-    """
-    rng, rows = np.random.default_rng(seed), []
-    for condition, groups in table[table["n"] > 0].groupby("condition", sort=False):
-        sizes, errors = groups["n"].to_numpy(), groups["errors"].to_numpy()
-        deals = rng.multivariate_hypergeometric(sizes, errors.sum(), size=PERMUTATIONS, method="marginals")
-        expected = errors.sum() * sizes / sizes.sum()
-        statistic = ((np.vstack([errors, deals]) - expected) ** 2 / sizes).sum(axis=1)  # chi-square up to a factor all deals share
-        p = float((statistic >= statistic[0] * (1 - 1e-12)).mean())  # the observed deal counts as one
-        rows.append((condition, len(groups), groups["error_rate"].min(), groups["error_rate"].max(), p))
-    return _corrected(rows)
-
-
 def compare_conditions(slices: Mapping[str, pd.Series], wrong: np.ndarray, *, subjects: np.ndarray | None = None, seed: int = 0) -> pd.DataFrame:
-    """Test per condition whether error rates differ between its groups by more than chance: `compare_slices`, or by subject where they are named.
+    """Test per condition whether error rates differ between its groups: permutation tests of the chi-square statistic, exact for small groups.
 
-    A condition that changes within subjects (light, a head turned) is tested by dealing each subject's errors to groups among that
-    subject's faces; one that every subject has once and for all (skin) by dealing whole subjects to groups. Both are permutation tests
-    of the chi-square statistic, as in `compare_slices`.
+    Where subjects are named, a condition that changes within subjects (light, head turn) permutes each subject's errors among that subject's
+    faces; one that is constant within subjects (skin) permutes whole subjects.
 
     Args:
-        slices: As of `face_slices`.
-        wrong: Whether each face was answered wrongly (N,) bool.
-        subjects: (N,) the subject of each face, which may have several; None where faces are independent.
-        seed: Of the deals.
+        slices: From `face_slices`.
+        wrong: (N,) bool.
+        subjects: (N,) the subject of each face; None where faces are independent.
+        seed: Of the permutations.
 
     Returns:
-        As `compare_slices`.
+        One row per condition, smallest p first: `condition, groups, lowest, highest` (error rates), `p` and `p_holm`.
     """
-    if subjects is None:
-        return compare_slices(error_rates(slices, wrong), seed=seed)
     rng, rows = np.random.default_rng(seed), []
-    person = np.unique(subjects, return_inverse=True)[1]
+    person = np.zeros(len(wrong), int) if subjects is None else np.unique(subjects, return_inverse=True)[1]
     for condition, groups in slices.items():
         known = groups.notna().to_numpy()
         levels, group = np.unique(groups[known].cat.codes, return_inverse=True)
         faces, errors = np.zeros((2, person.max() + 1, len(levels)))
         np.add.at(faces, (person[known], group), 1)
         np.add.at(errors, (person[known], group), wrong[known])
-        deal = _deal_subjects if ((faces > 0).sum(axis=1) <= 1).all() else _deal_within
-        sizes, dealt = deal(rng, faces, errors)  # the observed deal first
-        expected = sizes * dealt.sum(axis=1, keepdims=True) / sizes.sum(axis=1, keepdims=True)
-        statistic = ((dealt - expected) ** 2 / np.maximum(sizes, 1)).sum(axis=1)
+        permute = _permute_subjects if ((faces > 0).sum(axis=1) <= 1).all() else _permute_within
+        sizes, permuted = permute(rng, faces, errors)  # the observed errors first
+        expected = sizes * permuted.sum(axis=1, keepdims=True) / sizes.sum(axis=1, keepdims=True)
+        statistic = ((permuted - expected) ** 2 / np.maximum(sizes, 1)).sum(axis=1)  # chi-square up to a common factor
         rates = errors.sum(axis=0) / faces.sum(axis=0)
         rows.append((condition, len(levels), rates.min(), rates.max(), float((statistic >= statistic[0] * (1 - 1e-12)).mean())))
-    return _corrected(rows)
+    tests = pd.DataFrame(rows, columns=["condition", "groups", "lowest", "highest", "p"])
+    tests["p_holm"] = multipletests(tests["p"], method="holm")[1] if len(tests) else tests["p"]
+    return tests.sort_values("p", kind="stable").reset_index(drop=True)
 
 
-def _deal_within(rng: np.random.Generator, faces: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return sizes (1, G) and errors (1 + PERMUTATIONS, G) of groups, each subject's errors dealt anew among the subject's faces (S, G)."""
-    dealt = np.zeros((PERMUTATIONS, faces.shape[1]), dtype=np.int64)
+def _permute_within(rng: np.random.Generator, faces: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return sizes (1, G) and errors (1 + PERMUTATIONS, G) of groups, each subject's errors permuted among the subject's faces (S, G)."""
+    permuted = np.zeros((PERMUTATIONS, faces.shape[1]), dtype=np.int64)
     for sizes, wrong in zip(faces.astype(np.int64), errors.sum(axis=1).astype(np.int64), strict=True):
-        dealt += rng.multivariate_hypergeometric(sizes, wrong, size=PERMUTATIONS, method="marginals")
-    return faces.sum(axis=0, keepdims=True), np.vstack([errors.sum(axis=0), dealt])
+        permuted += rng.multivariate_hypergeometric(sizes, wrong, size=PERMUTATIONS, method="marginals")
+    return faces.sum(axis=0, keepdims=True), np.vstack([errors.sum(axis=0), permuted])
 
 
-def _deal_subjects(rng: np.random.Generator, faces: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return sizes and errors (1 + PERMUTATIONS, G) of groups, whole subjects of (S, G) dealt anew to as many places per group."""
+def _permute_subjects(rng: np.random.Generator, faces: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return sizes and errors (1 + PERMUTATIONS, G) of groups, whole subjects of (S, G) permuted among as many places per group."""
     places = (faces > 0)[faces.sum(axis=1) > 0].astype(np.float64)  # (subjects, G), one place each
     totals = np.stack([faces, errors]).sum(axis=2)[:, faces.sum(axis=1) > 0]
     orders = np.vstack([np.arange(len(places)), rng.permuted(np.tile(np.arange(len(places)), (PERMUTATIONS, 1)), axis=1)])
     return totals[0][orders] @ places, totals[1][orders] @ places
-
-
-def _corrected(rows: Sequence[tuple[str, int, float, float, float]]) -> pd.DataFrame:
-    tests = pd.DataFrame(rows, columns=["condition", "groups", "lowest", "highest", "p"])
-    tests["p_holm"] = multipletests(tests["p"], method="holm")[1] if len(tests) else tests["p"]
-    return tests.sort_values("p", kind="stable").reset_index(drop=True)

@@ -9,9 +9,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from ferlab.error_analysis.confusions import most_confident_errors, rank_confusions
-from ferlab.error_analysis.slices import by_group, compare_slices, error_rates
+from ferlab.error_analysis.slices import by_group, compare_conditions, error_rates
 from ferlab.evaluation.predictions import predictions_table
-from ferlab.reporting.pages import analyze_errors_text as error_text
+from ferlab.reporting.pages import analyze_errors as error_text
 from ferlab.reporting.pages.analyze_errors import plot_confused_pairs, plot_errors, plot_label_issues, plot_slices
 
 NAMES = ("angry", "fear", "sad")
@@ -25,7 +25,7 @@ def _close_figures():
 
 @pytest.fixture
 def predictions() -> pd.DataFrame:
-    """Ten faces: angry is twice called fear, sad is once called angry."""
+    """Ten faces: angry is twice predicted as fear, sad once as angry."""
     target, pred = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2]), np.array([1, 1, 0, 0, 1, 1, 1, 0, 2, 2])
     probs = np.full((10, 3), 0.1)
     probs[np.arange(10), pred] = 0.8
@@ -42,23 +42,23 @@ def test_bars_of_confused_pairs_are_the_counts_most_frequent_on_top(predictions:
     figure = plot_confused_pairs(rank_confusions(predictions))
     left = figure.axes[0]
     assert [bar.get_width() for bar in left.patches] == [1, 2]
-    assert [label.get_text() for label in left.get_yticklabels()] == ["sad called angry", "angry called fear"]
+    assert [label.get_text() for label in left.get_yticklabels()] == ["sad as angry", "angry as fear"]
     assert {"of 4", "of 3"} <= set(words(figure))
 
 
 def test_captions_of_errors_hold_label_answer_and_probabilities(predictions: pd.DataFrame) -> None:
     errors = most_confident_errors(predictions, most=2)
     figure = plot_errors(np.zeros((2, 48, 48), np.uint8), errors)
-    assert words(figure) == ["angry 2 %\ncalled fear 95 %", "angry 10 %\ncalled fear 80 %"]
+    assert words(figure) == ["angry 2 %\nas fear 95 %", "angry 10 %\nas fear 80 %"]
     assert len([axis for axis in figure.axes if axis.images]) == 2
 
 
-def test_captions_of_doubted_labels_hold_the_raters_where_they_voted() -> None:
+def test_captions_of_label_issues_hold_the_raters_where_they_voted() -> None:
     issues = pd.DataFrame({"face_id": ["a", "b"], "given": ["sad", "fear"], "suggested": ["fear", "sad"], "prob_suggested": [0.9, 0.6]})
     faces = np.zeros((2, 48, 48, 3), np.uint8)
-    assert words(plot_label_issues(faces, issues)) == ["given sad\nnet: fear 90 %", "given fear\nnet: sad 60 %"]
+    assert words(plot_label_issues(faces, issues)) == ["given sad\nmodel: fear 90 %", "given fear\nmodel: sad 60 %"]
     voted = issues.assign(raters_label=["fear", "tie"], raters_share=[0.8, np.nan])
-    assert words(plot_label_issues(faces, voted)) == ["given sad\nnet: fear 90 %\nraters: fear 80 %", "given fear\nnet: sad 60 %\nno votes"]
+    assert words(plot_label_issues(faces, voted)) == ["given sad\nmodel: fear 90 %\nraters: fear 80 %", "given fear\nmodel: sad 60 %\nno votes"]
 
 
 def test_empty_cases_are_said_in_words(predictions: pd.DataFrame) -> None:
@@ -66,12 +66,12 @@ def test_empty_cases_are_said_in_words(predictions: pd.DataFrame) -> None:
     assert "no errors" in words(plot_confused_pairs(rank_confusions(faultless)))
     assert words(plot_errors(np.zeros((0, 48, 48), np.uint8), most_confident_errors(faultless, most=3))) == ["no errors"]
     assert words(plot_label_issues(np.zeros((0, 48, 48), np.uint8), pd.DataFrame(columns=["given", "suggested", "prob_suggested"]))) == [
-        "no doubted label"
+        "no label issue"
     ]
     assert error_text.pairs_sentence(rank_confusions(faultless)) == "No prediction differs from its label."
     assert error_text.confident_sentence(most_confident_errors(faultless, most=3)) == "No prediction differs from its label."
     one = error_text.confident_sentence(most_confident_errors(predictions, most=1))
-    assert one == "One error, angry called fear, with probability 95.0 %."
+    assert one == "One error, angry as fear, with probability 95.0 %."
 
 
 def test_slices_are_drawn_at_their_rates_over_the_line_of_all_faces() -> None:
@@ -85,26 +85,26 @@ def test_slices_are_drawn_at_their_rates_over_the_line_of_all_faces() -> None:
 
 def test_sentences_repeat_the_numbers(predictions: pd.DataFrame) -> None:
     said = error_text.errors_sentence(predictions, run="net", split="val", source="control faces, drawn")
-    assert said.startswith("**net** names 3 of 10 val faces (control faces, drawn) wrong: 30.0 % [10.8, 60.3].")
+    assert said.startswith("**net** misclassifies 3 of 10 val faces (control faces, drawn): 30.0 % [10.8, 60.3].")
     said = error_text.pairs_sentence(rank_confusions(predictions))
-    assert said.startswith("Most frequent: angry called fear, 2 faces, 50.0 % [15.0, 85.0] of 4 and 66.7 % of all errors. It leads by rate too.")
-    assert error_text.pairs_table(rank_confusions(predictions)).loc["sad called angry", "of"] == 3
+    assert said.startswith("Most frequent: angry as fear, 2 faces, 50.0 % [15.0, 85.0] of 4 and 66.7 % of all errors. It leads by rate too.")
+    assert error_text.pairs_table(rank_confusions(predictions)).loc["sad as angry", "of"] == 3
     said = error_text.confident_sentence(most_confident_errors(predictions, most=3))
-    assert said.startswith("The 3 most confident errors, from 95.0 % (angry called fear) down to 80.0 %. Most frequent among them: ")
-    assert said.endswith("angry called fear, 2 times.")
+    assert said.startswith("The 3 most confident errors, from 95.0 % (angry as fear) down to 80.0 %. Most frequent among them: ")
+    assert said.endswith("angry as fear, 2 times.")
 
 
 def test_rate_leader_is_named_where_it_is_another_pair() -> None:
     target, pred = np.array([0] * 10 + [1, 1]), np.array([2, 2, 2] + [0] * 7 + [0, 1])
     table = predictions_table([str(i) for i in range(12)], ["val"] * 12, target, probs=np.eye(3)[pred], expressions=NAMES)
-    assert "By rate fear called angry leads, 50.0" in error_text.pairs_sentence(rank_confusions(table))
+    assert "By rate fear as angry leads, 50.0" in error_text.pairs_sentence(rank_confusions(table))
 
 
 def test_slices_sentence_names_what_differs() -> None:
     rng = np.random.default_rng(0)
     planted = pd.Series(rng.integers(0, 2, 800))
     wrong = rng.random(800) < np.where(planted == 1, 0.5, 0.1)
-    tests = compare_slices(error_rates({"skin": by_group(pd.Series(rng.integers(0, 3, 800))), "occluder": by_group(planted)}, wrong))
+    tests = compare_conditions({"skin": by_group(pd.Series(rng.integers(0, 3, 800))), "occluder": by_group(planted)}, wrong)
     said = error_text.slices_sentence(tests)
     assert said.startswith("Error rates differ at the 5 % level in 1 of 2 conditions (permutation tests, Holm): occluder (")
     assert "In none of 1 conditions" in error_text.slices_sentence(tests[tests["condition"] == "skin"])
@@ -119,11 +119,11 @@ def test_control_faces_are_always_named_so() -> None:
 
 def test_issues_table_writes_percent_and_a_dash_for_no_faces() -> None:
     counts = pd.DataFrame(
-        {"expression": ["sad", "fear"], "faces": [40, 0], "doubted": [3, 0], "share": [0.075, np.nan], "most_suggested": ["fear", "none"]}
+        {"expression": ["sad", "fear"], "faces": [40, 0], "issues": [3, 0], "share": [0.075, np.nan], "most_suggested": ["fear", "none"]}
     )
     table = error_text.issues_table(counts)
-    assert table.loc["sad", "doubted, %"] == "7.5"
-    assert table.loc["fear", "doubted, %"] == "–"
+    assert table.loc["sad", "label issues, %"] == "7.5"
+    assert table.loc["fear", "label issues, %"] == "–"
 
 
 def test_issues_sentence_tells_whether_raters_voted() -> None:
