@@ -18,7 +18,7 @@ import torch
 from onnx import numpy_helper
 
 from ferlab.deployment.export import Parity, export_onnx, halve_weights, parity, quantise
-from ferlab.deployment.predictor import Predictor, open_session
+from ferlab.deployment.predictor import Predictor
 from ferlab.paths import InputError
 
 CALIBRATION = np.random.default_rng(0).integers(0, 256, (70, 16, 16)).astype(np.uint8)
@@ -26,7 +26,7 @@ FACES = np.random.default_rng(0).integers(0, 256, (37, 16, 16)).astype(np.uint8)
 
 
 def test_probabilities_and_labels_agree_with_the_source(tiny, tiny_onnx) -> None:
-    found = parity(tiny, open_session(tiny_onnx), FACES)
+    found = parity(tiny, Predictor.load(tiny_onnx), FACES)
     assert found.faces == 37
     assert found.max_abs_diff < 1e-5
     assert found.label_agreement == 1.0
@@ -35,19 +35,19 @@ def test_probabilities_and_labels_agree_with_the_source(tiny, tiny_onnx) -> None
 def test_parity_sees_another_net(tiny, tiny_onnx) -> None:
     torch.manual_seed(1)
     other = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 3)).eval()
-    found = parity(dataclasses.replace(tiny, module=other), open_session(tiny_onnx), FACES)
+    found = parity(dataclasses.replace(tiny, module=other), Predictor.load(tiny_onnx), FACES)
     assert found.max_abs_diff > 0.1
     assert found.label_agreement < 1
 
 
 def test_normalisation_and_softmax_are_inside_the_graph(tiny, tiny_onnx) -> None:
-    (probs,) = open_session(tiny_onnx).run(None, {"faces": FACES[:, None].astype(np.float32) / 255})
+    (probs,) = Predictor.load(tiny_onnx).session.run(None, {"faces": FACES[:, None].astype(np.float32) / 255})
     logits = tiny.module((torch.from_numpy(FACES)[:, None] / 255 - 0.5) / 0.25)
     np.testing.assert_allclose(probs, torch.softmax(logits, dim=1).detach().numpy(), atol=1e-5)
 
 
 def test_any_number_of_faces_fits(tiny_onnx) -> None:
-    session = open_session(tiny_onnx)
+    session = Predictor.load(tiny_onnx).session
     assert [session.run(None, {"faces": np.zeros((n, 1, 16, 16), np.float32)})[0].shape[0] for n in (1, 2, 5)] == [1, 2, 5]
 
 
@@ -115,11 +115,11 @@ def test_the_answers_are_those_of_a_float32_net_with_rounded_weights(tiny, halve
     before = {key: value.clone() for key, value in tiny.module.state_dict().items()}
     rounded.load_state_dict({key: value.half().float() if value.numel() >= 256 else value for key, value in before.items()})
     try:
-        found = parity(dataclasses.replace(tiny, module=rounded), open_session(tmp_path / "half.onnx"), FACES)
+        found = parity(dataclasses.replace(tiny, module=rounded), Predictor.load(tmp_path / "half.onnx"), FACES)
     finally:
         tiny.module.load_state_dict(before)
     assert found.max_abs_diff < 1e-5
-    assert parity(tiny, open_session(tmp_path / "half.onnx"), FACES).max_abs_diff > 1e-5, "nothing was rounded"
+    assert parity(tiny, Predictor.load(tmp_path / "half.onnx"), FACES).max_abs_diff > 1e-5, "nothing was rounded"
 
 
 def test_large_tensors_take_half_the_bytes_and_small_ones_stay(tiny_onnx, halved) -> None:

@@ -40,8 +40,8 @@ def test_a_line_names_the_picture_the_box_its_score_and_the_likeliest_first() ->
     ("given", "said"),
     [
         (picture(), "no face found of 30 pixels or more"),
-        (picture(size=(120, 90)), "no face found of 30 pixels or more; if it is a face, cut out: --whole"),
-        (picture(smallest=59, size=(4000, 3000)), "no face found of 59 pixels or more; --small looks for smaller ones"),
+        (picture(size=(120, 90)), "no face found of 30 pixels or more; for a cropped face use --whole"),
+        (picture(smallest=59, size=(4000, 3000)), "no face found of 59 pixels or more; --small searches for smaller ones"),
         (picture(smallest=30, size=(4000, 3000)), "no face found of 30 pixels or more"),
         (picture(smallest=None, size=(4000, 1)), "no face found; the picture is too narrow to hold one"),
     ],
@@ -190,6 +190,6 @@ def test_a_large_picture_whose_faces_were_found_says_what_was_not_looked_for(tin
     pixels[400:800, 600:1000] = np.asarray(Image.fromarray(read(faces=1, size=96)[0][0]).resize((400, 400)))
     Image.fromarray(pixels).save(tmp_path / "large.png")
     predict_pictures([str(tmp_path / "large.png")], model=str(tiny_onnx))
-    assert "faces below 59 pixels were not looked for; --small looks for smaller ones" in capsys.readouterr().err
+    assert "faces below 59 pixels were not searched for; --small searches for smaller ones" in capsys.readouterr().err
     predict_pictures([str(tmp_path / "large.png")], model=str(tiny_onnx), small=True)
     assert capsys.readouterr().err == ""

@@ -203,7 +203,7 @@ def test_weights_in_another_file_are_refused(tiny_onnx, tmp_path):
     [
         (
             [*MEAN, helper.make_node("Log", ["negative"], ["nan"]), helper.make_node("Add", ["logits", "nan"], ["probabilities"])],
-            "answers NaN or infinity",
+            "returns NaN or infinity",
         ),
         ([*MEAN, helper.make_node("Identity", ["logits"], ["probabilities"])], "expected probabilities"),
     ],

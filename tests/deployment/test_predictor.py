@@ -102,7 +102,7 @@ def test_a_picture_without_a_face_gives_an_empty_list(tiny_onnx) -> None:
 
 def test_the_likeliest_come_first_and_ties_in_the_order_of_expressions() -> None:
     face = ReadFace(box=(0, 0, 1, 1), probs=np.array([0.1, 0.3, 0.3, 0.3], np.float32), expressions=("angry", "happy", "sad", "fear"))
-    assert face.top3 == ("happy", "sad", "fear")
+    assert face.likeliest(3) == ("happy", "sad", "fear")
     assert face.likeliest(1) == ("happy",)
 
 

@@ -33,8 +33,6 @@ from ferlab.deployment.predictor import Predictor
 from ferlab.paths import InputError, write_whole
 
 if TYPE_CHECKING:
-    import onnxruntime
-
     from ferlab.models import LoadedModel
 
 OPSET = 20
@@ -115,21 +113,17 @@ def exported_card(model: LoadedModel) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def parity(model: LoadedModel, session: onnxruntime.InferenceSession, faces: np.ndarray) -> Parity:
+def parity(model: LoadedModel, exported: Predictor, faces: np.ndarray) -> Parity:
     """Compare an exported model with its source on the same faces.
 
     Args:
         model: The source.
-        session: The export, opened.
+        exported: The export, opened.
         faces: uint8 (N, H, W) or (N, H, W, 3), N at least 1.
     """
-    expected = model.probs(model.module(model.normalise(faces))).numpy()
-    (exported,) = session.run(["probabilities"], {"faces": prepare_faces(faces, size=model.size, channels=model.channels)})
-    return Parity(
-        faces=len(faces),
-        max_abs_diff=float(np.abs(expected - exported).max()),
-        label_agreement=float((expected.argmax(axis=1) == exported.argmax(axis=1)).mean()),
-    )
+    expected, found = model.probs(model.module(model.normalise(faces))).numpy(), exported.predict_prepared(faces)
+    agreement = float((expected.argmax(axis=1) == found.argmax(axis=1)).mean())
+    return Parity(faces=len(faces), max_abs_diff=float(np.abs(expected - found).max()), label_agreement=agreement)
 
 
 def halve_weights(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -11,7 +11,7 @@ import numpy as np
 from ferlab.data.store import Store
 from ferlab.deployment.inputs import spread_rows
 from ferlab.deployment.latency import measure_side_by_side
-from ferlab.deployment.predictor import Predictor, open_session
+from ferlab.deployment.predictor import Predictor
 from ferlab.evaluation.comparison import compare_correctness
 from ferlab.params import StageParams
 from ferlab.paths import artefact, read_json, write_json
@@ -60,9 +60,10 @@ def _export(onnx: Path, int8: Path, facts: Path, *, p: StageParams, store: Store
     faces, target = np.asarray(store.images[rows]), store.faces["target"].to_numpy()[rows]
     calibrating = np.asarray(store.images[spread_rows(split, "train", p.deploy.calibration)])
     sizes = {"float32": export.export_onnx(model, onnx), "int8": export.quantise(onnx, int8, calibrating)}
-    ways = {"float32": Predictor.load(onnx, threads=1).predict_prepared, "int8": Predictor.load(int8, threads=1).predict_prepared}
+    opened = {"float32": Predictor.load(onnx), "int8": Predictor.load(int8)}
+    ways = {name: predictor.predict_prepared for name, predictor in opened.items()}
     whole, small = (predict(faces).argmax(axis=1) for predict in ways.values())
     compared = {**compare_correctness(small == target, whole == target), "label_agreement": float((whole == small).mean())}
     times = measure_side_by_side(ways, faces[:TIMED], repeats=p.deploy.repeats)
-    parity = export.parity(model, open_session(onnx), faces).metrics()
+    parity = export.parity(model, opened["float32"], faces).metrics()
     write_json(facts, {"parameters": count_parameters(model.module), "bytes": sizes, "parity": parity, "compared": compared, "times": times})

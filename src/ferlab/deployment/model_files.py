@@ -1,8 +1,8 @@
-"""An ONNX file from anyone, looked at before it runs: how large and how long it could become, and whether its card is true of its graph.
+"""Checks of an untrusted ONNX file before it runs: bounded memory and time, and a card that agrees with the graph.
 
-A graph of a few bytes can ask for terabytes (ConstantOfShape) or never end (Loop). So the graph is read first, without running anything: only ONNX's
-own operators without a body of their own, and every tensor of a size that is known for one face and bounded, by ONNX's shape inference. What
-`ferlab.deployment.export` writes is all of that. The runtime then sees the very bytes that were looked at, after `ferlab.deployment.trial`.
+A graph of a few bytes can ask for terabytes (ConstantOfShape) or never end (Loop). Accepted are ONNX's own operators without a body, and tensors
+whose size for one face is known by shape inference and bounded; files of `ferlab.deployment.export` satisfy both. The runtime opens the checked
+bytes, after `ferlab.deployment.trial`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ KEY = "ferlab"  # of the metadata, where the card stands
 MOST_FILE = (1 << 31) - 1  # bytes: protobuf's own bound
 MOST_VALUES = 1 << 28  # of all tensors between input and output for one face: VGG16 at 224 pixels has 31 million
 MOST_PRODUCTS = 1 << 38  # of one face: VGG16 at 224 pixels has 15 thousand million, a tenth of a second
-MOST_BATCH, VALUES_AT_ONCE = 256, 1 << 29  # faces a call of the runtime, and values they may take: memory is bounded, results are not touched
+MOST_BATCH, VALUES_AT_ONCE = 256, 1 << 29  # faces per call of the runtime, and their values: bounds memory
 MOST_SIDE = 1024
 BODIES = (AttributeProto.GRAPH, AttributeProto.GRAPHS, AttributeProto.SPARSE_TENSOR, AttributeProto.SPARSE_TENSORS)
 OURS = "expected a file written by the deploy stage"
 
 
 class Costs(NamedTuple):
-    """What a graph takes: values of all its tensors, and products of numbers."""
+    """Cost of a graph: values of all its tensors, and multiplications."""
 
     values: int
     products: int
@@ -40,14 +40,14 @@ def check_graph(content: bytes, *, where: str) -> int:
 
     Args:
         content: The file's bytes.
-        where: What to call the file in an error.
+        where: The file's name in errors.
 
     Returns:
-        How many faces a call of the runtime may have, 1 to `MOST_BATCH`.
+        Faces per call of the runtime, 1 to `MOST_BATCH`.
 
     Raises:
-        InputError: If it is no ONNX file, keeps weights in other files, has an operator with a body or of another maker, or tensors whose size is
-            unknown or too large.
+        InputError: If it is no ONNX file, keeps weights in other files, has an operator with a body or of another domain, or tensors whose size
+            is unknown or too large.
     """
     try:
         proto = onnx.load_model_from_string(content)
@@ -87,7 +87,7 @@ def _check_operators(proto: onnx.ModelProto, where: str) -> None:
 
 
 def _costs(proto: onnx.ModelProto, *, faces: int, where: str) -> Costs:
-    """Add up what so many faces take."""
+    """Return the cost of `faces` faces."""
     nodes, sizes = _infer_sizes(proto, faces)
     values = products = 0
     for node in nodes:
@@ -100,10 +100,10 @@ def _costs(proto: onnx.ModelProto, *, faces: int, where: str) -> Costs:
 
 
 def _infer_sizes(proto: onnx.ModelProto, faces: int) -> tuple[list[onnx.NodeProto], dict[str, list[int]]]:
-    """Return the operators and every tensor's known size for so many faces, believing nothing that the file says but its inputs' sizes.
+    """Return the operators and every tensor's known size for `faces` faces, from the sizes of the inputs alone.
 
-    Keep: not by `data_prop=True`, which computes with the tensors themselves; 45 tensors of two values each beside itself filled 12 GB. What
-    our exports need of it is that `Shape` of a tensor of known size is a constant.
+    Keep: not by `data_prop=True`, which computes with the tensors; 45 tensors of two values each filled 12 GB. Our exports need one part of it:
+    `Shape` of a tensor of known size is a constant.
     """
     bare = onnx.ModelProto()
     bare.CopyFrom(proto)
@@ -132,11 +132,11 @@ def _known_sizes(proto: onnx.ModelProto) -> dict[str, list[int]]:
 
 
 def _products(node: onnx.NodeProto, sizes: Mapping[str, list[int]]) -> int:
-    """Return how many products an operator takes, from the sizes of what goes in and out; one for each value where it multiplies no matrices."""
+    """Return the multiplications of an operator, from the sizes of its inputs and outputs; one per value where it multiplies no matrices."""
     out = prod(sizes[node.output[0]])
     given = [sizes.get(name, [1]) for name in node.input]
     kernel = prod(next((attribute.ints for attribute in node.attribute if attribute.name == "kernel_shape"), ()))
-    if "Conv" in node.op_type and len(given) > 1:  # weights (M, C, k, k): each value out, or for the transposed one in, meets C k k of them
+    if "Conv" in node.op_type and len(given) > 1:  # weights (M, C, k, k): each output value, or input value if transposed, meets C k k of them
         return max(out, prod(given[0])) * prod(given[1][1:])
     if node.op_type in ("Gemm", "Einsum", "MatMul", "MatMulInteger", "QLinearMatMul", "Attention", "LSTM", "GRU", "RNN"):
         return out * max(max(size, default=1) for size in given)
@@ -144,7 +144,7 @@ def _products(node: onnx.NodeProto, sizes: Mapping[str, list[int]]) -> int:
 
 
 class Field(NamedTuple):
-    """One key of the card: what a value must be, in words and as a test."""
+    """A key of the card: its expected value in words and as a test."""
 
     expected: str
     fits: Callable[[Any], bool]
@@ -160,8 +160,7 @@ def _are_names(value: Any) -> bool:
     return all(isinstance(name, str) and 0 < len(name) <= 40 and name.isprintable() for name in value) and len(set(value)) == len(value)
 
 
-# Every key that `Predictor` reads stands here with what is right for it; a key added to the card gets a line, and what it must agree
-# with in the graph is compared in `_check_shapes`.
+# Every key that `Predictor` reads; `_check_shapes` compares them with the graph.
 CARD: dict[str, Field] = {
     "channels": Field("1 or 3", lambda value: _is_number(value, low=1, high=3) and value != 2),
     "expressions": Field("a list of 1 to 100 different names", _are_names),
@@ -174,16 +173,16 @@ OPTIONAL: dict[str, Field] = {  # what older cards lack
 
 
 def read_card(metadata: Mapping[str, str], *, inputs: list[Any], outputs: list[Any], where: str) -> dict[str, Any]:
-    """Return the card of a model file, checked key by key and against what its graph takes and returns.
+    """Return the card of a model file, checked key by key and against the graph's inputs and outputs.
 
     Args:
         metadata: The file's metadata.
         inputs: The session's inputs, each with `name`, `type` and `shape`.
         outputs: Likewise.
-        where: What to call the file in an error.
+        where: The file's name in errors.
 
     Raises:
-        InputError: If there is no card, a key lacks or is not as `CARD` has it, or the graph is of another model.
+        InputError: If the card or a key is missing, a value is not as in `CARD`, or the card contradicts the graph.
     """
     try:
         card = json.loads(metadata[KEY])

@@ -1,11 +1,11 @@
-"""The model that ships inside the package: a trained run turned into four files, whole or not at all.
+"""The shipped model: a trained run as four files of the package, replaced together or not at all.
 
     model.onnx     the model, at most 6 MB
-    card.json      what it is, what it was fitted on, how good it is, what it cost, its limits, and the checksum of model.onnx
-    study.yaml     params.yaml as it was: `cp` it over params.yaml and `dvc repro` trains the model again
-    history.csv    the log of its training, a row for each epoch
+    card.json      training data, scores, cost, limits, and the checksum of model.onnx
+    study.yaml     params.yaml of the run: copied over params.yaml, `dvc repro` trains the model again
+    history.csv    a row for each epoch
 
-`ferlab ship RUN` calls this; `Predictor.load()` opens the result. Torch is needed here, and not there.
+`ferlab ship RUN` calls this; `Predictor.load()` opens the result without torch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from ferlab.data.store import Store, open_store
 from ferlab.deployment.export import Parity, export_onnx, parity
 from ferlab.deployment.inputs import spread_rows
-from ferlab.deployment.predictor import open_session
+from ferlab.deployment.predictor import Predictor
 from ferlab.models import LoadedModel, count_parameters, load_model, model_card
 from ferlab.params import Params, declared, load_params
 from ferlab.paths import OUTPUTS, InputError, read_json, write_json
@@ -30,32 +30,32 @@ from ferlab.roles import Exposure
 FOLDER = Path("src", "ferlab", "deployment", "weights")  # below a clone
 MOST_BYTES = 6_000_000
 NEEDED = {"train": (), "evaluate": ("trained_on", "dataset", "usage", "n")}  # of the metrics of each stage
-COMPARED = 2000  # faces on which the file is compared with the model it came from
+COMPARED = 2000  # faces on which the file is compared with its source
 LARGEST_CHANGE = 0.02  # of a probability
 LICENCE = "The weights: MIT, as ferlab. The faces they were trained on are not part of it; their own terms hold for them."
 LIMITS = (
-    "Reads an expression that a face shows, as its dataset's annotators named it; not what a person feels. Fitted on cropped, mostly frontal faces"
-    " of the dataset above, whose mix of ages, skin tones and cameras it inherits; looser or tighter crops, strong poses and occlusion are read"
-    " worse. For research; not for decisions about people."
+    "Predicts the expression that annotators would see in a face, not what a person feels. Trained on cropped, mostly frontal faces of the dataset"
+    " above, with its mix of ages, skin tones and cameras; less accurate for looser or tighter crops, strong poses and occlusion. For research; not"
+    " for decisions about people."
 )
 
 
 def ship(root: Path, run: str, *, cost: str, note: str = "", weights: str = "float16") -> Path:
-    """Write the files of a trained and evaluated run to the package of a clone, in place of the model that shipped before.
+    """Write the files of a trained and evaluated run to the package of a clone, replacing the shipped model.
 
     Args:
         root: The clone.
         run: A run of its params.yaml, trained and evaluated.
-        cost: What the training took, in words.
-        note: What else a user should know; goes on the card.
-        weights: How they are stored, "float16" or "float32"; computed is in float32 either way.
+        cost: Cost of the training, in words.
+        note: Further text of the card.
+        weights: Storage of the weights, "float16" or "float32"; the graph computes in float32.
 
     Returns:
         The folder of the four files.
 
     Raises:
-        InputError: If this is no clone, the run is unknown, not trained or evaluated, of another study than params.yaml's, the file is larger
-            than 6 MB, or answers otherwise than the model. What shipped before then stays.
+        InputError: If this is no clone, the run is unknown, not trained or evaluated, or of another study than params.yaml's, the file is larger
+            than 6 MB, or its predictions differ from the model's. The shipped model then stays.
     """
     folder = root / FOLDER
     if not folder.parent.is_dir():
@@ -71,7 +71,7 @@ def ship(root: Path, run: str, *, cost: str, note: str = "", weights: str = "flo
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
     try:
-        found = _write_net(model, beside / "model.onnx", store=store, weights=weights)
+        found = _write_model(model, beside / "model.onnx", store=store, weights=weights)
         card = _card(params, run, model=model, store=store, evaluated=evaluated)
         told = ("best_epoch", "epochs_run", "teachers", "provenance")
         card |= {"history": {key: trained.get(key) for key in told}, "training_cost": cost, "note": note}
@@ -97,12 +97,12 @@ def _check_run(params: Params, run: str, *, model: LoadedModel, trained: dict[st
         raise InputError(f"run {run}: test selected its epoch, so the card could name no score of untouched faces; ship a run of select: val or none")
 
 
-def _write_net(model: LoadedModel, path: Path, *, store: Store, weights: str) -> Parity:
+def _write_model(model: LoadedModel, path: Path, *, store: Store, weights: str) -> Parity:
     size = export_onnx(model, path, weights=weights)
     if size > MOST_BYTES:
         raise InputError(f"the model takes {size / 1e6:.1f} MB with {weights} weights; expected at most {MOST_BYTES / 1e6:.0f} MB. Ship a smaller one.")
     rows = spread_rows(store.faces["split"].to_numpy(), "val", COMPARED)
-    found = parity(model, open_session(path), np.asarray(store.images[rows]))
+    found = parity(model, Predictor.load(path), np.asarray(store.images[rows]))
     if found.max_abs_diff > LARGEST_CHANGE:
         raise InputError(f"with {weights} weights a probability moves by {found.max_abs_diff:.3f}, more than {LARGEST_CHANGE}; try --weights float32")
     return found
@@ -143,7 +143,7 @@ def _file_card(path: Path, *, weights: str, found: Parity) -> dict[str, Any]:
 
 
 def _move_into_place(ready: Path, folder: Path) -> None:
-    """Replace a folder, which cannot be done in one step: aside, in, away."""
+    """Replace a folder in three steps: old aside, new in, old away."""
     aside = folder.with_name(".weights.old")
     shutil.rmtree(aside, ignore_errors=True)
     if folder.exists():

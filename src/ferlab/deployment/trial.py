@@ -1,7 +1,7 @@
-"""A model file from anyone, tried in a process of its own: what crashes a library, hangs it or fills the memory there does no harm here.
+"""Trial of an untrusted model file in a separate process, where crashes, hangs and memory exhaustion do no harm.
 
-`check_graph` and the runtime are C++ that a spoilt file can abort, past every exception of Python. A file costs half a second the first time, and
-nothing again in the same process.
+`check_graph` and the runtime are C++, which a damaged file can abort past every exception of Python. A trial takes half a second, once per file
+and process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from ferlab.paths import InputError
 
-SECONDS = 120  # for a trial, of which a large model takes ten
+SECONDS = 120  # for a trial; a large model takes ten
 MEMORY = 16 << 30  # bytes of address space, and eight times the file's own: VGG16 takes 3 GB
 HERE = "@where@"  # stands in the trial's errors for the file's name
 CHILD = "from ferlab.deployment.trial import run_trial; run_trial()"
@@ -29,23 +29,23 @@ def try_model(content: bytes, *, where: str) -> int:
 
     Args:
         content: The file's bytes.
-        where: What to call the file in an error.
+        where: The file's name in errors.
 
     Returns:
-        How many faces a call of the runtime may have.
+        Faces per call of the runtime.
 
     Raises:
         InputError: As `ferlab.deployment.model_files.check_graph`, and if the trial crashes, hangs or takes too much memory.
     """
     key = hashlib.sha256(content).hexdigest()
     if key not in _tried:
-        _tried[key] = _answer(content)
+        _tried[key] = _run_child(content)
     if "error" in _tried[key]:
         raise InputError(_tried[key]["error"].replace(HERE, where))
     return _tried[key]["faces"]
 
 
-def _answer(content: bytes) -> dict[str, Any]:
+def _run_child(content: bytes) -> dict[str, Any]:
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "ignore", "-c", CHILD]
     try:
@@ -53,29 +53,29 @@ def _answer(content: bytes) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         return {"error": f"{HERE}: a trial of it does not end within {SECONDS} seconds; do not use this model"}
     with contextlib.suppress(ValueError):
-        answer = json.loads(ran.stdout)
-        if isinstance(answer, dict) and ran.returncode == 0:
-            return answer
+        result = json.loads(ran.stdout)
+        if isinstance(result, dict) and ran.returncode == 0:
+            return result
     how = signal.Signals(-ran.returncode).name if ran.returncode < 0 else f"status {ran.returncode}"
     return {"error": f"{HERE}: a trial of it crashed ({how}); do not use this model"}
 
 
 def run_trial() -> None:
-    """Read a file's bytes from standard input and print what became of them, as JSON: what `try_model` runs."""
+    """Check the bytes on standard input and print the result as JSON; `try_model` runs this."""
     from ferlab.deployment.model_files import check_graph
 
     content = sys.stdin.buffer.read()
     _bound_memory(len(content))
     try:
-        answer: dict[str, Any] = {"faces": check_graph(content, where=HERE)}
+        result: dict[str, Any] = {"faces": check_graph(content, where=HERE)}
         _score_nothing(content)
     except InputError as error:
-        answer = {"error": str(error)}
-    print(json.dumps(answer))
+        result = {"error": str(error)}
+    print(json.dumps(result))
 
 
 def _score_nothing(content: bytes) -> None:
-    """Score one black face; what the runtime refuses in words it will say again to whoever opens the file."""
+    """Score one black face; errors of the runtime are raised again when the file is opened."""
     import numpy as np
     import onnxruntime
 

@@ -9,7 +9,7 @@ CARDS: dict[str, dict[str, Any]] = {
         "build": "compact:compact",
         "family": "compact",
         "paper": "",
-        "title": "ferlab's compact net",
+        "title": "ferlab's compact network",
         "depth": 11,
         "parameters": 1_940_199,
         "stated": "",
