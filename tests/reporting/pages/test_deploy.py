@@ -7,15 +7,7 @@ import numpy as np
 
 from ferlab.deployment import ReadFace
 from ferlab.deployment.latency import summarise_latency
-from ferlab.reporting.pages.deploy import (
-    describe_int8,
-    describe_latency,
-    describe_parity,
-    describe_ratio,
-    plot_answers,
-    plot_latency,
-    plot_picture,
-)
+from ferlab.reporting.pages.deploy import export_sentence, int8_sentence, latency_sentence, plot_latency, plot_picture, plot_predictions
 
 
 def test_the_figure_marks_the_budget() -> None:
@@ -30,17 +22,18 @@ def test_the_figure_marks_the_budget() -> None:
     plt.close(figure)
 
 
-def test_sentences_say_whether_the_limits_hold() -> None:
-    assert "keeps the budget of 100 ms" in describe_latency(summarise_latency(np.full(20, 3.0), budget_ms=100))
-    assert "does not keep the budget of 2 ms" in describe_latency(summarise_latency(np.full(20, 3.0), budget_ms=2))
-    near = describe_parity({"faces": 9, "max_abs_diff_millionths": 0.2, "label_agreement": 1.0}, tolerance=1e-4)
-    assert "2.0e-07, within" in near
-    assert "**beyond**" in describe_parity({"faces": 9, "max_abs_diff_millionths": 2e5, "label_agreement": 0.5}, tolerance=1e-4)
+def test_the_export_sentence_reports_whether_the_parity_is_within_the_tolerance() -> None:
+    facts = {"parameters": 2_600_000, "bytes": {"float32": 9_800_000}, "parity": {"faces": 9, "max_abs_diff_millionths": 0.2, "label_agreement": 1.0}}
+    told = export_sentence(facts, tolerance=1e-4)
+    assert told.startswith("`model.onnx` holds 2.60 million parameters in **9.80 MB**. On 9 faces")
+    assert "2.0e-07, within" in told
+    facts["parity"]["max_abs_diff_millionths"] = 2e5
+    assert "**beyond**" in export_sentence(facts, tolerance=1e-4)
 
 
-def test_the_answers_alt_text_names_each_label() -> None:
+def test_the_predictions_alt_text_names_each_label() -> None:
     probs = np.array([[0.9, 0.1], [0.25, 0.75]])
-    shown = plot_answers(np.zeros((2, 8, 8), np.uint8), probs, expressions=("happy", "sad"))
+    shown = plot_predictions(np.zeros((2, 8, 8), np.uint8), probs, expressions=("happy", "sad"))
     assert shown["alt"].endswith("happy (90 %), sad (75 %).")
     assert len(shown["figure"].axes) == 4
     plt.close(shown["figure"])
@@ -48,18 +41,23 @@ def test_the_answers_alt_text_names_each_label() -> None:
 
 def test_the_int8_sentence_gives_the_loss_with_its_interval() -> None:
     compared = {"n": 300, "difference": -0.01, "ci_low": -0.022, "ci_high": 0.004, "p_exact": 0.25, "label_agreement": 0.9875}
-    told = describe_int8({"float32": 9_800_000, "int8": 2_450_000}, compared)
+    facts = {"bytes": {"float32": 9_800_000, "int8": 2_450_000}, "compared": compared}
+    told = int8_sentence(facts)
     assert "**2.45 MB**, 25 % of the float32 file" in told
-    assert "On 300 faces its accuracy differs by **-1.00 points** [-2.20, +0.40], not significant at the 5 % level" in told
+    assert "On 300 faces its accuracy differs by -1.00 points [-2.20, 0.40], not significant at the 5 % level (McNemar, p = 0.250)" in told
     assert "98.8 % of the labels" in told
-    clear = describe_int8({"float32": 4, "int8": 1}, {**compared, "p_exact": 0.01})
-    assert "], significant at the 5 % level" in clear
+    assert "], significant at the 5 % level" in int8_sentence({**facts, "compared": {**compared, "p_exact": 0.01}})
 
 
-def test_the_ratio_sentence_says_which_file_is_faster() -> None:
-    slow, fast = ({"p50_ms": value} for value in (2.0, 1.0))
-    assert "**0.5 times** as long as the float32 file by the median." in describe_ratio({"float32": slow, "int8": fast})
-    assert "saves space and no time" in describe_ratio({"float32": fast, "int8": slow})
+def test_the_latency_sentence_reports_budget_and_ratio() -> None:
+    slow, fast = (summarise_latency(np.full(20, value), budget_ms=2) for value in (3.0, 1.5))
+    told = latency_sentence({"float32": slow, "int8": fast})
+    assert "3 ms (median)" in told
+    assert "**beyond** the budget of 2 ms" in told
+    assert told.endswith("0.5 times as long by the median.")
+    other = latency_sentence({"float32": fast, "int8": slow})
+    assert ", within the budget of 2 ms" in other
+    assert other.endswith("saves space and no time.")
 
 
 def test_a_picture_shows_a_box_for_each_face_and_names_them() -> None:
