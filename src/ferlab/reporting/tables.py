@@ -5,12 +5,15 @@ Everything here takes the plain dicts of `reports/metrics/` or DataFrames and re
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import psutil
 
@@ -18,6 +21,9 @@ from ferlab.reporting.markup import escape_tags
 from ferlab.roles import MARKS, Exposure
 
 MISSING = "–"
+NUMBER = re.compile(r"[-+−(<±]?\s*[\d.]|[-–]?$")  # how a cell that stands right begins
+LONG = 40  # characters; a column with longer cells wraps
+PLAIN = ("seed", "year")  # columns of integers that are no counts
 # How each metric is written: its name for a reader, whether in percent, and digits.
 METRICS: dict[str, tuple[str, bool, int]] = {
     "accuracy": ("accuracy, %", True, 1),
@@ -270,6 +276,45 @@ def machine_table() -> pd.DataFrame:
         "Python": platform.python_version(),
     } | {name: version(name) for name in packages}
     return pd.DataFrame({"": facts.values()}, index=pd.Index(facts, name="machine"))
+
+
+def html_table(table: pd.DataFrame) -> str:
+    """Return a table as HTML in a box that scrolls, by keyboard too (WCAG 2.1.1): words stand left, numbers right, long texts wrap.
+
+    The names of the index stand in the row of headings. Cells are escaped; floats have the fewest digits that show them, at most four.
+    """
+    texts = table.astype(object)
+    for place, name in enumerate(table.columns):
+        texts.isetitem(place, _texts(table.iloc[:, place], plain=name in PLAIN))
+    if not any(texts.columns.names) and any(texts.index.names):
+        named = ", ".join(map(str, texts.index.names))
+        texts.index.names, texts.columns.names = [None] * texts.index.nlevels, [named, *[None] * (texts.columns.nlevels - 1)]
+    styler = texts.style.set_uuid(hashlib.sha256(texts.to_csv().encode()).hexdigest()[:8])
+    styler.cell_ids = False
+    styles = [{"selector": f".col{place}", "props": _alignment(texts.iloc[:, place])} for place in range(texts.shape[1])]
+    styler = styler.format(escape="html").format_index(escape="html", axis=0).format_index(escape="html", axis=1)
+    styled = styler.set_table_styles([style for style in styles if style["props"]]).to_html()
+    return f'<div class="table-box" tabindex="0" role="region" aria-label="Table">{styled}</div>'
+
+
+def _texts(column: pd.Series, *, plain: bool) -> list[str]:
+    """Return the cells of a column: counts with commas, floats with the same number of digits, a dash for what is missing."""
+    floats = column.astype(float).dropna() if pd.api.types.is_float_dtype(column) else pd.Series(dtype=float)
+    digits = next((digits for digits in range(4) if (floats - floats.round(digits)).abs().max() < 1e-9), 4)
+    return [MISSING if value is None or value is pd.NA or value != value else _text(value, digits=digits, plain=plain) for value in column]
+
+
+def _text(value: Any, *, digits: int, plain: bool) -> str:
+    if isinstance(value, (float, np.floating)):
+        return f"{value:z,.{digits}f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.2g}"
+    return f"{value:,}" if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and not plain else str(value)
+
+
+def _alignment(texts: pd.Series) -> str:
+    """Return the CSS of a column of words; "" for one of numbers, which stand right."""
+    if all(NUMBER.match(text) for text in texts):
+        return ""
+    return "text-align: left" + ("; min-width: 18rem; white-space: normal" if texts.str.len().max() > LONG else "")
 
 
 def markdown_table(table: pd.DataFrame, *, index: bool = True) -> str:

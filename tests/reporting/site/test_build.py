@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -17,6 +18,7 @@ from ferlab.params import Params, Source, check_params
 from ferlab.paths import InputError
 from ferlab.reporting.site import build as site
 from ferlab.reporting.site import cards, sources
+from ferlab.reporting.tables import html_table
 
 # MyST-parser calls what Sphinx 11 will drop; its version is pinned.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is deprecated. Check CHANGES:PendingDeprecationWarning")
@@ -67,7 +69,7 @@ def write_project(root: Path, params: Params, *, without: tuple[str, ...] = ()) 
 
 def executed(stage: str) -> nbformat.NotebookNode:
     figure = new_output("display_data", data={"image/png": PIXEL}, metadata={"image/png": {"alt": f"Confusion matrix of {stage}, faces."}})
-    table = new_output("execute_result", data={"text/html": '<table border="1" class="dataframe"><tr><td>1</td></tr></table>'}, execution_count=3)
+    table = new_output("execute_result", data={"text/html": html_table(pd.DataFrame({"n": [1]}))}, execution_count=3)
     cells = [
         new_markdown_cell(f"# Stage {stage}\n\nWhat is $p_i = e^{{z_i}}$?"),
         new_code_cell("run = None", metadata={"tags": ["parameters"]}),
@@ -246,7 +248,7 @@ def test_a_figure_without_alt_text_is_reported(tmp_path: Path, monkeypatch: pyte
     notebook["cells"][4]["outputs"][0]["metadata"] = {}
     path.write_text(json.dumps(notebook))
     warnings = site.build_site(params, tmp_path / "site", conf=CONF)
-    assert warnings == [f"runs/on_drawn/train: cell {notebook['cells'][4]['id']} shows a figure without alt text"]
+    assert warnings == [f"runs/on_drawn/train: cell {notebook['cells'][4]['id']} shows a figure without alt text of its own"]
 
 
 def test_overview_marks_a_split_that_the_net_was_trained_on() -> None:

@@ -1,4 +1,4 @@
-"""From notebook to page: alt text, folded code, tables that scroll."""
+"""From notebook to page: alt text, folded code."""
 
 from __future__ import annotations
 
@@ -32,14 +32,8 @@ def test_the_notebook_given_is_left_as_it_was() -> None:
     assert given["cells"][0]["source"].startswith("# Evaluate\n")
 
 
-def test_each_of_several_figures_keeps_its_own_alt_text() -> None:
-    outputs = [new_output("stream", text="before"), image("First."), image("Second."), new_output("stream", text="after")]
-    page = copy_alt_text(notebook(new_code_cell("show()", id="cell-001", outputs=outputs)))
-    first, second = page["cells"][1:]
-    assert [cell["metadata"]["mystnb"]["image"]["alt"] for cell in (first, second)] == ["First.", "Second."]
-    assert [len(cell["outputs"]) for cell in (first, second)] == [2, 2]
-    assert second["source"] == ""
-    assert second["id"] != first["id"]
+def test_two_figures_in_a_cell_are_named_for_they_would_share_their_alt_text() -> None:
+    assert missing_alt_text(notebook(new_code_cell("show()", id="both", outputs=[image("First."), image("Second.")]))) == ["both"]
 
 
 def test_a_figure_without_alt_text_is_named_and_never_chosen() -> None:

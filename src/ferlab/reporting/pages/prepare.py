@@ -146,7 +146,7 @@ def inputs_figure(store: Store, form: str, *, rows: Sequence[int]) -> dict[str, 
             draw_face(one, image, note=f"{image.shape[1]} x {image.shape[0]}", limits=limits)
     axes[0, 0].set_ylabel("stored")
     axes[1, 0].set_ylabel("input")
-    figure.suptitle(INPUTS[form], fontsize=10)
+    figure.suptitle(f"input of {INPUTS[form]}", fontsize=10)
     return {"figure": figure, "alt": f"{len(faces)} faces as stored, and below each the input of the models of {form}."}
 
 
@@ -288,10 +288,10 @@ def official_sentence(faces: pd.DataFrame, expressions: Sequence[str]) -> str:
 
 
 def two_labels_sentence(faces: pd.DataFrame) -> str:
-    """Say how often the two labels of JAFFE's faces, the posed and the highest rated, differ."""
+    """Say how often the posed expression and the highest rating of JAFFE's faces differ."""
     _, counts = count_differences(faces)
     return (
-        f"**The poser's expression and the highest rating differ on {counts['differ']:,} of {counts['rated']:,} rated faces;** "
+        f"JAFFE's faces have two labels, posed (rows) and rated (columns). **They differ on {counts['differ']:,} of {counts['rated']:,} rated faces;** "
         f"{counts['neutral_mislabelled']:,} of them are neutral poses, which the ratings cannot name. cs231a trained on the ratings."
     )
 

@@ -81,7 +81,7 @@ def build_site(params: Params, output: Path, *, conf: Path | None = None) -> lis
         finally:
             shutil.rmtree(work, ignore_errors=True)
     silent = [
-        f"{entry.page}: cell {cell} shows a figure without alt text"
+        f"{entry.page}: cell {cell} shows a figure without alt text of its own"
         for entry in entries
         if entry.notebook
         for cell in missing_alt_text(entry.notebook)

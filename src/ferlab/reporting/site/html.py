@@ -10,8 +10,6 @@ import copy
 import re
 from typing import Any, NamedTuple
 
-from ferlab.reporting.site.html_tables import scrolling_tables
-
 IMAGE = "image/png"
 Notebook = dict[str, Any]  # nbformat 4 as JSON; nbformat's NotebookNode is such a dict too, but its import costs a second
 
@@ -24,19 +22,21 @@ class Picture(NamedTuple):
 
 
 def copy_alt_text(notebook: Notebook) -> Notebook:
-    """Return a copy whose figures carry their alt text where MyST-NB looks for it: `mystnb.image.alt` of the cell.
+    """Return a copy whose figures carry their alt text where MyST-NB looks for it: `mystnb.image.alt` of the cell, one figure to a cell.
 
-    `ferlab.reporting.style.show` puts the text beside the picture, in the output's metadata. MyST-NB knows one text a cell, so a cell
-    with several figures is cut after each; the later parts have no source and keep the order.
+    `ferlab.reporting.style.show` puts the text beside the picture, in the output's metadata.
     """
     notebook = copy.deepcopy(notebook)
-    notebook["cells"] = [part for cell in notebook["cells"] for part in _one_figure_each(cell)]
+    for cell in notebook["cells"]:
+        if alt := " ".join(_alt(output) for output in cell.get("outputs", []) if _is_image(output)):
+            cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
     return notebook
 
 
 def missing_alt_text(notebook: Notebook) -> list[str]:
-    """Return the ids of the cells that show a figure without alt text."""
-    return [cell["id"] for cell in notebook["cells"] for output in cell.get("outputs", []) if _is_image(output) and not _alt(output)]
+    """Return the ids of the cells that show a figure without alt text, or two figures, which would share theirs."""
+    shown = {cell["id"]: [output for output in cell.get("outputs", []) if _is_image(output)] for cell in notebook["cells"]}
+    return [name for name, figures in shown.items() if len(figures) > 1 or not all(map(_alt, figures))]
 
 
 def pictures(notebook: Notebook) -> list[Picture]:
@@ -73,36 +73,9 @@ def make_page(notebook: Notebook, *, name: str, lead: str = "", close: str = "")
     page["metadata"] = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
     _add_to_title(page, name=name, lead=lead)
     _hide_code(page)
-    for cell in page["cells"]:
-        for output in cell.get("outputs", []):
-            if "text/html" in output.get("data", {}):
-                output["data"]["text/html"] = scrolling_tables(_text(output["data"]["text/html"]))
     if close:
         page["cells"].append(_prose(close, id="close"))
     return page
-
-
-def _one_figure_each(cell: Notebook) -> list[Notebook]:
-    outputs = cell.get("outputs", [])
-    if not any(_is_image(output) for output in outputs):
-        return [cell]
-    parts: list[list[Any]] = [[]]
-    for output in outputs:
-        if _is_image(output) and any(_is_image(earlier) for earlier in parts[-1]):
-            parts.append([])
-        parts[-1].append(output)
-    cells = [cell] + [_continued(cell, n) for n in range(1, len(parts))]
-    for part, its_outputs in zip(cells, parts, strict=True):
-        part["outputs"] = its_outputs
-        alt = " ".join(_alt(output) for output in its_outputs if _is_image(output))
-        if alt:
-            part["metadata"]["mystnb"] = {"image": {"alt": alt}}
-    return cells
-
-
-def _continued(cell: Notebook, number: int) -> Notebook:
-    tags = {"tags": ["remove-input"]}
-    return {"cell_type": "code", "id": f"{cell['id']}-{number}", "metadata": tags, "source": "", "execution_count": None, "outputs": []}
 
 
 def _prose(source: str, *, id: str) -> Notebook:
