@@ -57,7 +57,7 @@ def test_probabilities_are_the_softmax_of_the_logits():
 def test_flip_averages_a_face_and_its_mirror_image():
     # This model swaps its answer for a mirror image, so the average cannot decide.
     np.testing.assert_allclose(predict_probs(TinyModel(LeftRight()), faces(), tta="flip"), 0.5, atol=1e-6)
-    probs = predict_tta(TinyModel(LeftRight()), faces())
+    probs, _ = predict_tta(TinyModel(LeftRight()), faces())
     np.testing.assert_array_equal(probs["none"], predict_probs(TinyModel(LeftRight()), faces()))
 
 
@@ -109,12 +109,13 @@ def table(splits: list[str]) -> pd.DataFrame:
 
 def test_train_is_not_scored_and_the_store_order_stays():
     images, faces_table = faces(6), table(["test", "train", "val", "train", "test", "val"])
-    scored = score_faces(TinyModel(LeftRight()), images, faces_table, expressions=("left", "right"))
-    assert scored.faces["face_id"].tolist() == ["x/0", "x/2", "x/4", "x/5"]
-    predictions = scored.table("none")
+    predictions, _ = score_faces(TinyModel(LeftRight()), images, faces_table, expressions=("left", "right"), tta="none")
+    assert predictions["face_id"].tolist() == ["x/0", "x/2", "x/4", "x/5"]
     np.testing.assert_array_equal(probs_of(predictions), predict_probs(TinyModel(LeftRight()), images[[0, 2, 4, 5]]))
     assert predictions["split"].tolist() == ["test", "val", "test", "val"]
-    np.testing.assert_allclose(probs_of(scored.table("flip")), 0.5, atol=1e-6)
+    flipped, by_tta = score_faces(TinyModel(LeftRight()), images, faces_table, expressions=("left", "right"))
+    np.testing.assert_allclose(probs_of(flipped), 0.5, atol=1e-6)
+    np.testing.assert_array_equal(by_tta["none"], probs_of(predictions))
 
 
 def test_a_net_of_other_expressions_and_a_set_without_test_faces_are_told():
@@ -144,13 +145,14 @@ class NamedModel(TinyModel):
 @pytest.mark.parametrize("tta", PASSES)
 def test_each_augmentation_costs_the_passes_it_states(tta):
     net = Counting()
-    scored = predict_tta(NamedModel(net), faces(), tta=tta, crop=0.7)
-    assert list(scored) == [*dict.fromkeys(["none", *WITHIN.get(tta, ()), tta]), "values"]
+    scored, values = predict_tta(NamedModel(net), faces(), tta=tta, crop=0.7)
+    assert list(scored) == list(dict.fromkeys(["none", *WITHIN.get(tta, ()), tta]))
+    assert values.shape == (7, 0)
     assert len(net.shapes) == PASSES[tta] + (tta == "ten_crop")
     np.testing.assert_array_equal(scored["none"], predict_probs(TinyModel(LeftRight()), faces()))
     np.testing.assert_allclose(scored[tta].sum(axis=1), 1, atol=1e-6)
     for within in WITHIN.get(tta, ()):
-        np.testing.assert_array_equal(scored[within], predict_tta(NamedModel(Counting()), faces(), tta=within, crop=0.7)[within])
+        np.testing.assert_array_equal(scored[within], predict_tta(NamedModel(Counting()), faces(), tta=within, crop=0.7)[0][within])
 
 
 def test_crops_are_brought_back_to_the_side_of_a_net_that_takes_no_other():
@@ -184,9 +186,8 @@ def test_images_are_read_batch_by_batch_and_only_those_scored():
 
 
 def test_the_pred_of_a_vote_is_the_most_named_class():
-    scored = score_faces(TinyModel(LeftRight()), faces(40), table(["test"] * 40), expressions=("left", "right"), tta="vote")
-    predictions = scored.table("vote")
-    np.testing.assert_array_equal(predictions["pred"], scored.by_tta["vote"].argmax(axis=1))
+    predictions, by_tta = score_faces(TinyModel(LeftRight()), faces(40), table(["test"] * 40), expressions=("left", "right"), tta="vote")
+    np.testing.assert_array_equal(predictions["pred"], by_tta["vote"].argmax(axis=1))
 
 
 def test_an_unknown_augmentation_is_told():
@@ -205,10 +206,9 @@ def test_values_stand_beside_the_expressions_on_their_own_scale():
     images = faces()
     model = TinyModel(LeftAndHow(), values={"intensity": (0.0, 5.0)})
     table = pd.DataFrame({"face_id": [f"f{n}" for n in range(7)], "split": "test", "target": 0})
-    scored = score_faces(model, images, table, expressions=("left", "right"))
-    said = scored.table("flip")
-    np.testing.assert_allclose(said["value_intensity"], 5 * images.mean(axis=(1, 2)) / 255, rtol=1e-5)
-    np.testing.assert_allclose(scored.by_tta["none"], predict_probs(TinyModel(LeftRight()), images), atol=1e-6)
+    predictions, by_tta = score_faces(model, images, table, expressions=("left", "right"))
+    np.testing.assert_allclose(predictions["value_intensity"], 5 * images.mean(axis=(1, 2)) / 255, rtol=1e-5)
+    np.testing.assert_allclose(by_tta["none"], predict_probs(TinyModel(LeftRight()), images), atol=1e-6)
 
 
 def test_expressions_asked_for_one_by_one_share_what_they_say():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ferlab.evaluation.tta import PASSES, augmented_copies, combine, combine_each, draw_changes, five_crops, is_tied, takes_side, vote_probs
+from ferlab.evaluation.tta import PASSES, augmented_copies, combine, combine_each, count_ties, draw_changes, five_crops, takes_side, vote_probs
 from ferlab.paths import InputError
 
 
@@ -51,7 +51,8 @@ def test_the_vote_is_the_papers_rule_on_many_faces():
         most = [c for c, votes in counts.items() if votes == max(counts.values())]
         tied += len(most) > 1
         assert voted[face].argmax() == max(most, key=lambda c: probs[:, face, c].sum(dtype=np.float64))
-    assert is_tied(voted).sum() == tied
+    assert count_ties(voted, "vote") == tied
+    assert count_ties(voted, "flip") is None
     assert 200 < tied < 1800
     np.testing.assert_allclose(voted.sum(axis=1), 1, atol=1e-6)
 

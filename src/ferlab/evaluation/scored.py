@@ -64,6 +64,6 @@ def _score(predictions: Path, tta: Path, *, p: StageParams, store: Store) -> Non
 
     model, chosen = load_model(artefact(*WEIGHTS, p.name)), p.evaluate.tta
     asked = {"tta": chosen, "crop": p.evaluate.crop, "batch_size": p.evaluate.batch_size}
-    found = score_faces(model, store.images, store.faces, expressions=store.expressions, **asked)
-    write_predictions(predictions, found.table(chosen))
-    np.savez(tta, **found.by_tta, **{name: np.array(getattr(model, name), dtype=np.str_) for name in SEEN})
+    table, by_tta = score_faces(model, store.images, store.faces, expressions=store.expressions, **asked)
+    write_predictions(predictions, table)
+    np.savez(tta, **by_tta, **{name: np.array(getattr(model, name), dtype=np.str_) for name in SEEN})

@@ -26,13 +26,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ferlab.data.augmentation import COLUMNS, Augmentation, augment, draw_epoch
-from ferlab.evaluation.predictions import probs_of
 from ferlab.models.create import input_shape, model_card
 from ferlab.paths import InputError
 
@@ -47,17 +45,14 @@ TIE_BREAKER = 0.01
 
 
 def augmented_copies(faces: Tensor, tta: str, *, draws: Sequence[Tensor] = (), crop: int = 0, resize: bool = True) -> Iterator[Tensor]:
-    """Yield the faces themselves, then their augmented copies. "ten_crop" does not count the first.
+    """Yield the faces, float32 (N, C, S, S), then their augmented copies. "ten_crop" does not count the first.
 
     Args:
         faces: float32 (N, C, S, S), as the model takes them.
         tta: A key of PASSES.
-        draws: For "seven": seven times float32 (N, 15), from `draw_changes`.
+        draws: For "seven", from `draw_changes`.
         crop: For CROPS: side of a crop in pixels, below S.
-        resize: Whether crops are brought back to S; not needed for a model that takes them as they are.
-
-    Yields:
-        float32 (N, C, S, S); crops that are not resized (N, C, crop, crop).
+        resize: Whether crops are resized to S.
     """
     yield faces
     if tta in ("flip", "two_scales", "vote"):
@@ -73,15 +68,7 @@ def augmented_copies(faces: Tensor, tta: str, *, draws: Sequence[Tensor] = (), c
 
 
 def combine(probs: np.ndarray, tta: str) -> np.ndarray:
-    """Return the combined probabilities of each face.
-
-    Args:
-        probs: (V, N, K) float32, in the order of `augmented_copies`.
-        tta: A key of PASSES.
-
-    Returns:
-        (N, K) float32, rows summing to 1; see `vote_probs` for "vote".
-    """
+    """Return the combined probabilities, (N, K) float32, of V copies, (V, N, K) float32 in the order of `augmented_copies`."""
     if tta == "vote":
         return vote_probs(probs)
     if tta == "two_scales":
@@ -91,7 +78,7 @@ def combine(probs: np.ndarray, tta: str) -> np.ndarray:
 
 
 def contained(tta: str) -> dict[str, slice]:
-    """Return the copies that "none", the augmentations WITHIN this one, and this one take."""
+    """Return which copies "none", the augmentations WITHIN this one, and this one take."""
     return {"none": slice(0, 1), **WITHIN.get(tta, {}), tta: slice(None)}
 
 
@@ -117,18 +104,13 @@ def vote_probs(probs: np.ndarray) -> np.ndarray:
     return ((1 - TIE_BREAKER) * votes + TIE_BREAKER * probs.mean(axis=0, dtype=np.float64)).astype(np.float32)
 
 
-def is_tied(probs: np.ndarray) -> np.ndarray:
-    """Return bool (N,): whether a vote's two first classes had equally many votes; `probs` (N, K) from `vote_probs`."""
+def count_ties(probs: np.ndarray, tta: str) -> int | None:
+    """Return how many predictions (N, K) the tie-breaker decided; None without a vote."""
     first_two = np.sort(probs, axis=1)[:, -2:]
-    return np.asarray(first_two[:, 1] - first_two[:, 0] <= TIE_BREAKER)
+    return int((first_two[:, 1] - first_two[:, 0] <= TIE_BREAKER).sum()) if tta == "vote" else None
 
 
-def count_ties(rows: pd.DataFrame, *, tta: str) -> int | None:
-    """Return how many predictions the tie-breaker decided; None without a vote."""
-    return int(is_tied(probs_of(rows)).sum()) if tta == "vote" else None
-
-
-def draw_changes(tta: str, n: int, *, seed: int) -> list[Tensor]:
+def draw_changes(tta: str, n: int, *, seed: int = 0) -> list[Tensor]:
     """Return the random changes of "seven", seven times float32 (n, 15), one row per face; none for the others."""
     return [draw_epoch(n, seed=seed, epoch=number) for number in range(7)] if tta == "seven" else []
 
