@@ -19,7 +19,7 @@ KEYS = {"recall": "recall", "precision": "precision", "f1": "F1"}
 
 
 def plot_confusions(confusions: pd.DataFrame) -> Figure:
-    """Draw the confusion matrix, counts on the left, shares of each row on the right.
+    """Draw the confusion matrix, counts on the left, percent of each row on the right.
 
     Args:
         confusions: (K, K) counts, actual as rows, predicted as columns, expressions as names.
@@ -40,7 +40,7 @@ def plot_per_class(per_class: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Draw recall, precision and F1 of each expression as dots with 95 % intervals, expressions from most to fewest faces.
 
     Args:
-        per_class: `{expression: {recall, recall_ci_low, recall_ci_high, ..., support}}`; undefined values are left out.
+        per_class: `{expression: {recall, recall_ci_low, recall_ci_high, ..., support}}`; undefined values are marked.
     """
     names = sorted(per_class, key=lambda name: per_class[name]["support"])
     figure, axes = plt.subplots(1, 3, figsize=(10, 0.42 * len(names) + 1.1), layout="constrained", sharex=True, sharey=True)
@@ -53,25 +53,20 @@ def plot_per_class(per_class: Mapping[str, Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def plot_reliability(bins: pd.DataFrame, *, split: str = "test") -> Figure:
-    """Draw accuracy against confidence, with how many faces each bin holds below.
-
-    Args:
-        bins: From `ferlab.evaluation.calibration.reliability_bins`.
-        split: Whose colour to use.
-    """
+def plot_reliability(bins: pd.DataFrame) -> Figure:
+    """Draw accuracy against confidence (`bins` from `reliability_bins`), with the faces of each bin below."""
     filled = bins[bins["faces"] > 0]
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(5.6, 5.8), layout="constrained", sharex=True, height_ratios=[3, 1])
     top.plot([0, 100], [0, 100], color="#9A9A9A", linestyle="--", linewidth=1, label="perfectly calibrated")
     spans = np.abs(100 * (filled[["ci_low", "ci_high"]].to_numpy() - filled[["accuracy"]].to_numpy())).T  # (2, bins)
     top.errorbar(
         100 * filled["confidence"], 100 * filled["accuracy"], yerr=spans, fmt="o", markersize=5, capsize=2,
-        color=SPLIT_COLOURS[split], label="faces of a bin, 95 %",
+        color=SPLIT_COLOURS["test"], label="faces of a bin, 95 %",
     )  # fmt: skip
     top.set(ylabel="accuracy, %", ylim=(-3, 103), xlim=(-3, 103))
     top.legend(loc="lower right")
     widths = 100 * (bins["high"] - bins["low"])
-    bars = bottom.bar(100 * bins["low"], bins["faces"], width=widths, align="edge", color=SPLIT_COLOURS[split], edgecolor="white")
+    bars = bottom.bar(100 * bins["low"], bins["faces"], width=widths, align="edge", color=SPLIT_COLOURS["test"], edgecolor="white")
     bottom.bar_label(bars, [f"{n:,}" if n else "" for n in bins["faces"]], fontsize=8, padding=1)
     bottom.set(xlabel="confidence (largest probability), %", ylabel="faces", ylim=(0, 1.2 * bins["faces"].max()))
     return figure
