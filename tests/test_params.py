@@ -210,11 +210,11 @@ def test_a_runs_own_wrong_value_is_told_where_it_stands(raw):
         check_params(raw)
 
 
-def test_nets_and_readers_are_read_from_the_registries_that_build_them():
+def test_models_and_readers_are_read_from_the_registries_that_build_them():
     from ferlab.data.readers.registry import READERS
     from ferlab.models.registry import MODELS
 
-    assert registered("nets") == {name: card["family"] for name, card in MODELS.items()}
+    assert registered("models") == {name: card["family"] for name, card in MODELS.items()}
     assert set(registered("readers")) == set(READERS)
 
 

@@ -135,7 +135,7 @@ def record_of(stage: str, p: StageParams) -> dict[str, str]:
     made = STAGES[stage]
     sections = {section: getattr(p, section).model_dump() for section in made.params}
     shaping = {name: {key: values[key] for key in made.params[name] or values} for name, values in sections.items()}
-    card = {key: card_of(p)[key] for key in made.card}
+    card = {key: card_of(p).get(key) for key in made.card}
     return {
         "params": digest(json.dumps([shaping, card], sort_keys=True)),
         "data": hash_inputs(inputs_of(stage, p)),

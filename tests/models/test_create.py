@@ -16,7 +16,7 @@ from ferlab.paths import InputError
 
 CARD = {
     "build", "family", "paper", "title", "depth", "parameters", "stated", "input_size", "sizes", "channels", "num_classes", "target_layer", "options",
-    "published", "pretrained", "notes",
+    "pretrained", "notes",
 }  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def test_card_is_whole_and_counts_what_is_built(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_net_turns_faces_into_logits(name: str) -> None:
+def test_model_maps_faces_to_logits(name: str) -> None:
     faces = torch.empty(2, 3, MODELS[name]["input_size"], MODELS[name]["input_size"], device="meta")
     assert weightless(name, 8, 3)(faces).shape == (2, 8)
 

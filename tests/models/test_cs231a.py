@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ferlab.evaluation.published import FOLDER, read_paper
-from ferlab.models import MODELS, count_parameters, create_model, model_card
+from ferlab.models import count_parameters, create_model, model_card
 from ferlab.models.cs231a import alexnet_caffe, caffenet, lenet_caffe
 from ferlab.paths import InputError
 
@@ -125,7 +125,4 @@ def test_sizes_neither_the_papers_nor_caffes_are_refused(name: str, sizes: str) 
 
 
 def test_scores_the_paper_calls_lenets_stand_with_caffenet() -> None:
-    rows = [row for row in read_paper(FOLDER / "cs231a.yaml").rows if row.model]
-    assert {row.model for row in rows} == set(ALEXNETS)
-    assert all(f"{row.accuracy:.1%}".replace("%", " %") in MODELS[row.model]["published"] for row in rows)
-    assert MODELS["lenet_caffe"]["published"] == ""
+    assert {row.model for row in read_paper(FOLDER / "cs231a.yaml").rows if row.model} == set(ALEXNETS)

@@ -1,7 +1,4 @@
-"""The nets: an explicit registry, one file per family, and weights that carry all that is needed to use them.
-
-Owns building a model, its input transform and its weights file. Does not own training, and knows no dataset.
-"""
+"""The models: an explicit registry, one file per family, and weights files that carry all that is needed to predict."""
 
 from __future__ import annotations
 

@@ -4,13 +4,13 @@
 |---|---|---|
 | attention_cnn | not stated, 70.02 % | 66,877 (66,897) |
 
-A small model looks at the face and says by six numbers which part of it, turned and stretched how, the other model is to see: attention
-to a region that is learnt from the labels alone. At the start it passes the face on unchanged.
+A localisation network predicts an affine map, by which the face is resampled before it enters the classifier. Both are trained from the
+labels alone; the initial map is the identity.
 
 References:
     Minaee & Abdolrashidi (2019), Deep-Emotion: Facial Expression Recognition Using Attentional Convolutional Network, arXiv 1902.01019.
     Jaderberg, Simonyan, Zisserman & Kavukcuoglu (2015), Spatial Transformer Networks, arXiv 1506.02025.
-    Widths and kernels, which the text leaves out: the reimplementation github.com/omarsayed7/Deep-Emotion, deep_emotion.py.
+    Widths and kernels, which the text does not give: the reimplementation github.com/omarsayed7/Deep-Emotion, deep_emotion.py.
 """
 
 from __future__ import annotations
@@ -21,15 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SIZE = 48  # H and W of the faces: the flattened layers hang on it
-
 
 def attention_cnn(num_classes: int = 7, in_channels: int = 1, *, dropout: float = 0.5) -> nn.Module:
-    """Build a spatial transformer, four 3x3x10 convolutions without padding, a 2x2 pool behind each second, FC 50 and the classes.
+    """Build a spatial transformer, four 3x3x10 convolutions without padding, a 2x2 pool after each second, FC 50 and the classes.
 
     Args:
-        num_classes: K, the width of the last layer.
-        in_channels: C of the input, float32 (N, C, 48, 48).
         dropout: Rate before the hidden layer.
     """
     return nn.Sequential(
@@ -56,11 +52,7 @@ def attention_cnn(num_classes: int = 7, in_channels: int = 1, *, dropout: float 
 
 
 class SpatialTransformer(nn.Module):
-    """Resample each face by an affine map that a small model draws from the face itself; what lies outside the face is 0, its mean.
-
-    Args:
-        channels: C of the faces, float32 (N, C, 48, 48).
-    """
+    """Resample faces, float32 (N, C, 48, 48), by an affine map predicted from each; outside the face is 0, the mean."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -83,14 +75,13 @@ class SpatialTransformer(nn.Module):
             self.localisation.affine.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]))
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Return the part of each face that the model attends to, of the faces' own shape."""
+        """Return the resampled faces, in the same shape."""
         return F.grid_sample(faces, self.grid(faces), align_corners=False)
 
     def grid(self, faces: Tensor) -> Tensor:
-        """Return where each pixel is read, (N, H, W, 2) as x and y; -1 and 1 are the edges of the face.
+        """Return the sampling grid, (N, H, W, 2) as x and y; -1 and 1 are the edges of the face.
 
-        Written out and not left to `affine_grid`, which under autocast would give the places themselves in half precision, up to a tenth of
-        a pixel off; so only the six numbers are.
+        Keep: `affine_grid` under autocast computes the grid in half precision, up to a tenth of a pixel off; here only the six numbers are.
         """
         affine = self.localisation(faces).view(-1, 2, 1, 1, 3)
         height, width = faces.shape[2:]

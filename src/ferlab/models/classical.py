@@ -1,12 +1,12 @@
-"""What came before the nets: histograms of gradients or of local binary patterns, and one linear layer on them.
+"""Classical features: histograms of oriented gradients or of local binary patterns, and one linear layer on them.
 
 | model | features | here: trainable |
 |---|---|---|
 | hog_svm | 25 blocks of 36 at 48 pixels: 900 | 6,307 |
 | lbp_svm | 36 cells of 59 at 48 pixels: 2,124 | 14,875 |
 
-The features are fixed; the linear layer is all that is trained. With the squared hinge loss (Tang, 2013, arXiv 1306.0239) and weight decay it is a
-linear L2-SVM, one class against the rest. There is no convolution to look at, so Grad-CAM has nothing to say of these nets.
+The features are fixed; only the linear layer is trained. With the squared hinge loss (Tang, 2013, arXiv 1306.0239) and weight decay it is a
+linear L2-SVM, one class against the rest. Without convolutions there is no Grad-CAM.
 
 References:
     Dalal & Triggs (2005), Histograms of Oriented Gradients for Human Detection: 9 unsigned orientations, cells of 8x8, blocks of 2x2 cells one
@@ -37,11 +37,10 @@ def hog_svm(num_classes: int = 7, in_channels: int = 1, *, size: int = 48, grey_
     """Build histograms of oriented gradients and a linear layer.
 
     Args:
-        num_classes: K, the width of the last layer.
-        in_channels: C of the input, float32 (N, C, size, size); of several channels the one with the largest gradient counts.
-        size: H and W of the input, a multiple of 8; the linear layer hangs on it.
-        grey_levels: How many of 255 grey levels one unit of the input is: 255 times the faces' standard deviation. Only where a block is
-            all but flat does it matter, as gradients of less than some levels are kept small there.
+        in_channels: C of the input; at each pixel the channel with the largest gradient is used.
+        size: H and W of the input.
+        grey_levels: Grey levels per unit of the input: 255 times the faces' standard deviation. It matters only in nearly flat blocks, where
+            the normalisation keeps small gradients small.
 
     Raises:
         InputError: If `size` is no multiple of 8.
@@ -55,9 +54,8 @@ def lbp_svm(num_classes: int = 7, in_channels: int = 1, *, size: int = 48) -> nn
     """Build histograms of uniform local binary patterns on a grid of 8x8 cells and a linear layer.
 
     Args:
-        num_classes: K, the width of the last layer.
-        in_channels: C of the input, float32 (N, C, size, size); each channel has histograms of its own.
-        size: H and W of the input, a multiple of 8; the linear layer hangs on it.
+        in_channels: C of the input; each channel has its own histograms.
+        size: H and W of the input.
 
     Raises:
         InputError: If `size` is no multiple of 8.
@@ -77,15 +75,15 @@ class GradientHistograms(nn.Module):
         self.register_buffer("weights", _cell_weights(), persistent=False)  # (2, 16)
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Return the blocks' histograms, each of length 1 or less."""
+        """Return the blocks' histograms, each of norm 1 or less."""
         votes = _orientation_votes(*_gradients(faces * self.grey_levels))
         cells = _sum_cells(votes, self.weights)  # (N, 9, H, w, 2): by columns
         cells = _sum_cells(cells.permute(0, 1, 3, 4, 2), self.weights)  # (N, 9, w, 2, h, 2)
-        return _l2_hys(cells.permute(0, 2, 4, 3, 5, 1).flatten(3)).flatten(1)  # columns before rows, as OpenCV goes
+        return _l2_hys(cells.permute(0, 2, 4, 3, 5, 1).flatten(3)).flatten(1)  # columns before rows, as in OpenCV
 
 
 class PatternHistograms(nn.Module):
-    """Shares of the 59 uniform local binary patterns in each cell, float32 (N, C, H, W) to (N, C 59 (H / 8) (W / 8))."""
+    """Frequencies of the 59 uniform local binary patterns in each cell, float32 (N, C, H, W) to (N, C 59 (H / 8) (W / 8))."""
 
     labels: Tensor
 
@@ -103,8 +101,8 @@ class PatternHistograms(nn.Module):
 def local_binary_patterns(faces: Tensor) -> Tensor:
     """Return the pattern of each pixel (N, C, H, W), int64 in 0 to 255: one bit for each neighbour that is not darker than the pixel.
 
-    The neighbours are the eight pixels around, without interpolation, so that any growing map of the grey values leaves the patterns; past
-    the edge stands the edge's own pixel.
+    The neighbours are the eight adjacent pixels, without interpolation, so patterns are invariant to increasing maps of the grey values. Edges
+    are replicated.
     """
     height, width = faces.shape[2:]
     padded = F.pad(faces, (1, 1, 1, 1), mode="replicate")
@@ -116,7 +114,7 @@ def local_binary_patterns(faces: Tensor) -> Tensor:
 
 
 def uniform_labels() -> Tensor:
-    """Return the label of each of 256 patterns, int64: 0 to 57 for those that change at most twice on their way around, 58 for the others."""
+    """Return the label of each of 256 patterns, int64: 0 to 57 for the uniform ones (at most two changes around the circle), 58 for others."""
     labels, next_label = [], 0
     for pattern in range(256):
         turned = pattern >> 1 | (pattern & 1) << 7
@@ -135,9 +133,9 @@ def _gradients(faces: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _orientation_votes(across: Tensor, down: Tensor) -> Tensor:
-    """Share the length of each gradient between the two orientations next to it, (N, 1, H, W) to (N, 9, H, W).
+    """Interpolate the length of each gradient between the two nearest orientations, (N, 1, H, W) to (N, 9, H, W).
 
-    Orientation k stands at (k + 1/2) 20 degrees, without sign: a gradient and its opposite are one.
+    Orientation k is at (k + 1/2) 20 degrees, unsigned.
     """
     place = _angle(across, down) * (ORIENTATIONS / torch.pi) - 0.5
     centres = torch.arange(ORIENTATIONS, dtype=place.dtype, device=place.device).view(1, -1, 1, 1)
@@ -146,7 +144,7 @@ def _orientation_votes(across: Tensor, down: Tensor) -> Tensor:
 
 
 def _angle(across: Tensor, down: Tensor) -> Tensor:
-    """Return the angle of each gradient in radians, by the polynomial that OpenCV takes for the arc tangent; it is off by .01 degrees at most."""
+    """Return the angle of each gradient in radians, by OpenCV's polynomial for the arc tangent, off by 0.01 degrees at most."""
     wide, high = across.abs(), down.abs()
     ratio = torch.minimum(wide, high) / torch.maximum(wide, high).clamp(min=torch.finfo(wide.dtype).tiny)
     square = ratio * ratio
@@ -157,7 +155,7 @@ def _angle(across: Tensor, down: Tensor) -> Tensor:
 
 
 def _l2_hys(blocks: Tensor) -> Tensor:
-    """Bring each block's values to length 1, cut them at .2, and bring them to length 1 again; the small terms are OpenCV's."""
+    """Normalise each block to length 1, clip at 0.2, normalise again; the small terms are OpenCV's."""
     blocks = blocks / (blocks.square().sum(-1, keepdim=True).sqrt() + 0.1 * BLOCK_VALUES)
     blocks = blocks.clamp(max=CLIP)
     return blocks / (blocks.square().sum(-1, keepdim=True).sqrt() + 1e-3)
@@ -166,19 +164,15 @@ def _l2_hys(blocks: Tensor) -> Tensor:
 def _sum_cells(votes: Tensor, weights: Tensor) -> Tensor:
     """Sum along the last axis into the two cells of each block of 16 pixels, blocks 8 apart: (..., W) to (..., W / 8 - 1, 2).
 
-    Keep: a product and a sum, not a convolution, which autocast would round to half precision in training and not in use.
+    Keep: a product and a sum; autocast would round a convolution to half precision, in training alone.
     """
     return (votes.unfold(-1, 2 * CELL, CELL).unsqueeze(-2) * weights).sum(-1)
 
 
 def _cell_weights() -> Tensor:
-    """Return what a pixel of a block counts in each of its two cells, along one axis, (2, 16); a block's weights are the products.
-
-    A Gaussian about the block's centre, a quarter of the block wide, times the nearness to the cell's centre, which falls linearly to the
-    next one's.
-    """
+    """Return the weight of a block's pixels in its two cells, along one axis, (2, 16): a Gaussian (sigma a quarter block) times a linear ramp."""
     pixels = torch.arange(2 * CELL, dtype=torch.float64)
-    gauss = torch.exp(-((pixels - CELL) ** 2) / (2 * (2 * CELL / 4) ** 2))  # Keep: OpenCV's centre lies half a pixel to the right and below
+    gauss = torch.exp(-((pixels - CELL) ** 2) / (2 * (2 * CELL / 4) ** 2))  # Keep: OpenCV's centre is half a pixel to the right and below
     centres = torch.tensor([0.5, 1.5], dtype=torch.float64).view(2, 1) * CELL
     return (gauss * (1 - (pixels + 0.5 - centres).abs() / CELL).clamp(min=0)).float()
 

@@ -1,4 +1,4 @@
-"""ferlab's own compact net: narrow, for 48x48 grey faces, which one CPU core trains in two hours and one thread runs in milliseconds.
+"""ferlab's own compact model for 48x48 grey faces: two hours of training on a CPU, milliseconds a face on one thread.
 
 | model | trainable (with running statistics) | multiply-adds a face |
 |---|---|---|
@@ -26,7 +26,7 @@ from ferlab.paths import InputError
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions around which the input is carried: relu(x + f(x)), float (N, C, H, W) to the same."""
+    """A residual block of two 3x3 convolutions: relu(x + f(x)), float (N, C, H, W) to the same."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Residual(nn.Module):
         self.relu1 = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
-        self.relu = nn.ReLU(inplace=False)  # Keep: Grad-CAM listens here
+        self.relu = nn.ReLU(inplace=False)  # Keep: Grad-CAM hooks this layer
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output."""
@@ -55,16 +55,14 @@ def compact(
     """Build the compact model.
 
     Args:
-        num_classes: K, the width of the last layer.
-        in_channels: C of the input, float32 (N, C, H, W), H and W of 16 or more.
         widths: Channels of the first convolution and of each stage.
         blocks: Blocks of each stage.
-        down: How a stage halves the side: "stride" (its first convolution steps over every other pixel) or "pool" (2x2, before it).
-        block: What a stage has of those: "residual" (two convolutions around which the input is carried) or "plain" (one convolution).
+        down: How a stage halves the side: "stride" (of its first convolution) or "pool" (2x2, before it).
+        block: "residual" (two convolutions and the identity) or "plain" (one convolution).
         dropout: Rate before the last layer.
 
     Raises:
-        InputError: If there is not one number of blocks for each stage, or `down` or `block` is none of its words.
+        InputError: Not one number of blocks for each stage, or another `down` or `block`.
     """
     if down not in ("stride", "pool"):
         raise InputError(f"compact: down: expected 'stride' or 'pool', got {down!r}")

@@ -1,4 +1,4 @@
-"""Build a model by its name in the registry. Imports the one family file that is asked for, and no other."""
+"""Build a model by its name in the registry; of the families' files only its own is imported."""
 
 from __future__ import annotations
 
@@ -17,22 +17,19 @@ FOR_ALL = ("channels", "size")  # options of every model
 
 
 def create_model(name: str, num_classes: int | None = None, in_channels: int | None = None, **options: Any) -> nn.Module:
-    """Build a model with fresh weights, drawn from torch's global generator.
+    """Build a model with initial weights from torch's global generator.
 
     Args:
         name: A key of MODELS.
-        num_classes: K, the width of the last layer; None means the paper's own.
-        in_channels: C of the input; None means the option `channels`, or the paper's own.
-        **options: The model's own options, see its card; and for any model `channels`, and `size`, H and W of its input, where the card
-            allows others than the paper's.
+        num_classes: K, the width of the last layer; None: the paper's own.
+        in_channels: C of the input; None: the option `channels`, or the paper's own.
+        **options: Those of its card and builder; and for any model `channels`, and `size`, H and W of its input.
 
     Returns:
-        A module from float32 (N, C, H, W) to logits (N, K), in training mode. Given another C, H or W it raises a ValueError that
-        says what was expected.
+        A module in training mode, from float32 (N, C, H, W) to logits (N, K). Other shapes raise a ValueError.
 
     Raises:
-        InputError: An unknown name or option, with its nearest neighbour, a size that the card does not allow, or a value the
-            builder refuses.
+        InputError: An unknown name or option, with its nearest neighbour; a size or a value that the card or the builder does not allow.
     """
     card = model_card(name)
     for option in options:
@@ -53,10 +50,10 @@ def create_model(name: str, num_classes: int | None = None, in_channels: int | N
 
 
 def input_shape(name: str, options: Mapping[str, Any]) -> tuple[int, int]:
-    """Return C and the side of a model's input: its options `channels` and `size`, else the paper's own.
+    """Return C and the side of a model's input, by its options `channels` and `size` or as in the paper.
 
     Raises:
-        InputError: A size that the card does not allow, or no channels.
+        InputError: A size that the card does not allow; channels other than 1 and 3.
     """
     card = model_card(name)
     channels, size = options.get("channels", card["channels"]), options.get("size", card["input_size"])
@@ -72,8 +69,7 @@ def model_card(name: str, *, family: str | None = None) -> dict[str, Any]:
 
     Args:
         name: A key of MODELS.
-        family: What a run calls the model's family; None leaves it unchecked. It names the file whose change makes the run stale,
-            so a wrong one is refused.
+        family: The run's `family`, whose file makes the run stale when it changes; None: unchecked.
 
     Raises:
         InputError: An unknown name, with its nearest neighbour, or a family that is not the card's.
@@ -91,7 +87,7 @@ def count_parameters(module: nn.Module) -> int:
 
 
 def _allowed(size: int, sizes: str) -> bool:
-    """Return whether a card's `sizes` ("48", "48 64", "40-") hold this one."""
+    """Return whether a card's `sizes` include this one."""
     return size >= int(sizes[:-1]) if sizes.endswith("-") else str(size) in sizes.split()
 
 
@@ -100,7 +96,7 @@ def _in_words(sizes: str) -> str:
 
 
 def _check_faces(_: nn.Module, inputs: tuple[Any, ...], *, name: str, channels: int, sizes: str) -> None:
-    """Refuse faces of another shape before a layer does it in words of its own."""
+    """Refuse faces of another shape, naming the model and the expected one."""
     shape = tuple(inputs[0].shape)
     if len(shape) != 4 or shape[1] != channels or shape[2] != shape[3] or not _allowed(int(shape[2]), sizes):
         wanted = f"float32 (N, {channels}, H, W) with H and W of {_in_words(sizes)}"

@@ -1,15 +1,12 @@
 """The small models of cs230: the five-layer model and two readings of the baseline, all from random weights on 48x48 grey faces.
 
-Owns these three builders; the transfer models of the same paper live in files of their own. Outputs are logits; Keras's softmax is
-left to the loss.
-
 | model | paper: depth, parameters, accuracy | here: trainable (with running statistics) |
 |---|---|---|
 | five_layer | 5, 2.4M, 66.3 % | 2,436,263 (2,436,519) |
 | baseline, the authors' notebook | - | 2,434,921 (2,437,355) |
 | baseline_text, fc_units=8192 | -, 37.8M, 64.0 % | 37,842,599 (37,842,855) |
 
-Faithful to Keras 2: Glorot uniform weights, zero biases, batch normalisation with epsilon 1e-3 and momentum .99 after the ReLU,
+Faithful to Keras 2: Glorot uniform weights, zero biases, batch normalisation with epsilon 1e-3 and momentum 0.99 after the ReLU,
 'same' padding that puts the odd pixel of an even kernel on the right and below.
 
 References:
@@ -27,20 +24,18 @@ from torch import nn
 from ferlab.models.keras import keras_norm, keras_weights
 from ferlab.paths import InputError
 
-SIZE = 48  # H and W of the faces: the flattened layers hang on it
+SIZE = 48  # H and W of the faces
 
 
 def five_layer(num_classes: int = 7, in_channels: int = 1, *, pool: str = "2x2", dropout: float = 0.3) -> nn.Module:
     """Build conv 5x5x32, 4x4x32, 5x5x64, each with ReLU, batch normalisation and a pool, then FC 1024 and the classes.
 
     Args:
-        num_classes: K, the width of the last layer.
-        in_channels: C of the input, float32 (N, C, 48, 48).
         pool: "2x2" (the shipped model) or "3x3same" (the text: 3x3, stride 2; 'same', as only that gives 2.4M parameters).
         dropout: Rate after the hidden layer.
 
     Raises:
-        InputError: If `pool` is neither.
+        InputError: Another `pool`.
     """
     return keras_weights(
         nn.Sequential(
@@ -69,13 +64,7 @@ def five_layer(num_classes: int = 7, in_channels: int = 1, *, pool: str = "2x2",
 
 
 def baseline(num_classes: int = 7, in_channels: int = 1, *, dropout: float = 0.3) -> nn.Module:
-    """Build the notebook's baseline: batch normalisation of the input, 3x3 convolutions 32, 32, 64, 64, FC 1024; dropout .2 after each stage.
-
-    Args:
-        num_classes: K, the width of the last layer.
-        in_channels: C of the input, float32 (N, C, 48, 48).
-        dropout: Rate after the hidden layer.
-    """
+    """Build the notebook's baseline: batch normalisation of the input, 3x3 convolutions 32, 32, 64, 64 with dropout 0.2, FC 1024 with `dropout`."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(bn0=keras_norm(in_channels))
     widths = (in_channels, 32, 32, 64, 64)
     for n in range(1, 5):
@@ -98,8 +87,6 @@ def baseline_text(num_classes: int = 7, in_channels: int = 1, *, fc_units: int =
     """Build the text's baseline: four 3x3x32 convolutions with batch normalisation, a pool after the second and the fourth, one hidden layer.
 
     Args:
-        num_classes: K, the width of the last layer.
-        in_channels: C of the input, float32 (N, C, 48, 48).
         fc_units: Width of the hidden layer, which the text does not give.
         dropout: Rate after the hidden layer.
     """
@@ -123,10 +110,9 @@ def _stage(n: int, inputs: int, outputs: int) -> OrderedDict[str, nn.Module]:
     return OrderedDict({f"conv{n}": nn.Conv2d(inputs, outputs, 3, padding=1), f"relu{n}": nn.ReLU(), f"bn{n}": keras_norm(outputs)})
 
 
-
 def _pool(pool: str) -> nn.MaxPool2d:
     if pool == "2x2":
         return nn.MaxPool2d(2)
     if pool == "3x3same":
-        return nn.MaxPool2d(3, stride=2, ceil_mode=True)  # on an even side 'same' adds one pixel, right and below, which ceil_mode leaves out
+        return nn.MaxPool2d(3, stride=2, ceil_mode=True)  # 'same' on an even side pads right and below alone, as ceil_mode does
     raise InputError(f"five_layer: pool: expected '2x2' or '3x3same', got {pool!r}")

@@ -1,4 +1,4 @@
-"""cs230's three transfer nets: a backbone that was trained to tell people apart, and a new head of 4096, 1024 and the classes.
+"""cs230's three transfer models: a backbone pretrained on face recognition, and a new head of 4096, 1024 and the classes.
 
 | model | paper: depth, parameters, accuracy | here: trainable |
 |---|---|---|
@@ -6,19 +6,16 @@
 | cs230_resnet50 | 50, 25M, 73.2 % | 36,103,239 |
 | cs230_senet50 | 50, 27M, 72.5 % | 38,634,231 |
 
-The paper's counts are those of the ImageNet models with 1,000 classes; the heads of its notebooks make the ones above. Layers are
-those of keras-vggface, which the notebooks call, without its classifiers: the stride of a bottleneck sits in its first 1x1
-convolution and the first pool is not padded (`variant="caffe"`); torchvision's ResNet-50 has it in the 3x3 convolution and pads,
-under the same names (`variant="torchvision"`), so weights of one are wrong in the other although they fit. Names are torchvision's
-for the residual models and VGG-Face's for VGG16; a gate is `se.down`, `se.up`.
+The paper's counts are those of the ImageNet models with 1,000 classes. Layers are those of keras-vggface, which the notebooks use, without
+its classifiers: the stride of a bottleneck is in its first 1x1 convolution and the first pool is not padded (`variant="caffe"`).
+torchvision's ResNet-50 has it in the 3x3 convolution and pads (`variant="torchvision"`); weights of one fit the other, and are wrong there.
+Names are torchvision's for the residual models and VGG-Face's for VGG16; a gate is `se.down`, `se.up`.
 
 `freeze="paper"` is what the notebooks freeze. Keras lists ResNet-50's 175 layers as input, stem (1-4), then 12 for a block with a
-projection and 10 for one without; `for i in range(170)` with batch normalisation left out therefore holds *every* convolution of
-the backbone and trains its 26,560 scales and 26,560 shifts: the five layers that "the rest of the network" is are the last batch
-normalisation, an addition, a ReLU and two pools. SENet-50 has 23 and 17 layers to a block: of its first 201 the last convolution
-is `layer3.4.conv1`, and what follows trains. VGG16's 19 are all of it. `freeze="all_but_head"` is the paper's negative result, in
-which batch normalisation is held too: frozen, it is a fixed function, on the running statistics. (The notebook's list of batch
-normalisations lacks index 50, `layer2.1.bn1`, which it therefore freezes by mistake; here it trains like the others.)
+projection and 10 for one without; `for i in range(170)` without batch normalisation therefore freezes *every* convolution of the backbone
+and trains its 26,560 scales and 26,560 shifts. SENet-50 has 23 and 17 layers to a block: of its first 201 the last convolution is
+`layer3.4.conv1`. VGG16's 19 are all of it. `freeze="all_but_head"` is the paper's negative result: batch normalisation is frozen too, in eval
+mode. (The notebook's list of batch normalisations lacks index 50, `layer2.1.bn1`, which it freezes by mistake; here it is trained.)
 
 Initial weights, where no pretrained ones are loaded: He (2015) in the backbone, Keras's Glorot in the head.
 
@@ -41,22 +38,22 @@ from ferlab.paths import InputError
 FREEZE = ("none", "paper", "all_but_head")
 VARIANTS = ("caffe", "torchvision")
 VGG_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels, convolutions
-RESIDUAL_STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))  # width, blocks; a block puts out four times its width
+RESIDUAL_STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))  # width, blocks; a block has four times as many outputs
 RESNET50_FROZEN = ("conv1", "layer1", "layer2", "layer3", "layer4")  # convolutions among Keras's first 170 layers
 SENET50_FROZEN = ("conv1", "layer1", "layer2", "layer3.0", "layer3.1", "layer3.2", "layer3.3", "layer3.4.conv1")  # its first 201
 
 
 class TransferNet(nn.Sequential):
-    """A backbone and its head. In training mode a batch normalisation whose weights are frozen stays in eval mode.
+    """A backbone and its head. Batch normalisation with frozen weights stays in eval mode.
 
     Attributes:
-        variant: Whose weights its layers can use, "caffe" or "torchvision"; "" where there is no difference.
+        variant: Whose weights fit, "caffe" or "torchvision"; "" where there is no difference.
     """
 
     variant = ""
 
     def train(self, mode: bool = True) -> TransferNet:
-        """Set the mode of all layers but the frozen normalisations."""
+        """Set the mode of all layers except the frozen normalisations."""
         super().train(mode)
         for layer in self.modules():
             if isinstance(layer, nn.BatchNorm2d) and not layer.weight.requires_grad:
@@ -65,7 +62,7 @@ class TransferNet(nn.Sequential):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions, a gate where asked, and the shortcut: (N, inputs, H, W) to (N, 4 width, H', W')."""
+    """1x1, 3x3 and 1x1 convolutions, a gate if wanted, and the shortcut: (N, inputs, H, W) to (N, 4 width, H', W')."""
 
     def __init__(self, inputs: int, width: int, *, stride: int, stride_in: str, norm_eps: float, gated: bool) -> None:
         super().__init__()
@@ -96,14 +93,12 @@ def cs230_vgg16(num_classes: int = 7, in_channels: int = 3, *, size: int = 197, 
     """Build VGG16's thirteen convolutions, then FC 4096, FC 1024 and the classes, with dropout before the two hidden layers.
 
     Args:
-        num_classes: K, the width of the last layer.
-        in_channels: C of the input, float32 (N, C, size, size).
-        size: H and W of the input; the first hidden layer hangs on it (6x6x512 at 197).
+        size: H and W of the input; at 197 the head has 6x6x512 inputs.
         dropout: Rate before each hidden layer.
-        freeze: "none", or "paper" or "all_but_head", which for this model are the same: every convolution.
+        freeze: "none"; "paper" and "all_but_head" are the same here: every convolution.
 
     Raises:
-        InputError: If `freeze` is something else.
+        InputError: Another `freeze`.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     inputs = in_channels
@@ -113,53 +108,42 @@ def cs230_vgg16(num_classes: int = 7, in_channels: int = 3, *, size: int = 197, 
             inputs = channels
         layers[f"pool{block}"] = nn.MaxPool2d(2)
     head = _head(512 * (size // 32) ** 2, num_classes, dropout=dropout, last_dropout=0.0)
-    return _frozen(_initial_weights(TransferNet(layers | head)), freeze, paper=("conv",))
+    return _frozen(TransferNet(layers | head), freeze, paper=("conv",))
 
 
 def cs230_resnet50(
     num_classes: int = 7, in_channels: int = 3, *, dropout: float = 0.5, freeze: str = "none", variant: str = "caffe"
 ) -> nn.Module:
-    """Build ResNet-50 to its average pool, then FC 4096, FC 1024 and the classes, each behind dropout.
+    """Build ResNet-50 to its average pool, then FC 4096, FC 1024 and the classes, each after dropout.
 
     Args:
-        num_classes: K, the width of the last layer.
-        in_channels: C of the input, float32 (N, C, H, W), H and W of 197 or more.
         dropout: Rate before each layer of the head.
         freeze: "none"; "paper": every convolution of the backbone; "all_but_head": its normalisations too.
-        variant: "caffe", as VGGFace2's weights want it, or "torchvision".
+        variant: "caffe", for VGGFace2's weights, or "torchvision".
 
     Raises:
-        InputError: If `freeze` or `variant` is something else.
+        InputError: Another `freeze` or `variant`.
     """
     # keras-vggface leaves Keras's epsilon here; VGGFace2's Caffe model and torchvision have 1e-5
-    backbone = _residual(in_channels, variant=variant, norm_eps=1e-3 if variant == "caffe" else 1e-5, gated=False)
-    head = _head(2048, num_classes, dropout=dropout, last_dropout=dropout)
-    net = TransferNet(backbone | head)
-    net.variant = variant
-    return _frozen(_initial_weights(net), freeze, paper=RESNET50_FROZEN)
+    norm_eps = 1e-3 if variant == "caffe" else 1e-5
+    model = _residual(num_classes, in_channels, dropout=dropout, variant=variant, norm_eps=norm_eps, gated=False)
+    return _frozen(model, freeze, paper=RESNET50_FROZEN)
 
 
 def cs230_senet50(num_classes: int = 7, in_channels: int = 3, *, dropout: float = 0.5, freeze: str = "none") -> nn.Module:
-    """Build SE-ResNet-50 to its average pool, then FC 4096, FC 1024 and the classes, each behind dropout.
+    """Build SE-ResNet-50 to its average pool, then FC 4096, FC 1024 and the classes, each after dropout.
 
     Args:
-        num_classes: K, the width of the last layer.
-        in_channels: C of the input, float32 (N, C, H, W), H and W of 197 or more.
         dropout: Rate before each layer of the head.
         freeze: "none"; "paper": the convolutions up to `layer3.4.conv1`; "all_but_head": the whole backbone.
 
     Raises:
-        InputError: If `freeze` is something else.
+        InputError: Another `freeze`.
     """
-    backbone = _residual(in_channels, variant="caffe", norm_eps=1e-4, gated=True)
-    head = _head(2048, num_classes, dropout=dropout, last_dropout=dropout)
-    net = TransferNet(backbone | head)
-    net.variant = "caffe"
-    return _frozen(_initial_weights(net), freeze, paper=SENET50_FROZEN)
+    return _frozen(_residual(num_classes, in_channels, dropout=dropout, variant="caffe", norm_eps=1e-4, gated=True), freeze, paper=SENET50_FROZEN)
 
 
-def _residual(in_channels: int, *, variant: str, norm_eps: float, gated: bool) -> OrderedDict[str, nn.Module]:
-    """Return the layers up to the average pool, (N, 2048, 1, 1)."""
+def _residual(num_classes: int, in_channels: int, *, dropout: float, variant: str, norm_eps: float, gated: bool) -> TransferNet:
     if variant not in VARIANTS:
         raise InputError(f"variant: expected one of {', '.join(VARIANTS)}, got {variant!r}")
     caffe = variant == "caffe"
@@ -178,8 +162,10 @@ def _residual(in_channels: int, *, variant: str, norm_eps: float, gated: bool) -
             blocks.append(Bottleneck(inputs, width, stride=stride, stride_in=where, norm_eps=norm_eps, gated=gated))
             inputs = 4 * width
         layers[f"layer{stage}"] = blocks
-    layers["avgpool"] = nn.AdaptiveAvgPool2d(1)  # at 197 the 7x7 that is left
-    return layers
+    layers["avgpool"] = nn.AdaptiveAvgPool2d(1)  # (N, 2048, 1, 1), of 7x7 maps at 197
+    model = TransferNet(layers | _head(2048, num_classes, dropout=dropout, last_dropout=dropout))
+    model.variant = variant
+    return model
 
 
 def _head(features: int, num_classes: int, *, dropout: float, last_dropout: float) -> OrderedDict[str, nn.Module]:
@@ -210,28 +196,22 @@ def _gate(channels: int) -> nn.Module:
 
 
 def _norm(channels: int, eps: float) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=eps, momentum=0.01)  # Keras counts momentum the other way: its .99 is .01 here
+    return nn.BatchNorm2d(channels, eps=eps, momentum=0.01)  # Keras's momentum of 0.99
 
 
-def _initial_weights(net: TransferNet) -> TransferNet:
-    for layer in net.modules():
+def _frozen(model: TransferNet, freeze: str, *, paper: tuple[str, ...]) -> TransferNet:
+    """Draw the initial weights and freeze layers; `paper` holds the prefixes of the layers that the paper's notebook freezes."""
+    if freeze not in FREEZE:
+        raise InputError(f"freeze: expected one of {', '.join(FREEZE)}, got {freeze!r}")
+    for name, layer in model.named_modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(layer, nn.Linear):
             nn.init.xavier_uniform_(layer.weight)
         if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
             nn.init.zeros_(layer.bias)
-    return net
-
-
-def _frozen(net: TransferNet, freeze: str, *, paper: tuple[str, ...]) -> TransferNet:
-    """Hold what `freeze` names. `paper` is the beginnings of the names of the layers that the paper's notebook holds."""
-    if freeze not in FREEZE:
-        raise InputError(f"freeze: expected one of {', '.join(FREEZE)}, got {freeze!r}")
-    head = ("fc6", "fc7", "logits")
-    for name, layer in net.named_modules():
-        held = {"none": False, "paper": isinstance(layer, nn.Conv2d) and name.startswith(paper), "all_but_head": not name.startswith(head)}
-        if held[freeze]:
+        by_paper, in_head = isinstance(layer, nn.Conv2d) and name.startswith(paper), name.startswith(("fc6", "fc7", "logits"))
+        if (freeze == "paper" and by_paper) or (freeze == "all_but_head" and not in_head):
             for parameter in layer.parameters(recurse=False):
                 parameter.requires_grad_(False)
-    return net.train()
+    return model.train()

@@ -6,19 +6,10 @@
 | caffenet, alexnet_caffe | 8 | 70,505,159 | 56,873,671 at 227 px |
 
 The paper says LeNet and AlexNet; in its repository "lenet" holds CaffeNet and "alexnet" AlexNet, which differ in the order of pool and
-normalisation and in the first biases. The text has pretrained weights, the code starts afresh, and the first hidden layer, which sees
-7x7 maps of a 250-pixel face instead of 6x6, could take none. So all three start from Caffe's own fillers.
+normalisation and in the initial biases. All three start from Caffe's own fillers, as the paper's code does (see the cards).
 
-Caffe and torch agree on what matters here:
-    Local response normalisation: x / (k + alpha / n * sum of n squares)^beta with zeros past the first and last channel; both divide
-        alpha by n and have k = 1.
-    Pools: Caffe rounds the side up, as ceil_mode does. The two differ only where a last window would start outside the map, which
-        takes padding or a stride above the kernel; there is neither here. lenet_caffe alone rounds down unless told otherwise: the
-        default is ours, Caffe's is `ceil_mode: true`.
-    Dropout scales by 1 / (1 - rate) while training.
-Caffe's "xavier" is uniform on +-sqrt(3 / fan_in), not Glorot's.
-
-Outputs are logits; the softmax is left to the loss.
+Caffe and torch agree on local response normalisation (both divide alpha by n and have k = 1), on dropout, and on pools with ceil_mode, as no
+pool here has padding or a stride above its kernel. Caffe's "xavier" is uniform on +-sqrt(3 / fan_in), not Glorot's.
 
 References:
     The cs231a paper, its section 3.2.3; its code at github.com/barisakis/cs231a_eai.
@@ -35,11 +26,11 @@ from torch import Tensor, nn
 
 WEIGHT_STD = 0.01  # of Caffe's gaussian filler
 HIDDEN_STD = 0.005  # of the two hidden layers' weights
-ZERO_BIASES = ("conv1", "conv3", "fc8")  # the others start at 1 (CaffeNet) or .1 (AlexNet)
+ZERO_BIASES = ("conv1", "conv3", "fc8")  # the others start at 1 (CaffeNet) or 0.1 (AlexNet)
 
 
 class GreyLevels(nn.Module):
-    """Multiply faces that were scaled about their mean by a constant, back to grey levels."""
+    """Multiply standardised faces by a constant, back to grey levels."""
 
     def __init__(self, spread: float) -> None:
         super().__init__()
@@ -58,13 +49,12 @@ def lenet_caffe(num_classes: int = 7, in_channels: int = 1, *, size: int = 250, 
     """Build conv 5x5x20, pool, conv 5x5x50, pool, FC 500 with the model's only ReLU, and the classes.
 
     Args:
-        num_classes: K, the width of the last layer.
-        in_channels: C of the input, float32 (N, C, size, size).
         size: H and W of the faces.
-        ceil_mode: Round the pools' sides up, as Caffe does (study cs231a): at 250 px 60x60 maps and 90,029,577 parameters. The default
-            rounds down and is ours: 59x59 and 87,054,577. At 28 px, the size of Caffe's example, the two are one.
+        ceil_mode: Round the pools' sides up, as Caffe does (study cs231a); at 28 px, the size of Caffe's example, it makes no difference.
     """
-    maps = _lenet_side(size, ceil_mode=ceil_mode)
+    maps = size
+    for _ in range(2):
+        maps = (maps - 4 + ceil_mode) // 2  # a 5x5 convolution, then a 2x2 pool
     module = nn.Sequential(
         OrderedDict(
             conv1=nn.Conv2d(in_channels, 20, 5),
@@ -85,38 +75,29 @@ def lenet_caffe(num_classes: int = 7, in_channels: int = 1, *, size: int = 250, 
 
 
 def caffenet(num_classes: int = 7, in_channels: int = 1, *, size: int = 250, dropout: float = 0.5, grey_std: float = 64.0) -> nn.Module:
-    """Build CaffeNet: a pool before each local response normalisation, first biases of 1.
+    """Build CaffeNet: a pool before each local response normalisation, initial biases of 1.
 
     Args:
-        num_classes: K, the width of the last layer.
-        in_channels: C of the input, float32 (N, C, size, size).
         size: H and W of the faces.
         dropout: Rate after each hidden layer.
-        grey_std: What the faces are multiplied by before the first layer. Caffe's gaussian weights are made for grey levels of 0 to 255
-            less the mean: standardised faces times their standard deviation (64), or faces in [0, 1] less the mean image times 255, are
-            those again. 1.0 leaves the faces as they are.
+        grey_std: Factor on the faces before the first layer. Caffe's gaussian weights expect grey levels of 0 to 255 less the mean: 64, a
+            standard deviation, for standardised faces; 255 for faces in [0, 1] less the mean image.
     """
     layers = _alexnet(num_classes, in_channels, size=size, dropout=dropout, grey_std=grey_std, pool_first=True)
     return _gaussian_weights(layers, bias=1.0)
 
 
 def alexnet_caffe(num_classes: int = 7, in_channels: int = 1, *, size: int = 250, dropout: float = 0.5, grey_std: float = 64.0) -> nn.Module:
-    """Build AlexNet as Caffe has it: local response normalisation before each pool, first biases of .1.
-
-    Args:
-        num_classes: K, the width of the last layer.
-        in_channels: C of the input, float32 (N, C, size, size).
-        size: H and W of the faces.
-        dropout: Rate after each hidden layer.
-        grey_std: What the faces are multiplied by before the first layer, see `caffenet`.
-    """
+    """Build AlexNet as Caffe has it: local response normalisation before each pool, initial biases of 0.1. Options as in `caffenet`."""
     layers = _alexnet(num_classes, in_channels, size=size, dropout=dropout, grey_std=grey_std, pool_first=False)
     return _gaussian_weights(layers, bias=0.1)
 
 
 def _alexnet(num_classes: int, in_channels: int, *, size: int, dropout: float, grey_std: float, pool_first: bool) -> OrderedDict[str, nn.Module]:
-    """Name the layers as Caffe does; sizes behind them are those of a 250-pixel face."""
-    maps = _alexnet_side(size)
+    """Name the layers as Caffe does; shapes in comments are those of a 250-pixel face."""
+    maps = (size - 11) // 4 + 1
+    for _ in range(3):
+        maps = -(-(maps - 3) // 2) + 1  # three pools; the other convolutions keep the side
     layers: OrderedDict[str, nn.Module] = OrderedDict(grey=GreyLevels(grey_std))
     layers |= OrderedDict(conv1=nn.Conv2d(in_channels, 96, 11, stride=4), relu1=nn.ReLU())  # (N, 96, 60, 60)
     layers |= _pool_and_norm(1, pool_first=pool_first)  # (N, 96, 30, 30)
@@ -152,24 +133,9 @@ def _pool() -> nn.MaxPool2d:
 
 
 def _gaussian_weights(layers: OrderedDict[str, nn.Module], *, bias: float) -> nn.Module:
-    """Draw weights from Caffe's gaussian filler and set the first biases of the layers that do not start at zero."""
+    """Draw weights from Caffe's gaussian filler and set the initial biases."""
     for name, layer in layers.items():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.normal_(layer.weight, std=HIDDEN_STD if name in ("fc6", "fc7") else WEIGHT_STD)
             nn.init.constant_(layer.bias, 0.0 if name in ZERO_BIASES else bias)
     return nn.Sequential(layers)
-
-
-def _lenet_side(size: int, *, ceil_mode: bool) -> int:
-    """Return H and W of LeNet's last maps."""
-    for _ in range(2):
-        size = (size - 4 + ceil_mode) // 2  # a 5x5 convolution, then a 2x2 pool
-    return size
-
-
-def _alexnet_side(size: int) -> int:
-    """Return H and W of AlexNet's last maps: 7 of 250, 6 of 227."""
-    side = (size - 11) // 4 + 1
-    for _ in range(3):
-        side = -(-(side - 3) // 2) + 1  # the convolutions between the pools keep the side
-    return side

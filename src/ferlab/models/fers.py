@@ -4,11 +4,10 @@
 |---|---|---|
 | fers_alexnet | 8, not stated, 55.09 % on AffectNet | 3,458,440 (3,459,176) |
 
-Convolutions are 'valid': only then does the fifth block leave 128x4x4, the 2048 that the paper flattens ('same' padding leaves
-6272). Sides: 224, 216, 108, 102, 51, 47, 23, 21, 10, 8, 4. 600 million multiply-adds a face.
+Convolutions are 'valid': only then does the fifth block give 128x4x4, the 2048 that the paper flattens ('same' gives 6272).
+Sides: 224, 216, 108, 102, 51, 47, 23, 21, 10, 8, 4. 600 million multiply-adds a face.
 
-The paper's model is a TensorFlow model, so weights and batch normalisation follow Keras: Glorot uniform weights, zero biases, epsilon
-1e-3, momentum .99. Outputs are logits; the softmax is left to the loss.
+The paper uses TensorFlow, so initial weights and batch normalisation are Keras's.
 
 References:
     The FERS paper, its section III B and table I.
@@ -29,10 +28,6 @@ FLAT = 128 * 4 * 4  # of a 224x224 face
 
 def fers_alexnet(num_classes: int = 8, in_channels: int = 3) -> nn.Module:
     """Build five blocks of convolution, ReLU, 2x2 pool and batch normalisation, two hidden layers of 1024, and the classes.
-
-    Args:
-        num_classes: K, the width of the last layer.
-        in_channels: C of the input, float32 (N, C, 224, 224).
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     inputs = in_channels

@@ -5,9 +5,7 @@
 | fersys_cnn | 5, not stated, 59 % | 1,306,823 (1,307,271); its widths are ours |
 | deepface_emotion | "VGG-Face", not stated, 82 % | 1,485,831 |
 
-The paper calls DeepFace's backbone VGG-Face; what the package runs for emotions is a small CNN of its own, built here. Its published
-weights are not read. Both are Keras nets: Glorot uniform weights, zero biases, batch normalisation with epsilon 1e-3 and momentum
-.99. Outputs are logits; the softmax is left to the loss.
+Both are Keras models; initial weights and batch normalisation are Keras's.
 
 References:
     Singh & Saharan, FER-Sys: A real-time facial emotion recognition system using DeepFace and CNN frameworks, sections 3.2 and 5.3.
@@ -22,7 +20,7 @@ from torch import nn
 
 from ferlab.models.keras import keras_norm, keras_weights
 
-SIZE = 48  # H and W of the faces: the flattened layers hang on it
+SIZE = 48  # H and W of the faces
 WIDTHS = (32, 64, 128)  # of fersys_cnn's blocks, which the paper does not give
 HIDDEN = (256, 128)  # of its hidden layers, likewise
 
@@ -31,9 +29,7 @@ def fersys_cnn(num_classes: int = 7, in_channels: int = 1, *, dropout: float = 0
     """Build three blocks of 3x3 convolution, batch normalisation, ReLU and 2x2 pool, two hidden layers with dropout, and the classes.
 
     Args:
-        num_classes: K, the width of the last layer.
-        in_channels: C of the input, float32 (N, C, 48, 48).
-        dropout: Rate after each hidden layer; the paper does not give it. At .5 and Adam's usual rate of .001 the model stays at the classes' shares.
+        dropout: Rate after each hidden layer; the paper does not give it, see the card.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     inputs = in_channels
@@ -50,13 +46,7 @@ def fersys_cnn(num_classes: int = 7, in_channels: int = 1, *, dropout: float = 0
 
 
 def deepface_emotion(num_classes: int = 7, in_channels: int = 1, *, dropout: float = 0.2) -> nn.Module:
-    """Build conv 5x5x64, max pool, 3x3x64 twice, average pool, 3x3x128 twice, average pool, FC 1024 twice, and the classes; all 'valid'.
-
-    Args:
-        num_classes: K, the width of the last layer.
-        in_channels: C of the input, float32 (N, C, 48, 48).
-        dropout: Rate after each hidden layer.
-    """
+    """Build conv 5x5x64, max pool, 3x3x64 twice, average pool, 3x3x128 twice, average pool, FC 1024 twice with dropout, the classes; all 'valid'."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv1=nn.Conv2d(in_channels, 64, 5),
         relu1=nn.ReLU(),

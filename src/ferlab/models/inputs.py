@@ -1,10 +1,9 @@
-"""From stored faces to what a model takes: size, channels, scale. The store keeps the face as prepared; each model's card names the rest.
+"""From stored faces to a model's input: size and channels by the model's card, scale by `train.scaling`.
 
-Two steps, so that augmentation can sit between them: `prepare_images` to [0, 1], then `standardise`, which is all three ways to scale an
-input (`train.scaling`):
+`prepare_images` scales to [0, 1], augmentation follows, then `standardise`. Scalings:
 
-    standardised   less the mean and divided by the standard deviation of each channel, of the training faces or as pretrained weights want
-    unit           [0, 1] as it is: means of 0, deviations of 1 (fers, resemotenet)
+    standardised   less the mean and divided by the standard deviation of each channel, of the training faces or of the pretrained weights
+    unit           [0, 1]: means of 0, deviations of 1 (fers, resemotenet)
     mean_image     less the mean image of the training faces, deviations of 1: -1 to 1 (cs231a)
 """
 
@@ -22,18 +21,18 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV turns RGB to grey
 
 
 def prepare_images(images: np.ndarray | Tensor, *, size: int, channels: int) -> Tensor:
-    """Bring stored faces to a model's size and channels, on the device they lie on.
+    """Bring stored faces to a model's size and channels, on their device.
 
     Args:
         images: uint8 (N, H, W), or (N, H, W, 3) in RGB.
-        size: Side of the result; smaller faces grow bilinearly, larger ones shrink by area.
+        size: Side of the result; bilinear for smaller faces, area for larger ones.
         channels: 1 (colour becomes luma) or 3 (grey is repeated).
 
     Returns:
         float32 (N, channels, size, size) in [0, 1].
 
     Raises:
-        ValueError: If the shape or dtype is another.
+        ValueError: Another shape or dtype.
     """
     faces = torch.from_numpy(np.array(images)) if isinstance(images, np.ndarray) else images
     if faces.dtype != torch.uint8 or faces.ndim not in (3, 4) or (faces.ndim == 4 and faces.shape[3] != 3):
@@ -41,7 +40,8 @@ def prepare_images(images: np.ndarray | Tensor, *, size: int, channels: int) -> 
     planes = faces.unsqueeze(1) if faces.ndim == 3 else faces.permute(0, 3, 1, 2)  # (N, C, H, W)
     planes = planes.to(torch.float32).div_(255.0)
     if planes.shape[2:] != (size, size):
-        planes = _resize(planes, size)
+        how = {"mode": "area"} if min(planes.shape[2:]) >= size else {"mode": "bilinear", "align_corners": False}
+        planes = F.interpolate(planes, size=(size, size), **how)
     if planes.shape[1] == channels:
         return planes
     if channels == 1:
@@ -63,14 +63,8 @@ def standardise(images: Tensor, *, mean: Mean, std: Sequence[float]) -> Tensor:
 def per_channel(values: Mean, *, like: Tensor) -> Tensor:
     """Return C values as a tensor (1, C, 1, 1), or an image (C, H, W) as (1, C, H, W), of the dtype and on the device of `like`.
 
-    Values are filled in there: a copy from the host, at every batch, would make a GPU wait until it has done all it was given.
+    Keep: values are filled in on the device; a copy from the host at every batch would synchronise a GPU.
     """
     if isinstance(values, Tensor):
         return values.to(like)[None]
     return torch.cat([like.new_full((1,), value) for value in values]).view(1, -1, 1, 1)
-
-
-def _resize(planes: Tensor, size: int) -> Tensor:
-    if min(planes.shape[2:]) >= size:
-        return F.interpolate(planes, size=(size, size), mode="area")
-    return F.interpolate(planes, size=(size, size), mode="bilinear", align_corners=False)

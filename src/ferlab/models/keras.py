@@ -1,4 +1,4 @@
-"""Keras's defaults, for the families whose papers used Keras: initial weights and batch normalisation."""
+"""Keras's defaults, for the families whose papers used Keras: initial weights and batch normalisation. All that families may share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import nn
 
 
 def keras_norm(channels: int) -> nn.BatchNorm2d:
-    """Return a batch normalisation with Keras's epsilon 1e-3 and momentum 0.99, which torch counts the other way."""
+    """Return a batch normalisation with Keras's epsilon 1e-3 and momentum 0.99, which torch writes as 0.01."""
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
 
 

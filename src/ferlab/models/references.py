@@ -1,4 +1,4 @@
-"""Models that others are measured against on FER2013: a VGG, a ResNet-18 for small faces and a mini-Xception, from random weights.
+"""Reference models on FER2013: a VGG, a ResNet-18 for small faces and a mini-Xception, from random weights.
 
 | model | source: parameters, accuracy | here: trainable (with running statistics) |
 |---|---|---|
@@ -7,8 +7,7 @@
 | resnet18_fer, width=32 | - | 2,796,263 (2,801,063) |
 | mini_xception | 58,423, 66 % | 56,951 (58,423) |
 
-The first two crop 48 pixels to 40 and 44 at random in training and average ten or five crops in testing; the model itself takes the
-crop.
+The first two are trained on random crops of 40 and 44 pixels and tested on the average of ten or five crops.
 
 References:
     Khaireddin & Chen (2021), Facial Emotion Recognition: State of the Art Performance on FER2013, arXiv 2105.03588; its code at
@@ -33,9 +32,7 @@ def vgg_fer(num_classes: int = 7, in_channels: int = 1, *, size: int = 40, dropo
     """Build four stages of two 3x3 convolutions (64, 128, 256, 512), each with batch normalisation and ReLU, a 2x2 pool each, FC 4096 twice.
 
     Args:
-        num_classes: K, the width of the last layer.
-        in_channels: C of the input, float32 (N, C, size, size).
-        size: H and W of the input, at least 16; the hidden layers hang on it.
+        size: H and W of the input.
         dropout: Rate after each hidden layer.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -54,11 +51,9 @@ def vgg_fer(num_classes: int = 7, in_channels: int = 1, *, size: int = 40, dropo
 
 
 def resnet18_fer(num_classes: int = 7, in_channels: int = 1, *, width: int = 64, dropout: float = 0.0) -> nn.Module:
-    """Build a ResNet-18 whose first layer is a 3x3 convolution of stride 1 without a pool, as small faces need.
+    """Build a ResNet-18 whose first layer is a 3x3 convolution of stride 1 without a pool, for small faces.
 
     Args:
-        num_classes: K, the width of the last layer.
-        in_channels: C of the input, float32 (N, C, H, W).
         width: Channels of the first of four stages; each further one has twice as many.
         dropout: Rate before the last layer.
     """
@@ -80,10 +75,6 @@ def resnet18_fer(num_classes: int = 7, in_channels: int = 1, *, width: int = 64,
 
 def mini_xception(num_classes: int = 7, in_channels: int = 1) -> nn.Module:
     """Build two 3x3x8 convolutions without padding, four residual blocks of separable convolutions (16, 32, 64, 128) and a map for each class.
-
-    Args:
-        num_classes: K, the channels of the last convolution, whose means are the logits.
-        in_channels: C of the input, float32 (N, C, H, W).
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for n, inputs in ((1, in_channels), (2, 8)):
@@ -130,7 +121,7 @@ class SeparableBlock(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Return maps (N, outputs, ceil(H / 2), ceil(W / 2))."""
         changed = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(maps)))))
-        # Not stride=2 of the convolution: of 8 channels, channels_last and float32, its backward pass ends the process (PyTorch 2.13, oneDNN).
+        # Keep: with stride=2, 8 channels, channels_last and float32 the convolution's backward pass ends the process (PyTorch 2.13, oneDNN).
         return _pool_same(changed) + self.shortcut(maps[:, :, ::2, ::2])
 
 
@@ -140,5 +131,5 @@ def _separable(inputs: int, outputs: int) -> nn.Module:
 
 
 def _pool_same(maps: Tensor) -> Tensor:
-    """Pool 3x3 with stride 2 and Keras's 'same': an odd side is padded on both ends, an even one right and below, which ceil_mode leaves out."""
+    """Pool 3x3 with stride 2 and Keras's 'same': an odd side is padded on both ends, an even one right and below alone, as ceil_mode does."""
     return F.max_pool2d(maps, 3, stride=2, padding=(maps.shape[2] % 2, maps.shape[3] % 2), ceil_mode=True)

@@ -1,24 +1,21 @@
-"""Every model the workspace knows: how to build it, and its card. One file of cards per family, joined here in one explicit dict.
+"""Every model of the workspace by name, with its card: one file of cards per family, joined here.
 
-A model is added by writing its builder in a file of its family and its card in the family's file of cards. `build` is
-"module:builder" below `ferlab.models`; the module is imported only when the model is asked for, so a new file leaves the others,
-and every run already trained, alone. For the same reason a family's file imports no other family's.
+A model is added with a builder in the file of its family and a card in the family's file of cards. A family is imported only when one of its
+models is built, and imports no other family, so a new model leaves trained runs fresh.
 
-Keys of a card:
-    build: "module:builder".
-    family: The module, and `runs.<run>.family`.
-    paper: The paper whose study it belongs to, or "" for a model of nobody's study.
+Keys of a card (`paper`, `stated` and `pretrained` may be absent; `family` is added here):
+    build: "module:builder" below `ferlab.models`; the module is the family, and `runs.<run>.family`.
+    paper: The paper whose study it belongs to, "" where there is none.
     title: In one line.
-    depth: Convolutions and linear layers, counted along with those of shortcuts and gates.
-    parameters: Trainable, counted, at the paper's classes, channels and default options.
-    stated: What the paper says of them, "" where it says nothing.
+    depth: Number of convolutions and linear layers, those of shortcuts and gates included.
+    parameters: Trainable ones, with the paper's classes and channels and the default options.
+    stated: The paper's number of parameters, as text, "" where it gives none.
     input_size, channels, num_classes: The paper's own.
-    sizes: The input sizes it takes, as "48", "48 64" (these) or "40-" (this and all above); the option `size` chooses among several
-        where the layers hang on it.
-    target_layer: Dotted name of the last convolution's activation, for Grad-CAM; of an earlier one where the notes say why; None without any.
-    options: name -> default.
-    published: Score with its split, as text, "" where there is none.
-    pretrained: None, or where its published weights are and how they want faces: see `ferlab.models.pretrained`.
+    sizes: Allowed input sizes: "48", "48 64" (these) or "40-" (this and above). Where layers depend on the size, it is the option `size`.
+    target_layer: Dotted name of the layer for Grad-CAM: the activation of the last convolution, or an earlier layer, for which the notes give
+        the reason. None without convolutions.
+    options: name -> default of the builder.
+    pretrained: None, or its published weights and the input they expect, see `ferlab.models.pretrained`.
     notes: What the paper leaves open.
 """
 
@@ -28,7 +25,7 @@ from typing import Any
 
 from ferlab.models.cards import attention, classical, compact, cs230, cs230_transfer, cs231a, fers, fersys, references, resemotenet
 
-MODELS: dict[str, dict[str, Any]] = {
+CARDS: dict[str, dict[str, Any]] = {
     **attention.CARDS,
     **classical.CARDS,
     **compact.CARDS,
@@ -39,4 +36,7 @@ MODELS: dict[str, dict[str, Any]] = {
     **fersys.CARDS,
     **references.CARDS,
     **resemotenet.CARDS,
+}
+MODELS: dict[str, dict[str, Any]] = {
+    name: {"paper": "", "stated": "", "pretrained": None, "family": card["build"].partition(":")[0], **card} for name, card in CARDS.items()
 }

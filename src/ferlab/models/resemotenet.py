@@ -1,4 +1,4 @@
-"""The two models of the paper that sets "CNN against ResEmoteNet", from random weights on 48x48 grey faces.
+"""The two models of the paper that compares a CNN with ResEmoteNet, from random weights on 48x48 grey faces.
 
 | model | paper | here: trainable (with running statistics) |
 |---|---|---|
@@ -7,12 +7,12 @@
 | resemotenet, 3 channels, as its authors train it | 79.79 % in Roy et al. | 80,238,599 (80,260,999) |
 
 The CNN: three stages of two 3x3 convolutions (64, 128, 256 channels), each with batch normalisation and ReLU, a 2x2 pool and
-dropout that grows from .25 to .45; global average pooling; a hidden layer of 128 with batch normalisation; the classes. 341 million
-multiply-adds a face: heavy on a CPU.
+dropout that grows from 0.25 to 0.45; global average pooling; a hidden layer of 128 with batch normalisation; the classes. 341 million
+multiply-adds a face.
 
 ResEmoteNet: three 3x3 convolutions (64, 128, 256 channels) with batch normalisation, ReLU and a 2x2 pool, a gate on the channels
 (squeeze and excitation), three residual blocks that double the channels and halve the side, global average pooling, hidden layers
-of 1024, 512 and 256. Behind the last block 48 pixels have become one.
+of 1024, 512 and 256. The last block reduces 48 pixels to one.
 
 References:
     Roy, Kathania, Sharma, Dey & Ansari (2024), ResEmoteNet: Bridging Accuracy and Loss Reduction in Facial Emotion Recognition,
@@ -35,13 +35,12 @@ def resemotenet_cnn(num_classes: int = 7, in_channels: int = 1, *, stages: int =
     """Build the three-stage CNN, or a deeper one.
 
     Args:
-        num_classes: K, the width of the last layer.
-        in_channels: C of the input, float32 (N, C, H, W), H and W of 8 or more, and of 2 to the power of `stages`.
-        stages: 3, or 4 or 5 with 512 channels in those: the paper tried deeper ones, which "overfitted", and gives no widths.
+        stages: 3, or 4 or 5 with 512 channels in those: the paper tried deeper ones, which "overfitted", and gives no widths. H and W are at least
+            2 to the power of `stages`.
         fc_dropout: Rate before the last layer; the paper does not give it.
 
     Raises:
-        InputError: If `stages` is something else.
+        InputError: Another number of stages.
     """
     if stages not in (3, 4, 5):
         raise InputError(f"stages: expected 3, 4 or 5, got {stages!r}")
@@ -64,8 +63,6 @@ def resemotenet(num_classes: int = 7, in_channels: int = 1, *, dropout: float = 
     """Build ResEmoteNet as its authors' code has it.
 
     Args:
-        num_classes: K, the width of the last layer.
-        in_channels: C of the input, float32 (N, C, H, W), H and W of 8 or more.
         dropout: Rate after the first two pools.
         fc_dropout: Rate after each of the three hidden layers.
     """
@@ -90,7 +87,7 @@ def resemotenet(num_classes: int = 7, in_channels: int = 1, *, dropout: float = 
 
 
 class ChannelGate(nn.Module):
-    """Scale each channel by a factor in (0, 1) that a small model draws from all channels' means (Hu, Shen & Sun, 2018)."""
+    """Squeeze and excitation: scale each channel by a factor in (0, 1), computed from the means of all (Hu, Shen & Sun, 2018)."""
 
     def __init__(self, channels: int, *, reduction: int) -> None:
         super().__init__()

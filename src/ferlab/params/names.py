@@ -57,12 +57,11 @@ def check_names(params: Params, source: str) -> None:
 
 @cache
 def registered(table: str) -> dict[str, str]:
-    """Return what a registry names: "readers", or "models" with their families, "" where a card stands in the registry itself."""
+    """Return the names in a registry, "readers" or "models", each with its family ("" for readers)."""
     if table == "readers":
         return dict.fromkeys(_literal_keys(PACKAGE / "data" / "readers" / "registry.py", "READERS"), "")
     cards = sorted((PACKAGE / "models" / "cards").glob("*.py"))
-    own = dict.fromkeys(_literal_keys(PACKAGE / "models" / "registry.py", "MODELS"), "")
-    return own | {name: path.stem for path in cards for name in _literal_keys(path, "CARDS")}
+    return {name: path.stem for path in cards for name in _literal_keys(path, "CARDS")}
 
 
 def _names(params: Params) -> Iterator[tuple[str, str]]:
@@ -92,7 +91,7 @@ def _check_model(params: Params, name: str, source: str) -> None:
     run, models = params.runs[name], registered("models")
     if run.model not in models:
         raise InputError(f"{source}: runs.{name}.model: no model is called {run.model!r}; {nearest(run.model, models)}")
-    if run.family != (models[run.model] or run.family):
+    if run.family != models[run.model]:
         raise InputError(f"{source}: runs.{name}.family: {run.model} is of the family {models[run.model]}, not {run.family!r}")
 
 

@@ -1,1 +1,1 @@
-"""One dict of cards per family. Names and plain values only: no torch, so that anyone may read them."""
+"""One dict of cards per family; the keys are explained in `ferlab.models.registry`. Plain values only, readable without torch."""

