@@ -202,6 +202,20 @@ def test_an_orphaned_kernel_holds_its_work_until_it_ends(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("reworded", "told"), [(True, "going on where the interrupted run stopped"), (False, "starting afresh")])
+def test_a_reworded_notebook_loses_no_checkpoint_and_another_seed_does(tmp_path, reworded, told):
+    project = make_project(tmp_path / "p", SLOW)
+    process = start(project)
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    file = project / ("notebooks/01_prepare.ipynb" if reworded else "params.yaml")
+    file.write_text(file.read_text().replace("import time", "import time, math") if reworded else PARAMS.replace("seed: 0", "seed: 1"))
+    (project / "go").touch()
+    assert told in run(project).stdout
+    assert not list((project / "data" / ".partial").iterdir())
+
+
+@pytest.mark.slow
 def test_what_changes_while_a_stage_runs_stops_it_before_anything_moves(tmp_path):
     project = make_project(tmp_path / "p", SLOW)
     process = start(project)

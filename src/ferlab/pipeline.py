@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -48,7 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
             return _check(load_params())
         if chosen.stage == "report":
             privacy.guard(load_params())
-            return subprocess.run([sys.executable, "-m", "ferlab.reporting.site.build"], cwd=ROOT, check=False, start_new_session=True).returncode
+            built = subprocess.run([sys.executable, "-m", "ferlab.reporting.site.build"], cwd=ROOT, check=False, start_new_session=True)
+            keep_cost("report", "", "page")
+            return built.returncode
         name = _name_of(chosen.stage, run=chosen.run, set_name=chosen.set)
         interruption.title = f"{chosen.stage} {name}".strip()
         run_stage(chosen.stage, name, interruption)
@@ -86,8 +87,7 @@ def run_stage(stage: str, name: str, interruption: Interruption | None = None) -
         before.pop("page")
         _move_into_place(stage, name, new=staging.staging_of(work), executed=executed, provenance=before)
         shutil.rmtree(work)
-        used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        keep_cost(stage, name, "computed" if stale else "page", seconds=sum(each.ru_utime + each.ru_stime for each in used))
+        keep_cost(stage, name, "computed" if stale else "page")
         if stage == "prepare":
             privacy.tell_withdrawn(params.prepare[name], paths.artefact("prepare", "metrics", name))
             _say_excluded(name)

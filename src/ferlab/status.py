@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -66,10 +67,12 @@ def status_lines(states: list[State]) -> list[str]:
     return [*(f"{each.stage:{width}}  {each.state:9}  {each.why}".rstrip() for each in states), total_line(states)]
 
 
-def keep_cost(stage: str, name: str, kind: str, *, seconds: float) -> None:
-    """Note what a stage took, by `kind`: "computed", or "page" where its result was taken."""
-    costs, key = _costs(), f"{stage}@{name}" if name else stage
-    write_whole(ROOT / COSTS, json.dumps({**costs, key: {**costs.get(key, {}), kind: round(seconds, 1)}}, sort_keys=True).encode())
+def keep_cost(stage: str, name: str, kind: str) -> None:
+    """Note the CPU seconds of this process and its children as those of a stage, by `kind`: "computed", or "page" where its result was taken."""
+    used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    seconds = round(sum(each.ru_utime + each.ru_stime for each in used), 1)
+    costs, key = _costs(), _key(stage, name)
+    write_whole(ROOT / COSTS, json.dumps({**costs, key: {**costs.get(key, {}), kind: seconds}}, sort_keys=True).encode())
 
 
 def total_line(states: list[State]) -> str:

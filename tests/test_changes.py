@@ -1,0 +1,168 @@
+"""What a change costs, on a copy of the repository: the files and lines that it takes, and the stages that run again.
+
+The studies are run once, on a few control faces. After each change `ferlab status` is asked; a reworded page and a new model's run are executed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from test_end_to_end import call, make_clone
+
+pytestmark = pytest.mark.slow
+RUN = ("train@tiny", "evaluate@tiny", "explain@tiny", "deploy@tiny", "analyze_errors@tiny")
+PAGES = ("prepare@control", "audit@control", *RUN, "compare")
+FOLLOWING = {"report", "control_faces"}  # not run here, to save their time: always to be made
+MINE = """
+from torch import nn
+
+
+def mine(num_classes: int = 7, in_channels: int = 1) -> nn.Module:
+    features = nn.Sequential(nn.Conv2d(in_channels, 8, 5, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten())
+    return nn.Sequential(features, nn.Linear(128, num_classes))
+"""
+CARD = {
+    **dict(build="mine:mine", family="mine", paper="", title="Mine", depth=2, parameters=1111, stated="", input_size=48, sizes="48", channels=1),
+    **dict(num_classes=7, target_layer="0.1", options={}, published="", pretrained=None, notes=""),
+}
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory) -> Path:
+    folder = make_clone(tmp_path_factory.mktemp("changes") / "clone")
+    edit(folder, "params.yaml", "epochs: 2", "epochs: 1")
+    call(folder, "dvc", "repro", *PAGES)
+    assert set(status(folder)) == FOLLOWING
+    return folder
+
+
+@pytest.fixture
+def clone(studied, tmp_path) -> Path:
+    """A copy, to be changed."""
+    return Path(shutil.copytree(studied, tmp_path / "clone", symlinks=True))
+
+
+def edit(clone: Path, name: str, old: str, new: str) -> None:
+    """Replace a text in a file; in a new one, "" by its text."""
+    path = clone / name
+    text = path.read_text() if path.is_file() else ""
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def status(clone: Path) -> dict[str, str]:
+    """Return what `ferlab status` says of each stage that is not fresh: stage -> "<state>: <why>"."""
+    lines = [line.split(maxsplit=1) for line in call(clone, "ferlab.cli", "status").splitlines()[:-1]]
+    states = {stage: state.strip() for stage, state in lines}
+    return {stage: state.replace("page only  ", "page only: ").replace("stale      ", "stale: ") for stage, state in states.items() if state != "fresh"}
+
+
+def states(found: dict[str, str], *, of: str) -> set[str]:
+    return {stage for stage, state in found.items() if state.startswith(of)} - FOLLOWING
+
+
+def test_a_reworded_page_is_made_anew_and_computes_nothing(clone):
+    notebooks = ("01_prepare", "03_train", "04_evaluate", "05_explain", "08_deploy")
+    for name in notebooks:
+        edit(clone, f"notebooks/{name}.ipynb", "## 1. ", "## 1. In other words: ")
+    found = status(clone)
+    assert states(found, of="page only") == {"prepare@control", "train@tiny", "evaluate@tiny", "explain@tiny", "deploy@tiny"}
+    assert not states(found, of="stale")
+    kept = [path for folder in ("data/prepared", "data/records", "data/predictions", "data/attributions", "models") for path in walk(clone / folder)]
+    metrics = [path for path in walk(clone / "reports" / "metrics")]
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in kept}, {path: path.read_bytes() for path in metrics}
+    told = call(clone, "dvc", "repro", *PAGES)
+    assert told.count("its result holds and is taken: only its page is made") == len(notebooks)
+    assert "is computed" not in told
+    assert "Running stage 'compare'" not in told
+    assert "In other words" in (clone / "reports" / "notebooks" / "03_train-tiny.ipynb").read_text()
+    assert ({path: (path.read_bytes(), path.stat().st_mtime_ns) for path in kept}, {path: path.read_bytes() for path in metrics}) == before
+    assert set(status(clone)) == FOLLOWING
+
+
+def walk(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_colour_a_comment_and_a_figure_on_a_page_compute_nothing(clone):
+    edit(clone, "src/ferlab/reporting/style.py", "COLOURS", "SHADE = 'red'\nCOLOURS")
+    assert states(status(clone), of="page only") == set(PAGES)
+    edit(clone, "src/ferlab/reporting/style.py", "SHADE = 'red'\n", "")
+    edit(clone, "src/ferlab/training/fit.py", "from __future__", "# A comment.\nfrom __future__")
+    assert status(clone).keys() - FOLLOWING == {"train@tiny"}
+    assert status(clone)["train@tiny"].startswith("page only: src/ferlab/training/fit.py")
+    edit(clone, "src/ferlab/training/fit.py", "# A comment.\n", "")
+    edit(clone, "src/ferlab/reporting/pages/train.py", "\n\ndef ", "\n\ndef plot_more() -> None: ...\n\n\ndef ")
+    edit(clone, "notebooks/03_train.ipynb", "result.history", "training.plot_more()")
+    assert status(clone).keys() - FOLLOWING == {"train@tiny"}
+    assert status(clone)["train@tiny"].startswith("page only")
+
+
+def test_a_cards_target_layer_makes_explain_stale_and_its_input_size_train(clone):
+    card = "src/ferlab/models/cards/cs230.py"
+    edit(clone, card, '"target_layer": "relu3"', '"target_layer": "relu2"')
+    found = status(clone)
+    assert states(found, of="stale") == {"explain@tiny"}
+    assert found["explain@tiny"] == "stale: params"
+    assert {"train@tiny", "evaluate@tiny", "deploy@tiny"} <= states(found, of="page only")
+    edit(clone, card, '"target_layer": "relu2"', '"target_layer": "relu3"')
+    edit(clone, card, '"input_size": 48', '"input_size": 64')
+    found = status(clone)
+    assert found["train@tiny"] == "stale: params"
+    assert found["evaluate@tiny"] == "stale: waits for train@tiny"
+    assert found["analyze_errors@tiny"] == "page only: waits for evaluate@tiny"
+    assert not {"prepare@control", "audit@control"} & found.keys()
+    edit(clone, card, '"input_size": 64', '"input_size": 48')
+    edit(clone, card, '"title": "', '"title": "The ')
+    assert not states(status(clone), of="stale")
+
+
+def test_a_new_pin_makes_every_result_stale_and_says_so(clone):
+    edit(clone, "requirements.lock", "numpy==", "numpy==9.")
+    found = status(clone)
+    costly = {"prepare@control", "train@tiny", "evaluate@tiny", "explain@tiny", "deploy@tiny"}
+    assert states(found, of="stale") == costly
+    assert all("environment: requirements.lock" in found[stage] for stage in costly)
+    assert set(PAGES) <= found.keys()
+
+
+def test_an_edit_of_the_page_on_raw_data_prepares_no_control_faces(clone):
+    edit(clone, "data/raw/README.md", "# data/raw", "# data / raw")
+    assert states(status(clone), of="stale") == set()
+    assert states(status(clone), of="page only") == {"prepare@control"}
+
+
+def test_a_new_reader_is_a_file_and_a_line_and_leaves_sets_alone(clone):
+    reader = '"""A reader of mine."""\n\nfrom ferlab.data.readers.class_folders import read\n\n__all__ = ["read"]\n'
+    edit(clone, "src/ferlab/data/readers/mine.py", "", reader)
+    edit(clone, "src/ferlab/data/readers/registry.py", '    "rafdb"', '    "mine": "ferlab.data.readers.mine:read",\n    "rafdb"')
+    assert set(status(clone)) == FOLLOWING
+    call(clone, "ferlab.dependencies")  # `make deps`
+    found = status(clone)
+    assert not states(found, of="stale")
+    assert states(found, of="page only") == {"prepare@control"}
+
+
+def test_a_new_model_is_two_files_two_lines_and_a_run_and_leaves_others_alone(clone):
+    edit(clone, "src/ferlab/models/mine.py", "", '"""A model of mine."""\n' + MINE)
+    edit(clone, "src/ferlab/models/cards/mine.py", "", f'"""Its card."""\n\nCARDS = {{"mine": {CARD!r}}}\n')
+    edit(clone, "src/ferlab/models/registry.py", "cs231a, fers,", "cs231a, fers, mine,")
+    edit(clone, "src/ferlab/models/registry.py", "    **fers.CARDS,\n", "    **fers.CARDS,\n    **mine.CARDS,\n")
+    params = yaml.safe_load((clone / "params.yaml").read_text())
+    params["runs"]["mine"] = {"family": "mine", "model": "mine", "data": "control", "seed": 0, "group": "mine"}
+    edit(clone, "params.yaml", (clone / "params.yaml").read_text(), yaml.safe_dump(params))
+    found = status(clone)
+    assert found["train@mine"] == "stale: not computed yet"
+    assert {stage for stage in found if not stage.endswith("@mine")} - FOLLOWING == {"compare"}
+    weights = clone / "models" / "tiny" / "weights.safetensors"
+    before = weights.read_bytes(), weights.stat().st_mtime_ns
+    told = call(clone, "dvc", "repro", "train@mine", *RUN)
+    assert told.count("Running stage") == 1
+    assert "train mine: its result is computed (not computed yet)" in told
+    assert (weights.read_bytes(), weights.stat().st_mtime_ns) == before
+    assert json.loads((clone / "reports" / "metrics" / "train" / "mine.json").read_text())["parameters"] == CARD["parameters"]
+    assert "train@mine" not in status(clone)
