@@ -308,7 +308,7 @@ def test_the_data_measures_the_fitted_splits_only_and_holds_val_apart() -> None:
 def test_test_faces_are_in_no_batch_even_when_val_is_fitted_too() -> None:
     store = store_of(["train"] * 6 + ["val"] * 3 + ["test"] * 3, [0, 1, 2] * 4)
     fitted = ("train", "val")
-    data = FaceData(store, batch_size=4, prepare=prepare, standardise=standardise, changes=Augmentation(), seed=0, fitted=fitted)
+    data = FaceData(store, batch_size=4, prepare=prepare, standardise=standardise, changes=Augmentation(), seed=0, trained_on=fitted)
     assert sorted(data.train_dataloader().rows.tolist()) == list(range(9))
     assert data.mean == pytest.approx((store.images[:9].mean() / 255,))
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ferlab.data import input_statistics as module
-from ferlab.data.input_statistics import input_statistics, pixel_statistics
+from ferlab.data import batches as module
+from ferlab.data.batches import input_statistics
 from ferlab.data.preparation.appearance import mean_image, subtract_mean
 from ferlab.models.inputs import prepare_images, standardise
 from ferlab.paths import InputError
@@ -21,18 +21,19 @@ def test_statistics_are_numpys_over_the_named_rows(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(module, "CHUNK", 3)
     images = np.random.default_rng(0).integers(0, 256, (10, 8, 8)).astype(np.uint8)
     rows = np.array([0, 2, 3, 4, 7, 8, 9])
-    mean, std = pixel_statistics(images, rows, prepare=prepare)
+    mean, std = input_statistics(images, rows, prepare=prepare, scaling="standardised")
     assert mean == pytest.approx((images[rows].mean() / 255,))
     assert std == pytest.approx((images[rows].std() / 255,))
     with pytest.raises(InputError, match="are alike"):
-        pixel_statistics(np.zeros_like(images), rows, prepare=prepare)
+        input_statistics(np.zeros_like(images), rows, prepare=prepare, scaling="standardised")
 
 
 def test_statistics_take_no_more_bytes_at_a_time_than_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHUNK_BYTES", 3 * 64 * 8 + 1)
     images = np.random.default_rng(0).integers(0, 256, (10, 8, 8)).astype(np.uint8)
     sizes: list[int] = []
-    mean, _ = pixel_statistics(images, np.arange(10), prepare=lambda faces: sizes.append(len(faces)) or prepare(faces))
+    measured = lambda faces: sizes.append(len(faces)) or prepare(faces)  # noqa: E731
+    mean, _ = input_statistics(images, np.arange(10), prepare=measured, scaling="standardised")
     assert sizes == [1, 3, 3, 3, 1]
     assert mean == pytest.approx((images.mean() / 255,))
 

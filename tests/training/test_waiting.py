@@ -52,7 +52,7 @@ def batches(*, channels: int) -> FaceBatches:
         normalise=partial(standardise, **SCALE),
         seed=0,
         changes=CHANGES,
-        shares=torch.zeros((20, 3), device="meta"),
+        soft_targets=torch.zeros((20, 3), device="meta"),
     )
 
 

@@ -1,12 +1,9 @@
-"""Batches of a set's faces for training, prepared and augmented as a batch, with no worker processes.
+"""Batches of a dataset's faces for training, prepared and augmented as a batch, without worker processes.
 
-Two CPU cores cannot feed a model with per-image transforms, and a GPU less so; a set of FER2013's size is 83 MB and stays on the
-device. A larger one is gathered from its memory map or its shards, one batch ahead. The order of an epoch depends on (seed, epoch)
-alone, so an epoch can be gone on from without those before it. How a face becomes a model's input is the model's affair: it comes in
-as two functions.
-
-Several processes draw the same epoch, and each makes its share of every batch: order and augmentation of a face do not depend on
-how many they are.
+Two CPU cores cannot feed a model with transforms per image, and a GPU less so. A dataset of FER2013's size is 83 MB and stays on the device; a larger
+one is gathered from its memory map or its shards, one batch ahead. The order of an epoch depends on (seed, epoch) alone, so training resumes at any
+epoch. Several processes draw the same epoch, and each makes its part of every batch: order and augmentation of a face do not depend on their number.
+How a face becomes a model's input is given as two functions.
 """
 
 from __future__ import annotations
@@ -15,6 +12,7 @@ import mmap
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -22,29 +20,28 @@ import torch
 from torch import Tensor
 
 from ferlab.data.augmentation import Augmentation, augment, draw_epoch, epoch_seed
-from ferlab.data.input_statistics import Prepare, input_statistics
 from ferlab.data.shards import WINDOW, ShardedImages
 from ferlab.data.store import Store, weigh_classes
 from ferlab.paths import InputError
 
-RESIDENT = 2**30  # bytes; larger sets are gathered batch by batch
+RESIDENT = 2**30  # bytes; larger datasets are gathered batch by batch
+CHUNK, CHUNK_BYTES = 2048, 2**26  # faces measured at a time, and their bytes as float64 inputs
 
 Images = Tensor | np.ndarray | ShardedImages
+Prepare = Callable[[Tensor], Tensor]  # uint8 (N, H, W[, 3]) -> float32 (N, C, S, S) in [0, 1]
 
 
 def epoch_order(n: int, *, seed: int, epoch: int, block: int | None = None, window: int = 1, rows: np.ndarray | None = None) -> np.ndarray:
     """Return the order of an epoch's faces, int64 (n,): a permutation that depends on the arguments alone.
 
-    Without blocks it is one permutation of all. With them the blocks are permuted and the faces of each are dealt at random over
-    `window` steps, the first of them when the block comes up; a step's faces, of `window` blocks, are permuted. So every block is
-    read once, `window` blocks are in use at a time, and one comes and one goes with each step. The first and the last step take in
-    those that would have fewer blocks.
+    With blocks, these are permuted, and the faces of each are spread at random over `window` steps, the first of them when the block comes up; the
+    faces of a step are permuted. So every block is read once, and `window` blocks are in use at a time.
 
     Args:
         n: Faces of the split.
         seed: The run's.
         epoch: From 0.
-        block: Faces that lie together in the store, as in a shard; None for no blocks.
+        block: Faces that lie together in the store, as in a shard; None for one permutation of all.
         window: Blocks that are shuffled together.
         rows: The split's rows of the store, int64 (n,); None for 0 to n - 1.
     """
@@ -59,12 +56,12 @@ def epoch_order(n: int, *, seed: int, epoch: int, block: int | None = None, wind
 
 @dataclass(frozen=True)
 class Share:
-    """What one process has of a training batch.
+    """The part of one process in a training batch.
 
     Attributes:
         faces: Their places in the epoch's order.
-        weight: On the mean loss of its faces, so that the mean over processes is the mean over the batch.
-        counted: On sums over its faces, so that the sum over processes counts each face of the batch once.
+        weight: Of the mean loss of its faces, so that the mean over processes is the mean over the batch.
+        counted: Of sums over its faces, so that the sum over processes counts each face of the batch once.
     """
 
     faces: slice
@@ -73,10 +70,9 @@ class Share:
 
 
 def share_of(first: int, last: int, *, rank: int, world: int) -> Share:
-    """Return what process `rank` of `world` has of the batch from `first` up to `last`.
+    """Return the part of process `rank` of `world` in the batch from `first` up to `last`: equal parts, give or take one face.
 
-    All have as many faces, give or take one. Where some would have fewer than two, which batch normalisation cannot use, every
-    process has the whole batch instead: the step is the same, only no faster.
+    Where a part would have fewer than two faces, which batch normalisation cannot use, every process takes the whole batch.
     """
     count = last - first
     if count < 2 * world:
@@ -88,8 +84,7 @@ def share_of(first: int, last: int, *, rank: int, world: int) -> Share:
 class FaceBatches:
     """The batches of one split, one pass per epoch.
 
-    With a seed, an epoch is a permutation of the faces drawn from (seed, epoch) and the faces are augmented; without one, they
-    come in store order as they are. See `epoch_order`.
+    With a seed, an epoch is a permutation drawn from (seed, epoch), see `epoch_order`, and faces are augmented; without one, they come in store order.
     """
 
     def __init__(
@@ -103,7 +98,7 @@ class FaceBatches:
         normalise: Prepare,
         seed: int | None = None,
         changes: Augmentation | None = None,
-        shares: Tensor | None = None,
+        soft_targets: Tensor | None = None,
         block: int | None = None,
         window: int | None = None,
         rank: int = 0,
@@ -112,45 +107,44 @@ class FaceBatches:
         """Hold references; nothing is copied.
 
         Args:
-            images: uint8 (M, H, W) or (M, H, W, 3), the whole set: a tensor on the device, a memory map, or shards.
-            targets: int64 (M,), on the device that batches are wanted on.
+            images: uint8 (M, H, W) or (M, H, W, 3), all of the store: a tensor on the device, a memory map, or shards.
+            targets: int64 (M,), on the device of the batches.
             rows: int64 (N,), the rows of this split.
             batch_size: Faces per batch, of all processes together; the last batch is smaller.
             prepare: From stored faces to [0, 1] at the model's size and channels.
-            normalise: From there to what the model takes.
+            normalise: From there to the model's input.
             seed: None for store order and no augmentation.
-            changes: How far faces are changed; None for not at all.
-            shares: float32 (M, K + R), shares of the expressions and then values, likewise on the device; None where a face has its
-                target alone.
-            block: Faces that lie together, for the order; None for those of a shard, or where there are none for one permutation.
+            changes: Augmentation; None for none.
+            soft_targets: float32 (M, K + R), of K expressions and R values, on the device; None where a face has its target alone.
+            block: Faces that lie together; None for those of a shard, or where there are none for one permutation.
             window: Blocks that are shuffled together; None for as many as fit into `WINDOW` bytes.
-            rank: Which of the processes this is, from 0.
-            world: How many they are.
+            rank: Of this process, from 0.
+            world: Number of processes.
         """
         self.images, self.targets, self.rows = images, targets, torch.from_numpy(np.ascontiguousarray(rows, dtype=np.int64))
         self.batch_size, self.prepare, self.normalise = batch_size, prepare, normalise
-        self.seed, self.changes, self.shares = seed, changes, shares
+        self.seed, self.changes, self.soft_targets = seed, changes, soft_targets
         self.block = block or getattr(images, "block", None)
         self.window = window or max(1, WINDOW * len(images) // ((self.block or 1) * images.nbytes))
         self.rank, self.world = rank, world
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next pass, from 0."""
+        """Set the epoch of the next pass, from 0."""
         self.epoch = epoch
 
     def share(self, batch: int) -> Share:
-        """Return what this process has of a training batch, numbered from 0."""
+        """Return this process's part of a training batch, numbered from 0."""
         first = batch * self.batch_size
         return share_of(first, min(first + self.batch_size, len(self.rows)), rank=self.rank, world=self.world)
 
     def __len__(self) -> int:
-        """Return the batches of an epoch. A training batch of one face is left out: batch normalisation cannot use it."""
+        """Return the batches of an epoch. A training batch of one face is dropped: batch normalisation cannot use it."""
         whole, rest = divmod(len(self.rows), self.batch_size)
         return whole + (rest > 1) if self.seed is not None else len(self._plain_parts())
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        """Yield images float32 (n, C, S, S), targets int64 (n,) and, where there are shares, those (n, K + R)."""
+        """Yield images float32 (n, C, S, S), targets int64 (n,) and, where there are some, soft targets (n, K + R)."""
         order, draws = torch.arange(len(self.rows)), None
         device = self.targets.device
         if self.seed is not None:
@@ -163,16 +157,16 @@ class FaceBatches:
             images = self.prepare(faces)
             if draws is not None and self.changes is not None:
                 images = augment(images, draws[part], self.changes)
-            shares = () if self.shares is None else (self.shares[rows[part]],)
-            yield self.normalise(images), self.targets[rows[part]], *shares
+            soft = () if self.soft_targets is None else (self.soft_targets[rows[part]],)
+            yield self.normalise(images), self.targets[rows[part]], *soft
 
     def _plain_parts(self) -> list[slice]:
-        """Return the places of this process's batches in store order: every so many-th face, or all where some process would have none."""
+        """Return the places of this process's batches in store order: every `world`-th face, or all where some process would have none."""
         count, step = len(self.rows), self.world if len(self.rows) >= self.world else 1
         return [slice(first, min(first + self.batch_size, count), step) for first in range(self.rank % step, count, self.batch_size)]
 
     def _gather(self, batches: list[Tensor]) -> Iterator[Tensor]:
-        """Yield the stored faces of each batch; from disk they are read one batch ahead, while the model works on the one before."""
+        """Yield the stored faces of each batch, read one batch ahead from disk."""
         if isinstance(self.images, Tensor):
             yield from (self.images[rows] for rows in batches)
             return
@@ -185,12 +179,12 @@ class FaceBatches:
 
 
 class FaceData(pl.LightningDataModule):
-    """A store's faces as Lightning wants them: shuffled, augmented batches of the fitted splits, plain ones of the split that is watched.
+    """A store's faces for Lightning: shuffled, augmented batches of the training faces, plain ones of the monitored split.
 
     Attributes:
-        mean: What is taken from faces in [0, 1], and `std` what they are divided by: per channel, by `scaling`; or float32 (C, S, S), on the
-            device, the mean image.
-        targets: int64 (N,), of the fitted faces.
+        mean: Subtracted from faces in [0, 1], which are then divided by `std`: per channel, by `scaling`; or float32 (C, S, S), on the device, the
+            mean image.
+        targets: int64 (N,), of the training faces.
     """
 
     def __init__(
@@ -202,74 +196,114 @@ class FaceData(pl.LightningDataModule):
         standardise: Callable[..., Tensor],
         changes: Augmentation,
         seed: int,
-        fitted: Sequence[str] = ("train",),
-        held: str = "val",
-        shares: np.ndarray | None = None,
+        trained_on: Sequence[str] = ("train",),
+        monitored: str = "val",
+        soft_targets: np.ndarray | None = None,
         statistics: tuple[Sequence[float], Sequence[float]] | None = None,
         scaling: str = "standardised",
         device: str = "cpu",
-        block: int | None = None,
-        window: int | None = None,
         resident: int = RESIDENT,
-        rank: int = 0,
-        world: int = 1,
+        **shared: int | None,
     ) -> None:
-        """Read the set into memory, unless it is too large, and measure the fitted splits.
+        """Read the store into memory, unless it is too large, and measure the training faces.
 
         Args:
-            store: The set.
-            batch_size: Faces per batch, of all processes together.
-            prepare: From stored faces to [0, 1] at the model's size and channels.
-            standardise: From there to what the model takes, called with `mean=` and `std=`.
-            changes: How far training faces are changed.
-            seed: The run's seed.
-            fitted: The splits that are trained on.
-            held: The split that is watched.
-            shares: float32 (M, K + R), targets as shares of the expressions, and then values; None for the table's targets.
-            statistics: Mean and standard deviation per channel that the model's weights want, on the scale [0, 1]; None to measure them.
-            scaling: "standardised", by `statistics` or what is measured; "unit", [0, 1] as it is; "mean_image", less the fitted faces' mean image.
-            device: Where batches are made.
-            block: See `FaceBatches`; a plain set with the block and window of its shards gives the same batches as they do.
-            window: Likewise.
-            resident: Bytes of a set that is held in memory.
-            rank: Which of the processes this is, from 0.
-            world: How many they are; each reads the whole set.
+            store: The faces.
+            batch_size: As of `FaceBatches`, likewise `prepare`, `changes` and `seed`.
+            prepare: Likewise.
+            standardise: From [0, 1] to the model's input, called with `mean=` and `std=`.
+            changes: Likewise.
+            seed: Likewise.
+            trained_on: Splits of the training faces.
+            monitored: Split that selects the epoch.
+            soft_targets: float32 (M, K + R), see `FaceBatches`.
+            statistics: Mean and standard deviation per channel of the pretrained weights' inputs, on the scale [0, 1]; None to measure them.
+            scaling: "standardised", by `statistics` or measured ones; "unit", [0, 1] as it is; "mean_image", minus the training faces' mean image.
+            device: Of the batches.
+            resident: Bytes of a store that is held in memory.
+            shared: `rank`, `world`, `block` and `window` of `FaceBatches`. The block and window of a store's shards give the same batches without them.
 
         Raises:
             InputError: If a split that is needed has no faces, or all their pixels are alike.
         """
         super().__init__()
-        rows = split_rows(store, *fitted)
-        watched = split_rows(store, held)
+        rows = split_rows(store, *trained_on)
         targets = store.faces["target"].to_numpy(dtype=np.int64, copy=True)
         self.targets = targets[rows]
-        stored = np.array(store.images) if store.images.nbytes <= resident else store.images
+        held = store.images.nbytes <= resident
+        stored = np.array(store.images) if held else store.images
         self.mean, self.std = input_statistics(stored, rows, prepare=prepare, scaling=scaling, wanted=statistics)
         if isinstance(self.mean, Tensor):
             self.mean = self.mean.to(device)
-        images: Images = torch.from_numpy(stored).to(device) if store.images.nbytes <= resident else stored
+        shared["block"] = shared.get("block") or getattr(store.images, "block", None)
+
+        def batches(of: np.ndarray, **own: Any) -> FaceBatches:
+            return FaceBatches(images, on_device, of, batch_size=batch_size, prepare=prepare, normalise=normalise, soft_targets=soft, **shared, **own)
 
         def normalise(faces: Tensor) -> Tensor:
             return standardise(faces, mean=self.mean, std=self.std)
 
-        shared = {"batch_size": batch_size, "prepare": prepare, "normalise": normalise, "rank": rank, "world": world}
+        images: Images = torch.from_numpy(stored).to(device) if held else stored
         on_device = torch.from_numpy(targets).to(device)
-        soft = None if shares is None else torch.from_numpy(shares).to(device)
-        order = {"block": block or getattr(store.images, "block", None), "window": window}
-        self.train_batches = FaceBatches(images, on_device, rows, seed=seed, changes=changes, shares=soft, **order, **shared)
-        self.val_batches = FaceBatches(images, on_device, watched, shares=soft, **shared)
+        soft = None if soft_targets is None else torch.from_numpy(soft_targets).to(device)
+        self.train_batches, self.val_batches = batches(rows, seed=seed, changes=changes), batches(split_rows(store, monitored))
 
     def train_dataloader(self) -> FaceBatches:
-        """Return the fitted splits' batches; call `set_epoch` on them at the start of each epoch."""
+        """Return the batches of the training faces; call `set_epoch` on them at the start of each epoch."""
         return self.train_batches
 
     def val_dataloader(self) -> FaceBatches:
-        """Return the watched split's batches, in store order."""
+        """Return the batches of the monitored split, in store order."""
         return self.val_batches
 
 
+def input_statistics(
+    images: np.ndarray | ShardedImages,
+    rows: np.ndarray,
+    *,
+    prepare: Prepare,
+    scaling: str,
+    wanted: tuple[Sequence[float], Sequence[float]] | None = None,
+) -> tuple[tuple[float, ...] | Tensor, tuple[float, ...]]:
+    """Return `mean` and `std` of `FaceData`, measured on the prepared faces of `rows`.
+
+    Raises:
+        InputError: If all pixels of a channel are alike and it is to be standardised.
+    """
+    if scaling == "standardised":
+        mean, std = wanted or _pixel_statistics(images, rows, prepare=prepare)
+        return tuple(mean), tuple(std)
+    ones = (1.0,) * prepare(torch.from_numpy(images[rows[:1]])).shape[1]
+    if scaling != "mean_image":
+        return (0.0,) * len(ones), ones
+    total = sum(faces.sum(dim=0) for faces in _chunks(images, rows, prepare=prepare))
+    return (total / len(rows)).to(torch.float32), ones  # type: ignore[union-attr]
+
+
+def _pixel_statistics(images: np.ndarray | ShardedImages, rows: np.ndarray, *, prepare: Prepare) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel, on the scale [0, 1]."""
+    total = squares = torch.zeros(1, dtype=torch.float64)
+    pixels = 0
+    for faces in _chunks(images, rows, prepare=prepare):
+        total = total + faces.sum(dim=(0, 2, 3))
+        squares = squares + faces.square().sum(dim=(0, 2, 3))
+        pixels += faces.shape[0] * faces.shape[2] * faces.shape[3]
+    mean = total / pixels
+    std = (squares / pixels - mean.square()).clamp(min=0).sqrt()
+    if bool((std < 1e-4).any()):
+        raise InputError("all pixels of the training faces are alike; expected faces; look at the dataset's images")
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _chunks(images: np.ndarray | ShardedImages, rows: np.ndarray, *, prepare: Prepare) -> Iterator[Tensor]:
+    """Yield the prepared faces of `rows`, float64 (n, C, S, S), as many at a time as `CHUNK` and `CHUNK_BYTES` allow."""
+    chunk = min(CHUNK, max(1, CHUNK_BYTES // (8 * prepare(torch.from_numpy(images[rows[:1]])).numel())))
+    for start in range(0, len(rows), chunk):
+        yield prepare(torch.from_numpy(images[rows[start : start + chunk]])).to(torch.float64)
+
+
 def _read(images: np.ndarray | ShardedImages, rows: np.ndarray) -> np.ndarray:
-    """Return rows of a memory map or of shards; a disk is asked for all of them at once, not for page after page."""
+    """Return rows of a memory map or of shards; a disk is asked for all of them at once, not page by page."""
     held = getattr(images, "_mmap", None)
     if held is not None and hasattr(mmap, "MADV_WILLNEED") and images.flags.c_contiguous:  # type: ignore[union-attr]
         each, first = images[:1].nbytes, images.ctypes.data - np.frombuffer(held, dtype=np.uint8).ctypes.data  # type: ignore[union-attr]
@@ -288,10 +322,10 @@ def split_rows(store: Store, *splits: str) -> np.ndarray:
     column = store.faces["split"]
     for split in splits:
         if not (column == split).any():
-            raise InputError(f"the set has no face in split {split!r}; expected faces in {', '.join(splits)}; see `prepare` in params.yaml")
+            raise InputError(f"the dataset has no face in split {split!r}; expected faces in {', '.join(splits)}; see `prepare` in params.yaml")
     return np.flatnonzero(column.isin(splits).to_numpy())
 
 
 def class_weights(targets: np.ndarray, expressions: Sequence[str]) -> Tensor:
-    """Return the class weight of each expression, float32 (K,), as `store.weigh_classes` has it: 0 for one without faces to train on."""
+    """Return the class weight of each expression, float32 (K,), see `store.weigh_classes`: 0 for one without training faces."""
     return torch.from_numpy(weigh_classes(np.bincount(targets, minlength=len(expressions)))).to(torch.float32)
