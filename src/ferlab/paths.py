@@ -34,6 +34,11 @@ class InputError(ValueError):
     reason: str = ""
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or its type."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def find_root(start: Path | None = None) -> Path:
     """Return the nearest folder at or above `start` (default: the working directory) that holds dvc.yaml."""
     here = (start or Path.cwd()).resolve()

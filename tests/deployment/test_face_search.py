@@ -16,12 +16,12 @@ from ferlab.paths import InputError
 PORTRAIT = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"  # a photograph in the public domain, which comes with matplotlib
 
 
-def finder(*boxes, rung="as stated"):
+def finder(*boxes, level="as stated"):
     seen = []
 
     def detector(picture):
         seen.append(picture)
-        return Detections(np.array(boxes, np.int64).reshape(-1, 4), None, rung)
+        return Detections(np.array(boxes, np.int64).reshape(-1, 4), None, level)
 
     return detector, seen
 
@@ -86,8 +86,8 @@ def test_slivers_hold_no_face(shape) -> None:
 
 
 def test_boxes_of_the_last_rung_are_not_believed() -> None:
-    for rung, count in (("as stated", 1), ("enlarged", 1), ("1 neighbour", 0), (None, 0)):
-        assert len(find_faces(np.zeros((99, 99), np.uint8), finder([1, 2, 30, 30], rung=rung)[0]).boxes) == count
+    for level, count in (("as stated", 1), ("enlarged", 1), ("1 neighbour", 0), (None, 0)):
+        assert len(find_faces(np.zeros((99, 99), np.uint8), finder([1, 2, 30, 30], level=level)[0]).boxes) == count
 
 
 def test_a_box_inside_a_face_is_dropped_and_a_neighbour_stays() -> None:

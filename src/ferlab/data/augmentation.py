@@ -1,13 +1,11 @@
-"""Augmentation of a batch of faces, on the device they lie on, seeded per (seed, epoch, face).
+"""Augmentation of a batch of faces, on their device, seeded per (seed, epoch, face).
 
-Every face's draws for an epoch are made at once, in the order of the split, from a generator of (seed, epoch): what happens to a
-face depends neither on the batch it falls in nor on what a killed run had drawn before. Flip, rotation, zoom, shift and crop are one
-affine resampling, pixels outside taken from the border.
+All draws of an epoch are made at once, in the order of the split, from a generator of (seed, epoch): the augmentation of a face depends neither on
+its batch nor on an interrupted run. Flip, rotation, zoom, shift and crop are one affine resampling; pixels outside repeat the border.
 
 References:
-    Khanzada, Bai & Celepcikay (2020), arXiv 2004.11823: flip, +-10 degrees, zoom and shifts of +-10 %, by Keras's
-    ImageDataGenerator, whose conventions are kept (the two axes zoom apart, the shift is a share of the side, the border is
-    repeated).
+    Khanzada, Bai & Celepcikay (2020), arXiv 2004.11823: flip, +-10 degrees, zoom and shifts of +-10 %, by Keras's ImageDataGenerator, whose
+    conventions are kept (each axis has its own zoom, the shift is a fraction of the side, the border is repeated).
     Zhong, Zheng, Kang, Li & Yang (2017), Random Erasing Data Augmentation, arXiv 1708.04896.
 """
 
@@ -21,26 +19,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# What the generators of one epoch are for; a number each, so that they differ.
+# A number for each generator of an epoch, so that they differ.
 PURPOSES = {"order": 0, "augmentation": 1, "dropout": 2, "mixing": 3}
-# One column of draws each, always drawn, so that switching one on leaves the others as they were.
+# One column of draws each, always drawn, so that enabling one leaves the others unchanged.
 COLUMNS = ("flip", "rotation", "zoom_x", "zoom_y", "shift_x", "shift_y", "brightness", "contrast", "erase", "area", "aspect", "centre_x", "centre_y")
 CROP_COLUMNS = ("crop_x", "crop_y")  # drawn after those, likewise
-ERASED_AREA = (0.02, 0.25)  # share of the face, as DAN's public training code has it
+ERASED_AREA = (0.02, 0.25)  # fraction of the face, as DAN's public training code has it
 ERASED_ASPECT = (0.3, 3.3)  # height by width
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far faces are changed; zeros and False change nothing.
+    """Strength of each change; zeros and False change nothing.
 
     Attributes:
         flip: Whether half of the faces are mirrored.
         rotation: Degrees, either way.
-        zoom: Share of the size, either way, each axis apart.
-        shift: Share of the side (of the crop's, where one is cut), either way, each axis apart.
-        crop: Side of a square cut out anywhere and enlarged to the face's, as a share of the side; 1 for the whole face.
-        brightness: Added, share of the full scale, either way.
+        zoom: Fraction of the size, either way, per axis.
+        shift: Fraction of the side (of the crop's, with a crop), either way, per axis.
+        crop: Side of a square cut out at random and enlarged to the face's size, as a fraction of its side; 1 for the whole face.
+        brightness: Added, fraction of the full scale, either way.
         contrast: Factor about the face's own mean, 1 +- this.
         erasing: Probability that a rectangle is filled with the face's own mean.
     """
@@ -56,12 +54,12 @@ class Augmentation:
 
 
 def epoch_seed(seed: int, epoch: int, purpose: str) -> int:
-    """Return the seed of one generator: well mixed, so that neighbouring seeds and epochs share nothing.
+    """Return the seed of one generator.
 
     Args:
         seed: The run's seed, 0 or more.
         epoch: From 0.
-        purpose: "order", "augmentation", "dropout" or "mixing".
+        purpose: A key of `PURPOSES`.
     """
     return int(np.random.SeedSequence([seed, epoch, PURPOSES[purpose]]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
@@ -73,12 +71,12 @@ def draw_epoch(count: int, *, seed: int, epoch: int) -> Tensor:
 
 
 def augment(images: Tensor, draws: Tensor, changes: Augmentation) -> Tensor:
-    """Return changed faces.
+    """Augment faces.
 
     Args:
         images: float32 (N, C, S, S) in [0, 1].
         draws: float32 (N, 15) in [0, 1), rows of `draw_epoch`, on the same device.
-        changes: How far they are changed.
+        changes: Their strength.
 
     Returns:
         float32 (N, C, S, S) in [0, 1].
@@ -95,11 +93,11 @@ def augment(images: Tensor, draws: Tensor, changes: Augmentation) -> Tensor:
 
 
 def changed_views(images: np.ndarray, changes: Augmentation, *, count: int, seed: int) -> np.ndarray:
-    """Return what `count` epochs would make of a few faces, to look at.
+    """Return the same faces as augmented in `count` epochs.
 
     Args:
         images: uint8 (N, S, S) or (N, S, S, 3).
-        changes: How far they are changed.
+        changes: The augmentation.
         count: Epochs.
         seed: Of the draws.
 
@@ -115,7 +113,7 @@ def changed_views(images: np.ndarray, changes: Augmentation, *, count: int, seed
 
 
 def affine_of(draws: Tensor, changes: Augmentation) -> Tensor:
-    """Return float32 (N, 2, 3): for each face, where in [-1, 1] x [-1, 1] of the input each point of the output is taken from."""
+    """Return float32 (N, 2, 3): for each face, the map from output to input coordinates, both in [-1, 1] x [-1, 1]."""
     either_way = 2 * draws - 1  # [-1, 1)
     angle = either_way[:, 1] * math.radians(changes.rotation)
     zoom = 1 + either_way[:, 2:4] * changes.zoom  # (N, 2): x, y
@@ -145,7 +143,7 @@ def _relight(images: Tensor, draws: Tensor, changes: Augmentation) -> Tensor:
 
 
 def _erase(images: Tensor, draws: Tensor, probability: float) -> Tensor:
-    """Fill one rectangle per chosen face; its centre lies anywhere, so its part outside the face is lost."""
+    """Fill one rectangle per chosen face; its centre lies anywhere, so its part outside the face has no effect."""
     size = images.shape[-1]
     area = (ERASED_AREA[0] + draws[:, 9] * (ERASED_AREA[1] - ERASED_AREA[0])) * size**2
     aspect = torch.exp(math.log(ERASED_ASPECT[0]) + draws[:, 10] * math.log(ERASED_ASPECT[1] / ERASED_ASPECT[0]))

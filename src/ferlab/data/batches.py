@@ -70,9 +70,9 @@ class Share:
 
 
 def share_of(first: int, last: int, *, rank: int, world: int) -> Share:
-    """Return the part of process `rank` of `world` in the batch from `first` up to `last`: equal parts, give or take one face.
+    """Return the part of process `rank` of `world` in the batch from `first` up to `last`; parts differ by one face at most.
 
-    Where a part would have fewer than two faces, which batch normalisation cannot use, every process takes the whole batch.
+    Where a part would have fewer than two faces, too few for batch normalisation, every process takes the whole batch.
     """
     count = last - first
     if count < 2 * world:
@@ -221,7 +221,7 @@ class FaceData(pl.LightningDataModule):
             scaling: "standardised", by `statistics` or measured ones; "unit", [0, 1] as it is; "mean_image", minus the training faces' mean image.
             device: Of the batches.
             resident: Bytes of a store that is held in memory.
-            shared: `rank`, `world`, `block` and `window` of `FaceBatches`. The block and window of a store's shards give the same batches without them.
+            shared: `rank`, `world`, `block` and `window` of `FaceBatches`; with those of its shards, a plain store gives the same batches.
 
         Raises:
             InputError: If a split that is needed has no faces, or all their pixels are alike.

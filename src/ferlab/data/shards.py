@@ -1,9 +1,9 @@
-"""Shards: a set too large for one disk as tar files of WebDataset's form, local or remote, in place of one `images.npy`.
+"""Shards: a dataset too large for one disk as tar files in WebDataset's form, local or remote, in place of one `images.npy`.
 
-`shards/shard-000000.tar` and so on hold `faces_per_shard` faces each as `<row, nine digits>.png`; `shards.json` names their count,
-shape, checksums and where they lie (`base`: a folder, or an address such as https://...). Any reader of WebDataset can use them.
-The PNGs are OpenCV's default (fast deflate after one filter): half of the time of Pillow's fastest to write and to read, a third
-larger. Times and owners in the tar are fixed, so the same faces give the same bytes, whatever was interrupted in between.
+`shards/shard-000000.tar` and so on hold `faces_per_shard` faces each as `<row, nine digits>.png`; `shards.json` names their count, shape, checksums
+and place (`base`: a folder, or an address such as https://...). Any reader of WebDataset can use them. The PNGs are OpenCV's default (fast deflate
+after one filter): half the time of Pillow's fastest to write and to read, a third larger. Times and owners in the tar are fixed, so the same faces
+give the same bytes, also after an interruption.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ferlab.paths import ROOT, InputError, write_json, write_whole
+from ferlab.paths import ROOT, InputError, first_line, write_json, write_whole
 
 SHARDS, INDEX = "shards", "shards.json"
 MOST_DECODED = 1 << 26  # bytes of the faces of one shard
@@ -34,14 +34,14 @@ ADVICE = "Get the shard again, or run the stage prepare again."
 
 
 class ShardFiles:
-    """An `ImageWriter` of shards. A shard is written whole or not at all, so an interrupted preparation goes on after the last whole one."""
+    """An `ImageWriter` of shards. A shard is written whole or not at all, so an interrupted preparation resumes after the last one."""
 
     def __init__(self, folder: Path, *, faces_per_shard: int) -> None:
         """Write below `folder`; `resume` must come before `append`.
 
         Args:
             folder: The store's.
-            faces_per_shard: 1 or more; at most 64 MiB of pixels. Fewer shuffle better, more suit far servers.
+            faces_per_shard: 1 or more; at most 64 MiB of pixels. Fewer shuffle better, more suit remote servers.
         """
         self.folder, self.block, self.count, self.shape = folder, faces_per_shard, 0, None
         self._sums: list[str] = []
@@ -93,7 +93,7 @@ class ShardFiles:
             self._write()
 
     def flush(self) -> None:
-        """Do nothing: whole shards are on disk already, and a part of one is redone."""
+        """Do nothing: whole shards are on disk, and a partial one is redone."""
 
     def finish(self) -> None:
         """Write the last shard, which may be smaller, and the index."""
@@ -119,7 +119,7 @@ class ShardFiles:
 
 
 class ShardedImages:
-    """The images of a sharded store, read like an array of uint8 (N, H, W) or (N, H, W, 3): decoded shard by shard when asked for.
+    """The images of a sharded store, read like an array of uint8 (N, H, W) or (N, H, W, 3), decoded shard by shard on access.
 
     Attributes:
         block: Faces per shard; rows `k * block` to `(k + 1) * block` lie together.
@@ -133,7 +133,7 @@ class ShardedImages:
 
         Args:
             folder: The store's, with `shards.json`.
-            base: Where the shards lie; None for what the index says.
+            base: Place of the shards; None for the index's.
             cache: Folder for remote shards, at most `CACHED` bytes; None for one below data/.partial.
             memory: Bytes of decoded shards that are kept; one shard is always kept.
 
@@ -176,19 +176,18 @@ class ShardedImages:
         return (self[row] for row in range(len(self)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """Return all images in memory; numpy calls this. What was kept of them is let go."""
+        """Return all images in memory, for numpy; decoded shards are released."""
         images = self._gather(np.arange(len(self)))
         self._decoded = self._empty()
         return images.astype(dtype or np.uint8, copy=False)
 
     def _empty(self) -> np.ndarray:
-        """Return room for decoded shards and forget those there were."""
+        """Return room for decoded shards and drop the present ones."""
         each = max(1, self.block * self.nbytes // max(1, len(self)))
         places = max(1, min(len(self._sums), self._memory // each))
         self._kept.clear()
         self._free = list(range(places))
-        # Keep: one array, whose pages are taken when they are first written. Shards that come and go as arrays of their own leave holes:
-        # where 0.6 GB were kept, 3.7 GB were taken.
+        # Keep: one array. Shards in arrays of their own fragment the memory: 0.6 GB of them took 3.7 GB.
         return np.empty((places, self.block, *self.shape[1:]), dtype=np.uint8)
 
     def _gather(self, rows: np.ndarray) -> np.ndarray:
@@ -202,7 +201,7 @@ class ShardedImages:
         return images
 
     def _shard(self, number: int) -> np.ndarray:
-        """Return the decoded faces of a shard, until the next call; where there is no room, that used longest ago makes some."""
+        """Return the decoded faces of a shard, valid until the next call; the least recently used one makes room."""
         if number not in self._kept:
             if not self._free:
                 self._free.append(self._kept.popitem(last=False)[1])
@@ -212,7 +211,7 @@ class ShardedImages:
         return self._decoded[self._kept[number]]
 
     def _decode(self, number: int, faces: np.ndarray) -> None:
-        """Decode a shard into `faces`; the last shard may leave some of them as they are."""
+        """Decode a shard into `faces`, whose end the last shard may leave unchanged."""
         first, where = number * self.block, self._where(number)
         count = min(self.block, len(self) - first)
         for place, face in enumerate(_decoded(self._read(number), where=where, first=first, count=count)):
@@ -221,7 +220,7 @@ class ShardedImages:
             faces[place] = face
 
     def _read(self, number: int) -> bytes:
-        """Return the bytes of a shard with the right checksum; a remote one is kept on disk for a while."""
+        """Return the bytes of a shard with the right checksum; a remote one is cached on disk."""
         where = self._where(number)
         if not self._remote:
             try:
@@ -246,7 +245,6 @@ class ShardedImages:
 
     def _where(self, number: int) -> str:
         return f"{self._base}/{_name(number)}"
-
 
 
 def _name(number: int) -> str:
@@ -298,8 +296,8 @@ def _read_index(path: Path) -> dict[str, Any]:
         if len(index["sha256"]) != shards or len(index["shape"]) not in (2, 3) or not isinstance(index["base"], str):
             raise ValueError(f"{len(index['sha256'])} checksums for {shards} shards of faces of shape {index['shape']}")
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
-        found = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path} is no index of shards ({found}); expected the file that the stage prepare writes. Run it again.") from None
+        found = f"{path} is no index of shards ({first_line(error)})"
+        raise InputError(f"{found}; expected the file that the stage prepare writes. Run it again.") from None
     return index
 
 
@@ -320,7 +318,7 @@ def _fetch(where: str) -> bytes:
         with gopen(where) as stream:
             return stream.read()
     except (OSError, ValueError, ImportError) as error:
-        raise InputError(f"{where} cannot be fetched ({str(error).splitlines()[0][:200]}); check the base in {INDEX} and the connection.") from None
+        raise InputError(f"{where} cannot be fetched ({first_line(error)[:200]}); check the base in {INDEX} and the connection.") from None
 
 
 def _make_room(cache: Path) -> None:

@@ -1,8 +1,8 @@
-"""The store of a prepared set: `images.npy` (uint8, memory-mapped) or shards beside `faces.parquet`, one row per image.
+"""The store of a prepared dataset: `images.npy` (uint8, memory-mapped) or shards beside `faces.parquet`, one row per image.
 
-Images are appended one at a time, so that a set may be larger than memory and an interrupted preparation can go on. Beside them,
-`excluded.parquet` names every picture that the reader saw and the set does not hold, with the reason. The names of the expressions
-stand in the parquet schema's metadata. Same faces, same bytes: no pandas index, no times.
+Images are appended one at a time, so that a dataset may be larger than memory and an interrupted preparation resumes. `excluded.parquet` names every
+picture that the reader saw and the store does not hold, with the reason. The names of the expressions stand in the parquet schema's metadata. The
+same faces give the same bytes: no pandas index, no times.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from ferlab.data.faces import check_faces
 from ferlab.data.shards import INDEX, ShardedImages
 from ferlab.expressions import EXPRESSIONS, SPLITS
-from ferlab.paths import InputError
+from ferlab.paths import InputError, first_line
 
 IMAGES, FACES, EXCLUDED = "images.npy", "faces.parquet", "excluded.parquet"
 EXCLUDED_COLUMNS = ("face_id", "source", "source_path", "usage", "reason")
@@ -36,9 +36,9 @@ class Store:
     Attributes:
         images: Memory-mapped or sharded uint8, (N, H, W) or (N, H, W, 3); read only.
         faces: Face table of N rows with `split`.
-        expressions: Names that `target` counts, in order.
+        expressions: Names of the targets, in order.
         folder: Where it was opened; None if it was made in memory.
-        preparation: How the faces were prepared, see `ferlab.data.preparation.steps.prepared_as`; empty where that was not recorded.
+        preparation: See `ferlab.data.preparation.steps.prepared_as`; empty where that was not recorded.
     """
 
     images: np.ndarray | ShardedImages
@@ -54,7 +54,7 @@ class Store:
 
 @dataclass(frozen=True)
 class ImageRows:
-    """Some rows of a set's images, read when they are asked for: for going through a split in flat memory."""
+    """Some rows of a store's images, read on access: a split can be processed in constant memory."""
 
     images: np.ndarray | ShardedImages
     rows: np.ndarray
@@ -63,7 +63,7 @@ class ImageRows:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As an array's."""
+        """Return it as an array does."""
         return (len(self.rows), *self.images.shape[1:])
 
     @property
@@ -88,13 +88,7 @@ def count_faces(faces: pd.DataFrame, by: str, *, expressions: Sequence[str] = EX
 
 
 def weigh_classes(counts: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Return the class weight N / (K n_c) of every expression, float64: K and the mean over the faces, which is 1, are of those that occur.
-
-    Args:
-        counts: Faces per expression, n_c.
-
-    Returns:
-        0 for an expression without faces.
+    """Return the class weights N / (K n_c), float64, of K expressions that occur with n_c faces; 0 for one without faces.
 
     >>> weigh_classes([3, 1, 0, 2]).round(2).tolist()
     [0.67, 2.0, 0.0, 1.0]
@@ -104,10 +98,7 @@ def weigh_classes(counts: Sequence[int] | np.ndarray) -> np.ndarray:
 
 
 class ImageFile:
-    """Appends uint8 images of one shape to an .npy file; cut off anywhere, it goes on after the last whole image.
-
-    The file has the bytes that `np.save` would write.
-    """
+    """Appends uint8 images of one shape to an .npy file, byte for byte as `np.save`; after an interruption it resumes after the last whole image."""
 
     HEADER = 128  # bytes; numpy pads so that a longer first axis fits
 
@@ -118,11 +109,11 @@ class ImageFile:
         self._file = open(path, "r+b" if path.is_file() else "w+b")  # noqa: SIM115 - closed by finish or on leaving the block
 
     def __enter__(self) -> ImageFile:
-        """Use it as a block: what was appended is handed on and the file closed, whatever happens."""
+        """Use it as a block, which closes the file."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close the file; without `finish`, it is unfinished and can be gone on with."""
+        """Close the file; without `finish`, it can be resumed."""
         self._file.close()
 
     def resume(self, count: int, shape: tuple[int, ...] | None) -> int:
@@ -151,11 +142,11 @@ class ImageFile:
         self.count += 1
 
     def flush(self) -> None:
-        """Hand what was appended to the operating system: it survives a kill of this process."""
+        """Hand appended images to the operating system: they survive a kill of this process."""
         self._file.flush()
 
     def finish(self) -> None:
-        """Write the header, now that the number of images is known, and close the file."""
+        """Write the header with the number of images, and close the file."""
         header = io.BytesIO()
         shape = (self.count, *(self.shape or ()))
         np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
@@ -167,16 +158,16 @@ class ImageFile:
 
 
 def write_store(folder: Path, images: np.ndarray, faces: pd.DataFrame, *, expressions: Sequence[str] = EXPRESSIONS) -> None:
-    """Write a store of images that are in memory; the same faces give the same bytes.
+    """Write a store of images in memory.
 
     Args:
         folder: Made if missing; a store in it is overwritten.
         images: uint8, (N, H, W) or (N, H, W, 3).
         faces: Face table of N rows in the same order, with `split`.
-        expressions: Names that `target` counts.
+        expressions: Names of the targets.
 
     Raises:
-        InputError: If images, table and names do not fit each other.
+        InputError: If images, table and names do not agree.
     """
     _check_images(images, len(faces))
     _check_table(faces, expressions)
@@ -199,12 +190,12 @@ def write_faces(
     Args:
         folder: The store's.
         faces: Face table in the order of the images, with `split`.
-        expressions: Names that `target` counts.
+        expressions: Names of the targets.
         excluded: One row per picture that is not in the store: `face_id`, `source`, `source_path`, `usage`, `reason`.
         preparation: See `Store`; None where it is not known.
 
     Raises:
-        InputError: If the table is no face table with `split`, or counts more expressions than are named.
+        InputError: If the table is no face table with `split`, or has more expressions than names.
     """
     _check_table(faces, expressions)
     # Keep: pandas' own metadata names library versions, which would change the bytes without a change of faces.
@@ -217,7 +208,7 @@ def write_faces(
 
 
 def read_excluded(folder: Path) -> pd.DataFrame:
-    """Return the pictures that a store does not hold, with the reason of each; empty where none was left out."""
+    """Return the pictures that a store does not hold, with the reason of each; empty where none was excluded."""
     path = folder / EXCLUDED
     return pq.read_table(path).to_pandas() if path.is_file() else pd.DataFrame(columns=list(EXCLUDED_COLUMNS), dtype="str")
 
@@ -231,14 +222,14 @@ def open_store(folder: Path) -> Store:
     sharded = (folder / INDEX).is_file()
     for name in (INDEX if sharded else IMAGES, FACES):
         if not (folder / name).is_file():
-            raise InputError(f"{folder / name} is missing; expected a prepared set. Run the stage prepare first (dvc repro prepare).")
+            raise InputError(f"{folder / name} is missing; expected a prepared dataset. Run the stage prepare first (dvc repro prepare).")
     try:
         images = ShardedImages(folder) if sharded else np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
         table = pq.read_table(folder / FACES)
     except InputError:
         raise
     except (ValueError, EOFError, OSError, pa.ArrowException) as error:
-        raise InputError(f"{folder} cannot be read as a prepared set ({_first_line(error)}). Run the stage prepare again.") from None
+        raise InputError(f"{folder} cannot be read as a prepared dataset ({first_line(error)}). Run the stage prepare again.") from None
     stated = (table.schema.metadata or {}).get(METADATA)
     if stated is None:
         raise InputError(f"{folder / FACES} does not name its expressions; expected a table written by write_store. Run the stage prepare again.")
@@ -265,6 +256,3 @@ def _check_images(images: np.ndarray | ShardedImages, rows: int) -> None:
     if len(images) != rows:
         raise InputError(f"Expected one image per row of the face table, got {len(images)} images for {rows} rows.")
 
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -23,7 +23,7 @@ from ferlab.paths import InputError
 Box = tuple[int, int, int, int]
 
 NARROWEST = 1 / 20  # of the longer side: a sliver has no room for a face
-DISTRUSTED = ("1 neighbour",)  # search levels whose boxes are dropped: see ferlab.data.preparation.detection.haar_ladder
+DISTRUSTED = ("1 neighbour",)  # search levels whose boxes are dropped: see ferlab.data.preparation.detection.haar_levels
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:/{1,3}[^/]", re.IGNORECASE)
 EXPECTED = "expected a path, or a uint8 picture (H, W) or (H, W, 3) in RGB"
 
@@ -76,7 +76,7 @@ def find_faces(picture: np.ndarray, detector: Detector | None = None, *, small: 
     if min(high, wide) < NARROWEST * max(high, wide):
         return Found([], [], None)
     found = for_reading(detector or _haar(), small=small)(picture)
-    if found.rung is None or found.rung in DISTRUSTED:
+    if found.level is None or found.level in DISTRUSTED:
         return Found([], [], found.smallest)
     kept = drop_nested(found.boxes)
     boxes = [(int(x), int(y), int(width), int(height)) for x, y, width, height in found.boxes[kept]]

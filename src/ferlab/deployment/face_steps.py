@@ -60,7 +60,7 @@ class FaceSteps:
         for box, points in zip(boxes, landmarks, strict=True):
             # without landmarks a face is aligned by the eyes instead
             steps = replace(self.preparation, align="eyes") if self.preparation.align == "landmarks" and points is None else self.preparation
-            faces.append(self._changed(steps.cut(picture, FoundFace(box=box, rung="", landmarks=points, others=0))[0]))
+            faces.append(self._changed(steps.cut(picture, FoundFace(box=box, level="", landmarks=points, others=0))[0]))
         return faces
 
     def change(self, faces: np.ndarray) -> np.ndarray:

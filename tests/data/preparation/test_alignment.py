@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ferlab.control import draw_face, read, region_masks, sample_spec
-from ferlab.data.preparation.alignment import align_by_eyes, align_by_landmarks, canonical_points, find_eyes, fit_similarity, five_points
+from ferlab.data.preparation.alignment import EYE_DISTANCE, EYE_HEIGHT, align, canonical_points, find_eyes, fit_similarity
 from ferlab.data.preparation.detection import find_box, open_detector
 from ferlab.paths import InputError
 
@@ -21,6 +21,11 @@ def spots(points, *, side=300, radius=9.0):
     return np.rint(255 * np.minimum(light, 1)).astype(np.uint8)
 
 
+def five(points):
+    """Eyes and nose tip with corners of a mouth."""
+    return np.vstack([points, points[:2] + np.array([0, 40])])
+
+
 def spot_near(image, point, *, reach):
     """Centre of brightness within `reach` pixels of a point."""
     y, x = np.mgrid[: image.shape[0], : image.shape[1]]
@@ -31,7 +36,7 @@ def spot_near(image, point, *, reach):
 @settings(max_examples=25, deadline=None)
 @given(left=st.tuples(st.floats(80, 130), st.floats(110, 190)), right=st.tuples(st.floats(170, 220), st.floats(110, 190)), size=SIDES)
 def test_eyes_land_where_they_should_to_half_a_pixel(left, right, size):
-    aligned = align_by_eyes(spots([left, right]), left, right, size=size)
+    aligned = align(spots([left, right]), np.array([left, right]), size=size)
     assert aligned.shape == (size, size)
     for wanted in canonical_points(size)[:2]:
         assert np.abs(spot_near(aligned, wanted, reach=0.18 * size) - wanted).max() < 0.5
@@ -45,33 +50,34 @@ def test_turning_and_scaling_the_picture_is_undone(degrees, scale):
     matrix = cv2.getRotationMatrix2D((150, 150), degrees, scale)
     turned = cv2.warpAffine(face, matrix, (300, 300), borderMode=cv2.BORDER_REPLICATE)
     there = eyes @ matrix[:, :2].T + matrix[:, 2]
-    as_it_was, undone = align_by_eyes(face, *eyes, size=96), align_by_eyes(turned, *there, size=96)
+    as_it_was, undone = align(face, eyes, size=96), align(turned, there, size=96)
     assert np.abs(as_it_was.astype(int) - undone).max() < 16
-    assert np.abs(align_by_eyes(turned, *eyes, size=96).astype(int) - as_it_was).max() > 16 or abs(degrees) + 20 * abs(scale - 1) < 4
+    assert np.abs(align(turned, eyes, size=96).astype(int) - as_it_was).max() > 16 or abs(degrees) + 20 * abs(scale - 1) < 4
 
 
 def test_a_face_that_lies_as_it_should_is_left_as_it_is():
     face = read(faces=1, size=96)[0][0]
     points = canonical_points(96)
-    np.testing.assert_array_equal(align_by_eyes(face, *points[:2], size=96), face)
-    np.testing.assert_array_equal(align_by_landmarks(face, points, size=96), face)
+    np.testing.assert_array_equal(align(face, points[:2], size=96), face)
+    np.testing.assert_array_equal(align(face, five(points), size=96), face)
     colour = np.dstack([face, face // 2, 255 - face])
-    np.testing.assert_array_equal(align_by_landmarks(colour, points, size=96), colour)
+    np.testing.assert_array_equal(align(colour, five(points), size=96), colour)
 
 
 def test_shrinking_averages_and_does_not_alias():
     stripes = np.tile(np.array([0, 255], np.uint8), (400, 200))  # one pixel wide: anything but an average shows them
     points = canonical_points(400)
-    shrunk = align_by_eyes(stripes, *points[:2], size=50)
+    shrunk = align(stripes, points[:2], size=50)
     assert np.abs(shrunk[1:-1, 1:-1].astype(int) - 127).max() <= 1
 
 
 def test_canonical_points_by_hand():
-    points = canonical_points(100, eye_distance=0.4, eye_height=0.35)
-    np.testing.assert_allclose(points[:2], [[29.5, 34.5], [69.5, 34.5]])
-    np.testing.assert_allclose(points + points[[1, 0, 2, 4, 3]] * [1, -1], [[99, 0]] * 5)  # mirror-symmetric about the middle
-    # The five points of ArcFace at 112 x 112, brought to the same eyes, in hundredths of the side.
-    arcface = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
+    points = canonical_points(100)
+    assert (EYE_DISTANCE, EYE_HEIGHT) == (0.37, 0.38)
+    np.testing.assert_allclose(points[:2], [[31, 37.5], [68, 37.5]])
+    np.testing.assert_allclose(points + points[[1, 0, 2]] * [1, -1], [[99, 0]] * 3)  # mirror-symmetric about the middle
+    # Eyes and nose tip of ArcFace at 112 x 112, brought to the same eyes, in hundredths of the side.
+    arcface = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366]])
     matrix = fit_similarity(arcface[:2], points[:2])
     assert np.abs(arcface @ matrix[:, :2].T + matrix[:, 2] - points).max() < 0.6
 
@@ -89,30 +95,21 @@ def test_the_similarity_is_the_least_squares_one(count, seed):
     assert np.linalg.det(matrix[:, :2]) >= 0  # never mirrored
 
 
-def test_sixty_eight_points_become_five_in_the_order_of_ibug():
+def test_sixty_eight_points_become_three_in_the_order_of_ibug():
     points = np.zeros((68, 2))
     points[36:42] = [[30, 40], [33, 38], [37, 38], [40, 40], [37, 42], [33, 42]]
     points[42:48] = points[36:42] + np.array([30, 1])
-    points[30], points[48], points[54] = (50, 60), (38, 75), (62, 75)
-    np.testing.assert_allclose(five_points(points), [[35, 40], [65, 41], [50, 60], [38, 75], [62, 75]])
-
-
-def test_a_wider_mouth_does_not_change_the_alignment():
-    points = canonical_points(96) + np.array([3, -2])
-    smiling = points + np.array([[0, 0], [0, 0], [0, 0], [-8, -6], [8, -6]])
+    points[30] = (50, 60)
     face = read(faces=1, size=96)[0][0]
-    np.testing.assert_array_equal(align_by_landmarks(face, points, size=96), align_by_landmarks(face, smiling, size=96))
+    np.testing.assert_array_equal(align(face, points, size=48), align(face, five(np.array([[35.0, 40], [65, 41], [50, 60]])), size=48))
 
 
-def test_five_and_sixty_eight_points_align_alike_and_nose_counts():
+def test_a_wider_mouth_does_not_change_the_alignment_and_the_nose_does():
+    points = five(canonical_points(96) @ np.array([[0.9, 0.2], [-0.2, 0.9]]) + [12, -3])
     face = read(faces=1, size=96)[0][0]
-    five = canonical_points(96) @ np.array([[0.9, 0.2], [-0.2, 0.9]]) + [12, -3]
-    many = np.zeros((68, 2))
-    many[36:42], many[42:48], many[30], many[[48, 54]] = five[0], five[1], five[2], five[3:]
-    aligned = align_by_landmarks(face, five, size=48)
-    np.testing.assert_array_equal(aligned, align_by_landmarks(face, many, size=48))
-    shifted = five + np.array([[0, 0], [0, 0], [0, 9], [0, 0], [0, 0]])
-    assert (align_by_landmarks(face, shifted, size=48) != aligned).any()
+    aligned = align(face, points, size=48)
+    np.testing.assert_array_equal(aligned, align(face, points + np.array([[0, 0], [0, 0], [0, 0], [-8, -6], [8, -6]]), size=48))
+    assert (align(face, points + np.array([[0, 0], [0, 0], [0, 9], [0, 0], [0, 0]]), size=48) != aligned).any()
 
 
 @pytest.mark.parametrize(("size", "count"), [(48, 40), (96, 16)])
@@ -157,15 +154,12 @@ def test_no_eyes_where_none_are_or_where_they_are_not_a_pair():
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda face: align_by_eyes(face, (5, 5), (5, 5), size=48), "all lie at 5, 5"),
-        (lambda face: align_by_eyes(face, (5, 5), (9, 5), size=0), "size of at least 1"),
-        (lambda face: align_by_eyes(face, (5, 5), (9, 5), size=48, eye_distance=1.0), "eye_distance=1.0"),
-        (lambda face: align_by_eyes(face, (5, 5), (9, 5), size=48, eye_height=0.0), "eye_height=0.0"),
-        (lambda face: align_by_eyes(face, (5, 5), (9000, 5), size=48), "further apart than a picture of 48 x 48"),
-        (lambda face: align_by_landmarks(face, np.zeros((5, 2)), size=48), "all lie at 0, 0"),
-        (lambda face: align_by_landmarks(face, np.zeros((49, 2)), size=48), r"got \(49, 2\)"),
-        (lambda face: align_by_landmarks(face, np.full((5, 2), np.nan), size=48), "Landmark 0"),
-        (lambda face: align_by_eyes(face.astype(float), (5, 5), (9, 5), size=48), "float64"),
+        (lambda face: align(face, np.array([(5, 5), (5, 5)]), size=48), "all lie at 5, 5"),
+        (lambda face: align(face, np.array([(5, 5), (9000, 5)]), size=48), "further apart than a picture of 48 x 48"),
+        (lambda face: align(face, np.zeros((5, 2)), size=48), "all lie at 0, 0"),
+        (lambda face: align(face, np.zeros((49, 2)), size=48), r"got \(49, 2\)"),
+        (lambda face: align(face, np.full((5, 2), np.nan), size=48), "Landmark 0"),
+        (lambda face: align(face.astype(float), np.array([(5, 5), (9, 5)]), size=48), "float64"),
     ],
 )
 def test_wrong_input_is_told_in_one_line(call, said):

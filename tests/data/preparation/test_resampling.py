@@ -101,10 +101,9 @@ def test_colour_faces_keep_their_shape():
     [
         ([20, 5], {"method": "smote"}, "smote: disgust has 5 faces in train; expected more than the 5 neighbours"),
         ([20, 3], {"method": "adasyn", "neighbours": 3}, "adasyn: disgust has 3 faces in train"),
-        ([20, 8], {"method": "smot"}, "did you mean 'smote'"),
         ([20], {"method": "smote"}, "at least two expressions, got 1"),
         ([20, 8], {"method": "adasyn"}, "use smote"),  # 40 grey levels apart: no neighbour is of the other
-        ([20, 8], {"method": "smote", "neighbours": 0}, "or leave that expression out by `labels: {disgust: null}`"),
+        ([20, 8], {"method": "smote", "neighbours": 0}, "or exclude that expression by `labels: {disgust: null}`"),
     ],
 )
 def test_what_cannot_be_oversampled_says_why_in_one_line(counts, options, said):
@@ -121,9 +120,7 @@ def test_counts_too_near_for_adasyn_are_said():
         oversample(images, targets, method="adasyn", seed=0)
 
 
-def test_one_target_per_face_and_a_sensible_angle(faces):
-    with pytest.raises(InputError, match="one target each"):
-        oversample(faces, np.zeros(3, int), method="smote", seed=0)
+def test_an_angle_must_change_something(faces):
     for options in ({"mirror": False, "degrees": 0}, {"degrees": -1}, {"degrees": 180}):
         with pytest.raises(InputError, match="expected degrees from 0"):
             copy_faces(faces, **options)

@@ -1,17 +1,14 @@
-"""How a face looks: size, colour, contrast, blur; and the papers' forms of a whole input.
-
-Two kinds of function, kept apart because the store keeps the face and each model's card names the rest:
+"""Appearance of a face: size, colour, contrast, blur; and the papers' inputs.
 
     on one face, uint8 to uint8, stored by prepare        equalise_histogram, clahe, gaussian_blur, to_grey, to_rgb, resize
     on a batch, uint8 to float32, never stored            mean_image, subtract_mean, grey_to_three, unit_range
 
-The second kind is the papers' arithmetic written out in numpy, for showing and for checking; in training the batch goes
-through `models/inputs.py`, which does the same on the device.
+The second kind writes the papers' arithmetic out in numpy, to show and to check it; in training `models/inputs.py` does the same on the device.
 
 References:
     cs231a: 5 x 5 Gaussian and the training faces' mean image subtracted, grey 250 x 250.
     cs230 (Khanzada, Bai & Celepcikay 2020, arXiv 2004.11823): grey 48 x 48 "resized and recolored" for models of at least 197 x 197 in RGB.
-    fers: RGB divided by 255, 224 x 224.   fersys: histogram equalisation, without saying which.
+    fers: RGB divided by 255, 224 x 224.   fersys: histogram equalisation, of an unstated kind.
     Zuiderveld (1994), Contrast limited adaptive histogram equalization, Graphics Gems IV.
 """
 
@@ -28,35 +25,26 @@ CHUNK = 4096  # faces summed at once: 75 MB of 48 x 48 as int64
 
 
 def check_image(image: np.ndarray) -> np.ndarray:
-    """Return `image` unchanged if it is one picture: uint8, (H, W) grey or (H, W, 3) RGB, with at least one pixel.
-
-    Raises:
-        InputError: With its dtype and shape.
-    """
+    """Return `image` unchanged if it is uint8 (H, W) grey or (H, W, 3) RGB with at least one pixel; else raise an `InputError`."""
     if image.dtype != np.uint8 or image.size == 0 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
         raise InputError(f"Expected a picture as uint8 (H, W) grey or (H, W, 3) RGB, got {image.dtype} {image.shape}. Convert it first.")
     return image
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:
-    """Return uint8 (H, W): the luma of ITU-R BT.601, .299 R + .587 G + .114 B, rounded as OpenCV rounds it; grey stays as it is."""
+    """Return uint8 (H, W): the luma of ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B; grey stays unchanged."""
     return check_image(image) if image.ndim == 2 else cv2.cvtColor(check_image(image), cv2.COLOR_RGB2GRAY)
 
 
 def to_rgb(image: np.ndarray) -> np.ndarray:
-    """Return uint8 (H, W, 3): grey repeated; RGB stays as it is."""
+    """Return uint8 (H, W, 3): grey repeated; RGB stays unchanged."""
     return check_image(image) if image.ndim == 3 else cv2.cvtColor(check_image(image), cv2.COLOR_GRAY2RGB)
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:
-    """Bring one face to size x size; what is not square is stretched, as the papers do.
+    """Resize one face, uint8 (H, W) or (H, W, 3), to size x size; one that is not square is stretched, as in the papers.
 
-    Smaller faces grow bilinearly, larger ones shrink by area, as in `models/inputs.py`. At whole ratios the two agree to the
-    rounding; between, this one weighs pixels by the area they share.
-
-    Args:
-        image: uint8 (H, W) or (H, W, 3).
-        size: Side of the result, 1 or more.
+    Smaller faces grow bilinearly, larger ones shrink by area, as in `models/inputs.py`; the two agree to the rounding at whole ratios.
     """
     check_image(image)
     if size < 1:
@@ -67,17 +55,17 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def equalise_histogram(image: np.ndarray) -> np.ndarray:
-    """Spread the grey levels so that each is as frequent as any other (cv2.equalizeHist); of RGB the luma alone, so that hues stay."""
+    """Equalise the histogram (cv2.equalizeHist), in RGB of the luma alone, which keeps hues."""
     return _on_luma(image, cv2.equalizeHist)
 
 
 def clahe(image: np.ndarray, *, clip_limit: float = 2.0, tiles: int = 8) -> np.ndarray:
-    """Equalise in tiles with limited contrast (Zuiderveld 1994); of RGB the luma alone.
+    """Equalise in tiles with limited contrast (Zuiderveld 1994), in RGB the luma alone.
 
     Args:
         image: uint8 (H, W) or (H, W, 3).
         clip_limit: Height at which a tile's histogram is cut, in multiples of its mean.
-        tiles: Tiles along each side; on 48 pixels 8 of them are 6 pixels wide, and noise in flat skin grows with the contrast.
+        tiles: Tiles along each side; 8 of them are 6 pixels wide at 48, where noise in flat skin grows with the contrast.
 
     Raises:
         InputError: If an option is out of range.
@@ -88,13 +76,12 @@ def clahe(image: np.ndarray, *, clip_limit: float = 2.0, tiles: int = 8) -> np.n
 
 
 def gaussian_blur(image: np.ndarray, *, kernel: int = 5, sigma: float = 0.0) -> np.ndarray:
-    """Smooth noise with a Gaussian of kernel x kernel pixels.
+    """Smooth with a Gaussian of kernel x kernel pixels.
 
     Args:
         image: uint8 (H, W) or (H, W, 3).
         kernel: Side of the filter, odd; cs231a states 5.
-        sigma: Standard deviation in pixels; cs231a states none. 0: OpenCV's own filter for that side, which for 5 is (1 4 6 4 1) / 16, a
-            standard deviation of 1 (and not the 1.1 of its formula).
+        sigma: Standard deviation in pixels. 0: OpenCV's own filter for that side, which for 5 is (1 4 6 4 1) / 16, a standard deviation of 1.
 
     Raises:
         InputError: If an option is out of range.
@@ -105,16 +92,11 @@ def gaussian_blur(image: np.ndarray, *, kernel: int = 5, sigma: float = 0.0) -> 
 
 
 def mean_image(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return the mean of some faces, pixel by pixel: of the training faces, for `subtract_mean` (a batch transform; not stored).
-
-    Sums are whole numbers, so the order and size of the chunks do not matter.
+    """Return the mean of the faces in `rows`, float32 (H, W) or (H, W, 3), 0 to 255; sums are whole numbers, so chunks do not matter.
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, 3), read in chunks from a memory map.
-        rows: Places of the training faces in it.
-
-    Returns:
-        float32 (H, W) or (H, W, 3), 0 to 255.
+        rows: The training faces.
 
     Raises:
         InputError: If there are no rows.
@@ -129,40 +111,20 @@ def mean_image(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def subtract_mean(images: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Return faces less the training faces' mean image, float32 (N, H, W) or (N, H, W, 3), -255 to 255 (cs231a, grey 250 x 250).
-
-    A batch transform: a stored face has no sign, and the mean belongs to a split, not to a face.
-
-    Raises:
-        InputError: If the mean is of another size.
-    """
+    """Return faces minus the training faces' mean image, float32, -255 to 255 (cs231a, grey 250 x 250); `InputError` if that has another size."""
     if images.shape[1:] != mean.shape:
         raise InputError(f"The mean image is {mean.shape}, the faces are {images.shape[1:]}; resize the faces first, and take the mean of those.")
     return images.astype(np.float32) - mean
 
 
 def grey_to_three(images: np.ndarray, size: int) -> np.ndarray:
-    """Return grey faces as three equal channels in [0, 1], float32 (N, 3, size, size) (cs230, size 197 or 224).
-
-    A batch transform: three equal channels hold nothing that one does not, at three times the disk.
-
-    Args:
-        images: uint8 (N, H, W), or (N, H, W, 3), which becomes grey first.
-        size: Side of the result.
-    """
+    """Return uint8 faces, (N, H, W) or (N, H, W, 3), as three equal grey channels in [0, 1], float32 (N, 3, size, size) (cs230, 197 or 224)."""
     grey = np.stack([_scale(to_grey(image), size) for image in images])
     return np.repeat(grey[:, None], 3, axis=1)
 
 
 def unit_range(images: np.ndarray, size: int = 224) -> np.ndarray:
-    """Return faces as RGB in [0, 1], float32 (N, 3, size, size) (fers, size 224).
-
-    A batch transform: the store keeps whole numbers from 0 to 255.
-
-    Args:
-        images: uint8 (N, H, W), which is repeated, or (N, H, W, 3).
-        size: Side of the result.
-    """
+    """Return uint8 faces, (N, H, W) or (N, H, W, 3), as RGB in [0, 1], float32 (N, 3, size, size) (fers)."""
     return np.stack([np.moveaxis(_scale(to_rgb(image), size), 2, 0) for image in images])
 
 

@@ -1,7 +1,6 @@
-"""One look at one picture: OpenCV's Haar cascade, or YuNet, under the parameters of one rung; what a detector is made of.
+"""One search of one picture by OpenCV's Haar cascade or YuNet, with the parameters of one search level; and loading the two.
 
-Both give boxes and scores in pixels of the picture they are shown. Which pictures they are shown, and what is done where nothing is found, is
-`ferlab.data.preparation.detection`'s. Every error of OpenCV is one line; a model from anyone is tried in a process of its own first.
+Boxes are in pixels of the picture that is searched. Every error of OpenCV is one line; an untrusted model is tried in a process of its own.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ SEARCHED = 1024  # pixels of the longer side of the copy that is searched first
 
 @dataclass(frozen=True)
 class SearchLevel:
-    """One way to search: Haar reads the first three numbers, YuNet the score, both what is done to the picture before."""
+    """Parameters of a search: Haar reads the first three numbers, YuNet the score; the others change the picture before."""
 
     name: str
     scale_factor: float = 1.1
@@ -46,7 +45,7 @@ class SearchLevel:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Keep OpenCV on one thread: its threads collect hits in the order they end, and on small pictures cost more than they save."""
+    """Keep OpenCV on one thread: its threads make the order of hits random, and cost more than they save on small pictures."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -68,24 +67,24 @@ def load_cascade(name: str) -> cv2.CascadeClassifier:
     return cascade
 
 
-def look_haar(cascade: cv2.CascadeClassifier, picture: np.ndarray, rung: SearchLevel) -> tuple[np.ndarray, None, np.ndarray | None]:
-    """Return Haar's boxes (n, 4) in a picture, no landmarks, and its scores (n,) if the rung asks for them, which costs half as much again.
+def search_haar(cascade: cv2.CascadeClassifier, picture: np.ndarray, level: SearchLevel) -> tuple[np.ndarray, None, np.ndarray | None]:
+    """Return Haar's boxes (n, 4) in a picture, no landmarks, and its scores (n,) if `level.scored`, which costs half as much again.
 
     Raises:
         InputError: If OpenCV cannot search it.
     """
-    grey, size = to_grey(picture), (rung.min_size, rung.min_size)
+    grey, size = to_grey(picture), (level.min_size, level.min_size)
     try:
-        boxes = cascade.detectMultiScale(grey, scaleFactor=rung.scale_factor, minNeighbors=rung.min_neighbors, minSize=size)
+        boxes = cascade.detectMultiScale(grey, scaleFactor=level.scale_factor, minNeighbors=level.min_neighbors, minSize=size)
         boxes = np.asarray(boxes, np.int64).reshape(-1, 4)
-        scores = np.array([_haar_score(cascade, grey, box) for box in boxes.tolist()]) if rung.scored else None
+        scores = np.array([_haar_score(cascade, grey, box) for box in boxes.tolist()]) if level.scored else None
         return boxes.astype(np.float64), None, scores
     except cv2.error as error:
-        raise InputError(f"haar: cannot search a picture of {grey.shape[1]} x {grey.shape[0]} ({_words(error)}). Leave it out.") from None
+        raise InputError(f"haar: cannot search a picture of {grey.shape[1]} x {grey.shape[0]} ({_words(error)}). Exclude it.") from None
 
 
 def _haar_score(cascade: cv2.CascadeClassifier, grey: np.ndarray, box: list[int]) -> float:
-    """Return the largest sum of votes of the last stage about a box, among windows of nearly its size; 0 where no window passes alone."""
+    """Return the largest sum of the last stage near a box, among windows of about its size; 0 if no window passes alone."""
     x, y, side = box[:3]
     around = np.ascontiguousarray(grey[max(y - side // 3, 0) : y + side + side // 3, max(x - side // 3, 0) : x + side + side // 3])
     sizes = {"minSize": (round(0.8 * side),) * 2, "maxSize": (round(1.25 * side),) * 2}
@@ -94,15 +93,15 @@ def _haar_score(cascade: cv2.CascadeClassifier, grey: np.ndarray, box: list[int]
     return float(max(last, default=0.0))
 
 
-def look_yunet(net: cv2.FaceDetectorYN, picture: np.ndarray, rung: SearchLevel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def search_yunet(net: cv2.FaceDetectorYN, picture: np.ndarray, level: SearchLevel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return YuNet's boxes (n, 4) in a picture, five points each (n, 5, 2), and its scores (n,).
 
     Raises:
-        InputError: If OpenCV cannot search it, as with a model that is no YuNet.
+        InputError: If OpenCV cannot search it, as with another model than YuNet.
     """
     try:
         net.setInputSize((picture.shape[1], picture.shape[0]))
-        net.setScoreThreshold(rung.score)
+        net.setScoreThreshold(level.score)
         _, faces = net.detect(cv2.cvtColor(to_rgb(picture), cv2.COLOR_RGB2BGR))
     except cv2.error as error:
         raise InputError(
@@ -121,7 +120,7 @@ def load_yunet(file: Path | str | None, sha256: str | None) -> cv2.FaceDetectorY
     """Open YuNet's file, after a trial in a process of its own.
 
     Raises:
-        InputError: If it is missing, another one than its checksum says, or nothing that OpenCV can run.
+        InputError: If it is missing, has another checksum, or OpenCV cannot run it.
     """
     if file is None or not Path(file).is_file():
         missing = "no file was given" if file is None else f"{file} is missing"
@@ -154,7 +153,7 @@ except cv2.error:
 
 @cache
 def _try_yunet(file: str, sha256: str) -> int:
-    """Run a model once in a process of its own, and return how that ends: a damaged one crashes OpenCV, and whoever called it with it."""
+    """Run a model once in a process of its own, and return its exit status: a damaged one crashes OpenCV and its caller."""
     try:
         return subprocess.run([sys.executable, "-c", TRIAL, file], check=False, capture_output=True, timeout=YUNET_SECONDS).returncode
     except subprocess.TimeoutExpired:

@@ -1,7 +1,6 @@
-"""More faces from the faces there are: mirrored and rotated copies, and synthetic ones by SMOTE and ADASYN.
+"""More training faces: mirrored and rotated copies, and synthetic samples by SMOTE and ADASYN.
 
-Both are for the TRAINING split alone, after splitting: a copy or a blend of a face on the other side of a split is a leak. The
-caller hands over training faces and nothing else; every new face keeps the places of what it was made from or the method's name.
+Both are for the TRAINING split alone, after splitting: a copy or synthetic sample across a split is a leak. The caller passes training faces only.
 
 References:
     cs231a: every image mirrored, and rotated by 10 degrees in either direction.
@@ -11,7 +10,6 @@ References:
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,20 +17,19 @@ import cv2
 import numpy as np
 
 from ferlab.expressions import EXPRESSIONS
-from ferlab.paths import InputError
+from ferlab.paths import InputError, first_line
 
-METHODS = ("smote", "adasyn")
 MIRRORED = "mirrored"
 
 
 @dataclass(frozen=True)
 class Copies:
-    """Copies of faces, derivation after derivation.
+    """Copies of faces, one derivation after the other.
 
     Attributes:
         images: uint8 (M, H, W) or (M, H, W, 3).
-        rows: int64 (M,), the place of the face each was made from: it has that face's target, subject and split.
-        derivations: (M,), how: "mirrored", "rotated +10", "rotated -10".
+        rows: int64 (M,), the face that each was made from, whose target, subject and split it has.
+        derivations: (M,): "mirrored", "rotated +10", "rotated -10".
     """
 
     images: np.ndarray
@@ -42,7 +39,7 @@ class Copies:
 
 @dataclass(frozen=True)
 class Synthetic:
-    """Faces that nobody has, blended from two of one expression.
+    """Synthetic samples, interpolated between two faces of one expression.
 
     Attributes:
         images: uint8 (M, H, W) or (M, H, W, 3).
@@ -56,12 +53,12 @@ class Synthetic:
 
 
 def copy_faces(images: np.ndarray, *, mirror: bool = True, degrees: float = 10.0) -> Copies:
-    """Return the copies that cs231a adds: each face mirrored, turned one way and turned the other; the faces themselves are not among them.
+    """Return the copies that cs231a adds, without the faces themselves: each mirrored, and rotated both ways.
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, 3), of the training split.
         mirror: Whether to mirror.
-        degrees: Angle of the two rotations, about the middle, + being counter-clockwise; edge pixels are repeated. 0: none.
+        degrees: Angle of the two rotations about the middle; edge pixels are repeated. 0: none.
 
     Raises:
         InputError: If nothing is asked for, or the angle is out of range.
@@ -83,12 +80,7 @@ def copy_faces(images: np.ndarray, *, mirror: bool = True, degrees: float = 10.0
 
 
 def rotate(image: np.ndarray, degrees: float) -> np.ndarray:
-    """Turn a face about its middle, counter-clockwise, bilinearly; edge pixels are repeated.
-
-    Args:
-        image: uint8 (H, W) or (H, W, 3).
-        degrees: Angle.
-    """
+    """Rotate a face, uint8 (H, W) or (H, W, 3), counter-clockwise about its middle, bilinearly; edge pixels are repeated."""
     high, wide = image.shape[:2]
     matrix = cv2.getRotationMatrix2D(((wide - 1) / 2, (high - 1) / 2), degrees, 1.0)
     return cv2.warpAffine(image, matrix, (wide, high), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -97,61 +89,50 @@ def rotate(image: np.ndarray, degrees: float) -> np.ndarray:
 def oversample(
     images: np.ndarray, targets: np.ndarray, *, method: str, seed: int, neighbours: int = 5, expressions: Sequence[str] = EXPRESSIONS
 ) -> Synthetic:
-    """Blend faces until every expression has as many as the commonest (SMOTE), or nearly, most where it is confused (ADASYN).
+    """Interpolate faces until every expression has as many as the commonest (SMOTE), or nearly, most where it is confused (ADASYN).
 
-    A new face is a face plus a random part of its difference from one of its nearest faces of the same expression, pixel by pixel:
-    eyes beside eyes give a double exposure, which is what cs230's models learned by heart. An expression with no faces stays empty.
-
-    Pixels are float32: 265 MB for FER2013's 28,709 training faces of 48 x 48. imbalanced-learn copies them and stacks old and new
-    faces, so the peak is about 1.3 GB; at 224 x 224 in RGB neither method fits in memory.
+    A new face is a face plus a random part of its difference from one of its nearest faces of the same expression, pixel by pixel, which looks like a
+    double exposure. Pixels are float32: 265 MB for FER2013's 28,709 training faces of 48 x 48. imbalanced-learn copies them and stacks old and new
+    faces, with a peak of about 1.3 GB; at 224 x 224 in RGB neither method fits in memory.
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, 3), of the training split and no other.
         targets: Whole numbers (N,).
         method: "smote" or "adasyn".
         seed: Of the choice of neighbours and parts.
-        neighbours: Nearest faces to choose from. Never lowered here in silence.
-        expressions: Names that `targets` count, for errors.
+        neighbours: Nearest faces to choose from.
+        expressions: Names of the targets, for errors.
 
     Returns:
-        The synthetic faces alone, expression after expression.
+        The synthetic samples alone, by expression.
 
     Raises:
-        InputError: If the method or input is not as expected, an expression has too few faces, or there is nothing for ADASYN to do.
+        InputError: If an expression has too few faces, or ADASYN can add none.
     """
     targets = np.asarray(targets)
-    _check_oversampling(images, targets, method=method, neighbours=neighbours, expressions=expressions)
+    _check_counts(targets, method=method, neighbours=neighbours, expressions=expressions)
     # Keep: imbalanced-learn imports scikit-learn, two thirds of a second that only this function needs.
     from imblearn.over_sampling import ADASYN, SMOTE
 
     sampler = SMOTE(random_state=seed, k_neighbors=neighbours) if method == "smote" else ADASYN(random_state=seed, n_neighbors=neighbours)
     pixels = images.reshape(len(images), -1).astype(np.float32)  # Keep: differences of uint8 would wrap round
     try:
-        blended, labels = sampler.fit_resample(pixels, targets)
+        made, labels = sampler.fit_resample(pixels, targets)
     except (ValueError, RuntimeError) as error:
         if method != "adasyn" or not any(said in str(error) for said in ("majority", "No samples will be generated")):
             raise
-        # No neighbour of some expression's faces shows another one, or the counts are so near that rounding leaves nothing to make.
-        raise InputError(f"adasyn: {_first_line(error)} On these {len(targets):,} faces it can add none to some expression; use smote.") from None
-    made = np.rint(blended[len(images) :]).clip(0, 255).astype(np.uint8)
+        # No face of some expression has a neighbour of another one, or the counts are nearly equal.
+        raise InputError(f"adasyn: {first_line(error)} On these {len(targets):,} faces it can add none to some expression; use smote.") from None
+    made = np.rint(made[len(images) :]).clip(0, 255).astype(np.uint8)
     return Synthetic(made.reshape(-1, *images.shape[1:]), labels[len(images) :].astype(np.int64), method)
 
 
-def _check_oversampling(images: np.ndarray, targets: np.ndarray, *, method: str, neighbours: int, expressions: Sequence[str]) -> None:
-    if method not in METHODS:
-        near = difflib.get_close_matches(method, METHODS, n=1)
-        raise InputError(f"No oversampling is named {method!r}{f' (did you mean {near[0]!r}?)' if near else ''}; expected {' or '.join(METHODS)}.")
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) != len(targets):
-        raise InputError(f"{method}: expected uint8 faces with one target each, got {images.dtype} {images.shape} and {len(targets)} targets.")
+def _check_counts(targets: np.ndarray, *, method: str, neighbours: int, expressions: Sequence[str]) -> None:
     present, counts = np.unique(targets, return_counts=True)
     if len(present) < 2:
         raise InputError(f"{method}: expected faces of at least two expressions, got {len(present)}; there is nothing to balance.")
     rarest = int(counts.argmin())
     if neighbours < 1 or counts[rarest] <= neighbours:
         name = expressions[int(present[rarest])]
-        told = f"{method}: {name} has {counts[rarest]} faces in train; expected more than the {neighbours} neighbours that blending chooses from"
-        raise InputError(f"{told}. Set `oversample: none` for the set, or leave that expression out by `labels: {{{name}: null}}`.")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+        told = f"{method}: {name} has {counts[rarest]} faces in train; expected more than the {neighbours} neighbours"
+        raise InputError(f"{told}. Set `oversample: none` for the set, or exclude that expression by `labels: {{{name}: null}}`.")

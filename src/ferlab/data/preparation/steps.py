@@ -1,7 +1,7 @@
-"""From a picture to the face that a set keeps: find it, cut or align it, bring it to size and colour, even out its grey levels, smooth it.
+"""The steps from a picture to a prepared face: find it, crop or align it, convert colour and size, equalise, smooth.
 
-Only the face is changed here; what a model wants beyond that is a transform of its batches. Every step has the parameters of the papers and is
-chosen in params.yaml. A picture in which no face is found is left out with that reason, or kept whole if the set says so.
+Only the face is changed here; what a model needs beyond that is a transform of its batches. Every step has the papers' parameters and is chosen in
+params.yaml. A picture without a face is excluded with that reason, or kept whole if the dataset says so.
 
 References:
     cs231a: Haar cascade (scale factor 1.1, 5 neighbours, from 30 px), crops of 250 x 250, 5 x 5 Gaussian.
@@ -20,14 +20,14 @@ import numpy as np
 import pandas as pd
 
 from ferlab.data.preparation import appearance
-from ferlab.data.preparation.alignment import align_by_eyes, align_by_landmarks, find_eyes
+from ferlab.data.preparation.alignment import align, find_eyes
 from ferlab.data.preparation.building import NotAFace
 from ferlab.data.preparation.detection import Detector, FoundFace, crop_box, find_box, open_detector
 from ferlab.data.preparation.sources import find_below, near_face, read_listed
+from ferlab.data.readers.tables import BOX
 from ferlab.paths import InputError
 
 Box = tuple[int, int, int, int]
-BOX = ("box_x", "box_y", "box_w", "box_h")
 BOX_COLUMNS = ("face_id", "x", "y", "width", "height")
 WHOLE = re.compile(r"-?[0-9]{1,9}")
 COLOURS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"grey": appearance.to_grey, "rgb": appearance.to_rgb}
@@ -36,13 +36,13 @@ EQUALISERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"histogram": appear
 
 @dataclass(frozen=True)
 class Stages:
-    """What became of one picture.
+    """The stages of one picture.
 
     Attributes:
-        images: Name of each step that was taken and what came out of it, in order; the first is the picture as delivered.
-        box: The face in the picture as delivered: x, y, width, height; None where none was looked for or found.
-        eyes: Its eyes, (2, 2), x and y of the one at the left of the picture first; None where they were not looked for or found.
-        found: What is recorded about the face.
+        images: Name of each step that was taken, and its result, in order; the first is the picture as delivered.
+        box: The face in the picture as delivered: x, y, width, height; None where none was searched for or found.
+        eyes: Its eyes, (2, 2), x and y of the one at the left of the picture first; None where they were not searched for or found.
+        found: The record of the detection.
     """
 
     images: dict[str, np.ndarray]
@@ -52,18 +52,18 @@ class Stages:
 
     @property
     def face(self) -> np.ndarray:
-        """What the set keeps."""
+        """The prepared face."""
         return list(self.images.values())[-1]
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """The steps of a set. None, "none", "as_is" and 0 mean that a step is not taken.
+    """The steps of a dataset. None, "none", "as_is" and 0 skip a step.
 
     Attributes:
-        detector: From `open_detector`; None: no face is looked for.
-        boxes: Boxes chosen by hand or given by the dataset, by face_id; they come before the detector.
-        margin: Added around a box on each side, as share of its longer side.
+        detector: From `open_detector`; None: no face is searched for.
+        boxes: Boxes chosen by hand or given by the dataset, by face_id; they precede the detector.
+        margin: Added around a box on each side, as a fraction of its longer side.
         align: "none"; "eyes", found by Haar; "landmarks", the dataset's or the detector's.
         whole: Keep the whole picture where no face is found.
         size: Side of the face in pixels; None as it comes.
@@ -110,15 +110,15 @@ class Preparation:
         return Stages(images=images, box=box, eyes=eyes, found=_record(found, eyes=eyes, aligned=self.align) if self.looks_for_faces else {})
 
     def cut(self, picture: np.ndarray, found: FoundFace | None, landmarks: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Cut the face out of a picture, aligned where that is asked for.
+        """Crop the face, aligned where `align` is set.
 
         Args:
             picture: uint8 (H, W) or (H, W, 3).
             found: The face; None: the picture is the face.
-            landmarks: The dataset's, which come before the detector's.
+            landmarks: The dataset's, which precede the detector's.
 
         Returns:
-            The face, or the picture itself; and the eyes it was aligned by, as in `Stages`.
+            The face, or the picture itself; and the eyes by which it was aligned, as in `Stages`.
 
         Raises:
             NotAFace: If there are no landmarks to align by.
@@ -128,16 +128,16 @@ class Preparation:
             points = landmarks if landmarks is not None else found.landmarks if found else None
             if points is None:
                 raise NotAFace("no landmarks to align by")
-            return align_by_landmarks(picture, np.asarray(points).reshape(-1, 2), size=size), None
+            return align(picture, np.asarray(points).reshape(-1, 2), size=size), None
         if self.align == "eyes":
             box = found.box if found else (0, 0, picture.shape[1], picture.shape[0])
             eyes = find_eyes(picture, box)
             if eyes is not None:
-                return align_by_eyes(picture, eyes[0], eyes[1], size=size), np.asarray(eyes)
+                return align(picture, np.asarray(eyes), size=size), np.asarray(eyes)
         return (crop_box(picture, found.box, margin=self.margin) if found else picture), None
 
     def change(self, face: np.ndarray) -> dict[str, np.ndarray]:
-        """Return what each step after cutting made of a face, by the step's name, in order: colour, size, grey levels, blur."""
+        """Return the face after each step that follows the crop, by the step's name, in order: colour, size, grey levels, blur."""
         images = {}
         if self.colour != "as_is" and COLOURS[self.colour](face).shape != face.shape:
             images[self.colour] = face = COLOURS[self.colour](face)
@@ -151,14 +151,14 @@ class Preparation:
 
     def _find(self, picture: np.ndarray, face_id: str) -> FoundFace | None:
         if face_id in self.boxes:
-            return FoundFace(box=self.boxes[face_id], rung="box given", landmarks=None, others=0)
+            return FoundFace(box=self.boxes[face_id], level="box given", landmarks=None, others=0)
         return find_box(picture, self.detector) if self.detector is not None else None
 
 
 def plan_preparation(
     raw: Path, faces: pd.DataFrame, face: Mapping[str, Any], *, size: int | None, colour: str, equalise: str, blur: int
 ) -> Preparation:
-    """Make a set's steps from what params.yaml says.
+    """Make a dataset's steps from params.yaml.
 
     Args:
         raw: Folder of the set; the file of boxes lies below it.
@@ -169,7 +169,7 @@ def plan_preparation(
         colour: As in `Preparation`, likewise `equalise` and `blur`.
 
     Raises:
-        InputError: If a file is missing or wrong, or the dataset has no boxes or landmarks that are asked for.
+        InputError: If a file is missing or wrong, or the dataset lacks the boxes or landmarks that are asked for.
     """
     detector, boxes = None, {}
     if face["detector"] == "dataset":
@@ -187,19 +187,18 @@ def plan_preparation(
 
 
 def prepared_as(face: Mapping[str, Any], *, size: int | None, colour: str, equalise: str, blur: int, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Return how a set's faces were prepared, in plain values: what a model carries, so that a picture is prepared as its set was.
+    """Return how a dataset's faces were prepared, in plain values: a model carries it, so that a picture is prepared as its dataset was.
 
     Args:
         face: As in `plan_preparation`, likewise the next four.
-        size: What a set keeps as delivered is recorded as what it holds: the side of its faces, where they are square, and their colour.
+        size: As in params.yaml, likewise `colour`; what is kept as delivered is recorded as the prepared faces have it.
         colour: Likewise.
         equalise: As in `Preparation`.
         blur: Likewise.
         shape: Of the prepared faces, (H, W) or (H, W, 3).
 
     Returns:
-        "face" (empty where no face was looked for or aligned; without the file of boxes, which are other pictures'), "size", "colour",
-        "equalise" and "blur", as params.yaml has them.
+        "face" (empty where no face was searched for or aligned; without the file of boxes), "size", "colour", "equalise" and "blur".
     """
     searched = face["detector"] != "none" or face["boxes"] or face["align"] != "none"
     found = {key: value for key, value in face.items() if key != "boxes"} if searched else {}
@@ -252,8 +251,8 @@ def _dataset_boxes(faces: pd.DataFrame) -> dict[str, Box]:
 
 
 def _record(found: FoundFace | None, *, eyes: np.ndarray | None, aligned: str) -> dict[str, Any]:
-    """What a set keeps of how a face was found; the same keys for every face."""
+    """Return the record of a detection; the same keys for every face."""
     x, y, width, height = found.box if found else (None, None, None, None)
     record = {"found_x": x, "found_y": y, "found_w": width, "found_h": height}
-    record |= {"found_by": found.rung if found else "", "other_faces": found.others if found else 0}
+    record |= {"found_by": found.level if found else "", "other_faces": found.others if found else 0}
     return record | ({"eyes_found": eyes is not None} if aligned == "eyes" else {})

@@ -1,8 +1,8 @@
-"""What archives hold: zips, tars, compressed files, and archives in archives, whatever the spelling of their endings. Nothing is unpacked.
+"""Files in archives: zips, tars, compressed files, and archives in archives, read in place.
 
-A zip and a plain tar are read in place. What is compressed as a whole (.tar.gz, .csv.gz), or lies in another archive, is decompressed to a file
-without a name among the system's temporary ones, which is gone when the reader is. An archive with a member that points outside (an absolute
-path, a `..`), a locked one, and one that unpacks to more than a dataset could is refused: it is not the one it should be.
+A zip and a plain tar are read where they lie. One that is compressed as a whole (.tar.gz, .csv.gz), or lies in another archive, is decompressed to an
+unnamed temporary file. An archive is refused if a member points outside it (an absolute path, a `..`), if it is locked, or if it unpacks to more than
+a dataset could.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from ferlab.data.readers.folder_names import match_expression, match_part
-from ferlab.paths import InputError
+from ferlab.paths import InputError, first_line
 
 MOST_BYTES = 1 << 28  # of one file inside an archive: no face is larger
 MOST_TABLE = 1 << 30  # of a csv there: AffectNet's has some 420 MB
 MOST_UNPACKED = 1 << 33  # of an archive that must be decompressed whole
-MOST_RATIO = 200  # unpacked bytes for one packed, over an archive of more than MOST_BYTES: photographs do not shrink at all
+MOST_RATIO = 200  # unpacked bytes for one packed, in an archive of more than MOST_BYTES: photographs hardly shrink
 DEEPEST = 3  # archives in each other
 COMPRESSED: dict[str, Callable[..., Any]] = {
     **dict.fromkeys((".gz", ".tgz"), gzip.open),
@@ -35,8 +35,8 @@ COMPRESSED: dict[str, Callable[..., Any]] = {
     **dict.fromkeys((".xz", ".txz"), lzma.open),
 }
 TARS = (".tgz", ".tbz2", ".txz")
-TAR_MAGIC = 257  # where a tar says "ustar"
-UNOPENED = {  # ending: what it is called
+TAR_MAGIC = 257  # place of "ustar" in a tar
+UNOPENED = {  # ending: name
     ".7z": "7z",
     ".rar": "RAR",
     ".zst": "Zstandard",
@@ -55,10 +55,10 @@ class Member:
     """A file in an archive.
 
     Attributes:
-        archive: Where the archive lies, and in which others, for an error.
-        name: Posix path inside; of an archive in another, from the folder that it lies in.
-        content: What tells equal content without reading it: size and checksum, or None where the archive keeps none.
-        open: Opens it, a stream of its bytes.
+        archive: Place of the archive, and of those it lies in, for an error.
+        name: Posix path inside; of an archive in another, from its folder.
+        content: Size and checksum, which identify equal content unread; None where the archive keeps none.
+        open: Opens a stream of its bytes.
     """
 
     archive: str
@@ -68,14 +68,14 @@ class Member:
 
 
 def ending(name: str) -> str:
-    """Return the last ending of a file's name in small letters, "" if it has none."""
+    """Return the last ending of a file's name in small letters, or ""."""
     base = name.rpartition("/")[2]  # Keep: strings, since a dataset has a million names
     dot = base.rfind(".")
     return base[dot:].lower() if dot > 0 else ""
 
 
 def is_archive(name: str) -> bool:
-    """Whether a file's name ends as that of an archive that is read."""
+    """Whether a name ends as an archive's that is read."""
     return ending(name) in (".zip", ".tar", *COMPRESSED)
 
 
@@ -94,11 +94,11 @@ def list_members(path: Path) -> list[Member]:
 
 
 def place_members(groups: Sequence[tuple[str, str, list[Member]]], *, beside: Collection[str] = ()) -> list[Member]:
-    """Give the members of archives that lie together the names that they have in their folders.
+    """Return the members of archives that lie together under the names that they have in their folders.
 
     Args:
-        groups: For each archive the folder it lies in, its `stem`, and its members.
-        beside: Files that lie there unpacked: a member of the same name, directly or in a folder of the archive's name, is that file.
+        groups: For each archive its folder, its `stem`, and its members.
+        beside: Files that lie there unpacked, which replace members of the same name, directly or in a folder of the archive's name.
     """
     contents: dict[str, set[object]] = {}
     for number, (below, _, members) in enumerate(groups):
@@ -107,7 +107,7 @@ def place_members(groups: Sequence[tuple[str, str, list[Member]]], *, beside: Co
     placed = []
     for below, own, members in groups:
         hidden = any(len(contents[posixpath.join(below, member.name)]) > 1 for member in members)
-        told = [tells for tells in (match_part, match_expression) if tells(own)]  # train.zip, happy.zip: unless folders inside say it too
+        told = [tells for tells in (match_part, match_expression) if tells(own)]  # train.zip, happy.zip: unless folders inside have these names
         inside = {folder for member in members for folder in member.name.split("/")[:-1]}
         lead = own if hidden or any(not any(map(tells, inside)) for tells in told) else ""
         names = [posixpath.join(below, lead, member.name) for member in members]
@@ -146,7 +146,7 @@ def _list_inner(outer: Member, *, depth: int) -> list[Member]:
 def _list_zip(source: Path | IO[bytes], where: str) -> list[Member]:
     archive = zipfile.ZipFile(source)
     weakref.finalize(archive, _close, source)
-    names = [(info.filename.replace("\\", "/"), info) for info in archive.infolist()]  # old Windows programs part folders by backslashes
+    names = [(info.filename.replace("\\", "/"), info) for info in archive.infolist()]  # old Windows programs separate folders by backslashes
     infos = [(_check_name(name, where), info) for name, info in names if not name.endswith("/")]
     for name, info in infos:
         if info.flag_bits & 1:
@@ -162,7 +162,7 @@ def _list_zip(source: Path | IO[bytes], where: str) -> list[Member]:
 
 
 def _list_stream(source: Path | IO[bytes], name: str, where: str) -> list[Member]:
-    """List a tar, or a file that is compressed alone, which becomes the one member of its archive."""
+    """List a tar, or a single compressed file as the one member of its archive."""
     if ending(name) == ".tar":
         return _list_tar(open(source, "rb") if isinstance(source, Path) else source, where)
     inner = PurePosixPath(name).stem
@@ -209,7 +209,7 @@ def _list_tar(plain: IO[bytes], where: str) -> list[Member]:
 
 
 def _link_target(name: str, info: tarfile.TarInfo, infos: dict[str, tarfile.TarInfo], where: str) -> tarfile.TarInfo:
-    """Return the file that a link in a tar leads to: a symbolic one counts from its folder, a hard one from the archive's root."""
+    """Return the target of a link in a tar: relative to its folder if symbolic, to the archive's root if hard."""
     base = posixpath.dirname(name) if info.issym() else ""
     found = infos.get(posixpath.normpath(posixpath.join(base, info.linkname)))
     if found is None or not found.isreg():
@@ -219,7 +219,7 @@ def _link_target(name: str, info: tarfile.TarInfo, infos: dict[str, tarfile.TarI
 
 
 def _spool(stream: IO[bytes], where: str, *, packed: int) -> IO[bytes]:
-    """Copy a stream to a temporary file without a name; `packed` is its size before it was decompressed, 0 where that is no matter."""
+    """Copy a stream to an unnamed temporary file; `packed` is its compressed size, 0 for no check of the ratio."""
     spooled = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the archive's members are
     try:
         _copy(stream, spooled, where, packed=packed)
@@ -250,7 +250,7 @@ def _close(source: Path | IO[bytes]) -> None:
 
 
 def _check_name(name: str, where: str) -> str:
-    """Return a member's name without `./`, if it lies inside and is text."""
+    """Return a member's name without `./`; it must lie inside and be text."""
     if name.startswith("/") or ".." in PurePosixPath(name).parts or re.match(r"[A-Za-z]:/", name):
         raise InputError(f"{where}: the member {name!r} points outside the archive; expected paths inside it. Do not use this archive.")
     try:
@@ -274,10 +274,5 @@ def _check_ratio(where: str, *, packed: int, unpacked: int) -> None:
 
 
 def show(name: str) -> str:
-    r"""Return a file's name in one line of plain text: a newline and bytes that are not UTF-8 are written as `\n` and `\udcff`."""
+    r"""Return a file's name in one printable line: a newline and bytes that are not UTF-8 become `\n` and `\udcff`."""
     return repr(name)[1:-1].encode(errors="backslashreplace").decode()
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of what an error says, or its type."""
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,8 +1,8 @@
-"""A dataset's files as they were delivered: a folder, archives in a folder, or one archive. Archives are read in place; nothing is unpacked.
+"""A dataset's files as delivered: a folder, archives in a folder, or one archive, read in place.
 
-Names are posix paths below the root, sorted, whatever order the file system has them in. Links are followed. What an archive holds counts as lying
-beside it; where a file of the same name lies there unpacked, that one is read. Two archives that would hide each other's files (happy/1.png in both
-train.zip and test.zip), and one named as a part or an expression that holds no folder of one, count as folders of their names.
+Names are posix paths below the root, sorted. Links are followed. Members of an archive count as lying beside it; where a file of the same name lies
+there unpacked, that one is read. Two archives with files of the same names (happy/1.png in both train.zip and test.zip), and one named as a part or
+an expression that holds no folder of one, count as folders of their names.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from ferlab.data.readers.archives import MOST_TABLE, first_line, is_archive, list_members, place_members, show, stem
-from ferlab.paths import InputError, walk_files
+from ferlab.data.readers.archives import MOST_TABLE, is_archive, list_members, place_members, show, stem
+from ferlab.paths import InputError, first_line, walk_files
 
-# What systems leave behind, in small letters: macOS, Windows, and the network disks of Synology and QNAP. Hidden files are passed by too.
+# Files of macOS, Windows, and the network disks of Synology and QNAP, in small letters; ignored, as hidden files are.
 HELPERS = {
     *("__macosx", "icon\r", "network trash folder", "temporary items"),
     *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "lost+found"),
     *("@eadir", "#recycle", "#snapshot", "@tmp", "@recycle", "@recently-snapshot", "@sharebin"),
 }
-HEAD = 512  # bytes of a file that tell what it is
+HEAD = 512  # first bytes of a file, which identify it
 MARKER = "CONTROL_FACES.txt"  # lies in a folder whose faces ferlab drew; `ferlab.control.layouts` writes it
 
 
@@ -30,7 +30,7 @@ class Delivery:
 
     Attributes:
         root: The folder or archive.
-        names: Posix paths of all files, sorted; hidden ones and what systems leave behind are not among them.
+        names: Posix paths of all files, sorted, without hidden and system files.
         links: Links to folders that were followed, as posix paths.
         taken: Names of the files that were read whole so far.
     """
@@ -40,11 +40,11 @@ class Delivery:
 
         Args:
             root: A folder or an archive.
-            only: Names directly below the folder that are looked at; none: all.
+            only: Names directly below the folder that are listed; none: all.
 
         Raises:
-            InputError: If it is missing; an archive is damaged, locked, or unpacks to more than it should; a name is not UTF-8; a link leads to
-                nothing; something is no plain file.
+            InputError: If it is missing; an archive is damaged, locked or too large; a name is not UTF-8; a link leads to nothing; something is no
+                plain file.
         """
         if not root.exists():
             raise InputError(f"{root} does not exist; expected a dataset's folder or archive. data/raw/README.md says how to get it.")
@@ -65,7 +65,7 @@ class Delivery:
         """Return the bytes of a file.
 
         Raises:
-            InputError: If there is no such file, an archive is damaged there, or it unpacks to more than a table could hold.
+            InputError: If there is no such file, an archive is damaged there, or it is too large for a table.
         """
         self.taken.add(name)
         return self._read(name, None)
@@ -75,7 +75,7 @@ class Delivery:
         return self._read(name, HEAD)
 
     def open(self, name: str) -> IO[bytes]:
-        """Open a file, as a stream of its bytes; what a damaged archive raises while it is read is for the caller."""
+        """Open a stream of a file's bytes; the caller handles what a damaged archive raises while it is read."""
         self.taken.add(name)
         return self._open(name)
 
@@ -96,14 +96,14 @@ class Delivery:
         return data
 
     def where(self, name: str) -> str:
-        """Say in one line where a file lies, for an error."""
+        """Return the place of a file in one line, for an error."""
         shown = show(name)
         if name in self._members:
             return f"{self._members[name].archive}, {shown}"
         return f"{self.root}/{shown}"
 
     def says_drawn(self, name: str) -> bool:
-        """Return whether a file lies in a folder, or below one, that says its faces were drawn."""
+        """Return whether a file lies below a folder marked as control faces."""
         return any((folder / MARKER).as_posix() in self._markers for folder in PurePosixPath(name).parents)
 
     def index(self, keys: Iterable[tuple[Any, str]]) -> dict[Any, str]:
@@ -117,12 +117,12 @@ class Delivery:
         return found
 
     def select(self, keep: Callable[[PurePosixPath], bool]) -> list[str]:
-        """Return the names whose path passes a test, sorted."""
+        """Return the names whose path passes `keep`, sorted."""
         return [name for name in self.names if keep(PurePosixPath(name))]
 
 
 def is_helper(name: str) -> bool:
-    """Whether a file or folder of that name is hidden, or one that systems leave behind: it is nobody's picture."""
+    """Whether a file or folder of that name is hidden or a system's."""
     return name.startswith(".") or name.casefold() in HELPERS
 
 
@@ -154,7 +154,7 @@ def _check_file(root: Path, name: str, *, plain: bool) -> None:
 
 
 def check_name(name: str, root: Path) -> None:
-    """Refuse a file name below `root` that is no text: no table could hold it."""
+    """Raise an `InputError` for a file name that is no text: no table could hold it."""
     try:
         name.encode()
     except UnicodeEncodeError:

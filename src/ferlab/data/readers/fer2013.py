@@ -32,7 +32,7 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from ferlab.data.readers.accounting import say_unread
-from ferlab.data.readers.archives import first_line, is_archive
+from ferlab.data.readers.archives import is_archive
 from ferlab.data.readers.delivery import Delivery, is_helper
 from ferlab.data.readers.fer2013_forms import VOTES_FILE, find_form, find_source, find_votes, refuse_reshuffled
 from ferlab.data.readers.ferplus import SOFT, join_votes, label_votes, soft_targets
@@ -41,7 +41,7 @@ from ferlab.data.readers.images import decode_picture
 from ferlab.data.readers.pixels import parse_pixels
 from ferlab.data.readers.tables import face_table, name_row, stream_csv
 from ferlab.expressions import ALL_EXPRESSIONS, EXPRESSIONS, FER2013_CODES, FER2013_COUNTS, USAGES
-from ferlab.paths import InputError, check_plain_file
+from ferlab.paths import InputError, check_plain_file, first_line
 
 SIDE = 48
 COLUMNS = ("emotion", "pixels", "Usage")

@@ -29,10 +29,9 @@ import numpy as np
 import pandas as pd
 
 from ferlab.data.faces import SOFT, VOTES
-from ferlab.data.readers.archives import first_line
-from ferlab.data.readers.pixels import name_row
+from ferlab.data.readers.tables import name_row
 from ferlab.expressions import ALL_EXPRESSIONS, EXPRESSIONS, FER2013_COUNTS, FERPLUS_COLUMNS
-from ferlab.paths import InputError
+from ferlab.paths import InputError, first_line
 
 LOG = logging.getLogger(__name__)
 OFFICIAL_ROWS = sum(sum(counts) for counts in FER2013_COUNTS.values())

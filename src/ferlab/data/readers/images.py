@@ -1,11 +1,10 @@
-"""Pictures decoded when they are asked for: 8-bit grey or RGB, upright, one frame; anything else is one clear line.
+"""Pictures decoded on access: 8-bit grey or RGB, upright, one frame; anything else is a one-line error.
 
-A reader gives a sequence of pictures: `len(pictures)` and `pictures[row]`, uint8 (H, W) or (H, W, 3) in RGB. An array (N, H, W) is
-one; `PictureFiles` is another, which holds no pixels.
+Pictures are a sequence: `len(pictures)` and `pictures[row]`, uint8 (H, W) or (H, W, 3) in RGB: an array (N, H, W), or `PictureFiles`, which holds no
+pixels.
 
-A picture may come from anyone. What it is decides its content, not its name; only `FORMATS` are decoded, and only up to `MOST_PIXELS`, which the
-header says before anything is decoded. Pillow reads forty formats more: one of them starts another program (PostScript), others are decoded by
-libraries that a dataset of faces never needs.
+Pictures are untrusted. Their content, not their name, decides the format; only `FORMATS` are decoded, up to `MOST_PIXELS` by the header. Pillow
+reads forty formats more: one starts another program (PostScript), others need libraries that a dataset of faces never does.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from ferlab.data.readers.delivery import Delivery
-from ferlab.paths import InputError, check_plain_file
+from ferlab.paths import InputError, check_plain_file, first_line
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".webp", ".gif")
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "PPM", "WEBP", "GIF")  # as Pillow names them; JPEG has MPO, a phone's, in it, PPM has PGM and PBM
@@ -37,7 +36,7 @@ MOST_BYTES = 1 << 28  # of one file: MOST_PIXELS in RGB take 151 MB uncompressed
 EXPECTED = "8-bit grey or RGB"
 TILE_SIDES = (322, 323)  # TIFF's tags: libtiff makes room for a whole tile, whatever the size of the picture
 
-# What the first bytes of a file say, and the way out where it is none of FORMATS.
+# Formats by the first bytes of a file.
 SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
     (0, b"\xff\xd8\xff", "JPEG"),
@@ -76,12 +75,12 @@ WAYS_OUT = {
     "a video": "save the frame that you mean as PNG",
     "a web page": "download the picture itself, not the page that shows it",
     "a pointer of Git LFS": "fetch what it points to with `git lfs pull`",
-}  # else: export it as JPEG or PNG
+}  # otherwise: export it as JPEG or PNG
 _stderr_lock = threading.Lock()
 
 
 class Pictures(Protocol):
-    """A sequence of N pictures, each decoded when asked for."""
+    """A sequence of N pictures, each decoded on access."""
 
     def __len__(self) -> int: ...
 
@@ -115,7 +114,7 @@ def is_picture(path: PurePosixPath) -> bool:
 
 
 def picture_format(head: bytes) -> str:
-    """Return what a file is by its first bytes, of which 32 suffice: one of `FORMATS`, another name of `SIGNATURES`, or "" for what is unknown.
+    """Return the format of a file by its first 32 bytes: one of `FORMATS`, another name of `SIGNATURES`, or "" if unknown.
 
     >>> picture_format(b"GIF89a..."), picture_format(b"....ftypheic"), picture_format(b"face,happy")
     ('GIF', 'HEIC', '')
@@ -127,12 +126,12 @@ def picture_format(head: bytes) -> str:
 
 
 def way_out(name: str) -> str:
-    """Return what to do with a file that is a picture, or near one, but none of `FORMATS`; `name` is from `picture_format`."""
+    """Return how to convert a file of a format, from `picture_format`, that is none of `FORMATS`."""
     return WAYS_OUT.get(name, "export it as JPEG or PNG")
 
 
 def read_plain_file(path: Path, *, most: int = MOST_BYTES, expected: str = "a picture") -> bytes:
-    """Return the bytes of a file that is a plain one: a FIFO never ends, a device is no picture.
+    """Return the bytes of a plain file: a FIFO never ends, a device is no picture.
 
     Raises:
         InputError: If it is missing, a folder, no plain file, larger than `most`, or cannot be read.
@@ -152,7 +151,7 @@ def decode_picture(data: bytes, *, where: str) -> np.ndarray:
 
     Args:
         data: The file's bytes.
-        where: What to call the file in an error.
+        where: The file in an error.
 
     Returns:
         uint8, (H, W) if the file is grey, else (H, W, 3) in RGB. A camera's EXIF rotation is undone.
@@ -178,7 +177,7 @@ def decode_picture(data: bytes, *, where: str) -> np.ndarray:
     except Image.DecompressionBombError:
         raise InputError(f"{where} has more pixels than a photograph of a face; expected at most {MOST_PIXELS:,}. Shrink or remove it.") from None
     except Exception as error:  # noqa: BLE001 - Pillow and its decoders raise whatever they stumble on: struct.error, TypeError, SyntaxError ...
-        raise InputError(f"{where} is cut or damaged ({_first_line(error)}); expected a whole image. Get the file again.") from None
+        raise InputError(f"{where} is cut or damaged ({first_line(error)}); expected a whole image. Get the file again.") from None
 
 
 def _check(image: Image.Image, where: str) -> None:
@@ -197,7 +196,7 @@ def _check(image: Image.Image, where: str) -> None:
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Undo a camera's rotation as EXIF numbers it; numbers that EXIF lacks mean none."""
+    """Undo a camera's rotation by its EXIF number; unknown numbers mean none."""
     quarters, mirrored = TURNS.get(orientation, (0, False))
     turned = np.rot90(pixels, quarters)
     return np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
@@ -205,7 +204,7 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 @contextmanager
 def _own_stderr(*, quiet: bool) -> Iterator[None]:
-    """Keep libtiff from writing its lines on a damaged file to the terminal, past Python; what is wrong is told by the error that follows."""
+    """Keep libtiff from writing to the terminal, past Python, about a damaged file: the error that follows does."""
     if not quiet:
         yield
         return
@@ -221,7 +220,7 @@ def _own_stderr(*, quiet: bool) -> Iterator[None]:
 
 
 def _opaque(image: Image.Image, where: str) -> Image.Image:
-    """Grey or RGB without alpha; what is transparent has no colour that a camera saw."""
+    """Return grey or RGB without alpha; transparent pixels have no colour."""
     if image.mode in ("L", "RGB") and "transparency" not in image.info:
         return image
     if image.mode == "1":
@@ -230,14 +229,7 @@ def _opaque(image: Image.Image, where: str) -> Image.Image:
         whole = image.convert("RGBA") if image.mode != "LA" else image
         if whole.getchannel("A").getextrema()[0] < 255:
             raise InputError(f"{where} is partly transparent; expected an opaque picture. Save it on a background.")
-    if image.mode == "P" and image.getpalette("RGB") and _grey(image.getpalette("RGB") or []):
+    palette = image.getpalette("RGB") if image.mode == "P" else None
+    if palette and palette[0::3] == palette[1::3] == palette[2::3]:
         return image.convert("L")
     return image.convert("L" if image.mode in ("L", "LA") else "RGB")
-
-
-def _grey(palette: list[int]) -> bool:
-    return palette[0::3] == palette[1::3] == palette[2::3]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,7 +1,4 @@
-"""Pixels written as text, `"70 80 82 ..."`, into arrays: exact and fast.
-
-Reading all of FER2013 means 80 million numbers. Numbers are found by the blank after each, and every digit is checked.
-"""
+"""Pixels as text, `"70 80 82 ..."`, to arrays. FER2013 has 80 million numbers: each is found by the blank behind it, and every digit is checked."""
 
 from __future__ import annotations
 
@@ -9,9 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ferlab.data.readers.tables import name_row
 from ferlab.paths import InputError
 
-ROWS_AT_ONCE = 64  # half a megabyte of text: a processor's cache holds it and what is derived from it
+ROWS_AT_ONCE = 64  # half a megabyte of text, which fits a processor's cache
 BLANK, ZERO = 32, 48  # ASCII
 
 
@@ -21,7 +19,7 @@ def parse_pixels(texts: pa.Array, *, per_face: int, where: str, first_row: int =
     Args:
         texts: Arrow array of strings or binaries, one per face.
         per_face: Numbers in each text.
-        where: What to call the file in an error.
+        where: The file in an error.
         first_row: Number of the first text in an error.
 
     Returns:
@@ -63,13 +61,8 @@ def _parse_block(text: np.ndarray, ends: np.ndarray, per_face: int) -> np.ndarra
     return (hundreds * np.uint8(100) + below).reshape(len(ends), per_face)
 
 
-def name_row(where: str, row: int) -> str:
-    """Say for an error which row of which file, the first row below the header being 1."""
-    return f"{where}, data row {row} (the header not counted)"
-
-
 def _explain(texts: pa.Array, *, per_face: int, where: str, first_row: int) -> None:
-    """Raise for the first wrong text, slowly and in words."""
+    """Raise an `InputError` for the first wrong text."""
     for row, text in enumerate(texts.to_pylist(), start=first_row):
         written = text.decode("utf-8", errors="backslashreplace") if isinstance(text, bytes) else text
         place = name_row(where, row)

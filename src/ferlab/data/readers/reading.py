@@ -1,8 +1,8 @@
-"""Read a dataset by its name. The table of names is `ferlab.data.readers.registry`.
+"""Read a dataset by its name; the names are in `ferlab.data.readers.registry`.
 
-A reader is a function `read(raw: Path, *, <options>) -> (pictures, faces)`: a sequence of N pictures, each decoded when it is asked for
-(see `pictures`), and a face table of N rows without `content_hash` and `split`. A picture that is no face of the set, for want of a label
-or because an option says so, stays in the table with `target` -1 and the reason in the column `excluded`.
+A reader is a function `read(raw: Path, *, <options>) -> (pictures, faces)`: N pictures, decoded on access (see `images`), and a face table of N rows
+without `content_hash` and `split` (see `tables.face_table`). A picture without a label, or excluded by an option, stays in the table with `target` -1
+and the reason in the column `excluded`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ TYPES = {  # of pydantic's errors: what was expected
     "int_type": "a whole number",
     "float_type": "a number",
     "bool_type": "true or false",
-    "dict_type": "pairs as in {folder: word}",
-    "mapping_type": "pairs as in {folder: word}",
+    **dict.fromkeys(("dict_type", "mapping_type"), "pairs as in {folder: word}"),
     "list_type": "a list",
 }
 Reader = Callable[..., tuple[Pictures, pd.DataFrame]]
@@ -40,7 +39,7 @@ def read_source(dataset: str, raw: str | Path, options: Mapping[str, Any] | None
 
     Args:
         dataset: A key of `READERS`.
-        raw: The dataset's folder or file; a reader of drawn faces ignores it.
+        raw: The dataset's folder or file; control faces ignore it.
         options: Keyword arguments of the reader.
 
     Returns:
@@ -59,11 +58,11 @@ def read_source(dataset: str, raw: str | Path, options: Mapping[str, Any] | None
 
 
 def read_dataset(dataset: str, raw: str | Path, options: Mapping[str, Any] | None = None) -> tuple[np.ndarray, pd.DataFrame]:
-    """Read a dataset that fits in memory, and check what its reader gives; for looking at it, see `gathering` for preparing it.
+    """Read a dataset that fits in memory, and check its table.
 
     Returns:
-        Images uint8 (N, H, W) or (N, H, W, 3), and a checked face table of N rows with `content_hash`, without `split`. Pictures that the
-        reader leaves out are not among them.
+        Images uint8 (N, H, W) or (N, H, W, 3), and a checked face table of N rows with `content_hash`, without `split` and excluded
+        faces.
 
     Raises:
         InputError: As `read_source`, and if the faces are not of one size.

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from ferlab.expressions import ALL_EXPRESSIONS
-from ferlab.paths import InputError
+from ferlab.paths import InputError, first_line
 
 BLOCK = 1 << 22  # bytes of csv text at a time
 BOX = ("box_x", "box_y", "box_w", "box_h")  # columns of a face's box in pixels of the picture
@@ -123,4 +123,4 @@ def stream_csv(
             found = f"{wrong[0].actual_columns} columns in {wrong[0].text[:40]!r}"
             raise InputError(f"{place}: {found}; expected {len(names)}. The file is cut or changed: get it again.") from None
         if "Empty CSV file" not in str(error):
-            raise InputError(f"{where} cannot be read as csv ({str(error).splitlines()[0][:120]}). Get the file again.") from None
+            raise InputError(f"{where} cannot be read as csv ({first_line(error)[:120]}). Get the file again.") from None

@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from ferlab.data.faces import CONTROL, VOTES, drawn_layouts
 from ferlab.data.preparation.appearance import grey_to_three, subtract_mean, unit_range
 from ferlab.data.preparation.building import NotAFace
-from ferlab.data.preparation.detection import STATED, SearchLevel, haar_ladder, yunet_ladder
+from ferlab.data.preparation.detection import STATED, SearchLevel, haar_levels, yunet_levels
 from ferlab.data.preparation.prepared import Prepared, Raw
 from ferlab.data.preparation.sets import MEAN_IMAGE, originals
 from ferlab.data.preparation.steps import Stages
@@ -34,7 +34,7 @@ MOST_ROWS = 7
 CELL = 1.25  # inches per picture
 MARK = "#E69F00"
 NOT_FOUND = "no face found"
-LEVELS = tuple(dict.fromkeys(level.name for ladder in (haar_ladder, yunet_ladder) for level in ladder(SearchLevel(STATED))))
+LEVELS = tuple(dict.fromkeys(level.name for levels in (haar_levels, yunet_levels) for level in levels(SearchLevel(STATED))))
 OF_HAAR, OF_A_SEARCH = {"scale_factor", "min_neighbors", "min_size"}, {"margin", "retries", "not_found"}
 INPUTS: dict[str, str] = {
     "cs231a": "cs231a: grey, 250 x 250, mean training face subtracted",
