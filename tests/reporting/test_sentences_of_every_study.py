@@ -18,9 +18,10 @@ from ferlab.evaluation.comparison import spread_over_seeds
 from ferlab.evaluation.ensembles import ensembles_per_set
 from ferlab.evaluation.predictions import confusion_table, faces_in, predictions_table, probs_of
 from ferlab.evaluation.scores import score_run, score_subjects_by_split, score_tta
-from ferlab.reporting import exposure, sentences, tables
+from ferlab.reporting import exposure, tables
 from ferlab.reporting.pages import analyze_errors as error_text
 from ferlab.reporting.pages import audit as audits
+from ferlab.reporting.pages import compare, evaluate
 from ferlab.reporting.pages import prepare as sets
 from ferlab.reporting.site.cards import results_sentence, results_table
 from ferlab.roles import MARKS, planned
@@ -81,16 +82,16 @@ def evaluate_page(model: str, absent: str | None, how: str, setting: tuple[str, 
     return "\n".join(
         [
             exposure.exposure_sentence(seen),
-            sentences.accuracy_sentence("run", of, source="control faces, drawn"),
-            sentences.val_and_test_sentence(of, seen),
-            sentences.confusion_sentence(confusion_table(test)),
-            sentences.best_and_worst_sentence(per_class),
-            sentences.confidence_sentence(reliability_bins(test["target"].to_numpy(), probs_of(test))),
-            sentences.calibration_sentence(of["test"]),
-            sentences.duplicates_sentence(of["duplicates"]),
-            sentences.tta_sentence(of),
-            sentences.val_by_tta_sentence(of, seen),
-            sentences.subjects_sentence(of["test"], of["subjects_by_split"]["test"]),
+            evaluate.accuracy_sentence("run", of, source="control faces, drawn"),
+            evaluate.val_and_test_sentence(of, seen),
+            evaluate.confusion_sentence(confusion_table(test)),
+            evaluate.best_and_worst_sentence(per_class),
+            evaluate.confidence_sentence(reliability_bins(test["target"].to_numpy(), probs_of(test))),
+            evaluate.calibration_sentence(of["test"]),
+            evaluate.duplicates_sentence(of["duplicates"]),
+            evaluate.tta_sentence(of),
+            evaluate.val_by_tta_sentence(of, seen),
+            evaluate.subjects_sentence(of["test"], of["subjects_by_split"]["test"]),
         ]
     )
 
@@ -151,13 +152,13 @@ def compare_page(runs: dict[str, dict], model: str, of: dict[str, dict]) -> str:
     ours = comparing.ours_beside_published(rows, of, votes, members)
     return "\n".join(
         [
-            sentences.runs_sentence(rows, datasets),
+            compare.runs_sentence(rows, datasets),
             exposure.runs_sentence(of),
-            sentences.seeds_sentence(spread_over_seeds(rows, ["test.accuracy"])),
-            sentences.pairs_sentence(pairs),
-            sentences.ensembles_sentence(votes, vote_pairs),
+            compare.seeds_sentence(spread_over_seeds(rows, ["test.accuracy"])),
+            compare.pairs_sentence(pairs),
+            compare.ensembles_sentence(votes, vote_pairs),
             exposure.ensembles_sentence(members, of),
-            sentences.hardest_sentence(comparing.per_class_of(of, tables_of)),
+            compare.hardest_sentence(comparing.per_class_of(of, tables_of)),
             f"open circles: {ours['hollow'].sum()}",
             str(tables.filled(tables.pairs_table(pairs)) is None),
             results_sentence("flip", of),
@@ -174,7 +175,7 @@ def test_the_comparison_is_true_for_one_seed_and_several(model, seeds):
         seen = planned(setting[0], refit=setting[1])
         biased = seen.role("test") == "selected_on"
         assert not NEVER.search(text.rsplit("\n", 2)[0]), NEVER.search(text)
-        assert ("Every group has one seed" in text) is ("no pair to compare" in text) is ("nothing to vote" in text) is (seeds == 1)
+        assert ("Every group has one seed" in text) is ("no pair to compare" in text) is ("there is no ensemble" in text) is (seeds == 1)
         assert ("selecting on test" in text) is (seeds > 1)
         assert (f"open circles: {seeds + (seeds > 1)}" in text) is biased
         assert ("its scores are optimistically biased" in text) is ("scores on test describe" in text) is biased

@@ -20,15 +20,12 @@ from ferlab.reporting.tables import (
     machine_table,
     markdown_page,
     markdown_table,
-    metrics_table,
     number,
     p_value,
     pairs_table,
-    per_class_table,
     percent,
     published_table,
     runs_table,
-    values_tables,
 )
 
 PUBLISHED = Path(__file__).parents[2] / "conf" / "published"
@@ -58,18 +55,6 @@ def test_a_unit_follows_the_value_and_zero_has_no_sign():
 
 def test_p_values_are_never_zero():
     assert (p_value(1e-9), p_value(0.0312), p_value(1.0), p_value(float("nan"))) == ("< 0.001", "0.031", "1.000", "–")
-
-
-def test_the_table_of_metrics_has_a_column_per_split_with_its_faces():
-    table = metrics_table({"val": scores(), "test": scores(), "test_dedup": None, "n": {"val": 3589, "test": 10, "test_dedup": 0}})
-    assert table.columns.tolist() == ["val (n = 3,589)", "test (n = 10)"]
-    assert table.loc["accuracy, %", "test (n = 10)"] == "62.1 [60.5, 63.7]"
-    assert table.loc["NLL, nats", "test (n = 10)"] == "0.621 [0.605, 0.637]"
-
-
-def test_the_table_of_classes_names_faces_and_scores():
-    table = per_class_table({"sad": {"support": 7, "recall": 0.5, "recall_ci_low": 0.3, "recall_ci_high": 0.7, "precision": None, "f1": 0.2}})
-    assert table.loc["sad"].tolist() == [7, "50.0 [30.0, 70.0]", "–", "20.0"]
 
 
 def run_rows() -> pd.DataFrame:
@@ -139,13 +124,6 @@ def test_the_machine_is_told_without_time_or_path():
     assert table.equals(machine_table())
     assert not any("/" in str(value) for value in table[""])
     assert {"Python", "torch", "cores"} <= set(table.index)
-
-
-def test_values_stand_with_their_bounds_and_what_they_must_beat():
-    score = {"n": 40, "ccc": 0.8, "ccc_ci_low": 0.7, "ccc_ci_high": 0.86, "rmse": 0.5, "rmse_ci_low": 0.4, "rmse_ci_high": 0.61, "mean_rmse": 1.4}
-    (table,) = values_tables({"intensity": score})
-    assert table.loc["intensity"].tolist() == [40, "0.800 [0.700, 0.860]", "0.500 [0.400, 0.610]", "1.400"]
-    assert values_tables(None) == []
 
 
 @pytest.mark.parametrize(

@@ -18,25 +18,20 @@ import pandas as pd
 import psutil
 
 from ferlab.reporting.markup import escape_tags
-from ferlab.roles import MARKS, Exposure
 
 MISSING = "–"
 NUMBER = re.compile(r"[-+−(<±]?\s*[\d.]|[-–]?$")  # how a cell that stands right begins
 LONG = 40  # characters; a column with longer cells wraps
 PLAIN = ("seed", "year")  # columns of integers that are no counts
-# How each metric is written: its name for a reader, whether in percent, and digits.
-METRICS: dict[str, tuple[str, bool, int]] = {
-    "accuracy": ("accuracy, %", True, 1),
-    "balanced_accuracy": ("balanced accuracy, %", True, 1),
-    "macro_f1": ("macro F1, %", True, 1),
-    "weighted_f1": ("weighted F1, %", True, 1),
-    "mcc": ("MCC", False, 3),
-    "nll": ("NLL, nats", False, 3),
-    "ece": ("ECE, %", True, 1),
-    "top3_accuracy": ("top-3 accuracy, %", True, 1),
-}
 ENSEMBLE_KEYS = {"accuracy": "accuracy", "macro_f1": "macro F1"}
-SPLIT_NAMES = {"val": "val", "test": "test", "test_dedup": "test, deduplicated"}
+# Test-time augmentations, beside "none".
+TTA = {
+    "flip": "the mean over a face and its mirror image",
+    "ten_crop": "the mean over ten crops",
+    "two_scales": "the mean of the two",
+    "seven": "the mean over a face and seven random changes",
+    "vote": "a vote among the face, its mirror image and the face rotated either way",
+}
 
 
 def control_name(dataset: str) -> str | None:
@@ -46,6 +41,14 @@ def control_name(dataset: str) -> str | None:
         return None
     layouts = " and ".join(source.removeprefix("control:") for source in sources if source != "control")
     return f"control faces, drawn in the layout of {layouts}" if layouts else "control faces, drawn"
+
+
+def source_name(described: Mapping[str, Any], split: str = "test") -> str:
+    """Name the faces of a split by dataset and usage, from a run's metrics (`dataset`, `usage`)."""
+    if (drawn := control_name(described["dataset"])) is not None:
+        return drawn
+    usage = described["usage"][split.removesuffix("_dedup")]
+    return described["dataset"] if usage == "Training" else f"{described['dataset']}, {usage}"
 
 
 def number(value: float | None, *, percent: bool = False, digits: int = 1) -> str:
@@ -120,33 +123,6 @@ def p_equals(p: float) -> str:
 def filled(table: pd.DataFrame | None, *, where: bool = True) -> pd.DataFrame | None:
     """Return a table that has something to show; None, which a page leaves blank, for one without rows or whose one cell has nothing beside it."""
     return table if where and table is not None and table.size > 1 else None
-
-
-def metrics_table(scores: Mapping[str, Any], seen: Exposure | None = None) -> pd.DataFrame:
-    """Return one row per metric, one column per split with its number of faces; cells as `cell` writes them.
-
-    Args:
-        scores: A run's metrics: `val`, `test`, `test_dedup`, `n`.
-        seen: What the run was fitted and selected on, said in the heading; None: nothing is said.
-    """
-    marks = {split: f", {MARKS[seen.role(split)]}" if seen and MARKS[seen.role(split)] else "" for split in SPLIT_NAMES}
-    splits = [name for name in SPLIT_NAMES if scores.get(name)]
-    columns = {
-        f"{SPLIT_NAMES[split]}{marks[split]} (n = {scores['n'][split]:,})": [
-            cell(scores[split], key, percent=percent, digits=digits) for key, (_, percent, digits) in METRICS.items()
-        ]
-        for split in splits
-    }
-    return pd.DataFrame(columns, index=pd.Index([name for name, _, _ in METRICS.values()], name="metric"))
-
-
-def per_class_table(per_class: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Return one row per expression: faces, recall, precision and F1 in percent with intervals."""
-    rows = [
-        {"expression": name, "faces": values["support"], **{f"{key}, %": cell(values, key) for key in ("recall", "precision", "f1")}}
-        for name, values in per_class.items()
-    ]
-    return pd.DataFrame(rows).rename(columns={"f1, %": "F1, %"}).set_index("expression")
 
 
 def runs_table(runs: pd.DataFrame) -> pd.DataFrame:
@@ -352,22 +328,3 @@ def _processor() -> str:
     except OSError:
         names = []
     return names[0] if names else platform.processor() or "unknown"
-
-
-def values_tables(scores: Mapping[str, Mapping[str, Any]] | None) -> list[pd.DataFrame]:
-    """Return the table of the values that a model says beside the expression, in a list; an empty one where it says none.
-
-    Args:
-        scores: From `ferlab.evaluation.values.score_values`.
-    """
-    if scores is None:
-        return []
-    rows = {
-        name: {
-            "faces": score["n"],
-            **{key.upper(): f"{score[key]:.3f} [{score[f'{key}_ci_low']:.3f}, {score[f'{key}_ci_high']:.3f}]" for key in ("ccc", "rmse")},
-            "RMSE of the mean": f"{score['mean_rmse']:.3f}",
-        }
-        for name, score in scores.items()
-    }
-    return [pd.DataFrame.from_dict(rows, orient="index").rename_axis("value")]

@@ -8,20 +8,28 @@ import pandas as pd
 import pytest
 
 from ferlab.evaluation.ablations import COLUMNS
+from ferlab.evaluation.ensembles import ENSEMBLE, WEIGHTED
 from ferlab.evaluation.published import read_published, rows_beside
 from ferlab.reporting.pages.compare import (
     effects_sentence,
+    ensembles_sentence,
     factors_tables,
+    hardest_sentence,
     human_level_note,
+    pairs_sentence,
     plot_accuracies,
     plot_class_lines,
     plot_precision_recall,
     plot_published,
+    runs_sentence,
+    seeds_sentence,
 )
 
 PUBLISHED = Path(__file__).parents[3] / "conf" / "published"
 NAMES = ("angry", "happy", "sad")
 OURS = {"label": "a", "value": 0.7, "low": 0.68, "high": 0.72, "hollow": False}
+BOUNDED = {"accuracy": 0.6, "accuracy_ci_low": 0.55, "accuracy_ci_high": 0.65}
+
 
 
 @pytest.fixture(autouse=True)
@@ -141,3 +149,49 @@ def test_what_holds_over_faces_is_asked_of_seeds_apart():
 def test_without_factors_there_is_a_sentence_and_no_table():
     assert factors_tables(COMBINATIONS.iloc[:0], effects().iloc[:0]) == []
     assert effects_sentence(effects().iloc[:0]).startswith("No two runs")
+
+
+def pairs() -> pd.DataFrame:
+    rows = [("a", "b", -0.05, 0.0004, 0.0008), ("a", "c", 0.01, 0.4, 0.4)]
+    columns = ["run_a", "run_b", "difference", "p_exact", "p_holm"]
+    return pd.DataFrame(rows, columns=columns).assign(n=3589, detectable=0.015, set="x")
+
+
+def test_the_widest_gap_names_the_better_run_first():
+    told = pairs_sentence(pairs())
+    assert told.startswith("Holm's correction counts all pairs, since params name no contrasts (`compare.contrasts`): 2 on x. 1 of 2")
+    assert told.endswith("; 1.5 points are detectable with 80 % power.")
+    assert pairs_sentence(pairs(), named=True).startswith("Holm's correction counts the contrasts that params name: 2 on x. 1 of 2")
+    assert "(p by subject = 0.020, Holm < 0.001)" in pairs_sentence(pairs().assign(p_subjects=0.02, detectable=float("nan")))
+    assert "b over a by 5.0 points on 3,589 faces (p < 0.001, Holm < 0.001)" in told
+    assert "no pair" in pairs_sentence(pairs().iloc[:0])
+
+
+def test_one_seed_tells_nothing_of_spread():
+    spread = pd.DataFrame({"group": ["g", "h"], "seeds": [1, 3], "test.accuracy_mean": [0.5, 0.6], "test.accuracy_sd": [float("nan"), 0.01]})
+    assert "h: 60.0 ± 1.0 % over 3 seeds" in seeds_sentence(spread)
+    assert "one seed" in seeds_sentence(spread.iloc[:1])
+
+
+def test_the_hardest_expression_of_each_run_skips_what_is_undefined():
+    per_class = {"a": {"f1": 0.9}, "b": {"f1": None}, "c": {"f1": 0.1}}
+    assert hardest_sentence({"run": per_class}) == "Lowest F1 on test per run: run: c (10.0 %)."
+
+
+def test_votes_and_runs_are_told_per_set():
+    told = ensembles_sentence({"x": {"ensemble": {"test": BOUNDED}}}, pairs().assign(run_a="ensemble"))
+    assert "On x the ensemble of 2 runs reaches 60.0 % [55.0, 65.0] on test, -5.0 to 1.0 points from its members, and is significantly better than 0" in told
+    assert "Fitted" not in told
+    assert "there is no ensemble" in ensembles_sentence({}, pairs().iloc[:0])
+    rows = pd.DataFrame([{"run": "a", "set": "x", **{f"test.{key}": value for key, value in BOUNDED.items()}}])
+    assert "on x (control faces): a, 60.0 % [55.0, 65.0]" in runs_sentence(rows, {"x": "control"})
+
+
+def test_fitted_weights_are_told_against_equal_ones():
+    rows = pd.concat([pairs().assign(run_a=kind) for kind in (ENSEMBLE, WEIGHTED)], ignore_index=True)
+    against_equal = {"set": "x", "run_a": WEIGHTED, "run_b": ENSEMBLE, "difference": 0.003, "ci_low": -0.004, "ci_high": 0.01, "p_holm": 0.5}
+    rows = pd.concat([rows, pd.DataFrame([against_equal])], ignore_index=True)
+    votes = {"x": {kind: {"test": BOUNDED} for kind in (ENSEMBLE, WEIGHTED)}}
+    told = ensembles_sentence(votes, rows)
+    assert "On x the fitted ensemble of 2 runs reaches 60.0" in told
+    assert "Fitted weights against equal ones: 0.3 points [-0.4, 1.0], Holm p = 0.500." in told

@@ -7,10 +7,31 @@ import pandas as pd
 import pytest
 
 from ferlab.evaluation.calibration import reliability_bins
-from ferlab.reporting.pages.evaluate import plot_confusions, plot_per_class, plot_reliability
+from ferlab.evaluation.tta import PASSES
+from ferlab.reporting.pages.evaluate import (
+    accuracy_sentence,
+    best_and_worst_sentence,
+    calibration_sentence,
+    confidence_sentence,
+    confusion_sentence,
+    duplicates_sentence,
+    metrics_table,
+    per_class_table,
+    plot_confusions,
+    plot_per_class,
+    plot_reliability,
+    sequences_text,
+    subjects_sentence,
+    tta_sentence,
+    values_tables,
+)
 from ferlab.reporting.style import COLOURS
+from ferlab.reporting.tables import TTA, source_name
+from ferlab.roles import Exposure
 
 NAMES = ["angry", "happy", "sad"]
+BOUNDED = {"accuracy": 0.6, "accuracy_ci_low": 0.55, "accuracy_ci_high": 0.65}
+
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +97,111 @@ def test_reliability_shows_filled_bins_and_counts_every_face():
     top, bottom = plot_reliability(bins).axes
     assert len(top.containers[0].lines[0].get_xdata()) == (bins["faces"] > 0).sum()
     assert sum(bar.get_height() for bar in bottom.patches) == 300
+
+
+def test_accuracy_is_told_with_faces_and_interval():
+    told = accuracy_sentence("r", {"test": BOUNDED | {"balanced_accuracy": 0.5}, "n": {"test": 3589}}, source="control faces, drawn")
+    assert "60.0 % [55.0, 65.0] of 3,589 test faces (control faces, drawn)" in told
+    assert "50.0 %" in told
+
+
+def test_control_faces_are_always_called_so():
+    assert source_name({"dataset": "control", "usage": {"test": "Training"}}) == "control faces, drawn"
+    assert source_name({"dataset": "fer2013", "usage": {"test": "PublicTest"}}, "test_dedup") == "fer2013, PublicTest"
+
+
+def test_best_and_worst_class_skip_what_is_undefined():
+    per_class = {"a": {"f1": 0.9, "support": 5}, "b": {"f1": None, "support": 0}, "c": {"f1": 0.1, "support": 7}}
+    told = best_and_worst_sentence(per_class)
+    assert told == "Highest F1: a, 90.0 % (5 faces). Lowest: c, 10.0 % (7 faces)."
+
+
+def test_the_largest_confusion_is_told_by_name():
+    table = pd.DataFrame([[8, 2], [5, 5]], index=["sad", "neutral"], columns=["sad", "neutral"])
+    assert "13 of 20 faces" in confusion_sentence(table)
+    assert "neutral predicted as sad, 5 of 10 (50.0 %)" in confusion_sentence(table)
+    assert "All 3 faces are classified correctly" in confusion_sentence(pd.DataFrame([[1, 0], [0, 2]], index=["a", "b"], columns=["a", "b"]))
+
+
+@pytest.mark.parametrize(("ece", "words"), [(0.05, ": miscalibrated at the 5 % level"), (0.02, "no evidence of miscalibration")])
+def test_an_ece_is_read_against_that_of_a_calibrated_model(ece, words):
+    assert words in calibration_sentence({"ece": ece, "ece_if_calibrated": 0.02, "ece_if_calibrated_high": 0.03})
+
+
+def test_confidence_above_accuracy_is_overconfident():
+    assert confidence_sentence(pd.DataFrame({"faces": [10], "confidence": [0.9], "accuracy": [0.5]})).endswith("overconfident.")
+    assert confidence_sentence(pd.DataFrame({"faces": [10], "confidence": [0.5], "accuracy": [0.9]})).endswith("underconfident.")
+
+
+def test_duplicates_are_told_with_both_groups_and_a_verdict():
+    duplicates = {"n_duplicates": 20, "n_dedup": 80, "accuracy_duplicates": 0.9, "accuracy_dedup": 0.6, "difference": 0.3}
+    assert "excludes 0" in duplicates_sentence(duplicates | {"difference_ci_low": 0.1, "difference_ci_high": 0.4})
+    assert "includes 0" in duplicates_sentence(duplicates | {"difference_ci_low": -0.1, "difference_ci_high": 0.4})
+    told = duplicates_sentence(duplicates | {"difference_ci_low": 0, "difference_ci_high": 1}, "exact or near-duplicate")
+    assert told.startswith("20 of 100 test faces (20.0 %) have an exact or near-duplicate in train or val. ")
+    assert "nothing to compare" in duplicates_sentence({"n_duplicates": 0, "n_dedup": 80, "difference": None})
+
+
+def test_the_reported_augmentation_stands_beside_none_with_its_cost():
+    augmented = {"tta_none": {"test": BOUNDED}, "tta_flip": {"test": BOUNDED | {"accuracy": 0.61}}, "ties": None}
+    told = tta_sentence(augmented | {"tta": "flip", "passes": 2})
+    assert told.startswith("Without test-time augmentation: 60.0 % [55.0, 65.0] on test, one pass")
+    assert "mirror image: 61.0 % [55.0, 65.0], 2 passes. The last is reported." in told
+    assert "No augmentation is reported" in tta_sentence(augmented | {"tta": "none", "passes": 1})
+
+
+def test_augmentations_within_the_reported_one_stand_before_it():
+    augmented = {f"tta_{tta}": {"test": BOUNDED | {"accuracy": share}} for tta, share in (("two_scales", 0.63), ("ten_crop", 0.62), ("flip", 0.61))}
+    told = tta_sentence(augmented | {"tta_none": {"test": BOUNDED}, "tta": "two_scales", "passes": 12, "ties": None})
+    places = [told.index(share) for share in ("60.0", "61.0", "62.0", "63.0")]
+    assert places == sorted(places)
+    assert told.endswith("the mean of the two: 63.0 % [55.0, 65.0], 12 passes. The last is reported.")
+
+
+def test_a_vote_tells_its_ties_and_that_its_probabilities_are_none():
+    augmented = {"tta_none": {"test": BOUNDED}, "tta_vote": {"test": BOUNDED}, "tta": "vote", "passes": 4, "ties": 12}
+    assert "12 test faces had tied votes." in tta_sentence(augmented)
+    assert "vote fractions" in tta_sentence(augmented)
+
+
+def test_every_augmentation_has_a_name():
+    assert set(TTA) | {"none"} == set(PASSES)
+
+
+def test_sequences_are_told_only_where_there_are_some():
+    assert sequences_text(None) == []
+    bounded = {f"{kind}{key}": value for kind in ("", "frame_", "smoothed_") for key, value in BOUNDED.items()}
+    counts = {"sequences": 30, "frames": 240, "mixed": 0, "flicker": 0.25, "smoothed_flicker": 0.05, "alpha": 0.3}
+    (told,) = sequences_text(bounded | counts)
+    assert "240 frames of 30 sequences" in told
+    assert "in 25.0 % of cases" in told
+    assert "several expressions" not in told
+    assert "2 sequences hold frames of several expressions" in sequences_text(bounded | counts | {"mixed": 2})[0]
+
+
+def test_few_subjects_are_warned_of():
+    subjects = {"subjects": 8, "accuracy_ci_low": 0.5, "accuracy_ci_high": 0.7}
+    assert "2.0 times as wide as over faces. Fewer than 20" in subjects_sentence(BOUNDED, subjects)
+    assert "Fewer" not in subjects_sentence(BOUNDED, subjects | {"subjects": 40})
+    assert "name no subjects" in subjects_sentence(BOUNDED, None)
+
+
+def test_the_table_of_metrics_has_a_column_per_split_with_its_faces():
+    keys = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mcc", "nll", "ece", "top3_accuracy")
+    got = {k: v for key in keys for k, v in ((key, 0.621), (f"{key}_ci_low", 0.605), (f"{key}_ci_high", 0.637))}
+    table = metrics_table({"val": got, "test": got, "test_dedup": None, "n": {"val": 3589, "test": 10, "test_dedup": 0}}, Exposure(("train",), ("val",)))
+    assert table.columns.tolist() == ["val, selected its epoch (n = 3,589)", "test (n = 10)"]
+    assert table.loc["accuracy, %", "test (n = 10)"] == "62.1 [60.5, 63.7]"
+    assert table.loc["NLL, nats", "test (n = 10)"] == "0.621 [0.605, 0.637]"
+
+
+def test_the_table_of_classes_names_faces_and_scores():
+    table = per_class_table({"sad": {"support": 7, "recall": 0.5, "recall_ci_low": 0.3, "recall_ci_high": 0.7, "precision": None, "f1": 0.2}})
+    assert table.loc["sad"].tolist() == [7, "50.0 [30.0, 70.0]", "–", "20.0"]
+
+
+def test_values_stand_with_their_bounds_and_what_they_must_beat():
+    score = {"n": 40, "ccc": 0.8, "ccc_ci_low": 0.7, "ccc_ci_high": 0.86, "rmse": 0.5, "rmse_ci_low": 0.4, "rmse_ci_high": 0.61, "mean_rmse": 1.4}
+    (table,) = values_tables({"intensity": score})
+    assert table.loc["intensity"].tolist() == [40, "0.800 [0.700, 0.860]", "0.500 [0.400, 0.610]", "1.400"]
+    assert values_tables(None) == []

@@ -15,7 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from ferlab.reporting.tables import cell, control_name, number, p_value
+from ferlab.reporting.tables import cell, control_name, estimate, number, p_equals, p_value, percent
+from ferlab.roles import listed
 
 # Human accuracy on FER2013, 65 +- 5 %: Goodfellow et al. (2013), arXiv 1307.0414.
 HUMAN_LEVEL = {"fer2013": (0.60, 0.70)}
@@ -109,6 +110,98 @@ def plot_precision_recall(per_class: Mapping[str, PerClass]) -> Figure:
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2)
     return figure
+
+
+def runs_sentence(runs: pd.DataFrame, datasets: Mapping[str, str]) -> str:
+    """Say the highest test accuracy of each set."""
+    told = []
+    for name, rows in runs.groupby("set", sort=False):
+        top = rows[rows["test.accuracy"] == rows["test.accuracy"].max()]
+        value = estimate({str(key).removeprefix("test."): value for key, value in top.iloc[0].items()}, "accuracy")
+        faces = (control_name(datasets[str(name)]) or datasets[str(name)]).replace("control faces, drawn", "control faces")
+        what = f"Highest test accuracy among {len(rows)} runs" if len(rows) > 1 else "Test accuracy of the one run"
+        told.append(f"{what} on {name} ({faces}): {listed(top['run'])}, {value}.")
+    if len(runs) > len(told):
+        told.append("Choosing a run by this number would be selecting on test.")
+    return " ".join(told)
+
+
+def seeds_sentence(spread: pd.DataFrame) -> str:
+    """Say the largest spread over seeds on test."""
+    several = spread[spread["seeds"] > 1]
+    if several.empty:
+        return "Every group has one seed: the spread over seeds is unknown."
+    row = several.loc[several["test.accuracy_sd"].idxmax()]
+    return (
+        f"{len(several)} of {len(spread)} groups have more than one seed. The largest spread is that of {row['group']}: "
+        f"{number(row['test.accuracy_mean'], percent=True)} ± {percent(row['test.accuracy_sd'])} over {row['seeds']} seeds."
+    )
+
+
+def pairs_sentence(pairs: pd.DataFrame, *, named: bool = False) -> str:
+    """Say which tests form Holm's family, how many pairs differ at the 5 % level, and the largest difference.
+
+    Args:
+        pairs: From `compare_within_sets`.
+        named: Whether params or factors named the pairs; else they are all pairs.
+    """
+    if pairs.empty:
+        return "No contrast names two runs of one set." if named else "Fewer than two runs share a set: no pair to compare."
+    counts = " and ".join(f"{n} on {name}" for name, n in pairs.groupby("set", sort=False).size().items())
+    family = "counts the contrasts that params name" if named else "counts all pairs, since params name no contrasts (`compare.contrasts`)"
+    head = f"Holm's correction {family}: {counts}. {int((pairs['p_holm'] < ALPHA).sum())} of {len(pairs)} pairs differ at the 5 % level after it."
+    row = pairs.loc[pairs["difference"].abs().idxmax()]
+    if row["difference"] == 0:
+        return f"{head} No two runs differ in accuracy."
+    by_subject = pd.notna(row.get("p_subjects"))
+    first, second = (row["run_a"], row["run_b"]) if row["difference"] >= 0 else (row["run_b"], row["run_a"])
+    detectable = "" if pd.isna(row["detectable"]) else f"; {number(row['detectable'], percent=True)} points are detectable with 80 % power"
+    return (
+        f"{head} The largest difference: {first} over {second} by {number(abs(row['difference']), percent=True)} points on {row['n']:,} faces "
+        f"(p{' by subject' if by_subject else ''} {p_equals(row['p_subjects' if by_subject else 'p_exact'])}, Holm {p_equals(row['p_holm'])})"
+        f"{detectable}."
+    )
+
+
+def ensembles_sentence(scores: Mapping[str, Mapping[str, Mapping[str, Any]]], pairs: pd.DataFrame) -> str:
+    """Say the accuracy of each set's ensembles (from `score_ensembles`), their differences from the members (`pairs` from `compare_ensembles`)
+    and that of fitted weights from equal ones.
+    """
+    if not scores:
+        return "No set has two runs: there is no ensemble."
+    told = []
+    for name, kinds in scores.items():
+        of_set = pairs[pairs["set"] == name]
+        told += [_ensemble_sentence(name, kind, of, pairs=of_set[of_set["run_a"] == kind]) for kind, of in kinds.items()]
+    return " ".join(told)
+
+
+def _ensemble_sentence(name: str, kind: str, scores: Mapping[str, Any], *, pairs: pd.DataFrame) -> str:
+    equal = pairs[pairs["run_b"] == "ensemble"]  # with equal weights, against which fitted ones are tested
+    members = pairs.drop(index=equal.index)
+    gains = " to ".join(dict.fromkeys(number(gain, percent=True) for gain in (members["difference"].min(), members["difference"].max())))
+    better = int(((members["p_holm"] < ALPHA) & (members["difference"] > 0)).sum())
+    told = (
+        f"On {name} the {kind} of {len(members)} runs reaches {estimate(scores['test'], 'accuracy')} on test, {gains} points from its members, and is "
+        f"significantly better than {better} of them (5 % level, Holm)."
+    )
+    for row in equal.rename(columns={"ci_low": "difference_ci_low", "ci_high": "difference_ci_high"}).to_dict("records"):
+        told += f" Fitted weights against equal ones: {estimate(row, 'difference', unit='points')}, Holm p {p_equals(row['p_holm'])}."
+    return told
+
+
+def hardest_sentence(per_class: Mapping[str, PerClass]) -> str:
+    """Say for each run which expression has the lowest F1."""
+    known = {run: {name: v["f1"] for name, v in scores.items() if v["f1"] is not None} for run, scores in per_class.items()}
+    return f"Lowest F1 on test per run: {', '.join(f'{run}: {_lowest(values)}' for run, values in known.items())}."
+
+
+def _lowest(values: Mapping[str, float]) -> str:
+    if not values:
+        return "undefined"
+    least = min(values.values())
+    names = [name for name in values if values[name] == least]
+    return f"{'all alike' if 1 < len(names) == len(values) else listed(names)} ({percent(least)})"
 
 
 def human_level_note(datasets: Mapping[str, str]) -> str:

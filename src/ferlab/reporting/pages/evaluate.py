@@ -1,8 +1,8 @@
-"""Figures of one run's performance: confusions, per-class scores with intervals, reliability."""
+"""The page of one run's evaluation: figures of confusions, classes and reliability, and what they show in words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -13,8 +13,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ferlab.reporting.style import COLOURS, SPLIT_COLOURS
+from ferlab.reporting.tables import TTA, cell, estimate, number, percent
+from ferlab.roles import MARKS, Exposure, listed
 
 COLOUR_MAP = "Blues"
+# How each metric is written: its name for a reader, whether in percent, and digits.
+METRICS: dict[str, tuple[str, bool, int]] = {
+    "accuracy": ("accuracy, %", True, 1),
+    "balanced_accuracy": ("balanced accuracy, %", True, 1),
+    "macro_f1": ("macro F1, %", True, 1),
+    "weighted_f1": ("weighted F1, %", True, 1),
+    "mcc": ("MCC", False, 3),
+    "nll": ("NLL, nats", False, 3),
+    "ece": ("ECE, %", True, 1),
+    "top3_accuracy": ("top-3 accuracy, %", True, 1),
+}
+SPLIT_NAMES = {"val": "val", "test": "test", "test_dedup": "test, deduplicated"}
 KEYS = {"recall": "recall", "precision": "precision", "f1": "F1"}
 
 
@@ -70,6 +84,178 @@ def plot_reliability(bins: pd.DataFrame) -> Figure:
     bottom.bar_label(bars, [f"{n:,}" if n else "" for n in bins["faces"]], fontsize=8, padding=1)
     bottom.set(xlabel="confidence (largest probability), %", ylabel="faces", ylim=(0, 1.2 * bins["faces"].max()))
     return figure
+
+
+def accuracy_sentence(run: str, scores: Mapping[str, Any], *, source: str) -> str:
+    """Say a run's test accuracy, and on which faces (`source`)."""
+    got, n = scores["test"], scores["n"]["test"]
+    return (
+        f"**{run}** classifies {estimate(got, 'accuracy')} of {n:,} test faces ({source}) correctly; its balanced accuracy is "
+        f"{percent(got['balanced_accuracy'])}. Brackets hold 95 % intervals."
+    )
+
+
+def val_and_test_sentence(scores: Mapping[str, Any], seen: Exposure) -> str:
+    """Say whether the accuracies on val and test agree within their intervals; of a model that was trained on val, that they do not compare."""
+    if seen.role("val") == "trained":
+        return "The model was trained on val, so accuracies on val and test do not compare."
+    val, test = scores["val"], scores["test"]
+    if val["accuracy_ci_low"] <= test["accuracy_ci_high"] and test["accuracy_ci_low"] <= val["accuracy_ci_high"]:
+        return "The 95 % intervals of val and test accuracy overlap."
+    selected = [split for split in ("val", "test") if seen.role(split) == "selected_on"]
+    cause = f", or selection biases {listed(selected)}" if selected else ""
+    return f"The 95 % intervals of val and test accuracy do not overlap: the faces of the two splits differ{cause}."
+
+
+def confusion_sentence(confusions: pd.DataFrame) -> str:
+    """Say the diagonal and the largest off-diagonal cell."""
+    counts = confusions.to_numpy()
+    wrong = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
+    if not wrong.any():
+        return f"All {counts.sum():,} faces are classified correctly."
+    actual, predicted = divmod(int(wrong.argmax()), len(wrong))
+    names, support = list(confusions.index), counts[actual].sum()
+    return (
+        f"{counts.trace():,} of {counts.sum():,} faces lie on the diagonal. The largest confusion: {names[actual]} predicted as "
+        f"{names[predicted]}, {wrong[actual, predicted]} of {support} ({percent(wrong[actual, predicted] / support)})."
+    )
+
+
+def best_and_worst_sentence(per_class: Mapping[str, Mapping[str, Any]]) -> str:
+    """Say the expressions with the highest and lowest F1, all of them where several tie."""
+    known = {name: values for name, values in per_class.items() if values["f1"] is not None}
+    if not known:
+        return "F1 is undefined for every expression."
+    ends = [end(values["f1"] for values in known.values()) for end in (max, min)]
+    best, worst = ([name for name in known if known[name]["f1"] == end] for end in ends)
+    if best == worst:
+        return f"All {len(known)} expressions have the same F1, {percent(ends[0])}."
+    return f"Highest F1: {_class(known, best)}. Lowest: {_class(known, worst)}."
+
+
+def _class(known: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> str:
+    first = known[names[0]]
+    return f"{names[0]}, {estimate(first, 'f1')} ({first['support']} faces)" if len(names) == 1 else f"{listed(names)}, {percent(first['f1'])} each"
+
+
+def confidence_sentence(bins: pd.DataFrame) -> str:
+    """Say whether the mean confidence is above or below the accuracy, to a tenth of a point; `bins` from `reliability_bins`."""
+    confidence, accuracy = (float((bins["faces"] * bins[c]).sum() / bins["faces"].sum()) for c in ("confidence", "accuracy"))
+    gap = round(100 * (confidence - accuracy), 1)
+    word = f": {'over' if gap > 0 else 'under'}confident" if gap else ""
+    return f"Mean confidence is {percent(confidence)}, accuracy {percent(accuracy)}{word}."
+
+
+def calibration_sentence(scores: Mapping[str, Any]) -> str:
+    """Say the ECE, and whether it exceeds that of a calibrated model on as many faces."""
+    high = scores["ece_if_calibrated_high"]
+    verdict = "miscalibrated at the 5 % level" if scores["ece"] > high else "no evidence of miscalibration"
+    return (
+        f"The ECE is {estimate(scores, 'ece')} (15 bins). A calibrated model with these confidences would show "
+        f"{percent(scores['ece_if_calibrated'])} on as many faces, and at most {percent(high)} in 95 % of draws: {verdict}."
+    )
+
+
+def duplicates_sentence(duplicates: Mapping[str, Any], kind: str = "exact duplicate") -> str:
+    """Say how the test accuracy differs between faces with and without a duplicate of this kind in train or val."""
+    count, total = duplicates["n_duplicates"], duplicates["n_duplicates"] + duplicates["n_dedup"]
+    named = f"an {kind} in train or val"
+    if duplicates["difference"] is None:
+        return f"{count} of {total:,} test faces have {named}: nothing to compare."
+    verdict = "includes" if duplicates["difference_ci_low"] <= 0 <= duplicates["difference_ci_high"] else "excludes"
+    return (
+        f"{count} of {total:,} test faces ({percent(count / total)}) have {named}. Accuracy is {estimate(duplicates, 'accuracy_duplicates')} on them and "
+        f"{estimate(duplicates, 'accuracy_dedup')} on the others. The interval of the difference, {estimate(duplicates, 'difference', unit='points')} "
+        f"(Newcombe), {verdict} 0."
+    )
+
+
+def tta_sentence(scores: Mapping[str, Any]) -> str:
+    """Say the test accuracy without and with test-time augmentation, its cost, and the ties of a vote.
+
+    Args:
+        scores: `tta_none`, `tta_<name>` and those within it, each with `test`; `tta`, `passes` per face, and `ties` (None without a vote).
+    """
+    plain = f"Without test-time augmentation: {estimate(scores['tta_none']['test'], 'accuracy')} on test, one pass of the model per face"
+    if scores["tta"] == "none":
+        return f"{plain}. No augmentation is reported."
+    others = [f"{name}: {estimate(scores[f'tta_{tta}']['test'], 'accuracy')}" for tta, name in TTA.items() if f"tta_{tta}" in scores]
+    told = f"{'; '.join([plain, *others])}, {scores['passes']} passes. The last is reported."
+    if scores["ties"] is None:
+        return told
+    return f"{told} {scores['ties']} test faces had tied votes. The probabilities are vote fractions, to which NLL and ECE do not apply."
+
+
+def val_by_tta_sentence(scores: Mapping[str, Any], seen: Exposure) -> str:
+    """Say the val accuracy without and with test-time augmentation, and which of them the training page reports."""
+    said = f"Without test-time augmentation, the val accuracy is {estimate(scores['tta_none']['val'], 'accuracy')}"
+    if scores["tta"] != "none":
+        said += f", with it {estimate(scores['tta_' + scores['tta']]['val'], 'accuracy')}"
+    if seen.role("val") == "selected_on":
+        return f"{said}. The training page reports it without augmentation, computed in the precision of training."
+    return f"{said}. The val accuracies of the training page are those of the model before the refit." if "val" in seen.selected_on else f"{said}."
+
+
+def subjects_sentence(scores: Mapping[str, Any], subjects: Mapping[str, Any] | None) -> str:
+    """Say the interval of the test accuracy over subjects, and how much wider it is than that over faces."""
+    if subjects is None:
+        return "The faces of this dataset name no subjects: its intervals take faces as independent."
+    over_faces, over_subjects = (of["accuracy_ci_high"] - of["accuracy_ci_low"] for of in (scores, subjects))
+    low, high = (number(subjects[f"accuracy_ci_{side}"], percent=True) for side in ("low", "high"))
+    few = " Fewer than 20 subjects make a rough interval." if subjects["subjects"] < 20 else ""
+    ratio = f", {over_subjects / over_faces:.1f} times as wide as over faces" if over_faces > 0 else ""
+    return f"Over {subjects['subjects']} subjects, the interval of the test accuracy is [{low}, {high}] %{ratio}.{few}"
+
+
+def sequences_text(sequences: Mapping[str, Any] | None) -> list[str]:
+    """Say the accuracy of sequences (from `score_sequences`) and of smoothed frames, and the flicker; nothing where faces are not frames."""
+    if sequences is None:
+        return []
+    mixed = f" {sequences['mixed']} sequences hold frames of several expressions and count as their last frame." if sequences["mixed"] else ""
+    return [
+        f"**The test faces are {sequences['frames']:,} frames of {sequences['sequences']:,} sequences.** Accuracy is "
+        f"{estimate(sequences, 'frame_accuracy')} of frames, and {estimate(sequences, 'accuracy')} of sequences by the mean over their frames.{mixed} "
+        f"Consecutive frames differ in their prediction in {percent(sequences['flicker'])} of cases. A moving average (weight of the newest frame "
+        f"{sequences['alpha']}) lowers this to {percent(sequences['smoothed_flicker'])}, at an accuracy of {estimate(sequences, 'smoothed_accuracy')}. "
+        "Intervals are over subjects or sequences, not over frames."
+    ]
+
+
+def metrics_table(scores: Mapping[str, Any], seen: Exposure) -> pd.DataFrame:
+    """Return one row per metric, one column per split with its number of faces and what it was to the run."""
+    marks = {split: f", {mark}" if (mark := MARKS[seen.role(split)]) else "" for split in SPLIT_NAMES}
+    columns = {
+        f"{name}{marks[split]} (n = {scores['n'][split]:,})": [
+            cell(scores[split], key, percent=in_percent, digits=digits) for key, (_, in_percent, digits) in METRICS.items()
+        ]
+        for split, name in SPLIT_NAMES.items()
+        if scores.get(split)
+    }
+    return pd.DataFrame(columns, index=pd.Index([name for name, _, _ in METRICS.values()], name="metric"))
+
+
+def per_class_table(per_class: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Return one row per expression: faces, recall, precision and F1 in percent with intervals."""
+    rows = [
+        {"expression": name, "faces": values["support"], **{f"{key}, %": cell(values, key) for key in ("recall", "precision", "f1")}}
+        for name, values in per_class.items()
+    ]
+    return pd.DataFrame(rows).rename(columns={"f1, %": "F1, %"}).set_index("expression")
+
+
+def values_tables(scores: Mapping[str, Mapping[str, Any]] | None) -> list[pd.DataFrame]:
+    """Return the table of the values predicted beside the expression (from `score_values`), in a list; an empty one where there are none."""
+    if scores is None:
+        return []
+    rows = {
+        name: {
+            "faces": score["n"],
+            **{key.upper(): cell(score, key, percent=False, digits=3) for key in ("ccc", "rmse")},
+            "RMSE of the mean": f"{score['mean_rmse']:.3f}",
+        }
+        for name, score in scores.items()
+    }
+    return [pd.DataFrame.from_dict(rows, orient="index").rename_axis("value")]
 
 
 def _draw_matrix(axis: Axes, values: np.ndarray, confusions: pd.DataFrame, *, top: float, text: str) -> None:

@@ -13,8 +13,7 @@ from typing import Any
 from ferlab.expressions import SPLITS
 from ferlab.params import Params, Prepare
 from ferlab.reporting.exposure import role_mark
-from ferlab.reporting.sentences import TTA
-from ferlab.reporting.tables import control_name
+from ferlab.reporting.tables import TTA, control_name
 from ferlab.roles import recorded
 
 CONTROL_TITLE = "Control faces: drawn, not photographed; numbers say nothing about real faces"
