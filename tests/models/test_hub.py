@@ -109,7 +109,7 @@ def test_a_revision_and_a_folder_are_part_of_the_address(server: Server, tmp_pat
 def test_a_download_that_broke_off_goes_on_where_it_was(server: Server, tmp_path: Path) -> None:
     server.hangs_up_after = 1000
     message = refused(f"{server.url}/a/net.pth", Unavailable, folder=tmp_path, sha256=SHA256)
-    assert f"broke off after 1000 of {len(CONTENT)} bytes; run again" in message
+    assert f"interrupted after 1000 of {len(CONTENT)} bytes; run again" in message
     assert left(tmp_path) == ["net.pth.etag", "net.pth.part"]
     server.hangs_up_after = None
     assert fetch(f"{server.url}/a/net.pth", folder=tmp_path, sha256=SHA256).read_bytes() == CONTENT
@@ -135,7 +135,7 @@ def test_a_beginning_longer_than_the_file_is_thrown_away(server: Server, tmp_pat
 
 def test_another_checksum_is_refused_and_nothing_stays(server: Server, tmp_path: Path) -> None:
     message = refused(f"{server.url}/net.pth", folder=tmp_path, sha256="0" * 64)
-    assert f"sha256 is {SHA256}, expected {'0' * 64}; what was fetched is removed" in message
+    assert f"sha256 is {SHA256}, expected {'0' * 64}; the download is removed" in message
     assert left(tmp_path) == []
     fetch(f"{server.url}/net.pth", folder=tmp_path)
     assert "remove it to fetch it again" in refused(f"{server.url}/net.pth", folder=tmp_path, sha256="0" * 64)

@@ -14,7 +14,7 @@ from ferlab.expressions import EXPRESSIONS
 from ferlab.models import MODELS, create_model, save_model
 from ferlab.models.cs230_transfer import cs230_resnet50, cs230_vgg16
 from ferlab.models.pretrained import load_pretrained, pretrained_or_scratch
-from ferlab.paths import InputError
+from ferlab.paths import PROGRESS, InputError
 
 NOWHERE = "http://127.0.0.1:1"  # a port nobody listens on
 
@@ -64,11 +64,11 @@ def test_the_backbone_comes_from_the_file_and_the_head_starts_afresh(tmp_path: P
     assert torch.equal(features(net, images), features(other, images))
     assert torch.equal(net.logits.weight, head)
     assert report.loaded == ("conv1.weight", "bn1.weight", "bn1.bias", "bn1.running_mean", "bn1.running_var", "conv2.weight", "conv2.bias")
-    assert (report.head, report.excluded) == (("logits.weight", "logits.bias"), ("fc.bias", "fc.weight"))
-    assert (report.missing, report.left_over, report.other_shape) == ((), (), {})
+    assert report.head == ("logits.weight", "logits.bias")
+    assert (report.missing, report.unused, report.other_shape) == ((), (), {})
     assert report.sha256 == hashlib.sha256(Path(source).read_bytes()).hexdigest()
-    assert f"sha256 {report.sha256}, not checked: none is known" in report.sentence()
-    assert report.sentence().endswith("the head starts afresh (logits).")
+    assert f"sha256 {report.sha256}, not checked, no known value" in report.sentence()
+    assert report.sentence().endswith("the head is random (logits).")
 
 
 def test_a_known_checksum_is_checked(tmp_path: Path) -> None:
@@ -89,12 +89,12 @@ def test_layers_that_do_not_fit_are_named(tmp_path: Path) -> None:
     save_file(weights, tmp_path / "net.safetensors")
     report = load_pretrained(small_net(), str(tmp_path / "net.safetensors"), layout="torchvision")
     assert report.missing == ("bn1.bias",)
-    assert report.left_over == ("layer1.0.conv1.weight",)
+    assert report.unused == ("layer1.0.conv1.weight",)
     assert report.other_shape["conv2.weight"] == ((5, 4, 3, 3), (6, 4, 3, 3))
     assert report.other_shape["logits.weight"] == ((8, 6), (7, 6))
     sentence = report.sentence()
     assert "random: bn1;" in sentence
-    assert "not in the net: layer1.0.conv1;" in sentence
+    assert "not in the model: layer1.0.conv1;" in sentence
     assert "logits.bias (8,) for (7,)" in sentence
 
 
@@ -140,7 +140,7 @@ def test_weights_of_the_other_resnet_50_are_refused_although_they_would_fit(tmp_
         load_pretrained(torchvision, str(tmp_path / "net.pth"), layout="vgg_dag")
     report = load_pretrained(torchvision, str(tmp_path / "net.pth"), layout="torchvision")
     assert len(report.loaded) == len(caffe.state_dict()) - 53  # less the counters of batch normalisation
-    assert (report.missing, report.left_over) == ((), ())
+    assert (report.missing, report.unused) == ((), ())
 
 
 def test_vgg_face_fills_vgg16_but_for_its_head_even_where_a_layer_of_that_would_fit(tmp_path: Path) -> None:
@@ -150,35 +150,36 @@ def test_vgg_face_fills_vgg16_but_for_its_head_even_where_a_layer_of_that_would_
     torch.save({name: torch.zeros(()).expand(shape) for name, shape in shapes.items()}, tmp_path / "vgg_face_dag.pth")
     report = load_pretrained(net, str(tmp_path / "vgg_face_dag.pth"), layout="vgg_dag")
     assert len(report.loaded) == 26
-    assert report.excluded == ("fc6.weight", "fc8.bias")
     assert report.head == ("fc6.weight", "fc6.bias", "fc7.weight", "fc7.bias", "logits.weight", "logits.bias")
-    assert (report.missing, report.left_over, report.other_shape) == ((), (), {})
+    assert (report.missing, report.unused, report.other_shape) == ((), (), {})
 
 
 def known(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     """Give the five-layer model published weights."""
     card = {"hub": NOWHERE, "file": "net.pth", "sha256": None, "layout": "vggface2", "colour": "BGR", "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
-    monkeypatch.setitem(MODELS["five_layer"], "pretrained", {**card, "licence": "", **changes})
+    monkeypatch.setitem(MODELS["five_layer"], "pretrained", {**card, **changes})
 
 
 def test_a_run_without_pretrained_weights_says_that_they_are_random() -> None:
     first = pretrained_or_scratch(small_net(), "five_layer")
-    assert (first.pretrained, first.mean, first.std, first.sentence) == (False, None, None, "The initial weights are random.")
+    assert (first.report, first.mean, first.std, first.sentence) == (None, None, None, "The initial weights are random.")
 
 
-def test_weights_that_cannot_be_had_mean_from_scratch_with_nothing_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_are_not_available_mean_from_scratch_with_nothing_frozen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv(PROGRESS, str(tmp_path / "lines"))
     with torch.device("meta"):
         net = create_model("cs230_resnet50", freeze="all_but_head")
     monkeypatch.setitem(MODELS["cs230_resnet50"], "pretrained", {**MODELS["cs230_resnet50"]["pretrained"], "hub": NOWHERE})
     first = pretrained_or_scratch(net, "cs230_resnet50", source="published", folder=tmp_path)
-    assert not first.pretrained
-    assert (first.mean, first.std) == (None, None)
-    assert first.sentence == f"From scratch, with nothing held: its pretrained weights ({NOWHERE}/resnet50_ft_dag.pth) could not be had."
-    assert "no answer" in first.reason
+    assert (first.report, first.mean, first.std) == (None, None, None)
+    source = f"{NOWHERE}/resnet50_ft_dag.pth"
+    assert first.sentence == f"Trained from scratch, without frozen layers: the pretrained weights ({source}) are not available."
+    assert "no answer" in (tmp_path / "lines").read_text()
     assert all(p.requires_grad for p in net.parameters())
     assert all(m.training for m in net.modules())
-    assert "card names no pretrained weights" in pretrained_or_scratch(small_net(), "five_layer", source="published").reason
+    assert pretrained_or_scratch(small_net(), "five_layer", source="published").report is None
+    assert "card names no pretrained weights" in (tmp_path / "lines").read_text()
 
 
 def test_published_weights_bring_the_mean_and_spread_they_want_in_rgb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +188,6 @@ def test_published_weights_bring_the_mean_and_spread_they_want_in_rgb(tmp_path: 
     place.parent.mkdir()
     torch.save(small_net(seed=1).state_dict(), place)  # put there by hand
     first = pretrained_or_scratch(small_net(), "five_layer", source="published", folder=tmp_path)
-    assert first.pretrained
     assert (first.mean, first.std) == ((0.3, 0.2, 0.1), (0.6, 0.5, 0.4))
     assert first.report is not None
     assert first.sentence == first.report.sentence()

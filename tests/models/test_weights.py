@@ -164,7 +164,7 @@ def weights_metadata(path: Path) -> str:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"size": 47}, "make no model"),
+        ({"size": 47}, "fit no model"),
         ({"options": {"pool": 3}}, ""),
         ({"options": {"pool": ["3x3same"]}}, ""),
         ({"options": {"channels": 10**9}}, ""),

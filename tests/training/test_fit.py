@@ -65,7 +65,7 @@ def test_a_fit_goes_on_from_the_weights_of_another_run_with_their_statistics(toy
     brighter = Store(images=store.images // 2 + 60, faces=store.faces, expressions=store.expressions)
     given = {"pretrained": str(tmp_path / "weights.safetensors"), "pretrained_layout": "ferlab"}
     after = run_fit(brighter, settings(**short, **given), tmp_path / "b", seed=9)
-    assert after.first.pretrained
+    assert after.first.report
     assert (after.mean, after.std) == (before.mean, before.std)
     assert torch.allclose(after.module.fc1.weight, before.module.fc1.weight, atol=1e-4)
     fresh = run_fit(brighter, settings(**short), tmp_path / "b", seed=9)  # the same folder, asked otherwise

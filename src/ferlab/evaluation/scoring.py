@@ -106,7 +106,7 @@ def predict_tta(
         copies = augmentation.augmented_copies(batch, tta, draws=[each[part] for each in draws], **cropping)
         outputs = [module(scale(copy)).float() for copy in copies]  # V of (B, K + R)
         combined.append(augmentation.combine_each(np.stack([model.probs(each).cpu().numpy() for each in outputs]), tta))
-        values.append(torch.stack([model.said(each) for each in outputs]).mean(dim=0).cpu().numpy())
+        values.append(torch.stack([model.predicted_values(each) for each in outputs]).mean(dim=0).cpu().numpy())
         report_progress(done=min(start + batch_size, len(images)), total=len(images), note="faces scored")
     by_tta = {name: _stack([each[name] for each in combined], len(model.expressions)) for name in augmentation.contained(tta)}
     return by_tta, _stack(values, len(model.values))

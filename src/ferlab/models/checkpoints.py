@@ -1,7 +1,6 @@
-"""Weights as others hand them on: read without running anything, and renamed to what the models here are called.
+"""Checkpoints of other programs, read without running code and renamed to the layers here.
 
-Owns the formats (safetensors; PyTorch's own, weights only; a pickle of arrays) and the layouts, which are the names and conventions
-a source uses. Does not own where a file comes from, nor what of it fits a net: `ferlab.models.hub` and `ferlab.models.pretrained`.
+Formats: safetensors; PyTorch's own, weights only; a pickle of arrays. Layouts: the layer names and conventions of a source.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ from torch import Tensor
 
 from ferlab.paths import InputError
 
-WRAPPINGS = ("state_dict", "model_state_dict", "model", "net", "weights")  # where trainers put the weights among their own notes
-PREFIXES = ("module.", "model.", "net.", "backbone.", "_orig_mod.")  # what wrappers put before every name
+WRAPPINGS = ("state_dict", "model_state_dict", "model", "net", "weights")  # keys under which trainers store the weights
+PREFIXES = ("module.", "model.", "net.", "backbone.", "_orig_mod.")  # of wrappers
 DAMAGED = (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, OverflowError, MemoryError, OSError, struct.error)
-RECONSTRUCT, FROM_BUFFER = np.empty(0).__reduce__()[0], np.empty(0).__reduce_ex__(5)[0]  # NumPy's own, whatever their module is called
+RECONSTRUCT, FROM_BUFFER = np.empty(0).__reduce__()[0], np.empty(0).__reduce_ex__(5)[0]  # NumPy's own
 HARMLESS: dict[tuple[str, str], Any] = {
     **{(f"numpy.{core}.multiarray", "_reconstruct"): RECONSTRUCT for core in ("core", "_core")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): FROM_BUFFER for core in ("core", "_core")},
@@ -35,19 +34,19 @@ HARMLESS: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): np.dtype,
     ("_codecs", "encode"): lambda text, encoding: text.encode("latin1") if encoding == "latin1" else None,
     ("collections", "OrderedDict"): OrderedDict,
-}  # all that a pickle of arrays by name needs
+}  # all that a pickle of named arrays needs
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a source names and feeds its nets.
+    """The conventions of a source.
 
     Attributes:
         rename: From its names to those here.
-        classifier: Beginnings of its names of layers that tell its own classes apart; they are never wanted.
-        colour: Order of the channels its first layer expects.
-        variant: The option `variant` of the models it fits; None where there is but one.
-        mean: Per channel in RGB, on the scale [0, 1]; None where it depends on the file.
+        classifier: Prefixes of the layers of its own classifier, which are dropped.
+        colour: Order of the channels.
+        variant: The option `variant` of the models it fits; None: any.
+        mean: Per channel in RGB, on the scale [0, 1]; None: depends on the file.
         std: Likewise.
     """
 
@@ -60,10 +59,10 @@ class Layout:
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Return the weights in a file by their names there, less what wrappers add.
+    """Return the weights in a file by their names there, without the prefixes of wrappers.
 
     Raises:
-        InputError: A missing, truncated or foreign file, one without weights, or one that would run code, which is not opened.
+        InputError: A missing, truncated or foreign file, one without weights, or one that would run code.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected weights as {', '.join(READERS)}")
@@ -81,14 +80,13 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def renamed(weights: Mapping[str, Tensor], layout: Layout) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Return the weights under the names they have here, and the names, in the file, of those that tell its own classes apart."""
-    dropped = tuple(name for name in weights if name.startswith(layout.classifier))
-    return {layout.rename(name): tensor for name, tensor in weights.items() if name not in dropped}, dropped
+def renamed(weights: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
+    """Return the weights by their names here, without the classifier of the source."""
+    return {layout.rename(name): tensor for name, tensor in weights.items() if not name.startswith(layout.classifier)}
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Reads arrays by name. Asked for anything else it stops before it is looked up."""
+    """Reads named arrays; any other global is refused before it is looked up."""
 
     def find_class(self, module_name: str, global_name: str) -> Any:
         if (module_name, global_name) not in HARMLESS:
@@ -97,13 +95,13 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def _torch(path: Path) -> Any:
-    with warnings.catch_warnings(action="ignore"):  # of pickles it then refuses
+    with warnings.catch_warnings(action="ignore"):  # about pickles, which it refuses
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _pickle(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
-        found = _ArraysOnly(file, encoding="latin1").load()  # as Python 2 wrote it
+        found = _ArraysOnly(file, encoding="latin1").load()  # also of Python 2
     arrays = found.items() if isinstance(found, Mapping) else ()
     return {str(name): torch.from_numpy(np.array(a)) for name, a in arrays if isinstance(a, np.ndarray) and a.dtype.kind in "fiu"}
 
@@ -130,7 +128,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _unwrapped(found: Any) -> dict[str, Tensor]:
-    """Return the tensors by name from inside what a trainer and its wrappers put around them."""
+    """Return the tensors by name, out of a trainer's dict and without the prefixes of wrappers."""
     for key in WRAPPINGS:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
@@ -141,18 +139,18 @@ def _unwrapped(found: Any) -> dict[str, Tensor]:
 
 
 def _by_torchvision(name: str) -> str:
-    """torchvision numbers VGG16's layers; its residual models are named as here."""
+    """Rename torchvision's numbered layers of VGG16; its residual models have the names here."""
     found = re.match(r"features\.(\d+)\.", name)
     return name if found is None else f"{VGG16_FEATURES.get(int(found[1]), found[0][:-1])}.{name[found.end() :]}"
 
 
 def _by_vggface2(name: str) -> str:
-    """VGGFace2-pytorch: torchvision's names, and conv4 and conv5 for the gates."""
+    """Rename VGGFace2-pytorch's gates, conv4 and conv5; the other names are torchvision's."""
     return re.sub(r"^(layer\d\.\d\.)conv([45])\.", lambda m: f"{m[1]}se.{'down' if m[2] == '4' else 'up'}.", name)
 
 
 def _by_caffe(name: str) -> str:
-    """pytorch-mcn: Caffe's names, conv3_1_1x1_reduce_bn for the normalisation layer2.0.bn1; VGG-Face's are as here."""
+    """Rename pytorch-mcn's layers, such as conv3_1_1x1_reduce_bn for layer2.0.bn1; VGG-Face's have the names here."""
     if name.startswith("conv1_7x7_s2"):
         return name.replace("conv1_7x7_s2_bn", "bn1").replace("conv1_7x7_s2", "conv1")
     found = re.match(r"conv(\d)_(\d)_(\w+?)(_bn)?\.", name)
@@ -162,12 +160,8 @@ def _by_caffe(name: str) -> str:
     return f"layer{int(found[1]) - 1}.{int(found[2]) - 1}.{layer}.{name[found.end() :]}"
 
 
-VGG16_FEATURES = dict(
-    zip(
-        (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28),
-        [f"conv{block}_{n}" for block, count in enumerate((2, 2, 3, 3, 3), start=1) for n in range(1, count + 1)],
-    )
-)
+VGG16_LAYERS = [f"conv{block}_{n}" for block, count in enumerate((2, 2, 3, 3, 3), start=1) for n in range(1, count + 1)]
+VGG16_FEATURES = dict(zip((0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28), VGG16_LAYERS))
 CAFFE_LAYERS = {  # its name -> the convolution, and its normalisation
     "1x1_reduce": ("conv1", "bn1"),
     "3x3": ("conv2", "bn2"),
@@ -178,16 +172,8 @@ CAFFE_LAYERS = {  # its name -> the convolution, and its normalisation
 }
 VGGFACE2_MEAN = (131.0912 / 255, 103.8827 / 255, 91.4953 / 255)  # of resnet50_ft.prototxt, there in BGR and on 0 to 255
 LAYOUTS: dict[str, Layout] = {
-    "ferlab": Layout(rename=str),  # a weights file of this workspace, which holds its own mean and std
-    "torchvision": Layout(
-        rename=_by_torchvision,
-        classifier=("fc.", "classifier."),
-        variant="torchvision",
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
-    ),
-    "vggface2": Layout(
-        rename=_by_vggface2, classifier=("fc.",), colour="BGR", variant="caffe", mean=VGGFACE2_MEAN, std=(1 / 255, 1 / 255, 1 / 255)
-    ),
+    "ferlab": Layout(rename=str),  # a weights file of ferlab, with its own mean and std
+    "torchvision": Layout(_by_torchvision, ("fc.", "classifier."), variant="torchvision", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+    "vggface2": Layout(_by_vggface2, ("fc.",), colour="BGR", variant="caffe", mean=VGGFACE2_MEAN, std=(1 / 255, 1 / 255, 1 / 255)),
     "vgg_dag": Layout(rename=_by_caffe, classifier=("classifier.", "fc6.", "fc7.", "fc8."), variant="caffe"),
 }

@@ -1,7 +1,6 @@
-"""Where pretrained weights come from: a path, a file on the Hugging Face hub, or any other address.
+"""Pretrained weights from a path, the Hugging Face hub, or any other address.
 
-A download lands beside its place, goes on where it broke off if the file over there is still the same, is checked, and is renamed;
-so what lies in its place is whole. Nothing here opens what it has fetched.
+A download is written to a `.part` file, resumed if the remote file has the same ETag, checked, and renamed, so the file in its place is complete.
 """
 
 from __future__ import annotations
@@ -20,27 +19,27 @@ from urllib.parse import urlsplit
 from ferlab.paths import ROOT, InputError
 
 FOLDER = "data/raw/pretrained"  # below ROOT
-HUB = "https://huggingface.co"  # or HF_ENDPOINT, as its own tools have it
+HUB = "https://huggingface.co"  # or the environment's HF_ENDPOINT
 HUB_ID = re.compile(r"hf:(?P<owner>[\w.-]+)/(?P<name>[\w.-]+)(?:@(?P<revision>[\w.-]+))?/(?P<file>[\w.\-/]+)")
 TIMEOUT = 30  # seconds without a byte
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 
 class Unavailable(InputError):
-    """Weights that cannot be had: no address is known, no connection, no such file over there."""
+    """Weights that are not available: no known address, no connection, no such remote file."""
 
 
 def fetch(source: str, *, folder: Path | None = None, sha256: str | None = None) -> Path:
-    """Return the local file of a source, fetched unless it is there.
+    """Return the local file of a source, downloaded if necessary.
 
     Args:
         source: A path (relative ones below ROOT), "hf:owner/name/file" or "hf:owner/name@revision/file", or an http address.
         folder: Where downloads are kept; None for `data/raw/pretrained`.
-        sha256: What the file's must be; None where it is not known.
+        sha256: Of the file; None where it is not known.
 
     Raises:
-        Unavailable: If it cannot be had.
-        InputError: A path without a file, a name that is no hub id, another checksum, or a disk that fills.
+        Unavailable: It cannot be downloaded.
+        InputError: A path without a file, a name that is no hub id, another checksum, or a full disk.
     """
     kept = folder or ROOT / FOLDER
     if source.startswith("hf:"):
@@ -94,19 +93,19 @@ def _download(url: str, path: Path, sha256: str | None) -> None:
         expected = _receive(url, part, tag)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416:  # what is here is no beginning of what is there
+        if error.code == 416:  # the .part file is not a beginning of the remote file
             part.unlink(missing_ok=True)
         raise Unavailable(f"{url}: answered {error.code} {error.reason}; fetch it by hand and put it at {path}") from None
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, OSError) and error.errno in DISK:
-            raise InputError(f"{path}: {error.strerror} while fetching it; make room and run again: it goes on from there") from None
+            raise InputError(f"{path}: {error.strerror} while fetching it; make room and run again: the download is resumed") from None
         raise Unavailable(f"{url}: no answer ({getattr(error, 'reason', error)}); fetch it by hand and put it at {path}") from None
     size = part.stat().st_size
     if expected is not None and size != expected:
-        raise Unavailable(f"{url}: broke off after {size} of {expected} bytes; run again: it goes on from there")
+        raise Unavailable(f"{url}: interrupted after {size} of {expected} bytes; run again: the download is resumed")
     tag.unlink(missing_ok=True)
     try:
-        _check(part, sha256, todo="what was fetched is removed; ask where the checksum comes from")
+        _check(part, sha256, todo="the download is removed; check the source of the checksum")
     except InputError:
         part.unlink()
         raise
@@ -114,9 +113,9 @@ def _download(url: str, path: Path, sha256: str | None) -> None:
 
 
 def _receive(url: str, part: Path, tag: Path) -> int | None:
-    """Append to `part` what it lacks, or write it afresh. Returns how many bytes it should then have, None where nobody says."""
+    """Resume `part`, or write it anew. Returns its expected size in bytes, None if unknown."""
     for file in (part, tag):
-        if file.is_symlink():  # taken away, not followed
+        if file.is_symlink():  # removed, not followed
             file.unlink()
     request, have = urllib.request.Request(url, headers={"User-Agent": "ferlab"}), 0
     if part.is_file() and tag.is_file():

@@ -1,7 +1,6 @@
-"""Weights that can be handed on: one safetensors file with everything needed to score a face, and nothing that runs code when opened.
+"""Weights files: one safetensors file with all that is needed to predict a face; reading it runs no code.
 
-The metadata is one JSON string under one key: several keys come out of safetensors in random order, and equal models must give
-equal bytes.
+The metadata is one JSON string under one key: safetensors writes several keys in random order, and equal models must give equal bytes.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from ferlab.paths import InputError, write_whole
 from ferlab.roles import SELECTING_BEFORE
 
 KEY = "ferlab"  # the one metadata key
-MEAN_IMAGE = "ferlab.mean_image"  # the one tensor beside the model's own, where its inputs are scaled by a mean image
-MOST_OPTION, MOST_LISTED = 65_536, 4096  # of options: a layer's width, or how often a block is repeated
+MEAN_IMAGE = "ferlab.mean_image"  # the only tensor beside the model's own, with `train.scaling: mean_image`
+MOST_OPTION, MOST_LISTED = 65_536, 4096  # of options: a width, the sum of a list
 
 
 def _different(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -38,7 +37,7 @@ def _different(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _plain_and_small(options: dict[str, Any]) -> dict[str, Any]:
-    """Options are plain and small: a model of a thousand million blocks could never be built."""
+    """Refuse options that no model could be built with."""
     lists = [option for option in options.values() if isinstance(option, list)]
     alone = [option for option in options.values() if not isinstance(option, list)]
     plain = all(isinstance(option, (str, bool, int, float, type(None))) for option in (*alone, *chain(*lists)))
@@ -60,7 +59,7 @@ Span = tuple[Number, Number]
 
 
 class Card(BaseModel):
-    """What a weights file says of its model: the attributes of `LoadedModel` that JSON can hold. Each description is what a value must be."""
+    """The metadata of a weights file: the attributes of `LoadedModel` that JSON can hold. Descriptions are what errors expect."""
 
     channels: Literal[1, 3] = Field(description="1 or 3")
     expressions: Names = Field(min_length=1, max_length=100, description="a list of different names")
@@ -81,16 +80,16 @@ class Card(BaseModel):
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A trained model with what it needs to read a face.
+    """A trained model with its preprocessing.
 
     Attributes:
-        mean: What is subtracted from faces in [0, 1]: a value per channel, or the mean image of the training faces, float32 (C, size, size).
-        std: What they are divided by then, per channel.
-        values: Values predicted beside the expression, each with the ends of its range; the model's outputs for these are -1 and 1.
-        output: "softmax" where expressions exclude each other, "sigmoid" where each is predicted on its own.
+        mean: Subtracted from faces in [0, 1]: a value per channel, or the mean image of the training faces, float32 (C, size, size).
+        std: Divides them then, per channel.
+        values: Values predicted beside the expression, each with its range, which outputs of -1 to 1 are scaled to.
+        output: "softmax" for exclusive expressions, "sigmoid" for independent ones.
         selected_on: The splits that selected the epoch; see `ferlab.roles`.
-        preparation: How its training faces were prepared, see `ferlab.data.preparation.steps.prepared_as`; empty if unknown.
-        sources: The sources of its training faces, as their face table names them; empty if unknown.
+        preparation: Of its training faces, see `ferlab.data.preparation.steps.prepared_as`; empty if unknown.
+        sources: Of its training faces, see the face table; empty if unknown.
     """
 
     module: nn.Module
@@ -117,19 +116,19 @@ class LoadedModel:
         each = logits.sigmoid()
         return each / each.sum(dim=1, keepdim=True).clamp(min=1e-12)
 
-    def said(self, outputs: Tensor) -> Tensor:
-        """Return the values that the model says, float32 (N, R), each on its own scale."""
+    def predicted_values(self, outputs: Tensor) -> Tensor:
+        """Return the values predicted beside the expression, float32 (N, R), each on its own scale."""
         if not self.values:
             return outputs.new_zeros((len(outputs), 0), dtype=torch.float32)
         low, high = torch.tensor(list(self.values.values()), device=outputs.device).T
         return outputs[:, len(self.expressions) :].float() * (high - low) / 2 + (low + high) / 2
 
     def normalise(self, images: np.ndarray | Tensor) -> Tensor:
-        """Return float32 (N, C, H, W) as the model takes it, from uint8 faces (N, H, W) or (N, H, W, 3) as their set keeps them."""
+        """Return the model's input, float32 (N, C, H, W), from stored faces, uint8 (N, H, W) or (N, H, W, 3)."""
         return self.scale(prepare_images(images, size=self.size, channels=self.channels))
 
     def scale(self, faces: Tensor) -> Tensor:
-        """Return faces (N, C, H, W) in [0, 1] as the model takes them."""
+        """Return the model's input from faces (N, C, H, W) in [0, 1]."""
         return standardise(faces, mean=self.mean, std=self.std)
 
 
@@ -140,11 +139,11 @@ def save_model(path: Path, module: nn.Module, *, mean: Iterable[float] | Tensor,
         path: The file to write, usually `weights.safetensors`.
         module: The model, on any device and in any memory format.
         mean: See `LoadedModel`.
-        trained_on: The splits whose faces it was trained on.
+        trained_on: The splits that it was trained on.
         **card: The other keys of `Card`.
 
     Raises:
-        InputError: A disk that is full or cannot be written; a file from before stays as it was.
+        InputError: A disk that is full or cannot be written; an earlier file stays as it was.
         TypeError: An unknown key.
     """
     if unknown := card.keys() - Card.model_fields.keys():
@@ -162,8 +161,7 @@ def load_model(path: Path) -> LoadedModel:
     """Read a model written by `save_model`, in eval mode on the CPU.
 
     Raises:
-        InputError: A file that is missing, truncated, of another program, of an unknown model, that does not fit the model it names,
-            or holds a NaN.
+        InputError: A file that is missing, truncated, foreign, of an unknown model, does not fit its model, or holds a NaN.
     """
     tensors, card = read_weights(Path(path))
     image = tensors.pop(MEAN_IMAGE, None)
@@ -178,10 +176,10 @@ def load_model(path: Path) -> LoadedModel:
 
 
 def _build(path: Path, card: Card, tensors: dict[str, Tensor], *, outputs: int) -> nn.Module:
-    """Build the model that a card names and give it its weights; first without memory of its own, since options from anyone may ask for terabytes."""
+    """Build the model of a card and load its weights; first on the meta device, since options from anyone may ask for terabytes."""
     options = card.options
     try:
-        with torch.random.fork_rng(devices=[]):  # fresh weights are drawn and thrown away: the caller's generator stays as it was
+        with torch.random.fork_rng(devices=[]):  # the initial weights are overwritten: keep the caller's generator
             with torch.device("meta"):
                 _check_fit(path, create_model(card.name, outputs, card.channels, **options).state_dict(), tensors)
             module = create_model(card.name, outputs, card.channels, **options).eval()
@@ -190,8 +188,8 @@ def _build(path: Path, card: Card, tensors: dict[str, Tensor], *, outputs: int) 
             answer = module(torch.zeros(1, card.channels, card.size, card.size))
     except InputError as error:
         raise InputError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
-    except Exception as error:  # noqa: BLE001 - a builder given options of another type, or layers faces of another size, raise whatever they like
-        what = f"its card's options {str(options)[:80]} and size {card.size} make no model ({' '.join(str(error).split())[:120]})"
+    except Exception as error:  # noqa: BLE001 - builders and layers raise anything, given options of another type or size
+        what = f"its card's options {str(options)[:80]} and size {card.size} fit no model ({' '.join(str(error).split())[:120]})"
         raise InputError(f"{path}: {what}; train the run again") from None
     if tuple(answer.shape) != (1, outputs):
         raise InputError(f"{path}: its model returns {tuple(answer.shape)} for one face, its card needs {(1, outputs)}; train the run again")
@@ -202,7 +200,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], Card]:
     """Return the tensors and the card of a file written by `save_model`, without building the model.
 
     Raises:
-        InputError: A file that is missing, truncated or of another program, or whose card is not whole.
+        InputError: A file that is missing, truncated or foreign, or whose card is incomplete.
     """
     if not path.is_file():
         raise InputError(f"{path}: no weights there; train the run first")
@@ -222,7 +220,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], Card]:
 
 def _checked_card(path: Path, card: Any) -> Card:
     if not isinstance(card, dict):
-        raise InputError(f"{path}: its card is no card but {type(card).__name__}; train the run again")
+        raise InputError(f"{path}: its card is no dict but {type(card).__name__}; train the run again")
     if missing := [name for name, field in Card.model_fields.items() if field.is_required() and name not in card]:
         raise InputError(f"{path}: its card lacks {', '.join(missing)}; train the run again")
     try:
@@ -244,7 +242,7 @@ def _check_mean_image(path: Path, image: Tensor | None, card: Card) -> None:
 
 
 def _check_fit(path: Path, expected: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
-    """Name the first tensor that is missing, left over, of another shape or not finite."""
+    """Name the first tensor that is missing, unknown, of another shape or not finite."""
     another = "the file is of another model or another version of it; train the run again"
     for key in sorted(expected.keys() | tensors.keys()):
         if key not in tensors:

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from ferlab.data.store import Store, open_store
 from ferlab.models.create import input_shape
-from ferlab.models.pretrained import FirstWeights
+from ferlab.models.pretrained import InitialWeights
 from ferlab.models.weights import save_model
 from ferlab.params import Train
 from ferlab.paths import InputError, held, lock_of, report_progress
@@ -88,7 +88,7 @@ class FitResult:
     train: dict[str, float]
     values: dict[str, tuple[float, float]]
     output: str
-    first: FirstWeights
+    first: InitialWeights
     preparation: dict[str, Any]
     sources: tuple[str, ...]
     teachers: dict[str, str]

@@ -25,7 +25,7 @@ from ferlab.data.batches import FaceData, class_weights
 from ferlab.data.store import Store
 from ferlab.models.create import create_model, input_shape
 from ferlab.models.inputs import prepare_images, standardise
-from ferlab.models.pretrained import FirstWeights, pretrained_or_scratch
+from ferlab.models.pretrained import InitialWeights, pretrained_or_scratch
 from ferlab.params import Train
 from ferlab.paths import report_progress, write_whole
 from ferlab.roles import planned
@@ -66,7 +66,7 @@ class Phase:
     recipe: Recipe
     epochs: int
     fitted: tuple[str, ...]
-    first: FirstWeights
+    first: InitialWeights
     place: Place
 
 

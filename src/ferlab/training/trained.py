@@ -61,5 +61,5 @@ def _train(weights: Path, history: Path, facts: Path, *, p: StageParams, store: 
     result = fit(store, run=p.name, model=run.model, options=run.options, seed=run.seed, settings=run.train, partial=partial)
     result.save(weights)
     result.save_history(history)
-    first = {"pretrained": result.first.pretrained, "initial_weights": result.first.sentence, "own_scaling": bool(result.first.mean)}
+    first = {"pretrained": result.first.report is not None, "initial_weights": result.first.sentence, "own_scaling": bool(result.first.mean)}
     write_json(facts, {key: getattr(result, key) for key in KEPT} | first)

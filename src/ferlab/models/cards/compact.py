@@ -3,7 +3,7 @@
 CARDS = {
     "compact": {
         "build": "compact:compact",
-        "title": "ferlab's compact model",
+        "title": "ferlab's compact network",
         "depth": 11,
         "parameters": 1_940_199,
         "input_size": 48,
