@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from ferlab.control import read
-from ferlab.control.sequences import rise
+from ferlab.control.recipe import rise
 
 FRAMES = 6
 

@@ -4,8 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ferlab.control.identity import sample_identity
-from ferlab.control.specs import sample_spec
+from ferlab.control.specs import sample_identity, sample_spec
 from ferlab.expressions import EXPRESSIONS
 
 

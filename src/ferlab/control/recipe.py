@@ -6,39 +6,47 @@ a face and its masks can be drawn again from its row alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from functools import lru_cache
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
+from pydantic import BaseModel, Field, field_validator
+from pydantic_core import PydanticCustomError
 
-from ferlab.control.action_units import NAMES
-from ferlab.control.drawing.marks import MARKS
-from ferlab.control.identity import SKIN_ALBEDO, Identity
-from ferlab.control.sequences import frame_of
-from ferlab.control.specs import FaceSpec, sample_spec
-from ferlab.control.worlds import DECIDING, WORLDS, carry_mark, decide_by_region
+from ferlab.control.action_units import NAMES, amplitude
+from ferlab.control.specs import SKIN_ALBEDO, FaceSpec, Identity, Light, Pose, Rest, sample_spec
+from ferlab.control.worlds import DECIDING, carry_mark, decide_by_region
 from ferlab.expressions import FER2013_COUNTS
-from ferlab.paths import InputError
 
-_SKIN, _GLASSES, _LIGHT, _CLASS = 14, 15, 16, 17  # streams of random numbers
+_JITTER, _SKIN, _GLASSES, _LIGHT, _CLASS = 13, 14, 15, 16, 17  # streams of random numbers
 _GOLDEN = 0.6180339887498949
 _COMMONEST_FIRST = (*sorted(NAMES[:7], key=lambda name: -FER2013_COUNTS["Training"][NAMES.index(name)]), NAMES[7])
+_POSE_JITTER = {"yaw": 0.5, "pitch": 0.4, "roll": 0.3, "scale": 0.003, "shift_x": 0.003, "shift_y": 0.003}
+_REST_JITTER = {spec.name: 0.0006 for spec in fields(Rest)} | {"gaze_x": 0.002, "gaze_y": 0.001}
+Part = TypeVar("Part", Light, Pose, Rest)
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(BaseModel, frozen=True, extra="forbid"):
     """What decides the pixels of a set's faces; see `ferlab.control.source.read` for each."""
 
-    expressions: int = 7
-    frames: int = 1
-    world: str = "faces"
-    region: str = "mouth"
-    shortcut: str = "corner"
-    imbalance: float = 1.0
-    skin: tuple[int, ...] = ()
-    glasses: float | None = None
-    light: tuple[float, ...] = ()
+    expressions: int = Field(7, ge=7, le=8)
+    frames: int = Field(1, ge=1)
+    world: Literal["faces", "one_region", "shortcut", "null"] = "faces"
+    region: Literal["mouth", "brows", "eyes", "nose"] = "mouth"
+    shortcut: Literal["corner", "glasses", "brightness"] = "corner"
+    imbalance: float = Field(1.0, ge=1)
+    skin: tuple[Annotated[int, Field(ge=1, le=6)], ...] = ()
+    glasses: float | None = Field(None, ge=0, le=1)
+    light: tuple[Annotated[float, Field(ge=-90, le=90)], ...] = Field((), max_length=2)
+
+    @field_validator("light")
+    @classmethod
+    def _rising(cls, light: tuple[float, ...]) -> tuple[float, ...]:
+        if list(light) != sorted(light):
+            raise PydanticCustomError("rising", "Input should be one angle or [lowest, highest]")
+        return light
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -48,48 +56,16 @@ class Recipe:
 
     def text(self) -> str:
         """What differs from the default, as a query: "?frames=8&light=-40.0", or empty."""
-        defaults, parts = Recipe(), []
-        for name in (spec.name for spec in fields(self)):
-            value = getattr(self, name)
-            if value != getattr(defaults, name):
-                parts.append(f"{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
+        changed = self.model_dump(exclude_defaults=True)
+        parts = [f"{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}" for name, value in changed.items()]
         return "?" + "&".join(parts) if parts else ""
 
 
 @lru_cache(maxsize=256)
 def parse_recipe(text: str) -> Recipe:
-    """Read what `Recipe.text` wrote, without its "?".
-
-    Raises:
-        ValueError: If it is not such a text.
-    """
+    """Read what `Recipe.text` wrote, without its "?"; a ValueError if it is not such a text."""
     words = dict(part.split("=", 1) for part in text.split("&")) if text else {}
-    readers = {"expressions": int, "frames": int, "world": str, "region": str, "shortcut": str, "imbalance": float, "glasses": float}
-    tuples = {"skin": int, "light": float}
-    values: dict[str, object] = {name: readers[name](word) for name, word in words.items() if name in readers}
-    values |= {name: tuple(tuples[name](one) for one in word.split(",")) for name, word in words.items() if name in tuples}
-    if set(words) - set(values):
-        raise ValueError(f"Unknown words {sorted(set(words) - set(values))}")
-    return Recipe(**values)  # type: ignore[arg-type]
-
-
-def check_recipe(recipe: Recipe) -> None:
-    """Raise an `InputError` in one line if a value is out of range."""
-    rules: Sequence[tuple[bool, str, object]] = (
-        (recipe.expressions in (7, 8), "expressions of 7 or 8 (with contempt)", recipe.expressions),
-        (recipe.frames >= 1, "at least 1 frame a sequence", recipe.frames),
-        (recipe.world in WORLDS, f"a world of {', '.join(WORLDS)}", recipe.world),
-        (recipe.region in DECIDING, f"a region of {', '.join(DECIDING)}", recipe.region),
-        (recipe.shortcut in MARKS, f"a shortcut of {', '.join(MARKS)}", recipe.shortcut),
-        (recipe.imbalance >= 1, "an imbalance of at least 1", recipe.imbalance),
-        (set(recipe.skin) <= set(range(1, 7)), "skin tones of 1 to 6", list(recipe.skin)),
-        (recipe.glasses is None or 0 <= recipe.glasses <= 1, "a share of glasses of 0 to 1", recipe.glasses),
-        (len(recipe.light) <= 2 and list(recipe.light) == sorted(recipe.light), "light as one angle or [lowest, highest]", list(recipe.light)),
-        (all(-90 <= angle <= 90 for angle in recipe.light), "light of -90 to 90 degrees", list(recipe.light)),
-    )
-    for holds, expected, value in rules:
-        if not holds:
-            raise InputError(f"control faces: expected {expected}, got {value!r}")
+    return Recipe.model_validate({name: word.split(",") if name in ("skin", "light") else word for name, word in words.items()})
 
 
 def compose(recipe: Recipe, *, seed: int, index: int, subjects: int = 150, subject: int | None = None, mark: str = "") -> FaceSpec:
@@ -103,7 +79,7 @@ def compose(recipe: Recipe, *, seed: int, index: int, subjects: int = 150, subje
         subject: Overrides the subject that `subjects` would give.
         mark: Expression for which the face's planted mark stands; empty: it carries none.
     """
-    if recipe == _PLAIN:
+    if recipe == Recipe():
         return sample_spec(seed, index, subjects=subjects, subject=subject)
     number, frame = divmod(index, recipe.frames)
     name = _long_tailed(recipe, seed, number) if recipe.imbalance > 1 else None
@@ -119,7 +95,45 @@ def compose(recipe: Recipe, *, seed: int, index: int, subjects: int = 150, subje
     return carry_mark(spec, recipe.shortcut, mark) if mark else spec
 
 
-_PLAIN = Recipe()
+def rise(frame: int, frames: int) -> float:
+    """Share of the apex' intensity that a frame shows, 0 to 1, never falling.
+
+    >>> [round(rise(frame, 5), 2) for frame in range(5)]
+    [0.0, 0.15, 0.5, 0.85, 1.0]
+    """
+    return float(0.5 - 0.5 * np.cos(np.pi * frame / (frames - 1)))
+
+
+def frame_of(apex: FaceSpec, frame: int, *, frames: int, seed: int, number: int) -> FaceSpec:
+    """One frame of the sequence that ends in a face.
+
+    Args:
+        apex: The face of the last frame, before jitter.
+        frame: Its number, from 0.
+        frames: How many there are, at least 2.
+        seed: Seed of the set.
+        number: Of the sequence.
+
+    Returns:
+        The frame's spec; frame 0 has intensity 0 and no active unit, whatever the expression.
+    """
+    rng = np.random.default_rng([seed, _JITTER, number, frame])
+    intensity = apex.intensity * rise(frame, frames)
+    share = amplitude(intensity) / amplitude(apex.intensity) if apex.intensity > 0 else 0.0
+    units = {unit: strength * share for unit, strength in apex.action_units.items()} if share > 0 else {}
+    return replace(
+        apex,
+        intensity=intensity,
+        action_units=units,
+        light=_jittered(apex.light, {"azimuth": 0.5, "exposure": 0.004}, rng=rng),
+        pose=_jittered(apex.pose, _POSE_JITTER, rng=rng),
+        rest=_jittered(apex.rest, _REST_JITTER, rng=rng),
+        frame=frame,
+    )
+
+
+def _jittered(still: Part, spreads: Mapping[str, float], *, rng: np.random.Generator) -> Part:
+    return replace(still, **{name: getattr(still, name) + spread * float(np.clip(rng.normal(), -2, 2)) for name, spread in spreads.items()})
 
 
 def _long_tailed(recipe: Recipe, seed: int, number: int) -> str:

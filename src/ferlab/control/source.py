@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
+from pydantic import ValidationError
 
 from ferlab.control.action_units import ACTION_UNITS, NAMES, affect
 from ferlab.control.drawing.picture import draw_image
 from ferlab.control.options import assign_usages, spoil_labels
-from ferlab.control.recipe import Recipe, check_recipe, compose
+from ferlab.control.recipe import Recipe, compose
 from ferlab.control.specs import FaceSpec
 from ferlab.control.worlds import carry_mark, meaningless_labels, plant_marks
 from ferlab.copies import KINDS, alter
@@ -86,11 +87,14 @@ def read(
     Raises:
         InputError: If an option is out of range.
     """
-    tones = tuple(int(tone) for tone in _numbers(skin, "skin"))
-    recipe = Recipe(expressions, frames, world, region, shortcut, float(imbalance), tones, glasses, _numbers(light, "light"))
-    _check_options(faces=faces, subjects=subjects, size=size, duplicates=duplicates, near_duplicates=near_duplicates)
-    _check_shares(rho=rho, overlap=overlap or 0.0, test_share=test_share, val_share=val_share, label_noise=label_noise)
-    check_recipe(recipe)
+    recipe = _checked_recipe(expressions=expressions, frames=frames, world=world, region=region, shortcut=shortcut, imbalance=imbalance,
+                             skin=_several(skin), glasses=glasses, light=_several(light))  # fmt: skip
+    shares = {"rho": rho, "overlap": overlap or 0.0, "test_share": test_share, "val_share": val_share, "label_noise": label_noise}
+    copies = {"duplicates": duplicates, "near_duplicates": near_duplicates, "duplicates + near_duplicates": duplicates + near_duplicates}
+    _check_limits({"faces": faces, "subjects": subjects}, 1, np.inf)
+    _check_limits({"size": size}, *SIZES)
+    _check_limits(shares | {"test_share + val_share": test_share + val_share + 1e-9}, 0, 1)  # some faces are left for Training
+    _check_limits(copies, 0, 0.5)
     _check_sequences(recipe, faces=faces, copies=duplicates + near_duplicates)
     specs = [compose(recipe, seed=seed, index=index, subjects=subjects) for index in range(faces)]
     drawn_from, kinds = _choose_copies(np.array([spec.subject for spec in specs]), seed=seed, duplicates=duplicates, near_duplicates=near_duplicates)
@@ -245,31 +249,24 @@ def _row(spec: FaceSpec, *, index: int, origin: int, kind: str, path: str) -> di
     } | strengths
 
 
-def _numbers(value: Any, name: str) -> tuple[float, ...]:
-    """One number, several or none, as an option in params.yaml gives them."""
-    values = () if value is None else (value,) if isinstance(value, (int, float, str)) else tuple(value)
-    if all(isinstance(one, (int, float)) for one in values):
-        return tuple(float(one) for one in values)
-    raise InputError(f"control faces: expected numbers for {name}, got {value!r}")
+def _several(value: Any) -> tuple[Any, ...]:
+    """Return one value, several or none, as an option in params.yaml gives them."""
+    return () if value is None else (value,) if isinstance(value, (int, float, str)) else tuple(value)
 
 
-def _check_options(*, faces: int, subjects: int, size: int, duplicates: float, near_duplicates: float) -> None:
-    if faces < 1 or subjects < 1:
-        raise InputError(f"control faces: expected at least 1 face and 1 subject, got faces={faces}, subjects={subjects}")
-    if not SIZES[0] <= size <= SIZES[1]:
-        raise InputError(f"control faces: expected a size of {SIZES[0]} to {SIZES[1]} pixels, got {size}")
-    for name, share in (("duplicates", duplicates), ("near-duplicates", near_duplicates), ("duplicates of both sorts", duplicates + near_duplicates)):
-        if not 0.0 <= share <= 0.5:
-            raise InputError(f"control faces: expected a share of {name} of 0 to 0.5, got {share}")
+def _checked_recipe(**options: Any) -> Recipe:
+    try:
+        return Recipe(**options)
+    except ValidationError as errors:
+        error = errors.errors()[0]
+        expected = error["msg"].lower().removeprefix("input should be ")
+        raise InputError(f"control faces: expected {error['loc'][0]} to be {expected}, got {error['input']!r}") from None
 
 
-def _check_shares(**shares: float) -> None:
-    for name, share in shares.items():
-        if not 0.0 <= share <= 1.0:
-            raise InputError(f"control faces: expected {name} of 0 to 1, got {share}")
-    taken = shares["test_share"] + shares["val_share"]
-    if taken >= 1.0:
-        raise InputError(f"control faces: expected test_share and val_share to leave faces for Training, got {taken} together")
+def _check_limits(values: Mapping[str, float], low: float, high: float) -> None:
+    for name, value in values.items():
+        if not low <= value <= high:
+            raise InputError(f"control faces: expected {name} of {low} to {high}, got {value:g}".replace(f"of {low} to inf", f"of at least {low}"))
 
 
 def _check_sequences(recipe: Recipe, *, faces: int, copies: float) -> None:

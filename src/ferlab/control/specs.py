@@ -1,4 +1,4 @@
-"""What there is to know about one control face, and how it is sampled from (seed, index).
+"""What there is to know about one control face and its subject, and how both are sampled from (seed, index) and (seed, subject).
 
 A face depends on (seed, index, subject) only, an identity on (seed, subject) only; so order and number of faces do not
 matter. Lengths are in face units: the picture spans -1 to 1 both ways, x to the right, y down.
@@ -13,15 +13,67 @@ from functools import lru_cache
 import numpy as np
 
 from ferlab.control.action_units import NAMES, Unit, amplitude, draw_units
-from ferlab.control.identity import Identity, sample_identity
 from ferlab.expressions import EXPRESSIONS
 
+HAIR_STYLES: tuple[str, ...] = ("short", "bald", "fringe", "side", "long", "cap")
+HAIR_SHARES: tuple[float, ...] = (0.28, 0.07, 0.15, 0.18, 0.24, 0.08)
+BEARDS: tuple[str, ...] = ("none", "stubble", "moustache", "full")
+BEARD_SHARES: tuple[float, ...] = (0.58, 0.18, 0.11, 0.13)
+SKIN_ALBEDO: tuple[float, ...] = (0.82, 0.72, 0.60, 0.47, 0.34, 0.23)
+"""Reflectance of skin tones 1 (lightest) to 6."""
 OCCLUDERS: tuple[str, ...] = ("none", "hand", "mask", "bar", "strand", "sunglasses")
 OCCLUDER_SHARES: tuple[float, ...] = (0.80, 0.05, 0.04, 0.04, 0.04, 0.03)
 LEVEL_SHARES: tuple[float, ...] = (0.14, 0.18, 0.22, 0.23, 0.23)
 """Shares of intensities 1 to 5."""
-# Streams of random numbers, kept apart by this second word of the seed; `identity` has 1, others number theirs from 7 on.
-_HABITS, _FACE, _NOISE, _EXPRESSION_ORDER, _SUBJECT_ORDER = range(2, 7)
+# Streams of random numbers, kept apart by this second word of the seed; other modules number theirs from 7 on.
+_IDENTITY, _HABITS, _FACE, _NOISE, _EXPRESSION_ORDER, _SUBJECT_ORDER = range(1, 7)
+
+
+def _length(mean: float, spread: float) -> float:
+    """A length with its mean and standard deviation over subjects, in face units."""
+    return field(metadata={"spread": (mean, spread)})  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """A subject: proportions in face units, tones as reflectance 0 to 1, styles by name.
+
+    The spread of lengths over subjects is of the size of a weak expression's movement, so that a weak expression cannot be read without
+    knowing the subject.
+    """
+
+    face_width: float = _length(0.59, 0.033)  # half
+    jaw: float = _length(3.0, 0.4)  # exponent of the lower outline: larger is squarer
+    chin_y: float = _length(0.86, 0.03)
+    hairline: float = _length(-0.62, 0.05)
+    eye_x: float = _length(0.265, 0.016)
+    eye_y: float = _length(-0.14, 0.018)
+    eye_width: float = _length(0.122, 0.009)  # half
+    eye_open: float = _length(0.060, 0.007)
+    eye_tilt: float = _length(0.0, 0.016)
+    brow_gap: float = _length(0.165, 0.016)
+    brow_thickness: float = _length(0.036, 0.008)
+    brow_arch: float = _length(0.030, 0.012)
+    brow_slope: float = _length(0.0, 0.016)
+    nose_y: float = _length(0.20, 0.022)
+    nose_width: float = _length(0.118, 0.014)
+    nose_height: float = _length(0.15, 0.02)
+    mouth_y: float = _length(0.475, 0.022)
+    mouth_width: float = _length(0.225, 0.020)  # half
+    upper_lip: float = _length(0.040, 0.009)
+    lower_lip: float = _length(0.056, 0.010)
+    mouth_curve: float = _length(0.0, 0.012)
+    cheeks: float = _length(1.0, 0.3)  # times the mean bulge
+    asymmetry: float = _length(0.0, 0.010)
+    age: float  # 0 smooth to 1 deeply lined
+    skin: int  # 1 lightest to 6
+    skin_albedo: float
+    hair_albedo: float
+    iris_albedo: float
+    hair: str
+    beard: str
+    glasses: bool
+    texture: int  # offset into the skin and hair texture
 
 
 @dataclass(frozen=True)
@@ -115,6 +167,32 @@ class FaceSpec:
     deciding: tuple[Unit, ...] = ()
     mark: Mark | None = None
     pigment: Pigment = field(default_factory=Pigment)
+
+
+@lru_cache(maxsize=4096)
+def sample_identity(seed: int, subject: int) -> Identity:
+    """Draw the subject with this number; the same for every face, size and number of subjects."""
+    rng = np.random.default_rng([seed, _IDENTITY, subject])
+    spreads = {one.name: one.metadata["spread"] for one in fields(Identity) if one.metadata}
+    lengths = {name: mean + spread * float(np.clip(rng.normal(), -2, 2)) for name, (mean, spread) in spreads.items()}
+    skin = int(rng.integers(1, len(SKIN_ALBEDO) + 1))
+    age = float(rng.beta(1.6, 2.4))
+    darkest_hair = 0.05 + 0.05 * float(rng.random())
+    lightness = float(rng.beta(1.2, 2.0)) if skin <= 3 else 0.0
+    grey = 0.35 if age > 0.6 and rng.random() < 0.5 else 0.0
+    hair, beard = str(rng.choice(HAIR_STYLES, p=HAIR_SHARES)), str(rng.choice(BEARDS, p=BEARD_SHARES))
+    return Identity(
+        **lengths,
+        age=age,
+        skin=skin,
+        skin_albedo=SKIN_ALBEDO[skin - 1] * float(rng.uniform(0.95, 1.05)),
+        hair_albedo=darkest_hair + 0.35 * lightness + grey,
+        iris_albedo=float(rng.uniform(0.05, 0.30)) if skin <= 3 else 0.06,
+        hair=hair,
+        beard=beard if hair not in {"long", "fringe"} else "none",
+        glasses=bool(rng.random() < 0.15),
+        texture=int(rng.integers(1 << 16)),
+    )
 
 
 def sample_spec(

@@ -13,9 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ferlab.control.action_units import ACTION_UNITS, REGIONS, Unit, regions_of
-from ferlab.control.drawing.marks import draw_mark_mask
-from ferlab.control.drawing.masks import draw_masks
-from ferlab.control.drawing.unit_masks import draw_unit_masks
+from ferlab.control.drawing.masks import draw_mark_mask, draw_masks, draw_unit_masks
 from ferlab.control.recipe import compose, parse_recipe
 from ferlab.control.source import copy_rng, one_thread
 from ferlab.control.specs import FaceSpec

@@ -21,12 +21,10 @@ import numpy as np
 
 from ferlab.control.action_units import ACTION_UNIT_REGIONS, NAMES, Unit, draw_units
 from ferlab.control.drawing.geometry import shape_face
+from ferlab.control.drawing.layers import cover, fine_side
 from ferlab.control.drawing.masks import region_outlines, seen_share
-from ferlab.control.drawing.raster import cover, fine_side
-from ferlab.control.identity import Identity
-from ferlab.control.specs import LEVEL_SHARES, FaceSpec, Mark, draw_strengths
+from ferlab.control.specs import LEVEL_SHARES, FaceSpec, Identity, Mark, draw_strengths
 
-WORLDS: tuple[str, ...] = ("faces", "one_region", "shortcut", "null")
 _OTHERS, _LABELS, _MARKS = 10, 11, 12  # streams of random numbers
 
 DECIDING: dict[str, dict[str, tuple[Unit, ...]]] = {

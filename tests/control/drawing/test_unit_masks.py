@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ferlab.control import ACTION_UNITS, FaceSpec, Pose, draw_face, read, unit_masks
-from ferlab.control.drawing.unit_masks import draw_unit_masks
+from ferlab.control.drawing.masks import draw_unit_masks
 
 Builder = Callable[..., FaceSpec]
 SIZE = 96

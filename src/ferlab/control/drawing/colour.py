@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ferlab.control.identity import Identity
-from ferlab.control.specs import FaceSpec, Pigment
+from ferlab.control.specs import FaceSpec, Identity, Pigment
 
 LUMINANCE = np.array((0.2126, 0.7152, 0.0722))
 """Weights of linear red, green and blue (ITU-R BT.709)."""

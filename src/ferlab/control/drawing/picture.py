@@ -10,15 +10,12 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from ferlab.control.drawing import adornments
+from ferlab.control.drawing import features
 from ferlab.control.drawing.colour import colour_specs
-from ferlab.control.drawing.features import paint_brow, paint_eye, paint_folds, paint_mouth, paint_nose
 from ferlab.control.drawing.geometry import FaceShape, shape_face
-from ferlab.control.drawing.marks import metered_exposure, paint_mark_glasses, stamp_corner
+from ferlab.control.drawing.layers import cover, disc, fine_side, head_form, hills, look, posed_view, raise_hills, scale, shade
 from ferlab.control.drawing.masks import draw_masks
-from ferlab.control.drawing.occluders import paint_occluder
-from ferlab.control.drawing.raster import Cover, cover, disc, fine_side, scale
-from ferlab.control.drawing.relief import head_form, hills, look, posed_view, raise_hills, shade
+from ferlab.control.drawing.overlays import metered_exposure, paint_mark_glasses, paint_occluder, stamp_corner
 from ferlab.control.specs import FaceSpec, without_deciding
 from ferlab.control.worlds import decision_layer, draw_decision_mask
 
@@ -84,36 +81,28 @@ def _paint(spec: FaceSpec, shape: FaceShape, size: int) -> np.ndarray:
     head = cover(0.985 * shape.outline, size, blur=0.006)  # inside the rim, where the relief drops
     relief = head_form(spec, shape, size=size) + raise_hills(hills(spec, shape), size)
     skin = np.full((size, size), who.skin_albedo, np.float32)
-    skin *= adornments.texture(who.texture, size, amount=0.03 + 0.04 * who.age)
+    skin *= features.texture(who.texture, size, amount=0.03 + 0.04 * who.age)
     cheek_flush = (0.94 if who.skin <= 3 else 0.97) * spec.pigment.flush
     for cheek in shape.cheeks:
-        scale(skin, _spot(cheek, (0.13, 0.10), size), cheek_flush)
-    paint_folds(skin, relief, shape.folds)
-    paint_nose(skin, relief, spec, shape)
-    paint_mouth(skin, relief, spec, shape)
-    adornments.paint_beard(skin, spec, shape)
+        scale(skin, cover(disc(cheek, (0.13, 0.10)), size, blur=0.05), cheek_flush)
+    features.paint_folds(skin, relief, shape.folds)
+    features.paint_nose(skin, relief, spec, shape)
+    features.paint_mouth(skin, relief, spec, shape)
+    features.paint_beard(skin, spec, shape)
     for brow in shape.brows:
-        paint_brow(skin, relief, spec, brow)
+        features.paint_brow(skin, relief, spec, brow)
     diffuse, gloss = shade(relief, spec.light, spec.pose)
     lit = skin * diffuse + gloss * np.float32(0.10)
     for eye in shape.eyes:
-        paint_eye(lit, diffuse, spec, eye)
-    picture = adornments.backdrop(spec, shape, size)
-    _compose(picture, head, lit)
-    adornments.paint_hair(picture, spec, shape)
-    adornments.paint_glasses(picture, spec, shape)
+        features.paint_eye(lit, diffuse, spec, eye)
+    picture = features.backdrop(spec, shape, size)
+    part = picture[head.window]
+    part += (lit[head.window] - part) * head.share
+    features.paint_hair(picture, spec, shape)
+    features.paint_glasses(picture, spec, shape)
     paint_mark_glasses(picture, spec, shape)
     paint_occluder(picture, spec, shape)
     return picture
-
-
-def _spot(centre: tuple[float, float], radius: tuple[float, float], size: int) -> Cover:
-    return cover(disc(centre, radius), size, blur=0.05)
-
-
-def _compose(picture: np.ndarray, shape: Cover, front: np.ndarray) -> None:
-    part = picture[shape.window]
-    part += (front[shape.window] - part) * shape.share
 
 
 def _expose(picture: np.ndarray, spec: FaceSpec, size: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from ferlab.control import ACTION_UNITS, FaceSpec, Light, Pose, draw_face, label_mask, read, sample_identity, unit_masks
 from ferlab.control.action_units import CIRCUMPLEX, NAMES, Unit, amplitude, draw_units
-from ferlab.control.drawing.unit_masks import draw_unit_masks
+from ferlab.control.drawing.masks import draw_unit_masks
 from ferlab.control.source import NEAR_KINDS
 from ferlab.copies import alter
 from ferlab.reporting import faces

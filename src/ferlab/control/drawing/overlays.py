@@ -1,16 +1,24 @@
-"""Things that hide part of a control face: a hand, a mask or scarf, a bar, a strand of hair, sunglasses.
+"""What lies over a control face: occluders (hand, mask, bar, strand of hair, sunglasses) and planted marks in eight looks, one per expression.
 
-Where each lies is drawn from the face's own noise seed, so picture and masks agree.
+An occluder's place is drawn from the face's noise seed, so picture and masks agree. `worlds` decides which face carries which mark.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from ferlab.control.drawing.adornments import lens_outline, paint_rims, smooth
+from ferlab.control.drawing.features import lens_outline, paint_rims, smooth
 from ferlab.control.drawing.geometry import FaceShape
-from ferlab.control.drawing.raster import blend, cover, moved, scale
+from ferlab.control.drawing.layers import Cover, blend, cover, disc, moved, scale
 from ferlab.control.specs import FaceSpec
+
+GREY_LEVELS: tuple[float, ...] = tuple(float(level) for level in np.linspace(55, 195, 8))
+"""Mean grey of a whole picture, 0 to 255, for each look of the mark "brightness"."""
+
+_CELL = 1 / 16  # side of one of the patch's four cells, of the picture's
+_PATCHES = np.array([np.eye(4)[place] if look < 4 else 1 - np.eye(4)[place] for look in range(8) for place in [look % 4]]).reshape(8, 2, 2)
 
 
 def occluder_outlines(spec: FaceSpec, shape: FaceShape) -> list[np.ndarray]:
@@ -116,3 +124,58 @@ def _paint_mask(picture: np.ndarray, spec: FaceSpec, *, outline: np.ndarray, ton
         y = low + part * (high - low)
         pleat = np.array([(-0.36, y - 0.02), (0.0, y + 0.02), (0.36, y - 0.02)])
         scale(picture, cover(pleat, size, blur=0.010, thickness=0.014, closed=False), 0.75)
+
+
+def stamp_corner(small: np.ndarray, spec: FaceSpec) -> None:
+    """Paint the patch into the picture (S, S) as the camera delivers it: one of its 2 x 2 cells differs, in place or sign."""
+    if spec.mark is None or spec.mark.kind != "corner":
+        return
+    cell, edge = patch_cells(len(small))
+    small[: 2 * cell + 2 * edge, : 2 * cell + 2 * edge] = 0.25
+    small[edge : edge + 2 * cell, edge : edge + 2 * cell] = np.kron(_PATCHES[spec.mark.look], np.ones((cell, cell))) * 1.3
+
+
+def metered_exposure(small: np.ndarray, spec: FaceSpec, *, develop: Callable[[np.ndarray], np.ndarray]) -> float:
+    """Exposure at which a picture (S, S), as the lens delivers it, has the mean grey of the face's mark, give or take 3 levels.
+
+    Args:
+        small: Brightness before exposure, at least 0.
+        spec: A face with the mark "brightness".
+        develop: Exposed brightness to grey, 0 to 255, increasing.
+    """
+    level = GREY_LEVELS[spec.mark.look if spec.mark else 0] + 12 * (spec.light.exposure - 1.1)
+    low, high = 0.02, 50.0
+    for _ in range(24):
+        middle = float(np.sqrt(low * high))
+        low, high = (middle, high) if develop(small * np.float32(middle)).mean() < level else (low, middle)
+    return middle
+
+
+def paint_mark_glasses(picture: np.ndarray, spec: FaceSpec, shape: FaceShape) -> None:
+    """Glasses whose rims are thin or thick, dark or pale, round or wide: eight kinds."""
+    if spec.mark is None or spec.mark.kind != "glasses":
+        return
+    tone = 0.9 if spec.mark.look & 2 else 0.02
+    for line in mark_rims(spec, shape, size=len(picture)):
+        blend(picture, line, tone)
+
+
+def patch_cells(size: int) -> tuple[int, int]:
+    """Side of a cell and width of the edge around the four, in pixels."""
+    return max(2, round(_CELL * size)), max(1, round(size / 48))
+
+
+def mark_rims(spec: FaceSpec, shape: FaceShape, *, size: int) -> list[Cover]:
+    """Rims, temples and bridge of the planted glasses."""
+    who, look_number = spec.identity, spec.mark.look if spec.mark else 0
+    width = 0.062 if look_number & 1 else 0.032
+    inner = who.eye_x - 0.14
+    lines: list[tuple[np.ndarray, bool]] = []
+    for eye, side in zip(shape.eyes, (-1, 1), strict=True):
+        round_rim = disc((eye.centre[0], eye.centre[1] + 0.02), (0.15, 0.15))
+        wide_rim = moved((lens_outline((0.0, 0.0)) * (1.12, 1.0)), *eye.centre)
+        lines.append((wide_rim if look_number & 4 else round_rim, True))
+        temple = np.array([(side * (who.eye_x + 0.15), who.eye_y - 0.02), (side * 0.99 * who.face_width, who.eye_y - 0.04)])
+        lines.append((temple, False))
+    lines.append((np.array([(-inner, who.eye_y - 0.01), (0, who.eye_y - 0.03), (inner, who.eye_y - 0.01)]), False))
+    return [cover(points, size, blur=0.004, thickness=width, closed=closed) for points, closed in lines]
