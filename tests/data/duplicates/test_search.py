@@ -142,10 +142,10 @@ def test_candidates_are_those_of_a_plain_search(control, monkeypatch, exact):
     faces = control[:120]
     space = replace(fit_codes(faces), limit=200.0)  # so low that no face reaches the most it may have
     expected = {
-        (*sorted((int(i), int(j))), mirrored)
+        (int(i), int(j), mirrored)
         for mirrored in (False, True)
         for i, j in np.argwhere(plain_distances(faces, space, mirrored=mirrored) < space.limit)
-        if i != j
+        if i < j
     }
     found = find_candidates(faces, space)
     assert {(pair.first, pair.second, pair.mirrored) for pair in found.itertuples()} == expected
@@ -153,14 +153,12 @@ def test_candidates_are_those_of_a_plain_search(control, monkeypatch, exact):
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-@pytest.mark.parametrize("copy_first", [False, True])
-def test_the_shift_of_a_candidate_moves_the_first_face_onto_the_second(control, mirrored, copy_first):
-    faces, shifts = control[:9], SHIFTS[[0, 1, 2, 3, 4, 5, 6, 7, 8]]
-    copies = np.stack([move(face, dx=dx, dy=dy) for face, (dx, dy) in zip(faces[:, :, :: -1 if mirrored else 1], shifts, strict=True)])
-    found = find_candidates(np.concatenate([copies, faces] if copy_first else [faces, copies]), fit_codes(control))
+def test_the_shift_of_a_candidate_moves_the_first_face_onto_the_second(control, mirrored):
+    faces = control[:9]
+    copies = np.stack([move(face, dx=dx, dy=dy) for face, (dx, dy) in zip(faces[:, :, :: -1 if mirrored else 1], SHIFTS, strict=True)])
+    found = find_candidates(np.concatenate([faces, copies]), fit_codes(control))
     pairs = found[(found["second"] == found["first"] + 9) & (found["mirrored"] == mirrored)].sort_values("first")
-    back = np.float32([1, -1]) if mirrored else np.float32([-1, -1])  # the copy, mirrored, moves back along y only
-    np.testing.assert_allclose(SHIFTS[pairs["shift"]], shifts * back if copy_first else shifts)
+    np.testing.assert_allclose(SHIFTS[pairs["shift"]], SHIFTS)
 
 
 def test_an_index_finds_the_pairs_of_an_exhaustive_search(monkeypatch):

@@ -126,17 +126,14 @@ def find_candidates(faces: np.ndarray, space: CodeSpace) -> pd.DataFrame:
 
     Returns:
         One row per pair and orientation, in order: `first` < `second`, `mirrored` (the first face mirrored resembles the second), `shift` (row
-        of `SHIFTS` that the first is moved by), `distance` (squared). Each face proposes its `MOST` nearest.
+        of `SHIFTS` that the first is moved by), `distance` (squared). A face is paired with the
+        later ones among its `MOST` nearest.
     """
     with threadpool_limits(1):  # results independent of the number of threads; products this small wait for each other on several
         index = build_index(faces, space)
         blocks = [np.arange(start, min(start + BLOCK, len(faces))) for start in range(0, len(faces), BLOCK)]
         pairs = pd.concat([find_nearest(index, space.encode(faces[rows]), rows, most=MOST, limit=space.limit) for rows in blocks])
-    later, (down, right) = pairs["first"] > pairs["second"], np.divmod(pairs["shift"], len(STEPS))
-    opposite = 3 * (2 - down) + right.where(pairs["mirrored"], 2 - right)  # the other face moves the other way; mirrored, along y only
-    ends = np.sort(pairs[["first", "second"]], axis=1)
-    pairs = pairs.assign(first=ends[:, 0], second=ends[:, 1], shift=pairs["shift"].mask(later, opposite))
-    return pairs.sort_values([*PAIR, "distance", "shift"]).drop_duplicates(PAIR, ignore_index=True)
+    return pairs[pairs["first"] < pairs["second"]].sort_values(PAIR, ignore_index=True)
 
 
 def find_nearest(index: faiss.Index, codes: np.ndarray, rows: np.ndarray, *, most: int, limit: float = np.inf, among: np.ndarray | None = None) -> pd.DataFrame:
