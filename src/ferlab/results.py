@@ -63,7 +63,6 @@ STAGES = {
     ),
     "evaluate": Stage(
         (STORE, WEIGHTS),
-        shows=(("audit", "duplicates"),),
         module="evaluation.scored",
         files=("predictions", "tta"),
         params={"evaluate": ("tta", "crop")},

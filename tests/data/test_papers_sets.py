@@ -11,7 +11,8 @@ from fer2013_files import csv_text
 from PIL import Image
 
 from ferlab.control import read as draw_control_faces
-from ferlab.data.preparation.sets import originals, prepare_set
+from ferlab.data.faces import originals
+from ferlab.data.preparation.sets import prepare_set
 from ferlab.data.preparation.sources import gather
 from ferlab.data.preparation.steps import plan_preparation, step_of
 from ferlab.data.splits import crossings, split_rule

@@ -11,20 +11,20 @@ from ferlab.expressions import SPLITS
 from ferlab.paths import InputError
 
 
-def table(usages, targets, *, hashes=None, **columns):
-    hashes = hashes if hashes is not None else [f"h{i}" for i in range(len(usages))]
-    return pd.DataFrame({"usage": usages, "target": targets, "content_hash": hashes, **columns})
+def table(usages, targets, *, groups=None, **columns):
+    groups = groups if groups is not None else np.arange(len(usages))
+    return pd.DataFrame({"usage": usages, "target": targets, "duplicate_group": groups, **columns})
 
 
 def fer2013(counts, *, seed=0, duplicates=0):
-    """Faces of seven unequal classes per usage; `duplicates` of them copy the content of another face of their usage."""
+    """Faces of seven unequal classes per usage; `duplicates` of them duplicate another face of their usage."""
     rng = np.random.default_rng(seed)
     usages = [usage for usage, count in counts.items() for _ in range(count)]
     faces = table(usages, rng.choice(7, len(usages), p=[0.14, 0.015, 0.14, 0.25, 0.17, 0.115, 0.17]))
-    hashes = faces["content_hash"].to_numpy(dtype=object, copy=True)
+    groups = faces["duplicate_group"].to_numpy(copy=True)
     copies = rng.permutation(counts["Training"])[:duplicates]
-    hashes[copies] = hashes[rng.integers(counts["Training"], size=duplicates)]
-    return faces.assign(content_hash=hashes)
+    groups[copies] = groups[rng.integers(counts["Training"], size=duplicates)]
+    return faces.assign(duplicate_group=groups)
 
 
 def subjects(people, each):
@@ -34,7 +34,7 @@ def subjects(people, each):
 def test_the_official_split_is_kept_where_all_usages_are_there():
     faces = assign_splits(fer2013({"Training": 50, "PublicTest": 20, "PrivateTest": 30}))
     assert dict(zip(faces["usage"], faces["split"])) == {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
-    assert split_rule(faces) == "The official split: Training fits, PublicTest selects, PrivateTest tests."
+    assert split_rule(faces) == "The official split: Training trains, PublicTest selects, PrivateTest tests."
 
 
 def test_without_private_test_a_tenth_of_training_selects_and_public_test_tests():
@@ -72,16 +72,27 @@ def test_both_of_fer2013s_tests_may_be_scored_together():
 def test_our_tenth_is_stratified_and_parts_no_duplicates(seed, fraction, duplicates):
     faces = assign_splits(fer2013({"Training": 2000, "PublicTest": 50}, seed=seed, duplicates=duplicates), val_fraction=fraction, seed=seed)
     fits = faces[faces["usage"] == "Training"]
-    assert (fits.groupby("content_hash")["split"].nunique() == 1).all()
+    assert (fits.groupby("duplicate_group")["split"].nunique() == 1).all()
     per_class = fits.groupby("target")["split"].agg(lambda split: (split == "val").sum())
     wanted = fits["target"].value_counts().sort_index() * fraction
     assert ((per_class - wanted).abs() <= 2).all()
 
 
+def test_duplicate_groups_with_several_labels_are_not_parted_and_leave_the_expressions_balanced():
+    faces = fer2013({"Training": 5500, "PublicTest": 50}, seed=3)
+    groups = np.random.default_rng(0).permutation(np.repeat(np.arange(2000), np.resize([1, 1, 2, 3, 8], 2000))[:5550])
+    faces = assign_splits(faces.assign(duplicate_group=groups), seed=1)
+    trains = faces[faces["usage"] == "Training"]
+    assert (trains.groupby("duplicate_group")["split"].nunique() == 1).all()
+    wanted = trains["target"].value_counts().sort_index() / 10
+    assert ((trains.groupby("target")["split"].agg(lambda split: (split == "val").sum()) - wanted).abs() <= 4).all()
+    assert (crossings(faces)["rule"] == "official").all()
+
+
 def test_duplicates_go_to_val_as_often_as_to_train():
     faces = assign_splits(fer2013({"Training": 20_000, "PublicTest": 50}, duplicates=3000))
     fits = faces[faces["usage"] == "Training"]
-    share = fits["content_hash"].duplicated(keep=False).groupby(fits["split"]).mean()
+    share = fits["duplicate_group"].duplicated(keep=False).groupby(fits["split"]).mean()
     assert share["val"] == pytest.approx(share["train"], rel=0.1)
 
 
@@ -97,7 +108,7 @@ def test_subjects_stay_whole_and_shares_are_near(people, each, seed):
 
 def test_subjects_that_share_a_picture_stay_together():
     faces = subjects(20, 7)
-    faces.loc[[0, 7, 14], "content_hash"] = "same"  # subjects 0, 1 and 2
+    faces.loc[[0, 7, 14], "duplicate_group"] = 1000  # subjects 0, 1 and 2
     for seed in range(10):
         split = assign_splits(faces, seed=seed).groupby("subject")["split"].first()
         assert split["s000"] == split["s001"] == split["s002"]
@@ -149,7 +160,7 @@ def test_crossings_by_hand():
     faces = table(
         ["Training", "Training", "Training", "PublicTest", "PublicTest"],
         [0, 0, 1, 0, 0],
-        hashes=["a", "b", "a", "a", "c"],
+        groups=["a", "b", "a", "a", "c"],
         split=["train", "train", "val", "test", "test"],
     )
     found = {(row["first"], row["second"]): (row["faces"], row["rule"]) for _, row in crossings(faces).iterrows()}
@@ -164,7 +175,7 @@ def test_crossings_by_hand():
 
 
 def test_a_crossing_in_the_official_split_is_reported_not_refused():
-    faces = assign_splits(table(["Training", "PublicTest", "PrivateTest"], [0, 0, 0], hashes=["a", "a", "b"]))
+    faces = assign_splits(table(["Training", "PublicTest", "PrivateTest"], [0, 0, 0], groups=["a", "a", "b"]))
     assert crossings(faces)[["first", "second", "faces", "rule"]].to_numpy().tolist() == [
         ["train", "val", 1, "official"],
         ["val", "train", 1, "official"],
@@ -180,7 +191,7 @@ def test_a_crossing_in_a_split_of_ours_is_refused(monkeypatch):
 def test_the_rule_of_a_split_by_subject_counts_them():
     faces = subjects(10, 7)
     faces["split"] = np.repeat(["train"] * 7 + ["val"] + ["test"] * 2, 7)
-    assert split_rule(faces) == "By subject: of 10 subjects, 7 fit, 1 selects, 2 test; no subject is in two splits."
+    assert split_rule(faces) == "By subject: of 10 subjects, 7 train, 1 val, 2 test; no subject is in two splits."
 
 
 def test_other_words_for_official_parts_do_the_same():
@@ -188,7 +199,7 @@ def test_other_words_for_official_parts_do_the_same():
     assert set(raf.loc[raf["usage"] == "test", "split"]) == {"test"}
     assert set(raf.loc[raf["usage"] == "train", "split"]) == {"train", "val"}
     assert split_rule(raf) == (
-        "The dataset has no part that selects: a tenth of train selects, chosen by expression with byte-identical faces kept together, "
+        "The dataset has no part that selects: a tenth of train selects, stratified by expression and grouped by duplicates, "
         "and test tests."
     )
     affectnet = assign_splits(table(["train"] * 500 + ["validation"] * 90, np.arange(590) % 7))
@@ -200,7 +211,7 @@ def test_auxiliary_faces_fit_beside_an_official_split():
     faces["subject"] = [None] * 98 + [f"ckplus/S{number:03d}" for number in range(21)]
     split = assign_splits(faces)
     assert set(split.loc[98:, "split"]) == {"train"}
-    assert split_rule(split) == "The dataset's own split: Training and train fit, PublicTest selects, PrivateTest tests."
+    assert split_rule(split) == "The dataset's own split: train is Training and train, val PublicTest, test PrivateTest."
 
 
 def test_an_official_split_refuses_a_usage_it_does_not_know():
@@ -225,12 +236,12 @@ def test_leaving_one_subject_out_tests_that_one():
     split = assign_splits(faces, rule="leave_one_subject_out", fold=4)
     assert set(split.loc[split["split"] == "test", "subject"]) == {"s004"}
     assert set(split.loc[split["split"] != "test", "subject"]) == set(faces["subject"]) - {"s004"}
-    assert split_rule(split, rule="leave_one_subject_out").startswith("One subject left out: s004 tests, the other 9 fit and select")
+    assert split_rule(split, rule="leave_one_subject_out").startswith("Leave one subject out: test is s004, the other 9 subjects train and select.")
 
 
 def test_a_subject_that_shares_a_picture_with_the_one_excluded_is_excluded_too():
     faces = subjects(10, 7)
-    faces.loc[[28, 35], "content_hash"] = "same"  # subjects 4 and 5
+    faces.loc[[28, 35], "duplicate_group"] = 1000  # subjects 4 and 5
     split = assign_splits(faces, rule="leave_one_subject_out", fold=4)
     assert set(split.loc[split["split"] == "test", "subject"]) == {"s004", "s005"}
 

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from ferlab.data.faces import describe_faces
-from ferlab.evaluation.deduplicated import compare_duplicates, mark_duplicates
+from ferlab.evaluation.deduplicated import accuracy_at_mix, compare_duplicates, mark_duplicates
 from ferlab.evaluation.predictions import predictions_table, probs_of
-from ferlab.evaluation.proportions import newcombe
+from ferlab.evaluation.proportions import newcombe, wilson
 from ferlab.evaluation.scores import score_probs, score_run, score_subjects, score_tta, summarise
 from ferlab.paths import InputError
 
@@ -15,73 +15,90 @@ NAMES = ("angry", "happy", "sad")
 
 
 def run(n: int = 90) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Faces 0-29 train (not scored), 30-59 val, 60-89 test; test faces 60-69 have a duplicate in train, 70-71 one in val, 72-74 a near one in train."""
+    """Faces 0-29 train (not scored), 30-59 val, 60-89 test; test faces 60-71 have a duplicate in train, 72-74 one in val, 75-76 each other."""
     rng = np.random.default_rng(0)
     ids = [f"s/{i}" for i in range(n)]
     targets = rng.integers(0, 3, n)
     right = rng.random(n) < 0.6
-    right[60:72] = True
+    right[60:75] = True
     probs = np.full((n, 3), 0.1, dtype=np.float32)
     probs[np.arange(n), np.where(right, targets, (targets + 1) % 3)] = 0.8
     splits = ["train"] * 30 + ["val"] * 30 + ["test"] * 30
-    duplicates = pd.DataFrame({"face_id": ids, "duplicate_in_train": False, "duplicate_in_val": False})
-    duplicates.loc[60:69, "duplicate_in_train"] = True
-    duplicates.loc[70:71, "duplicate_in_val"] = True
-    duplicates["near_duplicate_in_train"], duplicates["near_duplicate_in_val"] = duplicates["duplicate_in_train"], duplicates["duplicate_in_val"]
-    duplicates.loc[72:74, "near_duplicate_in_train"] = True
-    return predictions_table(ids[30:], splits[30:], targets[30:], probs=probs[30:], expressions=NAMES), duplicates
+    groups = np.arange(n)
+    groups[60:72], groups[72:75], groups[76] = np.arange(12), np.arange(30, 33), 75
+    faces = pd.DataFrame({"face_id": ids, "split": splits, "duplicate_group": groups})
+    return predictions_table(ids[30:], splits[30:], targets[30:], probs=probs[30:], expressions=NAMES), faces
 
 
 def test_a_duplicate_in_train_or_in_val_marks_a_test_face():
     marked = mark_duplicates(*run())
-    assert marked["duplicate"].sum() == 12
+    assert marked["duplicate"].tolist() == [True] * 15 + [False] * 15
     assert set(marked["split"]) == {"test"}
 
 
-def test_the_difference_is_duplicates_minus_clean_with_newcombes_bounds():
+def test_the_difference_is_with_minus_without_duplicates_with_newcombes_bounds():
     marked = mark_duplicates(*run())
     compared = compare_duplicates(marked)
     hits = int((marked["pred"] == marked["target"])[~marked["duplicate"]].sum())
-    expected = newcombe(12, 12, other_successes=hits, other_n=18)
-    assert compared["accuracy_duplicates"] == 1
+    expected = newcombe(15, 15, other_successes=hits, other_n=15)
+    assert (compared["n_duplicates"], compared["n_dedup"], compared["accuracy_duplicates"]) == (15, 15, 1)
+    assert compared["accuracy_dedup"] == pytest.approx(hits / 15)
     assert compared["difference"] == pytest.approx(expected["difference"])
     assert compared["difference_ci_low"] == pytest.approx(expected["ci_low"])
 
 
-def test_a_near_duplicate_is_told_apart_and_counts_exact_duplicates_in():
-    marked = mark_duplicates(*run())
-    assert (marked["near_duplicate"].sum(), (marked["near_duplicate"] & ~marked["duplicate"]).sum()) == (15, 3)
-    compared = compare_duplicates(marked, "near_duplicate")
-    clean = marked[~marked["near_duplicate"]]
-    assert (compared["n_duplicates"], compared["n_dedup"]) == (15, 15)
-    assert compared["accuracy_dedup"] == pytest.approx((clean["pred"] == clean["target"]).mean())
-
-
 def test_without_duplicates_there_is_no_difference():
-    predictions, duplicates = run()
-    compared = compare_duplicates(mark_duplicates(predictions, duplicates.assign(duplicate_in_train=False, duplicate_in_val=False)))
+    predictions, faces = run()
+    compared = compare_duplicates(mark_duplicates(predictions, faces.assign(duplicate_group=np.arange(90))))
     assert compared["n_duplicates"] == 0
     assert compared["difference"] is None
 
 
-def test_a_test_face_that_the_audit_does_not_know_is_told():
-    predictions, duplicates = run()
-    with pytest.raises(InputError, match="s/89 is not in the duplicates table"):
-        mark_duplicates(predictions, duplicates.iloc[:89])
-    with pytest.raises(InputError, match="named twice"):
-        mark_duplicates(predictions, pd.concat([duplicates, duplicates.iloc[:1]]))
+def test_a_test_face_that_the_dataset_does_not_hold_and_a_table_without_groups_are_refused():
+    predictions, faces = run()
+    with pytest.raises(InputError, match="s/89 is not in the prepared dataset"):
+        mark_duplicates(predictions, faces.iloc[:89])
+    with pytest.raises(InputError, match="no column 'duplicate_group'"):
+        mark_duplicates(predictions, faces.drop(columns="duplicate_group"))
 
 
-def test_a_run_is_scored_on_val_test_and_clean_test():
+def test_accuracy_at_another_mix_by_hand():
+    """Recalls 1/2 and 3/4; at a mix of 3 to 1 that is (3 / 2 + 3 / 4) / 4. Class 2 has no rows: its face is in no frequency."""
+    rows = pd.DataFrame({"target": [0, 0, 1, 1, 1, 1], "pred": [0, 1, 1, 1, 1, 0]})
+    found = accuracy_at_mix(rows, pd.Series([0, 0, 0, 1, 2]))
+    assert found["accuracy_at_test_mix"] == pytest.approx(0.5625)
+    half = [wilson(1, 2), wilson(3, 4)]
+    below = np.sqrt((0.75 * (0.5 - half[0][0])) ** 2 + (0.25 * (0.75 - half[1][0])) ** 2)
+    assert found["accuracy_at_test_mix_ci_low"] == pytest.approx(0.5625 - below)
+    same = accuracy_at_mix(rows, rows["target"])
+    assert same["accuracy_at_test_mix"] == pytest.approx(4 / 6)
+
+
+def test_the_interval_at_another_mix_covers_the_truth():
+    """In 400 draws of unequal classes, as of FER2013's: 93 % or more."""
+    rng, sizes, recalls = np.random.default_rng(0), np.array([348, 29, 327, 827, 537, 191, 541]), np.array([0.6, 0.3, 0.4, 0.85, 0.6, 0.7, 0.65])
+    mix = np.array([467, 56, 496, 895, 653, 415, 607])
+    truth = float((mix / mix.sum()) @ recalls)
+    targets, kinds = np.repeat(np.arange(7), sizes), pd.Series(np.repeat(np.arange(7), mix))
+    covered = 0
+    for _ in range(400):
+        preds = np.where(rng.random(len(targets)) < recalls[targets], targets, (targets + 1) % 7)
+        found = accuracy_at_mix(pd.DataFrame({"target": targets, "pred": preds}), kinds)
+        covered += found["accuracy_at_test_mix_ci_low"] <= truth <= found["accuracy_at_test_mix_ci_high"]
+    assert covered >= 0.93 * 400
+
+
+def test_a_run_is_scored_on_val_test_and_deduplicated_test():
     scores = score_run(*run(), resamples=100)
-    assert scores["n"] == {"val": 30, "test": 30, "test_dedup": 18}
+    assert scores["n"] == {"val": 30, "test": 30, "test_dedup": 15}
     assert scores["test_dedup"]["accuracy"] == pytest.approx(scores["duplicates"]["accuracy_dedup"])
-    assert scores["near_duplicates"]["n_duplicates"] == 15
     for split in ("val", "test", "test_dedup"):
         assert {"accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mcc", "nll", "ece", "top3_accuracy"} <= set(scores[split])
         assert scores[split]["accuracy_ci_low"] <= scores[split]["accuracy"] <= scores[split]["accuracy_ci_high"]
         assert {"precision", "recall", "f1", "support", "recall_ci_low", "f1_ci_high"} <= set(scores[split]["per_class"]["sad"])
+        assert ("accuracy_at_test_mix" in scores[split]) == (split == "test_dedup")
     summary = summarise(scores)
+    assert set(summary) == {"val", "test", "test_dedup"}
     assert set(summary["test"]) == {"accuracy", "accuracy_ci_low", "accuracy_ci_high", "balanced_accuracy", "macro_f1", "nll", "ece"}
 
 

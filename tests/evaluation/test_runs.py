@@ -96,15 +96,6 @@ def test_the_table_of_runs_keeps_their_order_and_marks_what_is_missing():
     assert rows["run"].tolist() == ["a0", "a1", "b"]
     assert rows["val.accuracy"].tolist() == [0.5] * 3
     assert rows["test_dedup.accuracy"].isna().all()
-    assert rows["test_without_near.accuracy"].isna().all()
-
-
-def test_the_table_of_runs_tells_the_accuracy_without_near_duplicates():
-    near = {"n_duplicates": 9, "n_dedup": 31, "accuracy_duplicates": 0.9, "accuracy_dedup": 0.4, "accuracy_dedup_ci_low": 0.3, "accuracy_dedup_ci_high": 0.5}
-    rows = table_of_runs(RUNS, {name: {**METRICS[name], "near_duplicates": near} for name in RUNS})
-    assert rows[[f"test_without_near.accuracy{end}" for end in ("", "_ci_low", "_ci_high")]].iloc[0].tolist() == [0.4, 0.3, 0.5]
-    none = {**dict.fromkeys(near), "n_duplicates": 40, "n_dedup": 0}
-    assert table_of_runs(RUNS, {name: {**METRICS[name], "near_duplicates": none} for name in RUNS})["test_without_near.accuracy"].isna().all()
 
 
 def described(dataset: str, usage: str) -> dict:

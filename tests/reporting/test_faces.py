@@ -5,9 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ferlab.data.duplicates.audit import find_duplicates, pair_duplicates
 from ferlab.expressions import EXPRESSIONS
-from ferlab.reporting.faces import class_counts, duplicates_gallery, faces_grid, mean_faces, pick_faces, truth_grid
+from ferlab.reporting.faces import class_counts, faces_grid, mean_faces, pick_faces, truth_grid
 
 RNG = np.random.default_rng(0)
 
@@ -103,23 +102,6 @@ def test_bars_add_up_to_the_counts_and_official_counts_are_marked(faces):
 def test_a_panel_per_usage(faces):
     figure = class_counts(faces.assign(usage=["Training", "PublicTest"] * 21), EXPRESSIONS)
     assert [panel.get_title() for panel in figure.axes] == ["Training (21)", "PublicTest (21)"]
-
-
-def test_duplicates_stand_side_by_side_with_split_and_label_and_a_frame_where_labels_differ(images, faces):
-    table = faces.assign(face_id=[f"x/{i}" for i in range(42)], content_hash=[str(i) for i in range(42)])
-    table.loc[[0, 5], "content_hash"] = "a"  # train and test, both angry
-    table.loc[[6, 13], "content_hash"] = "b"  # both train, disgust and fear
-    table.loc[[7, 23], "content_hash"] = "c"  # train disgust, test happy
-    crossing = pair_duplicates(table, find_duplicates(table), which="crossing", most=8)
-    assert crossing[["first", "second"]].to_numpy().tolist() == [[7, 23], [0, 5]]
-    conflict = pair_duplicates(table, find_duplicates(table), which="conflict", most=8)
-    assert conflict[["first", "second"]].to_numpy().tolist() == [[6, 13], [7, 23]]
-    assert len(pair_duplicates(table, find_duplicates(table), which="conflict", most=1)) == 1
-    figure = duplicates_gallery(images, table, crossing, EXPRESSIONS)
-    panels = [axes for sub in figure.subfigs for axes in sub.axes]
-    assert [axes.get_xlabel() for axes in panels] == ["train\ndisgust", "test\nhappy", "train\nangry", "test\nangry"]
-    assert [axes.spines["left"].get_visible() for axes in panels] == [True, True, False, False]
-    np.testing.assert_array_equal(panels[1].images[0].get_array(), images[23])
 
 
 def test_the_lit_region_is_the_mask(images, faces):

@@ -6,6 +6,7 @@ Owns what a face table is. Readers make one, `splits` fills its split, the store
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 REQUIRED: tuple[str, ...] = ("face_id", "content_hash", "source", "source_path", "usage", "target")
 SOFT = "soft_"  # prefix of the columns that share one label among expressions
 CONTROL = "control"  # source of control faces; "control:ckplus" of those that were drawn as files in the layout of CK+
+DERIVED = ("derived_from", "derivation")  # columns of a dataset that holds copies or synthetic samples: "" for the faces themselves
 VOTES = "votes_"  # prefix of the columns that count raters' votes: votes_happy, votes_unknown, ...
 
 
@@ -28,7 +30,7 @@ VOTES = "votes_"  # prefix of the columns that count raters' votes: votes_happy,
 def face_schema() -> pa.DataFrameSchema:
     """Build the schema of a face table. Columns it does not name (skin, light, yaw, box, ...) are allowed.
 
-    `split` may be missing (a reader's table has none); `subject`, `intensity` and votes are checked where a dataset has them. In a set
+    `split` and `duplicate_group` may be missing (a reader's table has none); `subject`, `intensity` and votes are checked where a dataset has them. In a set
     of several sources some may have no subjects.
     """
     # Keep: pandera costs a fifth of a second to import, and only code that checks tables needs it.
@@ -43,6 +45,7 @@ def face_schema() -> pa.DataFrameSchema:
             "source_path": pa.Column(str),
             "usage": pa.Column(str),
             "split": pa.Column(str, pa.Check.isin(SPLITS, error=f"one of {', '.join(SPLITS)}"), required=False),
+            "duplicate_group": pa.Column("int64", whole, required=False),
             "target": pa.Column("int64", pa.Check.ge(0, error="an expression's place, 0 or more")),
             "subject": pa.Column(str, nullable=True, required=False),
             "sequence": pa.Column(str, nullable=True, required=False),
@@ -107,6 +110,27 @@ def _explain(error: Exception, table: pd.DataFrame) -> str:
         row = int(first["index"])
         return f"Face table, column {column!r}, row {row}: {values.tolist()[row]!r}; expected {expected}."
     return f"Face table, column {column!r}: type {values.dtype}; expected {expected}."
+
+
+def is_derived(faces: pd.DataFrame) -> np.ndarray:
+    """Return which rows preparation made from other faces, bool (N,)."""
+    return (faces[DERIVED[0]].fillna("") != "").to_numpy() if DERIVED[0] in faces else np.zeros(len(faces), bool)
+
+
+def originals(faces: pd.DataFrame) -> pd.DataFrame:
+    """Return the faces that are no copies or synthetic samples of others, with the rows that they have in the store."""
+    return faces[~is_derived(faces)]
+
+
+def has_duplicate_in(faces: pd.DataFrame, splits: Sequence[str]) -> np.ndarray:
+    """Return which faces have their duplicate group in one of `splits`, bool (N,): all faces of these, and their duplicates in other splits.
+
+    Raises:
+        InputError: If the table has no duplicate groups.
+    """
+    if "duplicate_group" not in faces:
+        raise InputError("The face table has no column 'duplicate_group'; expected the groups that the stage prepare finds. Run it again.")
+    return faces["duplicate_group"].isin(faces.loc[faces["split"].isin(splits), "duplicate_group"]).to_numpy()
 
 
 def drawn_layouts(faces: pd.DataFrame) -> pd.Series:

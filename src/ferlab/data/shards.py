@@ -69,12 +69,13 @@ class ShardFiles:
         return self.count
 
     def kept(self) -> Iterator[np.ndarray]:
-        """Yield the images that `resume` has kept, in order, up to the first that cannot be read."""
+        """Yield the images that `resume` has kept and those appended since, in order, up to the first that cannot be read."""
         for number in range(len(self._sums)):
             with suppress(InputError):
                 yield from _decoded(self._path(number).read_bytes(), where=str(self._path(number)), first=number * self.block, count=self.block)
                 continue
             return
+        yield from self._faces
 
     def append(self, image: np.ndarray) -> None:
         """Add one image, uint8 (H, W) or (H, W, 3), of the shape of those before it.

@@ -129,7 +129,7 @@ class ImageFile:
         return self.count
 
     def kept(self) -> Iterator[np.ndarray]:
-        """Yield the images that `resume` has kept, in order."""
+        """Yield the images that `resume` has kept and those appended since, in order; append when all are read."""
         self._file.seek(self.HEADER)
         for _ in range(self.count):
             yield np.frombuffer(self._file.read(int(np.prod(self.shape or ()))), dtype=np.uint8).reshape(self.shape or ())

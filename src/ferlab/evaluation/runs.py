@@ -50,8 +50,7 @@ def table_of_runs(runs: Runs, metrics: Metrics) -> pd.DataFrame:
 
     Returns:
         `run, set, dataset, group, seed, model`, `selected_on` ("none" where the last epoch was kept); of val, test and test_dedup
-        `<split>.<key>` for RUN_KEYS; of val and test `<split>.role` (see `ferlab.roles`); of test_without_near, the test faces without
-        near-duplicates, accuracy and its bounds. NaN where a run has no such split.
+        `<split>.<key>` for RUN_KEYS; of val and test `<split>.role` (see `ferlab.roles`). NaN where a run has no such split.
     """
     rows = []
     for name, run in runs.items():
@@ -63,8 +62,6 @@ def table_of_runs(runs: Runs, metrics: Metrics) -> pd.DataFrame:
         for split in ("val", "test", "test_dedup"):
             scores = metrics[name].get(split) or {}
             row |= {f"{split}.{key}": scores.get(key, float("nan")) for key in RUN_KEYS}
-        near = {key.replace("_dedup", ""): value for key, value in (metrics[name].get("near_duplicates") or {}).items() if value is not None}
-        row |= {f"test_without_near.{key}": near.get(key, float("nan")) for key in RUN_KEYS if key.startswith("accuracy")}
         rows.append(row)
     return pd.DataFrame(rows)
 

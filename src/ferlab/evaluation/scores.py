@@ -10,34 +10,35 @@ import pandas as pd
 
 from ferlab.evaluation.calibration import brier, calibration_error, ece_if_calibrated, reliability_bins
 from ferlab.evaluation.clusters import cluster_intervals
-from ferlab.evaluation.deduplicated import KINDS, compare_duplicates, mark_duplicates
+from ferlab.evaluation.deduplicated import accuracy_at_mix, compare_duplicates, mark_duplicates, split_rows
 from ferlab.evaluation.intervals import RESAMPLES, metric_intervals
 from ferlab.evaluation.metrics import compute_metrics
 from ferlab.evaluation.predictions import expressions_of, faces_in, probs_of
 from ferlab.evaluation.proportions import wilson
 
+SPLITS = ("val", "test", "test_dedup")
 SUMMARY = ("accuracy", "accuracy_ci_low", "accuracy_ci_high", "balanced_accuracy", "macro_f1", "nll", "ece")
 
 
-def score_run(predictions: pd.DataFrame, duplicates: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
+def score_run(predictions: pd.DataFrame, faces: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
     """Return everything a run's metrics file says of its predictions.
 
     Args:
         predictions: Predictions on val and test.
-        duplicates: The set's duplicates table.
+        faces: The face table of its prepared dataset, with `duplicate_group`.
         resamples: Random draws behind the bounds.
         seed: Of the draws.
 
     Returns:
-        `val`, `test`, `test_dedup` (each as `score_split` gives it), `duplicates` and `near_duplicates` (as `compare_duplicates`) and `n` (faces of
-        each). `test_dedup` is None where every test face has a duplicate.
+        `val`, `test`, `test_dedup` (each as `score_split` gives it, `test_dedup` with `accuracy_at_test_mix` too), `duplicates` (as
+        `compare_duplicates`) and `n` (faces of each). `test_dedup` is None where every test face has a duplicate.
     """
-    marked = mark_duplicates(predictions, duplicates)
-    test = marked.drop(columns=[*KINDS])
-    splits = {"val": faces_in(predictions, "val"), "test": test, "test_dedup": test[~marked["duplicate"]]}
+    marked = mark_duplicates(predictions, faces)
+    splits = split_rows(predictions, marked) | {"val": faces_in(predictions, "val")}
     scores = {name: score_split(rows, resamples=resamples, seed=seed) if len(rows) else None for name, rows in splits.items()}
-    compared = {f"{kind}s": compare_duplicates(marked, kind) for kind in KINDS}
-    return {**scores, **compared, "n": {name: len(rows) for name, rows in splits.items()}}
+    if scores["test_dedup"]:
+        scores["test_dedup"] |= accuracy_at_mix(splits["test_dedup"], marked["target"])
+    return {**scores, "duplicates": compare_duplicates(marked), "n": {name: len(rows) for name, rows in splits.items()}}
 
 
 def score_split(rows: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
@@ -105,15 +106,13 @@ def score_subjects(rows: pd.DataFrame, faces: pd.DataFrame, *, resamples: int = 
 
 
 def score_subjects_by_split(
-    predictions: pd.DataFrame, duplicates: pd.DataFrame, faces: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0
+    predictions: pd.DataFrame, faces: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, dict[str, float] | None]:
-    """Return `score_subjects` of val, test and test_dedup; arguments as for `score_run`, and the set's face table."""
-    marked = mark_duplicates(predictions, duplicates)
-    rows = {"val": faces_in(predictions, "val"), "test": marked, "test_dedup": marked[~marked["duplicate"]]}
-    of_test = {split: table.drop(columns=[*KINDS], errors="ignore") for split, table in rows.items()}
-    return {split: score_subjects(table, faces, resamples=resamples, seed=seed) if len(table) else None for split, table in of_test.items()}
+    """Return `score_subjects` of val, test and test_dedup; arguments as for `score_run`."""
+    splits = split_rows(predictions, mark_duplicates(predictions, faces))
+    return {split: score_subjects(rows, faces, resamples=resamples, seed=seed) if len(rows) else None for split, rows in splits.items()}
 
 
 def summarise(scores: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Return the few numbers that `dvc metrics show` and `dvc exp show` list."""
-    return {split: {key: scores[split][key] for key in SUMMARY} for split in ("val", "test", "test_dedup") if scores[split]}
+    return {split: {key: scores[split][key] for key in SUMMARY} for split in SPLITS if scores[split]}

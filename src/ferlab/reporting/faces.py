@@ -175,31 +175,6 @@ def class_counts(faces: pd.DataFrame, expressions: Sequence[str], *, official: p
     return figure
 
 
-def duplicates_gallery(images: np.ndarray, faces: pd.DataFrame, pairs: pd.DataFrame, expressions: Sequence[str]) -> Figure:
-    """Draw pairs of byte-identical faces side by side, each with its split and label; a label that differs is framed.
-
-    Args:
-        images: uint8 (N, H, W) or (N, H, W, 3).
-        faces: Face table of N rows.
-        pairs: Columns `first` and `second`, rows of `faces`; at most 24 pairs.
-        expressions: Names.
-    """
-    _check_count(2 * len(pairs))
-    across = min(4, len(pairs))
-    down = -(-len(pairs) // across)
-    figure = plt.figure(figsize=(across * (2 * CELL + 0.35), down * (CELL + 0.48)), layout="constrained")
-    outer = figure.subfigures(down, across, squeeze=False, wspace=0.06).ravel()
-    for panel, (_, pair) in zip(outer, pairs.iterrows(), strict=False):
-        duplicates = (int(pair["first"]), int(pair["second"]))
-        differ = faces["target"].iloc[duplicates[0]] != faces["target"].iloc[duplicates[1]]
-        for axes, row in zip(panel.subplots(1, 2), duplicates, strict=True):
-            name = expressions[int(faces["target"].iloc[row])]
-            draw_face(axes, images[row], note=f"{faces['split'].iloc[row]}\n{name}", colour=COLOURS[name] if differ else "black")
-            for spine in axes.spines.values():
-                spine.set(visible=bool(differ), color=COLOURS[name], linewidth=2.5)
-    return figure
-
-
 def _draw_counts(axes: Axes, faces: pd.DataFrame, expressions: Sequence[str]) -> None:
     left = np.zeros(len(expressions))
     places = np.arange(len(expressions))

@@ -126,7 +126,7 @@ def filled(table: pd.DataFrame | None, *, where: bool = True) -> pd.DataFrame | 
 
 
 def runs_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs as a reader meets them, test first: accuracy, where another without near-duplicates, macro F1, ECE; then val and what they are.
+    """Return the runs as a reader meets them, test first: accuracy and macro F1, also deduplicated, ECE; then val and what they are.
 
     Accuracies on faces that a run was trained or selected on are marked, but for those on val where val selected the epoch, as it is there for.
 
@@ -134,12 +134,11 @@ def runs_table(runs: pd.DataFrame) -> pd.DataFrame:
         runs: From `ferlab.evaluation.runs.table_of_runs`.
     """
     table = runs[["run"]].copy()
-    apart = (runs["test_without_near.accuracy"].notna() & (runs["test_without_near.accuracy"] != runs["test_dedup.accuracy"])).any()
-    tests = {"test": "test", "test_dedup": "test, deduplicated"} | ({"test_without_near": "test, no near-duplicates"} if apart else {})
-    for split, name in tests.items():
-        marks = [" (selected on)" if row.get("test.role") == "selected_on" else "" for _, row in runs.iterrows()]
-        table[f"accuracy, {name}, %"] = [_split_cell(row, split, "accuracy") + mark for (_, row), mark in zip(runs.iterrows(), marks, strict=True)]
-    table["macro F1, test, %"] = [_split_cell(row, "test", "macro_f1") for _, row in runs.iterrows()]
+    marks = [" (selected on)" if row.get("test.role") == "selected_on" else "" for _, row in runs.iterrows()]
+    for key, metric in {"accuracy": "accuracy", "macro_f1": "macro F1"}.items():
+        for split, name in {"test": "test", "test_dedup": "test, deduplicated"}.items():
+            cells = [_split_cell(row, split, key) + mark * (key == "accuracy") for (_, row), mark in zip(runs.iterrows(), marks, strict=True)]
+            table[f"{metric}, {name}, %"] = cells
     table["ECE, test, %"] = [number(value, percent=True) for value in runs["test.ece"]]
     marks = [" (trained on)" if row.get("val.role") == "trained" else "" for _, row in runs.iterrows()]
     table["accuracy, val, %"] = [_split_cell(row, "val", "accuracy") + mark for (_, row), mark in zip(runs.iterrows(), marks, strict=True)]

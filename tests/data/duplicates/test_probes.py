@@ -5,14 +5,15 @@ import pandas as pd
 import pytest
 
 from ferlab.control import read
+from ferlab.data.duplicates import probes
 from ferlab.data.duplicates.probes import find_nearly_blank, find_unlike, probe_nearest
 
 RNG = np.random.default_rng(0)
 
 
 def set_of(images, targets, splits, **columns):
-    faces = pd.DataFrame({"face_id": [f"x/{n}" for n in range(len(images))], "target": targets, "split": splits} | columns)
-    return faces, pd.DataFrame({"near_duplicate_in_train": np.zeros(len(images), bool)})
+    ids, groups = [f"x/{n}" for n in range(len(images))], np.arange(len(images))
+    return pd.DataFrame({"face_id": ids, "target": targets, "split": splits, "duplicate_group": groups} | columns)
 
 
 def test_copies_across_the_split_are_known_and_noise_is_not():
@@ -21,12 +22,12 @@ def test_copies_across_the_split_are_known_and_noise_is_not():
     copies = np.clip(known.astype(int) + RNG.integers(-9, 10, known.shape), 0, 255).astype(np.uint8)
     images = np.concatenate([known, copies, RNG.integers(0, 256, (280, 48, 48), dtype=np.uint8)])
     targets = np.concatenate([targets, targets, np.arange(280) % 7])
-    faces, duplicates = set_of(images, targets, ["train"] * 140 + ["test"] * 420)
-    duplicates.loc[140:279, "near_duplicate_in_train"] = True
-    probe = probe_nearest(images, faces, duplicates)
-    assert (probe["known"], probe["all"]["n"], probe["without_duplicates"]["n"]) == (140, 420, 280)
-    assert probe["all"]["accuracy"] == pytest.approx((140 + 280 * probe["without_duplicates"]["accuracy"]) / 420)
-    assert probe["without_duplicates"]["accuracy"] < 0.25
+    faces = set_of(images, targets, ["train"] * 140 + ["test"] * 420)
+    faces.loc[140:279, "duplicate_group"] = np.arange(140)
+    probe = probe_nearest(images, faces)
+    assert (probe["known"], probe["all"]["n"], probe["dedup"]["n"]) == (140, 420, 280)
+    assert probe["all"]["accuracy"] == pytest.approx((140 + 280 * probe["dedup"]["accuracy"]) / 420)
+    assert probe["dedup"]["accuracy"] < 0.25
     assert probe["majority"] == pytest.approx((targets[140:] == 0).mean())
     assert "other_subjects" not in probe
 
@@ -34,12 +35,12 @@ def test_copies_across_the_split_are_known_and_noise_is_not():
 def test_the_interval_is_wilsons_of_a_textbook():
     # Newcombe (1998), table I: 81 of 263 gives 0.2553 to 0.3662.
     images = np.concatenate([RNG.integers(0, 256, (2, 48, 48), dtype=np.uint8)] * 132)[:264]
-    faces, duplicates = set_of(images, [0, 1] + [1] * 262, ["train"] * 2 + ["test"] * 262)
+    faces = set_of(images, [0, 1] + [1] * 262, ["train"] * 2 + ["test"] * 262)
     faces = pd.concat([faces, faces.iloc[[2]].assign(face_id="y")], ignore_index=True)
-    images, duplicates = np.concatenate([images, images[2:3]]), pd.concat([duplicates, duplicates.iloc[:1]], ignore_index=True)
+    images = np.concatenate([images, images[2:3]])
     nearest = images[2:, 0, 0] == images[0, 0, 0]  # whose nearest is face 0
     faces.loc[2:, "target"] = np.where(np.arange(263) < 81, np.where(nearest, 0, 1), np.where(nearest, 1, 0))
-    probe = probe_nearest(images, faces, duplicates)["all"]
+    probe = probe_nearest(images, faces)["all"]
     assert probe["n"] == 263
     assert probe["accuracy"] == pytest.approx(81 / 263)
     assert (round(probe["accuracy_ci_low"], 4), round(probe["accuracy_ci_high"], 4)) == (0.2553, 0.3662)
@@ -50,8 +51,8 @@ def test_neighbours_of_the_same_subject_are_passed_over():
     images = np.concatenate([base, base])
     subjects = [f"s{n % 10}" for n in range(20)] * 2
     targets = np.arange(20) // 10
-    faces, duplicates = set_of(images, np.tile(targets, 2), ["train"] * 20 + ["test"] * 20, subject=subjects)
-    probe = probe_nearest(images, faces, duplicates)
+    faces = set_of(images, np.tile(targets, 2), ["train"] * 20 + ["test"] * 20, subject=subjects)
+    probe = probe_nearest(images, faces)
     assert probe["all"]["accuracy"] == 1
     assert probe["other_subjects"]["accuracy"] < 0.9
 
@@ -59,8 +60,8 @@ def test_neighbours_of_the_same_subject_are_passed_over():
 def test_rows_derived_from_others_teach_the_probe_nothing():
     images = RNG.integers(0, 256, (30, 48, 48), dtype=np.uint8)
     images[20:] = images[10:20]
-    faces, duplicates = set_of(images, np.arange(30) % 7, ["train"] * 20 + ["test"] * 10, derived_from=[""] * 10 + ["x/0"] * 10 + [""] * 10)
-    assert probe_nearest(images, faces, duplicates)["known"] == 10
+    faces = set_of(images, np.arange(30) % 7, ["train"] * 20 + ["test"] * 10, derived_from=[""] * 10 + ["x/0"] * 10 + [""] * 10)
+    assert probe_nearest(images, faces)["known"] == 10
 
 
 def test_pictures_of_no_face_come_first():
@@ -81,3 +82,13 @@ def test_a_picture_of_hardly_any_contrast_or_of_few_grey_values_is_nearly_blank(
     images[1] = 128 + images[1] % 5
     images[2] = (images[2] > 128) * 255
     assert find_nearly_blank(images).tolist() == [True, True, True, False]
+
+
+def test_the_nearest_neighbour_is_that_of_all_distances():
+    known, asked = (RNG.normal(size=(count, 20)).astype(np.float32) for count in (50, 30))
+    subjects = RNG.integers(-1, 4, 30), RNG.integers(-1, 4, 50)
+    distances = ((asked[:, None] - known) ** 2).sum(axis=2)
+    nearest, other = probes._nearest(asked, known, subjects=subjects)
+    assert nearest.tolist() == distances.argmin(axis=1).tolist()
+    distances[(subjects[0][:, None] == subjects[1]) & (subjects[0][:, None] >= 0)] = np.inf
+    assert other.tolist() == distances.argmin(axis=1).tolist()

@@ -14,7 +14,7 @@ from ferlab.data.duplicates import search as near_duplicates
 from ferlab.data.duplicates.codes import SHIFTS, UNSHIFTED, build_index, find_candidates, find_nearest, fit_codes, frequencies, name_search, thumbnails
 from ferlab.data.duplicates.planting import judge_found, plant
 from ferlab.data.duplicates.registration import compare_pairs
-from ferlab.data.duplicates.search import choose_limit, find_near_pairs, group_pairs, measure_reference, pick_pairs, score_pairs
+from ferlab.data.duplicates.search import choose_limit, find_near_pairs, group_pairs, measure_reference, score_pairs
 
 
 @pytest.fixture(scope="module")
@@ -292,14 +292,6 @@ def test_one_expression_alone_has_a_reference(control):
 def test_groups_are_chains_of_pairs_and_equal_contents():
     pairs = pd.DataFrame({"first": [0, 1], "second": [1, 4]})
     assert group_pairs(pairs, np.array([0, 1, 2, 0, 3, 4])).tolist() == [0, 0, 1, 0, 0, 2]
-
-
-def test_pairs_to_look_at_cross_the_splits_first_and_show_no_face_twice():
-    pairs = pd.DataFrame({"first": [0, 0, 2, 4], "second": [1, 2, 3, 5], "score": 1.0})
-    faces = pd.DataFrame({"split": ["train", "train", "train", "test", "train", "train"]})
-    chosen = pick_pairs(pairs, faces, most=3)
-    assert chosen.iloc[0][["first", "second"]].tolist() == [2, 3]
-    assert not chosen["first"].duplicated().any()
 
 
 def test_scores_do_not_depend_on_the_batch(control, monkeypatch):

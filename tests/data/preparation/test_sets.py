@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ferlab.data.duplicates.pairs import read_pairs
+from ferlab.data.faces import originals
 from ferlab.data.preparation import sets
 from ferlab.data.preparation.building import NotAFace
-from ferlab.data.preparation.sets import originals, prepare_set
+from ferlab.data.preparation.sets import prepare_set
 from ferlab.data.preparation.sources import Gathered
 from ferlab.data.store import EXCLUDED_COLUMNS, open_store, read_excluded
 from ferlab.paths import InputError
@@ -69,6 +71,32 @@ def test_a_set_holds_the_prepared_faces_and_lists_the_others(tmp_path, gathered)
     assert excluded[["face_id", "reason"]].to_numpy().tolist() == [["a/x", "no label"], ["a/005", "no face found"]]
 
 
+@pytest.mark.parametrize("shards", [0, 50])
+def test_duplicates_are_found_before_faces_are_split_and_never_parted(tmp_path, gathered, shards):
+    pictures = gathered.pictures.copy()
+    pictures[100:110], pictures[110:120] = pictures[:10], pictures[10:20, :, ::-1]
+    faces = gathered.faces.drop(columns="subject")
+    alike = Gathered(pictures=pictures, faces=faces, excluded=gathered.excluded)
+    store = build(tmp_path, alike, lambda row, picture: (picture, {}), shards=shards)
+    groups = store.faces["duplicate_group"].to_numpy()
+    assert (groups[100:120] == groups[:20]).all()
+    assert len(set(groups)) == COUNT - 20
+    assert (store.faces.groupby("duplicate_group")["split"].nunique() == 1).all()
+    pairs, _ = read_pairs(tmp_path / "store")
+    assert pairs["kind"].value_counts().to_dict() == {"exact": 10, "mirrored": 10}
+
+
+def test_derived_faces_keep_the_group_of_their_origin_and_synthetic_ones_have_their_own(tmp_path, gathered):
+    gathered.faces["target"] = np.where(np.arange(COUNT) % 5 == 0, 1, 3)
+    faces = build(tmp_path, gathered, copies=True, method="smote").faces
+    own, made = faces[faces["derived_from"] == ""], faces[faces["derivation"].isin(["mirrored"])]
+    assert (made["duplicate_group"].to_numpy() == own.set_index("face_id")["duplicate_group"][made["derived_from"]].to_numpy()).all()
+    synthetic = faces.loc[faces["derivation"] == "smote", "duplicate_group"]
+    assert len(synthetic)
+    assert synthetic.is_unique
+    assert not synthetic.isin(own["duplicate_group"]).any()
+
+
 def test_copies_are_made_of_train_alone_after_the_split(tmp_path, gathered):
     plain, store = build(tmp_path / "plain", gathered), build(tmp_path / "copies", gathered, copies=True)
     pd.testing.assert_frame_equal(originals(store.faces).drop(columns=["derived_from", "derivation"]), plain.faces)
@@ -111,7 +139,7 @@ def test_an_interrupted_set_ends_in_the_same_bytes(tmp_path, gathered):
     taken = []
     build(tmp_path / "again", gathered, lambda row, picture: taken.append(row) or step(row, picture), copies=True)
     assert taken[0] == 64
-    for name in ("images.npy", "faces.parquet", "excluded.parquet"):
+    for name in ("images.npy", "faces.parquet", "excluded.parquet", "duplicate_pairs.parquet"):
         assert (tmp_path / "again" / "store" / name).read_bytes() == (tmp_path / "whole" / "store" / name).read_bytes()
 
 
@@ -154,7 +182,7 @@ def test_a_store_of_another_kind_is_replaced(tmp_path, gathered):
     assert not (tmp_path / "store" / "images.npy").exists()
     assert (np.asarray(sharded.images) == images).all()
     build(tmp_path, gathered)
-    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["excluded.parquet", "faces.parquet", "images.npy"]
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["duplicate_pairs.parquet", "excluded.parquet", "faces.parquet", "images.npy"]
     assert (open_store(tmp_path / "store").images == images).all()
 
 

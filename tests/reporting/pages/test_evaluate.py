@@ -137,8 +137,8 @@ def test_duplicates_are_told_with_both_groups_and_a_verdict():
     duplicates = {"n_duplicates": 20, "n_dedup": 80, "accuracy_duplicates": 0.9, "accuracy_dedup": 0.6, "difference": 0.3}
     assert "excludes 0" in duplicates_sentence(duplicates | {"difference_ci_low": 0.1, "difference_ci_high": 0.4})
     assert "includes 0" in duplicates_sentence(duplicates | {"difference_ci_low": -0.1, "difference_ci_high": 0.4})
-    told = duplicates_sentence(duplicates | {"difference_ci_low": 0, "difference_ci_high": 1}, "exact or near-duplicate")
-    assert told.startswith("20 of 100 test faces (20.0 %) have an exact or near-duplicate in train or val. ")
+    told = duplicates_sentence(duplicates | {"difference_ci_low": 0, "difference_ci_high": 1})
+    assert told.startswith("20 of 100 test faces (20.0 %) have an exact, mirrored or near-duplicate in train or val. ")
     assert "nothing to compare" in duplicates_sentence({"n_duplicates": 0, "n_dedup": 80, "difference": None})
 
 

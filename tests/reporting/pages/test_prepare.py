@@ -194,15 +194,15 @@ def test_the_imbalance_sentence_by_hand():
 
 
 def test_crossings_are_counted_and_laid_at_the_right_door():
-    hashes = [f"{number:064d}" for number in (0, 1, 2, 3, 4, 0, 1, 7)]
+    groups = (0, 1, 2, 3, 4, 0, 1, 7)
     split = ["train"] * 4 + ["val"] + ["test"] * 3
-    faces = store_of(["Training"] * 5 + ["PublicTest"] * 3, [0, 1, 2, 3, 4, 2, 1, 6], split=split).faces.assign(content_hash=hashes)
-    assert page.crossings_sentence(crossings(faces)).endswith(".** 2 faces of test share an exact duplicate with train.")
+    faces = store_of(["Training"] * 5 + ["PublicTest"] * 3, [0, 1, 2, 3, 4, 2, 1, 6], split=split).faces.assign(duplicate_group=groups)
+    assert page.crossings_sentence(crossings(faces)).endswith(".** 2 faces of test share a photograph with train.")
     assert "the dataset's own division" in page.crossings_sentence(crossings(faces))
     asked = page.crossings_sentence(crossings(faces.assign(usage="all"), rule="random_frames"))
     assert "a random split over frames was asked for" in asked
     other = store_of(["Training"] * 30 + ["PublicTest"] * 20, np.arange(50) % 7)
-    assert page.crossings_sentence(crossings(other.faces)) == "**No subject, sequence or picture is in two splits.**"
+    assert page.crossings_sentence(crossings(other.faces)) == "**No subject, sequence or photograph is in two splits.**"
 
 
 def test_what_is_excluded_is_counted_by_source_and_reason():

@@ -39,18 +39,6 @@ def test_a_split_without_faces_has_no_row():
     assert not [row for row in rows("train") if "test_dedup" in row]
 
 
-def test_what_is_left_without_near_duplicates_has_a_row_where_there_are_any():
-    near = {"n_duplicates": 789, "n_dedup": 2800, "accuracy_dedup": 0.65, "accuracy_dedup_ci_low": 0.632, "accuracy_dedup_ci_high": 0.6674}
-    params = load_params()
-
-    def told(near: dict) -> list[str]:
-        runs = {name: {"evaluate": {**evaluated("train"), "near_duplicates": near}, "train": TRAINED} for name in params.runs}
-        return [row for row in summary_table(params, runs).splitlines() if "near-duplicates" in row]
-
-    assert told(near)[0] == "| five_layer | test without near-duplicates | 2,800 | 65.00% [63.20%, 66.74%] | | | | | |"
-    assert told({**near, "n_duplicates": 0}) == []
-
-
 def test_val_of_a_refitted_net_is_told_as_it_was_before_the_refit():
     val = next(row for row in rows("train", "val") if "| val" in row)
     assert "before the refit" in val

@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 
 from ferlab.copies import KINDS
-from ferlab.data.duplicates.audit import is_derived
 from ferlab.data.duplicates.codes import thumbnails
 from ferlab.data.duplicates.planting import judge_found, plant
 from ferlab.data.duplicates.search import FEW, find_near_pairs
-from ferlab.data.faces import hash_images
+from ferlab.data.faces import hash_images, is_derived
 
 EACH, OWN = 25, 400  # copies of each kind; faces of the dataset that copies are planted among
 

@@ -121,11 +121,3 @@ def group_pairs(pairs: pd.DataFrame, contents: np.ndarray) -> np.ndarray:
     n = int(contents.max(initial=-1)) + 1
     links = coo_array((np.ones(len(pairs), np.int8), contents[pairs[["first", "second"]].to_numpy().T]), shape=(n, n))
     return pd.factorize(connected_components(links, directed=False)[1][contents])[0].astype(np.int64)
-
-
-def pick_pairs(pairs: pd.DataFrame, faces: pd.DataFrame, *, most: int, seed: int = 0) -> pd.DataFrame:
-    """Choose pairs to show at random, those between splits first; each face is in at most one of them."""
-    split, shuffled = faces["split"].to_numpy(), pairs.sample(frac=1, random_state=seed)
-    within = split[shuffled["first"]] == split[shuffled["second"]]
-    shuffled = shuffled.iloc[np.argsort(within, kind="stable")]
-    return shuffled[~shuffled["first"].duplicated() & ~shuffled["second"].duplicated()].head(most).reset_index(drop=True)

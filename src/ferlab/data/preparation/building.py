@@ -42,7 +42,7 @@ class ImageWriter(Protocol):
         """Cut back to at most the first `count` images and return how many are kept."""
 
     def kept(self) -> Iterator[np.ndarray]:
-        """Yield the images that `resume` has kept, in order."""
+        """Yield the images that `resume` has kept and those appended since, in order."""
 
     def append(self, image: np.ndarray) -> None:
         """Add one image of the shape of those before it."""

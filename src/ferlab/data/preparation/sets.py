@@ -1,7 +1,7 @@
-"""A set: gathered pictures are prepared one by one, divided, multiplied where that is asked for, and kept as a store.
+"""A prepared dataset: pictures are prepared one by one, searched for duplicates, split, multiplied where that is asked for, and stored.
 
-The order is the point: faces are split before any is copied or blended, and only faces of train are. What is prepared survives an
-interruption; under another plan it starts afresh.
+The order matters: duplicates are found before faces are split, and faces are split before any is copied or blended; only faces of train are.
+What is prepared survives an interruption; under another plan it starts afresh.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ferlab.data.faces import check_faces
+from ferlab.data.duplicates.pairs import find_pairs, group_faces, write_pairs
+from ferlab.data.faces import DERIVED, check_faces
 from ferlab.data.preparation.appearance import mean_image
 from ferlab.data.preparation.building import ImageWriter, Step, append_images, prepare_pictures
 from ferlab.data.preparation.resampling import copy_faces, oversample
@@ -29,7 +30,6 @@ from ferlab.expressions import ALL_EXPRESSIONS
 from ferlab.paths import InputError, held, lock_of
 
 MEAN_IMAGE, PLAN = "mean_image.npy", "plan.json"
-DERIVED = ("derived_from", "derivation")  # columns of a set that holds copies: "" for the faces themselves
 LEAST_EXPRESSIONS = 2  # in each split: with one there is nothing to tell apart
 MOST_BLENDED = 4 << 30  # bytes of float32 pixels that oversampling may take
 
@@ -49,7 +49,7 @@ def prepare_set(
     keep_mean: bool = False,
     preparation: Mapping[str, Any] | None = None,
 ) -> Store:
-    """Prepare, split and keep a set.
+    """Prepare a dataset, find its duplicates, split it and store it.
 
     Args:
         folder: The store's; made if missing.
@@ -69,7 +69,7 @@ def prepare_set(
         InputError: If a picture, the split or what is to be multiplied is not as it should be; what was prepared is kept.
     """
     # A split that cannot be made is found out before an hour of preparation, not after: only the duplicates are not known yet.
-    _check_expressions(assign_splits(gathered.faces.assign(content_hash=gathered.faces["face_id"]), **split), gathered.excluded)
+    _check_expressions(assign_splits(gathered.faces, **split), gathered.excluded)
     with held(lock_of(work), what=f"set {work.name}"):
         _start_or_go_on(work, plan)
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,8 @@ def prepare_set(
             names = gathered.faces["source_path"]
             records = prepare_pictures(gathered.pictures, names, step, writer=writer, work=work, skip_unreadable=skip_unreadable)
             faces, excluded = _tables(gathered, records)
-            faces = assign_splits(faces, **split)
+            pairs, limit = find_pairs(writer.kept(), faces)
+            faces = assign_splits(faces.assign(duplicate_group=group_faces(pairs, len(faces))), **split)
             _check_expressions(faces, excluded)
             if copies or method != "none":
                 kept = np.flatnonzero((records["content_hash"] != "").to_numpy())
@@ -91,6 +92,7 @@ def prepare_set(
                 os.replace(work / name, folder / name)
         made = prepared_as(**preparation, shape=shape) if preparation else None
         write_faces(folder, faces, expressions=gathered.expressions, excluded=excluded, preparation=made)
+        write_pairs(folder, pairs, limit=limit)
         store = open_store(folder)
         if keep_mean:
             np.save(folder / MEAN_IMAGE, mean_image(store.images, np.flatnonzero(store.faces["split"] == "train")))
@@ -106,11 +108,6 @@ def _check_expressions(faces: pd.DataFrame, excluded: pd.DataFrame) -> None:
             out = f" Excluded were: {', '.join(f'{reason} ({count:,})' for reason, count in reasons.items())}." if len(reasons) else ""
             way = "Name more folders in `labels`, give more faces, or another split"
             raise InputError(f"{alone}; expected at least {LEAST_EXPRESSIONS} expressions in each of train, val and test. {way}.{out}")
-
-
-def originals(faces: pd.DataFrame) -> pd.DataFrame:
-    """Return the faces that are no copies or blends of others, with the rows that they have in the store."""
-    return faces[faces[DERIVED[0]] == ""] if DERIVED[0] in faces else faces
 
 
 def _writer(work: Path, shards: int) -> ImageWriter:
@@ -184,5 +181,6 @@ def _blend(faces: pd.DataFrame, train: np.ndarray, images: Mapping[int, np.ndarr
     made = oversample(np.stack([images[row] for row in train.tolist()]), faces["target"].to_numpy()[train], method=method, **how)
     hashes = list(append_images(made.images, writer))
     table = {"face_id": [f"{method}/{number:07d}" for number in range(len(hashes))], "content_hash": hashes, "target": made.targets.astype("int64")}
+    table["duplicate_group"] = np.arange(len(hashes)) + int(faces["duplicate_group"].max()) + 1  # of no photograph
     fixed = {"source": method, "source_path": "", "usage": method, "split": "train", "derived_from": method, "derivation": method}
     return pd.DataFrame(table).assign(**fixed)

@@ -20,7 +20,7 @@ from ferlab.data.readers.archives import first_line
 from ferlab.data.readers.delivery import MARKER
 from ferlab.data.readers.images import Pictures
 from ferlab.data.readers.reading import read_source
-from ferlab.data.splits import deal_groups
+from ferlab.data.splits import divide_groups
 from ferlab.data.store import EXCLUDED_COLUMNS
 from ferlab.expressions import ALL_EXPRESSIONS, CONTEMPT, EXPRESSIONS
 from ferlab.params import nearest
@@ -194,7 +194,7 @@ def _split_by_subject(faces: pd.DataFrame, shares: Mapping[str, float], source: 
         raise InputError(f"sources.{source}.group_split: not every face has a subject; expected one for each, to deal person by person. Remove `group_split`.")
     if abs(sum(shares.values()) - 1) > 1e-6:
         raise InputError(f"sources.{source}.group_split: the shares {dict(shares)} add up to {sum(shares.values()):g}; expected 1.")
-    return faces.assign(usage=deal_groups(faces, shares, keys=("subject",), seed=seed).astype(str))
+    return faces.assign(usage=divide_groups(faces, shares, keys=("subject",), seed=seed).astype(str))
 
 
 def _set_aside(gathered: Gathered, reasons: pd.Series) -> Gathered:

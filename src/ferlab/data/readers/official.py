@@ -18,8 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from ferlab.data.duplicates.audit import is_derived
-from ferlab.data.faces import CONTROL
+from ferlab.data.faces import CONTROL, is_derived
 from ferlab.expressions import EXPRESSIONS, FER2013_COUNTS
 
 ALL = "all"

@@ -1,4 +1,4 @@
-"""Sentences, tables and galleries of an audit: what a set holds twice, what that does to a split, what resembles no face."""
+"""The audit's page: what a dataset holds more than once, what that does to a split, which images resemble no face."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ferlab.reporting.faces import CELL, MOST, draw_face
+from ferlab.reporting.style import COLOURS
 
-KINDS: dict[str, str] = {"exact_duplicates": "byte-identical", "mirrored_duplicates": "mirrored", "near_duplicates": "near"}
-SUSPECT, MARGIN = 0.40, 0.15  # accuracy of the nearest neighbour in pixels above which frames or copies have leaked; at least so far above majority
+KINDS: dict[str, str] = {"exact_duplicates": "exact", "mirrored_duplicates": "mirrored", "near_duplicates": "near"}
+WORDS: dict[str, str] = {"exact": "an exact duplicate", "mirrored": "a mirrored duplicate", "near": "a near-duplicate"}
+SUSPECT, MARGIN = 0.40, 0.15  # nearest-neighbour accuracy in pixels above which frames or duplicates have leaked; at least so far above majority
 
 
 def crossings_box(
     audit: Mapping[str, Any],
     rule: str,
     *,
-    test_faces: int,
     crossed: pd.DataFrame | None = None,
     probe: Mapping[str, Any] | None = None,
     own: Mapping[str, Any] | None = None,
@@ -32,61 +33,53 @@ def crossings_box(
     Args:
         audit: From `audit_set`.
         rule: The split's rule, from `split_rule`.
-        test_faces: How many faces the test split has.
-        crossed: From `crossings`: people and sequences in two splits are told too.
-        probe: From `probes.probe_nearest`: where it still knows test faces without a duplicate, the box does not say that there is none.
-        own: From `self_test.search_own`: how many hidden copies the search finds at the set's limit.
+        crossed: From `crossings`: subjects and sequences in two splits are reported too.
+        probe: From `probes.probe_nearest`: where pixels predict test faces without a duplicate, the box does not say that there is none.
+        own: From `recall.search_own`: how many planted copies the search finds at the dataset's limit.
     """
-    leaked, suspect = test_faces - audit["test_dedup_of_near"], probe is not None and _knows(probe, "without_duplicates")
+    total, leaked = audit["test_faces"], audit["test_faces"] - audit["test_dedup"]
+    suspect = probe is not None and _exceeds(probe, "dedup")
     if leaked:
-        title = f"{leaked:,} of {test_faces:,} test faces ({100 * leaked / test_faces:.1f} %) show a picture that is also in train or val"
-        clean = "Metrics on test_dedup leave out the byte-identical ones; a run's evaluation tells its accuracy without any."
-        told = [f"An accuracy on all test faces rewards remembering them. {clean}"]
+        title = f"{leaked:,} of {total:,} test faces ({100 * leaked / total:.1f} %) have a duplicate in train or val"
+        lines = [f"Every metric is given on all test faces and on test_dedup, the {audit['test_dedup']:,} others."]
     elif suspect:
-        title = "Test faces seem to be in train: no pair was found, but pixels alone know their expression"
-        told = ["The search found neither byte-identical nor mirrored nor near-duplicates of them in train or val."]
+        title, lines = "Test faces seem to be in train: no pair was found, but pixels alone predict their expression", []
     else:
-        title = "No test face shows a picture that is also in train or val"
-        told = ["Neither byte-identical nor mirrored nor near."]
-    told += [_missed_sentence(probe)] if suspect and probe is not None else []
-    told += [_recall_sentence(own)] if own is not None and own["planted"] else []
-    people = _shared(crossed)
-    duplicates = [(a, "test", others["test"]) for a, others in audit["cross_split"].items() if "test" in others]
-    duplicates += [(a, b, counts) for a, others in audit["cross_usage"].items() for b, counts in others.items()]
-    told += [*people, *(_crossing(a, b, counts) for a, b, counts in duplicates if any(counts.values()))]
-    kind = "warning" if leaked or people or suspect else "note"
-    lines = "".join(f"<p>{html.escape(line)}</p>" for line in dict.fromkeys([*told, rule]))
-    return f'<div class="admonition {kind}"><p class="admonition-title">{html.escape(title)}</p>{lines}</div>'
+        title, lines = "No test face has a duplicate in train or val", ["Exact, mirrored and near-duplicates were searched."]
+    if suspect and probe is not None:
+        lines += [
+            f"The nearest training face in pixels has the expression of {_percent(probe['dedup'])} of the {probe['dedup']['n']:,} test faces "
+            f"without a duplicate in train, the commonest expression that of {100 * probe['majority']:.1f} %: the search has probably missed copies or "
+            "frames, or the images are drawn after one pattern."
+        ]
+    if own is not None and own["planted"]:
+        found = f"{own['found']:,} of {own['planted']:,} copies planted among its own faces were found (recall {own['recall']:.3f})"
+        lines += [f"At the limit of this dataset ({own['limit']:.3f}), {found}. More strongly altered copies are found less often: each count is a lower bound."]
+    subjects = _shared(crossed)
+    pairs = [(a, "test", others["test"]) for a, others in audit["cross_split"].items() if "test" in others]
+    pairs += [(a, b, counts) for a, others in audit["cross_usage"].items() for b, counts in others.items()]
+    lines += [*subjects, *(_crossing(a, b, counts) for a, b, counts in pairs if any(counts.values())), rule]
+    kind = "warning" if leaked or subjects or suspect else "note"
+    body = "".join(f"<p>{html.escape(line)}</p>" for line in dict.fromkeys(lines))
+    return f'<div class="admonition {kind}"><p class="admonition-title">{html.escape(title)}</p>{body}</div>'
 
 
-def _missed_sentence(probe: Mapping[str, Any]) -> str:
-    rest = probe["without_duplicates"]
-    return (
-        f"The most alike training face has the right expression for {100 * rest['accuracy']:.1f} % of the {rest['n']:,} test faces without a duplicate in "
-        f"train, the commonest expression for {100 * probe['majority']:.1f} %: the search has probably missed copies or frames, or the pictures are "
-        "drawn after one pattern."
-    )
-
-
-def _recall_sentence(own: Mapping[str, Any]) -> str:
-    return (
-        f"At the limit that this set got ({own['limit']:.3f}), {own['found']:,} of {own['planted']:,} copies hidden among its own faces were found "
-        f"(recall {own['recall']:.3f}); copies changed more strongly are found less often, so every count here is a floor."
-    )
-
-
-def _suspect(probe: Mapping[str, Any]) -> float:
-    """Accuracy of the nearest neighbour above which something has leaked: where one expression dominates, above what it alone gives."""
-    return max(SUSPECT, probe["majority"] + MARGIN)
-
-
-def _knows(probe: Mapping[str, Any], group: str) -> bool:
-    """Tell whether the whole interval of a group of test faces lies above the suspect accuracy."""
+def _exceeds(probe: Mapping[str, Any], group: str) -> bool:
+    """Whether the whole interval of a group of test faces lies above the suspect accuracy."""
     return bool(probe[group]["n"]) and probe[group]["accuracy_ci_low"] > _suspect(probe)
 
 
+def _suspect(probe: Mapping[str, Any]) -> float:
+    """Nearest-neighbour accuracy above which something has leaked: where one expression dominates, above what it alone gives."""
+    return max(SUSPECT, probe["majority"] + MARGIN)
+
+
+def _percent(of: Mapping[str, float]) -> str:
+    return f"{100 * of['accuracy']:.1f} % [{100 * of['accuracy_ci_low']:.1f}, {100 * of['accuracy_ci_high']:.1f}]"
+
+
 def _shared(crossed: pd.DataFrame | None) -> list[str]:
-    """Say which test faces share their subject or sequence with a face that fits or selects."""
+    """Say how many test faces share their subject or sequence with a face that trains or selects."""
     if crossed is None:
         return []
     into = crossed[(crossed["second"] == "test") & crossed["key"].isin(["subject", "sequence"])]
@@ -94,134 +87,107 @@ def _shared(crossed: pd.DataFrame | None) -> list[str]:
 
 
 def _crossing(a: str, b: str, counts: Mapping[str, int]) -> str:
-    named = " and ".join(f"{counts[kind]:,} have a {word} duplicate" for kind, word in KINDS.items() if counts[kind])
+    named = " and ".join(f"{counts[kind]:,} have {WORDS[name]}" for kind, name in KINDS.items() if counts[kind])
     return f"Of the faces of {b}, {named} in {a}."
 
 
-def duplicates_table(counts: Mapping[str, Mapping[str, Mapping[str, int]]], within: Mapping[str, Mapping[str, int]], *, kind: str) -> pd.DataFrame:
-    """Return the audit's duplicates of one kind as a square: rows, where the duplicate is; columns, whose faces are counted."""
-    names = list(within)
-    cells = {second: {first: (within[first] if first == second else counts[first][second])[kind] for first in names} for second in names}
-    return pd.DataFrame(cells).rename_axis(f"{KINDS[kind]} duplicate in", axis="index").rename_axis("faces of", axis="columns")
-
-
-def duplicates_sentence(audit: Mapping[str, Any], *, test_faces: int) -> str:
-    """Say how many faces have exact duplicates, and how many of the test faces a metric on clean faces leaves out."""
-    if audit["groups"] == 0:
-        return "**No two faces of this set are byte-identical.**"
-    leaked = test_faces - audit["test_dedup"]
-    return (
-        f"**{audit['faces_in_groups']:,} faces are byte-identical to at least one other, in {audit['groups']:,} groups; the largest has "
-        f"{audit['largest_group']}.** {leaked:,} of the {test_faces:,} test faces ({100 * leaked / test_faces:.1f} %) have a duplicate in train or val; "
-        f"metrics on `test_dedup` leave them out and keep {audit['test_dedup']:,}."
-    )
-
-
-def near_sentence(audit: Mapping[str, Any], *, limit: float) -> str:
-    """Say how many near and mirrored duplicates there are, and from which score."""
-    if audit["near_pairs"] + audit["mirrored_duplicates"] == 0:
-        reach = f"no two different pictures looked at reach a correlation of {limit:.3f} once aligned, straight or mirrored"
-        return f"**No near-duplicates were found: {reach}.**"
-    pairs = f"{audit['near_pairs']:,} pairs ({audit['near_pairs_mirrored']:,} of them mirrored)"
-    return (
-        f"**{audit['near_duplicates']:,} faces have a near-duplicate, in {pairs} whose correlation once aligned is at least {limit:.3f}; "
-        f"{audit['mirrored_duplicates']:,} are another face's exact mirror image.** With the exact duplicates, {audit['near_groups']:,} pictures are there "
-        f"more than once, as {audit['faces_in_near_groups']:,} faces; the commonest {audit['largest_near_group']} times."
-    )
-
-
-def found_sentence(found: Mapping[str, Any] | None, *, where: str) -> str:
-    """Say what was found of copies hidden on purpose.
+def duplicates_table(audit: Mapping[str, Any], *, by: str) -> pd.DataFrame:
+    """Return, per kind of duplicate and part that holds it (rows), how many faces of each part (columns) have one there.
 
     Args:
-        found: From `planting.judge_found`; None where none were hidden.
-        where: Among which faces, for the sentence.
+        audit: From `audit_set`.
+        by: "usage" or "split".
     """
-    if found is None:
-        return f"Nobody hid copies among {where}."
-    told = f"**Of {found['planted']:,} copies hidden among {where}, {found['found']:,} were found (recall {found['recall']:.3f})"
-    if "precision" not in found:
-        return told + ".** What else was found there may be copies nobody hid, so no precision can be told."
-    precision = "none" if found["precision"] is None else f"{found['precision']:.3f}"
-    return told + f"; {found['false_pairs']:,} pairs found are no copies (precision {precision}).**"
+    within, cross = audit[f"within_{by}"], audit[f"cross_{by}"]
+    rows = {
+        (name, a): {b: (within[a] if a == b else cross[a][b])[kind] for b in within} for kind, name in KINDS.items() for a in within
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index=["duplicate", "in"], columns="faces of")
+
+
+def duplicates_sentence(audit: Mapping[str, Any], *, limit: float) -> str:
+    """Say how many faces have duplicates of each kind, and from which score a pair is one."""
+    if not audit["near_groups"]:
+        return f"**No duplicates were found: no two faces have equal pixels, and none correlate above {limit:.3f} once aligned, straight or mirrored.**"
+    exact = f"{audit['faces_in_groups']:,} faces are exact duplicates, in {audit['groups']:,} groups; {audit['mirrored_duplicates']:,} are exactly mirrored"
+    pairs = f"{audit['near_pairs']:,} pairs, {audit['near_pairs_mirrored']:,} of them mirrored"
+    return (
+        f"**{exact}; {audit['near_duplicates']:,} have a near-duplicate (correlation once aligned at least {limit:.3f}: {pairs}).** Together "
+        f"{audit['near_groups']:,} photographs occur more than once, as {audit['faces_in_near_groups']:,} faces; the commonest "
+        f"{audit['largest_near_group']} times."
+    )
 
 
 def found_table(tests: Mapping[str, Mapping[str, Any] | None]) -> pd.DataFrame:
-    """Return recall per kind of copy (rows) and test (columns), with the number hidden."""
+    """Return recall per kind of planted copy, and precision where it can be known (rows), of each test (columns)."""
     columns = {}
     for name, found in tests.items():
         if found is not None:
             rows = {**found["per_kind"], "all": found}
             columns[name] = {kind: f"{of['found']} of {of['planted']} ({of['recall']:.2f})" for kind, of in rows.items()}
+            if found.get("precision") is not None:
+                columns[name]["precision"] = f"{found['precision']:.3f} ({found['false_pairs']:,} false pairs)"
     return pd.DataFrame(columns).fillna("").rename_axis("copies found")
 
 
 def conflicts_sentence(audit: Mapping[str, Any]) -> str:
-    """Say how often the same picture has two labels."""
-    if audit["near_groups"] == 0:
-        return "No picture is there more than once, so none has two labels."
+    """Say how often one photograph has two labels."""
     parts = []
-    for prefix, what in (("", "groups of byte-identical faces"), ("near_", "pictures that are there more than once, near copies included")):
+    for prefix, what in (("", "groups of exact duplicates"), ("near_", "photographs that occur more than once")):
         groups, conflicts = audit[f"{prefix}groups"], audit[f"{prefix}label_conflicts"]
         if groups:
             faces = audit[f"faces_in_{prefix}label_conflicts"]
             parts.append(f"In {conflicts:,} of {groups:,} {what} ({100 * conflicts / groups:.1f} %) the labels differ, {faces:,} faces in all.")
-    least = audit["label_conflicts"] if audit["groups"] else 0
-    floor = f"A classifier gives exact duplicates one prediction, so it errs on at least {least:,} of these faces." if least else ""
-    return " ".join(filter(None, [f"**{parts[0]}**", *parts[1:], floor]))
+    if not parts:
+        return "No photograph occurs more than once, so none has two labels."
+    least = audit["label_conflicts"]
+    floor = f" A classifier gives exact duplicates one prediction, so it errs on at least {least:,} of these faces." if least else ""
+    return f"**{parts[0]}** {' '.join(parts[1:])}".strip() + floor
 
 
-def label_pairs(faces: pd.DataFrame, duplicates: pd.DataFrame, expressions: Sequence[str]) -> pd.DataFrame:
-    """Return how many pictures bear both of two labels, commonest first: `labels`, `pictures`."""
-    sets = faces["target"][duplicates["near_label_conflict"].to_numpy()].groupby(duplicates["near_group"]).unique()
-    pairs = [f"{expressions[a]} and {expressions[b]}" for targets in sets for a, b in combinations(sorted(targets), 2)]
-    counts = pd.Series(pairs, dtype="str").value_counts()
-    table = counts.rename("pictures").rename_axis("labels").reset_index()
-    return table.sort_values(["pictures", "labels"], ascending=[False, True], ignore_index=True)
+def label_pairs(faces: pd.DataFrame, expressions: Sequence[str]) -> pd.DataFrame:
+    """Return how many photographs have both of two labels, commonest first: `labels`, `photographs`; `faces` with `duplicate_group`."""
+    targets = faces["target"].groupby(faces["duplicate_group"]).unique()
+    pairs = [f"{expressions[a]} and {expressions[b]}" for several in targets[targets.str.len() > 1] for a, b in combinations(sorted(several), 2)]
+    table = pd.Series(pairs, dtype="str").value_counts().rename("photographs").rename_axis("labels").reset_index()
+    return table.sort_values(["photographs", "labels"], ascending=[False, True], ignore_index=True)
 
 
 def probe_sentence(probe: Mapping[str, Any]) -> str:
-    """Say what the nearest picture knows, and what that means."""
-
-    def told(name: str) -> str:
-        of = probe[name]
-        return f"{100 * of['accuracy']:.1f} % [{100 * of['accuracy_ci_low']:.1f}, {100 * of['accuracy_ci_high']:.1f}] of {of['n']:,}"
-
+    """Say how well the nearest training face predicts the expression of test faces, and whether that suggests a leak."""
     if not probe["all"]["n"]:
-        return "There is no test face to ask about."
-    parts = [f"**The most alike of {probe['known']:,} training faces has the right expression for {told('all')} test faces.**"]
-    parts += [f"The commonest expression alone is right for {100 * probe['majority']:.1f} %."]
-    parts += [f"Of those without a near-duplicate in train: {told('without_duplicates')}."] if probe["without_duplicates"]["n"] else []
-    parts += [f"With neighbours of the same subject passed over: {told('other_subjects')}."] if "other_subjects" in probe else []
-    if probe["without_duplicates"]["n"] and probe["without_duplicates"]["accuracy_ci_high"] < probe["all"]["accuracy_ci_low"]:
-        gap = 100 * (probe["all"]["accuracy"] - probe["without_duplicates"]["accuracy"])
-        parts += [f"**Without the test faces that have a near-duplicate in train, accuracy is {gap:.1f} points lower.**"]
-    high, bound = _knows(probe, "all"), f"{100 * _suspect(probe):.0f} %"
-    verdict = f"The interval lies above {bound}" if high else f"The interval does not lie above {bound}"
+        return "There is no test face to classify."
+    names = {"all": "all", "dedup": "those without a duplicate in train", "other_subjects": "all, neighbours of the same subject excluded"}
+    given = [f"{what}: {_percent(probe[name])} (n = {probe[name]['n']:,})" for name, what in names.items() if probe.get(name, {}).get("n")]
+    parts = [f"**Accuracy of the nearest of {probe['known']:,} training faces on the test faces: {'; '.join(given)}.**"]
+    parts += [f"Always predicting the commonest expression: {100 * probe['majority']:.1f} %."]
+    if probe["dedup"]["n"] and probe["dedup"]["accuracy_ci_high"] < probe["all"]["accuracy_ci_low"]:
+        gap = 100 * (probe["all"]["accuracy"] - probe["dedup"]["accuracy"])
+        parts += [f"**Without the test faces that have a duplicate in train, accuracy is {gap:.1f} points lower.**"]
+    high, bound = _exceeds(probe, "all"), f"{100 * _suspect(probe):.0f} %"
     means = (
-        "pixels should not know this much; frames or copies of test faces are among the training faces, or the pictures are drawn after one pattern"
+        f"The interval lies above {bound}: frames or duplicates of test faces are among the training faces, or the images are drawn after one pattern."
         if high
-        else "about what pictures of different people give"
+        else f"The interval does not lie above {bound}: about what images of different people give."
     )
-    return " ".join(parts) + f" {verdict}: {means}."
+    return " ".join([*parts, means])
 
 
 def fingerprint_sentence(counts: pd.DataFrame, sha256: str) -> str:
-    """Say whether the counts are the official ones, and the set's checksum.
+    """Say whether the counts are the official ones, and the dataset's checksum.
 
     Args:
-        counts: From `fingerprints.compare_counts`.
-        sha256: Of the set.
+        counts: From `official.compare_counts`.
+        sha256: Of the dataset.
     """
     checksum = f"The checksum of these faces, in any order, begins `{sha256[:16]}`."
     if counts.empty:
         return f"No official counts are known for these faces. {checksum}"
-    by_part = counts.groupby(["source", "part"], sort=False)
     told = []
-    for (source, part), rows in by_part:
+    for (source, part), rows in counts.groupby(["source", "part"], sort=False):
         name = source if part == "all" else f"{source}, {part}"
         if rows["here"].sum() == 0:
-            told.append(f"{name}: not here")
+            told.append(f"{name}: absent")
         elif (rows["difference"] == 0).all():
             told.append(f"**{name}: exactly the official counts** ({rows['here'].sum():,})")
         else:
@@ -229,38 +195,31 @@ def fingerprint_sentence(counts: pd.DataFrame, sha256: str) -> str:
     return "; ".join(told) + f". {checksum}"
 
 
-def odd_sentence(audit: Mapping[str, Any], unlike: pd.DataFrame) -> str:
-    """Say how many faces are blank or nearly so."""
-    return (
-        f"{audit['blank_faces']:,} pictures are blank, every pixel alike; {int(unlike['nearly_blank'].sum()):,} are nearly blank, those among them. "
-        "Which of the others are no faces nobody has counted: below stand those that resemble the set's own faces least, to be looked at."
-    )
-
-
 def pairs_gallery(images: np.ndarray, faces: pd.DataFrame, pairs: pd.DataFrame, expressions: Sequence[str]) -> Figure:
-    """Draw near-duplicates side by side, with their score and each one's split and label.
+    """Draw pairs side by side, each face with its split and label, framed where the labels differ; the score where a pair is not exact.
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, 3).
         faces: Face table of N rows.
-        pairs: `first`, `second`, `mirrored`, `score`; at most 24.
+        pairs: `first`, `second`, `kind`, `mirrored`, `score`; at most 24.
         expressions: Names.
     """
-    _check_count(2 * len(pairs))
-    across = min(4, len(pairs))
-    down = -(-len(pairs) // across)
-    figure = plt.figure(figsize=(across * (2 * CELL + 0.35), down * (CELL + 0.72)), layout="constrained")
-    panels = figure.subfigures(down, across, squeeze=False, wspace=0.06).ravel()
-    for panel, pair in zip(panels, pairs.itertuples(), strict=False):
-        panel.suptitle(f"{pair.score:.3f}{', mirrored' if pair.mirrored else ''}", fontsize=9)
-        for axes, row in zip(panel.subplots(1, 2), (pair.first, pair.second), strict=True):
-            name = expressions[int(faces["target"].iloc[row])]
-            draw_face(axes, images[int(row)], note=f"{faces['split'].iloc[row]}\n{name}")
-    return figure
+    axes_of, targets = _grid(2 * len(pairs), across=8, height=0.72), faces["target"].to_numpy()
+    for number, pair in enumerate(pairs.itertuples()):
+        differ = targets[pair.first] != targets[pair.second]
+        for axes, row in zip(axes_of[2 * number : 2 * number + 2], (pair.first, pair.second), strict=True):
+            name = expressions[int(targets[row])]
+            score = f"{pair.score:.3f}{', mirrored' if pair.mirrored else ''}" if pair.kind != "exact" and row == pair.first else ""
+            note, colour = f"{faces['split'].iloc[row]}\n{name}", COLOURS[name] if differ else "black"
+            draw_face(axes, images[int(row)], title=score, note=note, colour=colour)
+            axes.axis("on")
+            for spine in axes.spines.values():
+                spine.set(visible=bool(differ), color=COLOURS[name], linewidth=2.5)
+    return axes_of[0].figure
 
 
 def unlike_gallery(images: np.ndarray, faces: pd.DataFrame, unlike: pd.DataFrame, *, most: int) -> Figure:
-    """Draw the pictures that resemble the set's faces least, most unlike first, with their rank and row.
+    """Draw the images that resemble the dataset's faces least, most unlike first, with the ends of their face_id.
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, 3).
@@ -269,18 +228,20 @@ def unlike_gallery(images: np.ndarray, faces: pd.DataFrame, unlike: pd.DataFrame
         most: How many, at most 48.
     """
     rows = np.argsort(-unlike["unlike"].to_numpy(), kind="stable")[:most]
-    _check_count(len(rows))
-    across = min(8, len(rows))
-    down = -(-len(rows) // across)
-    figure = plt.figure(figsize=(across * (CELL + 0.05), down * (CELL + 0.22)), layout="constrained")
-    axes = figure.subplots(down, across, squeeze=False).ravel()
-    for one in axes:
-        one.axis("off")
-    for one, row in zip(axes, rows, strict=False):
-        draw_face(one, images[int(row)], title=faces["face_id"].iloc[row].rsplit("/")[-1])
-    return figure
+    axes_of = _grid(len(rows), across=8, height=0.22)
+    for axes, row in zip(axes_of, rows, strict=False):
+        draw_face(axes, images[int(row)], title=faces["face_id"].iloc[row].rsplit("/")[-1])
+    return axes_of[0].figure
 
 
-def _check_count(count: int) -> None:
+def _grid(count: int, *, across: int, height: float) -> np.ndarray:
+    """Return the axes of `count` faces, row by row, with `height` inches of text each; those left over are off."""
     if not 0 < count <= MOST:
         raise ValueError(f"Expected 1 to {MOST} faces in a figure, got {count}; show fewer.")
+    across = min(across, count)
+    down = -(-count // across)
+    figure = plt.figure(figsize=(across * (CELL + 0.12), down * (CELL + height)), layout="constrained")
+    axes_of = figure.subplots(down, across, squeeze=False).ravel()
+    for axes in axes_of:
+        axes.axis("off")
+    return axes_of

@@ -20,6 +20,7 @@ COLOUR_MAP = "Blues"
 # How each metric is written: its name for a reader, whether in percent, and digits.
 METRICS: dict[str, tuple[str, bool, int]] = {
     "accuracy": ("accuracy, %", True, 1),
+    "accuracy_at_test_mix": ("accuracy at test's class mix, %", True, 1),
     "balanced_accuracy": ("balanced accuracy, %", True, 1),
     "macro_f1": ("macro F1, %", True, 1),
     "weighted_f1": ("weighted F1, %", True, 1),
@@ -156,10 +157,10 @@ def calibration_sentence(scores: Mapping[str, Any]) -> str:
     )
 
 
-def duplicates_sentence(duplicates: Mapping[str, Any], kind: str = "exact duplicate") -> str:
-    """Say how the test accuracy differs between faces with and without a duplicate of this kind in train or val."""
+def duplicates_sentence(duplicates: Mapping[str, Any]) -> str:
+    """Say how the test accuracy differs between faces with and without a duplicate in train or val."""
     count, total = duplicates["n_duplicates"], duplicates["n_duplicates"] + duplicates["n_dedup"]
-    named = f"an {kind} in train or val"
+    named = "an exact, mirrored or near-duplicate in train or val"
     if duplicates["difference"] is None:
         return f"{count} of {total:,} test faces have {named}: nothing to compare."
     verdict = "includes" if duplicates["difference_ci_low"] <= 0 <= duplicates["difference_ci_high"] else "excludes"

@@ -12,12 +12,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from ferlab.data.faces import CONTROL, VOTES, drawn_layouts
+from ferlab.data.faces import CONTROL, VOTES, drawn_layouts, originals
 from ferlab.data.preparation.appearance import grey_to_three, subtract_mean, unit_range
 from ferlab.data.preparation.building import NotAFace
 from ferlab.data.preparation.detection import STATED, SearchLevel, haar_levels, yunet_levels
 from ferlab.data.preparation.prepared import Prepared, Raw
-from ferlab.data.preparation.sets import MEAN_IMAGE, originals
+from ferlab.data.preparation.sets import MEAN_IMAGE
 from ferlab.data.preparation.steps import Stages
 from ferlab.data.readers.archives import show
 from ferlab.data.readers.jaffe import count_differences
@@ -221,8 +221,8 @@ def counts_table(faces: pd.DataFrame, expressions: Sequence[str]) -> pd.DataFram
 def crossings_sentence(crossed: pd.DataFrame) -> str:
     """Say whether faces that belong together are in different splits, and by whose division."""
     if len(crossed) == 0:
-        return "**No subject, sequence or picture is in two splits.**"
-    named = {"subject": "a subject", "sequence": "a sequence", "content_hash": "an exact duplicate"}
+        return "**No subject, sequence or photograph is in two splits.**"
+    named = {"subject": "a subject", "sequence": "a sequence", "duplicate_group": "a photograph"}
     counts = "; ".join(
         f"{row['faces']:,} faces of {row['second']} share {named.get(row['key'], row['key'])} with {row['first']}"
         for row in crossed.to_dict("records")

@@ -19,7 +19,7 @@ from ferlab.roles import recorded
 CONTROL_TITLE = "Control faces: drawn, not photographed; numbers say nothing about real faces"
 SOME_CONTROL = "Some of these faces are control faces: drawn, not photographed"
 CONTROL_TEXT = "They are drawn from facial action units, so the truth is known: they check the methods, not the state of the art."
-SPLIT_NAMES = {"val": "val", "test": "test", "test_dedup": "test, no duplicates"}
+SPLIT_NAMES = {"val": "val", "test": "test", "test_dedup": "test, deduplicated"}
 HEADLINES = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
@@ -69,7 +69,7 @@ def split_rule(prepare: Prepare, metrics: Mapping[str, Any]) -> str:
         return "Official: Training fits, PublicTest selects, PrivateTest is scored once."
     if prepare.dataset == "fer2013":
         return (
-            f"PrivateTest is absent: {100 * prepare.val_fraction:.0f} % of Training selects, stratified and grouped by identical pixels, and"
+            f"PrivateTest is absent: {100 * prepare.val_fraction:.0f} % of Training selects, stratified and grouped by duplicates, and"
             " PublicTest tests. Published numbers are on PrivateTest and are not the same measurement."
         )
     return f"As its prepare page says ({share})."

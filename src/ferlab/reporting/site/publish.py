@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from ferlab import paths
+from ferlab.data.store import open_store
 from ferlab.evaluation.ensembles import ENSEMBLE
 from ferlab.evaluation.kept import keep, write_kept
 from ferlab.evaluation.predictions import read_predictions
@@ -113,7 +114,6 @@ def summary_table(params: Params, runs: dict[str, dict[str, Any]]) -> str:
                 beside = [(scores.get(f"tta_{tta}") or {}).get(split, {}).get("accuracy") for tta in ("none", "flip")]
                 marked = f"{split}, {role_mark(seen, split)}" if seen.role("test") == "selected_on" == seen.role(split) else split
                 lines.append(_row(name, marked, scores[split], n=scores["n"][split], beside=beside))
-        lines += _row_without_near_duplicates(name, scores.get("near_duplicates") or {})
     return "\n".join(lines)
 
 
@@ -185,13 +185,6 @@ def _row(name: str, split: str, of: dict[str, Any], *, n: int, beside: list[floa
     return f"| {name} | {split} | {n:,} | {accuracy} | {augmented} | {of['macro_f1']:.3f} | {of['nll']:.3f} | {of['ece']:.3f} |"
 
 
-def _row_without_near_duplicates(name: str, near: dict[str, Any]) -> list[str]:
-    if not near.get("n_duplicates") or not near["n_dedup"]:
-        return []
-    accuracy = _bounded(near["accuracy_dedup"], near["accuracy_dedup_ci_low"], near["accuracy_dedup_ci_high"])
-    return [f"| {name} | test without near-duplicates | {near['n_dedup']:,} | {accuracy} | | | | | |"]
-
-
 def _row_before_refit(name: str, trained: dict[str, Any]) -> str:
     n, share = trained["n"]["val"], trained["val"]["accuracy"]
     low, high = wilson(round(share * n), n)
@@ -214,8 +207,8 @@ def _page(params: Params, sets: dict[str, Any], runs: dict[str, dict[str, Any]],
     shown = "\n\n".join(f"![{alt}]({file})" for file, alt in figures)
     return (
         f"# Study {params.study}\n\nWritten by `python -m ferlab.reporting.site.publish` from the finished pipeline; `ferlab study "
-        f"{params.study}` and `dvc repro` make it again.\n\n## Splits\n\n{rules}\n\n`test_dedup` is test without the faces that have an exact "
-        f"duplicate in train or val, `test without near-duplicates` also without other copies of a picture there. "
+        f"{params.study}` and `dvc repro` make it again.\n\n## Splits\n\n{rules}\n\n`test_dedup` is test without the faces that have an exact, "
+        f"mirrored or near-duplicate in train or val. "
         f"The reported accuracy is that of test-time augmentation {params.evaluate.tta} (`evaluate.tta`); `no TTA` is the face "
         f"alone, `flip` the mean over it and its mirror image.\n\n"
         f"## Results\n\n{summary_table(params, runs)}\n\nRuns compared, and published rows: [results.md](results.md). All numbers: [summary.json]"
@@ -226,9 +219,8 @@ def _page(params: Params, sets: dict[str, Any], runs: dict[str, dict[str, Any]],
 
 def _write_predictions(params: Params, folder: Path) -> None:
     for name, run in params.runs.items():
-        duplicates = pd.read_parquet(_existing(paths.artefact("audit", "duplicates", run.data)))
         predictions = read_predictions(_existing(paths.artefact("evaluate", "predictions", name)))
-        write_kept(folder / f"{name}.parquet", keep(predictions, duplicates))
+        write_kept(folder / f"{name}.parquet", keep(predictions, open_store(paths.artefact("prepare", "store", run.data)).faces))
 
 
 def _write_figures(run: str, folder: Path) -> list[tuple[str, str]]:

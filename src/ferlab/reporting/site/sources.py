@@ -105,8 +105,8 @@ def overview(params: Params, entries: list[Entry], folder: Path, *, scorings: li
         cards.admonition(cards.CONTROL_TITLE, f"{cards.CONTROL_TEXT} Drawn here: {', '.join(drawn)}.", kind="warning") if drawn else "",
         "## Results",
         f"{cards.results_sentence(params.evaluate.tta, evaluated)} Balanced accuracy is the mean recall of the expressions, macro F1 the mean"
-        " of their F1. ECE is the expected calibration error; less is better. *No duplicates* leaves out test faces that have an exact duplicate in"
-        " train or val; each run's evaluation tells its accuracy without near copies too.",
+        " of their F1. ECE is the expected calibration error; less is better. *Test, deduplicated* excludes test faces that have an exact, mirrored or"
+        " near-duplicate in train or val.",
         cards.results_table(params, evaluated, links={entry.name: f"{entry.page}.ipynb" for entry in done if entry.stage == "evaluate"}),
         _gallery(done, folder),
         "## The faces",
