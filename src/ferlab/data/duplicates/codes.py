@@ -107,12 +107,11 @@ def name_search(faces: int) -> str:
 def build_index(faces: np.ndarray, space: CodeSpace, *, exact: bool = False) -> faiss.Index:
     """Return the searchable codes of the unshifted faces, exhaustively if `exact` or up to `EXACT` faces."""
     codes = np.concatenate([space.encode(faces[start : start + BLOCK])[UNSHIFTED].copy() for start in range(0, len(faces), BLOCK)])
-    if exact or len(codes) <= EXACT:
-        index = faiss.IndexFlatL2(LENGTH)
-    else:
-        index = faiss.index_factory(LENGTH, f"IVF{int(4 * len(codes) ** 0.5)},Flat")
+    exact = exact or len(codes) <= EXACT
+    index = faiss.index_factory(LENGTH, "Flat" if exact else f"IVF{int(4 * len(codes) ** 0.5)},Flat")
+    if not exact:
         index.nprobe, index.cp.niter, index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = PROBED, 10, 1, 64
-        index.train(codes)
+    index.train(codes)
     index.add(codes)
     return index
 
@@ -126,8 +125,8 @@ def find_candidates(faces: np.ndarray, space: CodeSpace) -> pd.DataFrame:
 
     Returns:
         One row per pair and orientation, in order: `first` < `second`, `mirrored` (the first face mirrored resembles the second), `shift` (row
-        of `SHIFTS` that the first is moved by), `distance` (squared). A face is paired with the
-        later ones among its `MOST` nearest.
+        of `SHIFTS` that the first is moved by), `distance` (squared). A face is paired with later ones among its
+        `MOST` nearest.
     """
     with threadpool_limits(1):  # results independent of the number of threads; products this small wait for each other on several
         index = build_index(faces, space)

@@ -10,8 +10,6 @@ References:
 
 from __future__ import annotations
 
-from functools import cache
-
 import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -32,7 +30,7 @@ def compare_pairs(first: np.ndarray, second: np.ndarray, *, shifts: np.ndarray) 
         second: uint8 (P, 48, 48).
         shifts: Initial shift (x, y) of the second face against the first, in pixels, (P, 2).
     """
-    start = np.concatenate([np.zeros((len(first), 2)), shifts / 2], axis=1).astype(np.float32)
+    start = np.pad(shifts / 2, ((0, 0), (2, 0))).astype(np.float32)
     score, warp = _align(_band(first, SIDE // 2), _band(second, SIDE // 2), start)
     near = np.flatnonzero(score >= HOPELESS)
     if len(near):
@@ -62,7 +60,7 @@ def _align(template: np.ndarray, moved: np.ndarray, warp: np.ndarray) -> tuple[n
 
 
 def _linearise(template: np.ndarray, inner: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the unit-length template (P, n), its slopes along the four parameters (P, 4, n) and the inverse of their products (P, 4, 4)."""
+    """Return the unit-length template (P, n), its derivatives by the warp (P, 4, n) and the inverse of their products (P, 4, 4)."""
     down, across = (slope[:, inner, inner] for slope in np.gradient(template, axis=(1, 2)))
     y, x = np.mgrid[inner, inner].astype(np.float32) - (template.shape[1] - 1) / 2
     slopes = np.stack([across * x + down * y, down * x - across * y, across, down], axis=1).reshape(len(template), 4, -1)
@@ -97,13 +95,7 @@ def _undo(warp: np.ndarray, change: np.ndarray) -> np.ndarray:
 
 def _band(faces: np.ndarray, side: int) -> np.ndarray:
     """Return faces uint8 (P, 48, 48), band-passed, at a size: float32 (P, side, side)."""
-    fine, coarse = _blur(FINE, side), _blur(COARSE, side)
+    blurs = (gaussian_filter1d(np.eye(SIDE, dtype=np.float32), deviation, axis=0, mode="nearest") for deviation in (FINE, COARSE))
+    fine, coarse = (blur.reshape(side, -1, SIDE).mean(axis=1) for blur in blurs)  # (side, 48)
     faces = faces.astype(np.float32)
     return fine @ faces @ fine.T - coarse @ faces @ coarse.T
-
-
-@cache
-def _blur(deviation: float, side: int) -> np.ndarray:
-    """A Gaussian blur along a line of 48 pixels and its reduction to `side` pixels, as a matrix (side, 48)."""
-    blur = gaussian_filter1d(np.eye(SIDE, dtype=np.float32), deviation, axis=0, mode="nearest")
-    return blur.reshape(side, -1, SIDE).mean(axis=1)
