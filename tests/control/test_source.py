@@ -210,7 +210,7 @@ def test_a_path_that_no_recipe_wrote_is_refused() -> None:
 
 
 def test_the_table_passes_the_schema_of_the_data_room_in_every_world() -> None:
-    from ferlab.data.readers.reading import read_dataset
+    from whole_dataset import read_dataset
 
     for options in ({"frames": 4}, {"world": "null"}, {"world": "shortcut"}, {"overlap": 0.5, "near_duplicates": 0.2, "label_noise": 0.1}):
         images, faces = read_dataset("control", "anywhere", {"faces": 40, "subjects": 10, "size": 24, "colour": True} | options)

@@ -120,7 +120,8 @@ def test_marks_go_with_no_label_where_they_do_not_hold() -> None:
 
 
 def test_an_official_split_follows_the_usages_of_the_shortcut() -> None:
-    from ferlab.data.readers.reading import read_dataset
+    from whole_dataset import read_dataset
+
     from ferlab.data.splits import assign_splits
 
     _, faces = read_dataset("control", "anywhere", {"faces": 200, "subjects": 40, "size": 24, "world": "shortcut"})

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from fer2013_files import csv_text
 from PIL import Image
+from whole_dataset import read_dataset
 
 from ferlab.data.duplicates.audit import audit_set
 from ferlab.data.readers.fer2013 import read_ferplus
 from ferlab.data.readers.official import OFFICIAL
-from ferlab.data.readers.reading import read_dataset
 from ferlab.data.splits import assign_splits, crossings
 from ferlab.data.store import count_faces, open_store, write_store
 from ferlab.expressions import FER2013_COUNTS

@@ -54,13 +54,7 @@ class Augmentation:
 
 
 def epoch_seed(seed: int, epoch: int, purpose: str) -> int:
-    """Return the seed of one generator.
-
-    Args:
-        seed: The run's seed, 0 or more.
-        epoch: From 0.
-        purpose: A key of `PURPOSES`.
-    """
+    """Return the seed of one generator of an epoch; `purpose` is a key of `PURPOSES`."""
     return int(np.random.SeedSequence([seed, epoch, PURPOSES[purpose]]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
@@ -71,16 +65,7 @@ def draw_epoch(count: int, *, seed: int, epoch: int) -> Tensor:
 
 
 def augment(images: Tensor, draws: Tensor, changes: Augmentation) -> Tensor:
-    """Augment faces.
-
-    Args:
-        images: float32 (N, C, S, S) in [0, 1].
-        draws: float32 (N, 15) in [0, 1), rows of `draw_epoch`, on the same device.
-        changes: Their strength.
-
-    Returns:
-        float32 (N, C, S, S) in [0, 1].
-    """
+    """Augment faces, float32 (N, C, S, S) in [0, 1], by rows of `draw_epoch`, float32 (N, 15), on the same device."""
     if changes.rotation or changes.zoom or changes.shift or changes.crop < 1:
         images = _resample(images, affine_of(draws, changes))
     elif changes.flip:
@@ -93,17 +78,7 @@ def augment(images: Tensor, draws: Tensor, changes: Augmentation) -> Tensor:
 
 
 def changed_views(images: np.ndarray, changes: Augmentation, *, count: int, seed: int) -> np.ndarray:
-    """Return the same faces as augmented in `count` epochs.
-
-    Args:
-        images: uint8 (N, S, S) or (N, S, S, 3).
-        changes: The augmentation.
-        count: Epochs.
-        seed: Of the draws.
-
-    Returns:
-        uint8 (count, N, S, S) or (count, N, S, S, 3).
-    """
+    """Return faces, uint8 (N, S, S) or (N, S, S, 3), as augmented in `count` epochs: uint8 (count, N, ...)."""
     colour = images.ndim == 4
     faces = torch.from_numpy(np.array(images)).float() / 255
     planes = faces.permute(0, 3, 1, 2) if colour else faces.unsqueeze(1)

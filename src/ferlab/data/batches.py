@@ -34,16 +34,9 @@ Prepare = Callable[[Tensor], Tensor]  # uint8 (N, H, W[, 3]) -> float32 (N, C, S
 def epoch_order(n: int, *, seed: int, epoch: int, block: int | None = None, window: int = 1, rows: np.ndarray | None = None) -> np.ndarray:
     """Return the order of an epoch's faces, int64 (n,): a permutation that depends on the arguments alone.
 
-    With blocks, these are permuted, and the faces of each are spread at random over `window` steps, the first of them when the block comes up; the
-    faces of a step are permuted. So every block is read once, and `window` blocks are in use at a time.
-
-    Args:
-        n: Faces of the split.
-        seed: The run's.
-        epoch: From 0.
-        block: Faces that lie together in the store, as in a shard; None for one permutation of all.
-        window: Blocks that are shuffled together.
-        rows: The split's rows of the store, int64 (n,); None for 0 to n - 1.
+    With blocks of faces that lie together in the store, as in a shard, the blocks are permuted, and the faces of each are spread at random over
+    `window` steps, the first of them when the block comes up; the faces of a step are permuted. So every block is read once, and `window` blocks are
+    in use at a time. `rows` are the split's rows of the store, int64 (n,); None: 0 to n - 1.
     """
     generator = np.random.default_rng(epoch_seed(seed, epoch, "order"))
     if block is None:
@@ -84,7 +77,8 @@ def share_of(first: int, last: int, *, rank: int, world: int) -> Share:
 class FaceBatches:
     """The batches of one split, one pass per epoch.
 
-    With a seed, an epoch is a permutation drawn from (seed, epoch), see `epoch_order`, and faces are augmented; without one, they come in store order.
+    With a seed, an epoch is a permutation drawn from (seed, epoch), see `epoch_order`, and faces are augmented; without one, they come in store
+    order.
     """
 
     def __init__(
@@ -110,15 +104,15 @@ class FaceBatches:
             images: uint8 (M, H, W) or (M, H, W, 3), all of the store: a tensor on the device, a memory map, or shards.
             targets: int64 (M,), on the device of the batches.
             rows: int64 (N,), the rows of this split.
-            batch_size: Faces per batch, of all processes together; the last batch is smaller.
+            batch_size: Of all processes together; the last batch is smaller.
             prepare: From stored faces to [0, 1] at the model's size and channels.
             normalise: From there to the model's input.
             seed: None for store order and no augmentation.
             changes: Augmentation; None for none.
-            soft_targets: float32 (M, K + R), of K expressions and R values, on the device; None where a face has its target alone.
+            soft_targets: float32 (M, K + R), of K expressions and R values, on the device.
             block: Faces that lie together; None for those of a shard, or where there are none for one permutation.
             window: Blocks that are shuffled together; None for as many as fit into `WINDOW` bytes.
-            rank: Of this process, from 0.
+            rank: Of this process, of `world` processes.
             world: Number of processes.
         """
         self.images, self.targets, self.rows = images, targets, torch.from_numpy(np.ascontiguousarray(rows, dtype=np.int64))
@@ -205,26 +199,26 @@ class FaceData(pl.LightningDataModule):
         resident: int = RESIDENT,
         **shared: int | None,
     ) -> None:
-        """Read the store into memory, unless it is too large, and measure the training faces.
+        """Read the store into memory, unless it is larger than `resident` bytes, and measure the training faces.
 
         Args:
             store: The faces.
-            batch_size: As of `FaceBatches`, likewise `prepare`, `changes` and `seed`.
+            batch_size: As of `FaceBatches`, likewise `prepare`, `changes`, `seed` and `soft_targets`.
             prepare: Likewise.
             standardise: From [0, 1] to the model's input, called with `mean=` and `std=`.
             changes: Likewise.
             seed: Likewise.
             trained_on: Splits of the training faces.
             monitored: Split that selects the epoch.
-            soft_targets: float32 (M, K + R), see `FaceBatches`.
+            soft_targets: float32 (M, K + R).
             statistics: Mean and standard deviation per channel of the pretrained weights' inputs, on the scale [0, 1]; None to measure them.
-            scaling: "standardised", by `statistics` or measured ones; "unit", [0, 1] as it is; "mean_image", minus the training faces' mean image.
+            scaling: "standardised", "unit" ([0, 1] as it is) or "mean_image" (minus the training faces' mean image).
             device: Of the batches.
-            resident: Bytes of a store that is held in memory.
+            resident: Bytes.
             shared: `rank`, `world`, `block` and `window` of `FaceBatches`; with those of its shards, a plain store gives the same batches.
 
         Raises:
-            InputError: If a split that is needed has no faces, or all their pixels are alike.
+            InputError: If a split has no faces, or all their pixels are alike.
         """
         super().__init__()
         rows = split_rows(store, *trained_on)

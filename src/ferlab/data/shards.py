@@ -37,11 +37,9 @@ class ShardFiles:
     """An `ImageWriter` of shards. A shard is written whole or not at all, so an interrupted preparation resumes after the last one."""
 
     def __init__(self, folder: Path, *, faces_per_shard: int) -> None:
-        """Write below `folder`; `resume` must come before `append`.
+        """Write below `folder`.
 
-        Args:
-            folder: The store's.
-            faces_per_shard: 1 or more; at most 64 MiB of pixels. Fewer shuffle better, more suit remote servers.
+        `resume` must come before `append`. Small shards (at most 64 MiB of pixels) shuffle better, large ones suit remote servers.
         """
         self.folder, self.block, self.count, self.shape = folder, faces_per_shard, 0, None
         self._sums: list[str] = []
@@ -130,7 +128,7 @@ class ShardedImages:
     dtype = np.dtype(np.uint8)
 
     def __init__(self, folder: Path, *, base: str | None = None, cache: Path | None = None, memory: int = KEPT) -> None:
-        """Read the index.
+        """Read the index in `folder`.
 
         Args:
             folder: The store's, with `shards.json`.

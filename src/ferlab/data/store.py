@@ -158,10 +158,10 @@ class ImageFile:
 
 
 def write_store(folder: Path, images: np.ndarray, faces: pd.DataFrame, *, expressions: Sequence[str] = EXPRESSIONS) -> None:
-    """Write a store of images in memory.
+    """Write a store of images in memory; a store in `folder` is overwritten.
 
     Args:
-        folder: Made if missing; a store in it is overwritten.
+        folder: Made if missing.
         images: uint8, (N, H, W) or (N, H, W, 3).
         faces: Face table of N rows in the same order, with `split`.
         expressions: Names of the targets.
@@ -191,8 +191,8 @@ def write_faces(
         folder: The store's.
         faces: Face table in the order of the images, with `split`.
         expressions: Names of the targets.
-        excluded: One row per picture that is not in the store: `face_id`, `source`, `source_path`, `usage`, `reason`.
-        preparation: See `Store`; None where it is not known.
+        excluded: Pictures that are not in the store: `face_id`, `source`, `source_path`, `usage`, `reason`.
+        preparation: See `Store`.
 
     Raises:
         InputError: If the table is no face table with `split`, or has more expressions than names.

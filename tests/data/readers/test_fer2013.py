@@ -12,9 +12,9 @@ import pytest
 from fer2013_files import HEADER, csv_text, draw_faces, pixel_text, votes_text, write_folders, write_tar
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from whole_dataset import read_dataset
 
 from ferlab.data.readers import fer2013, tables
-from ferlab.data.readers.reading import read_dataset
 from ferlab.expressions import EXPRESSIONS, USAGES
 from ferlab.paths import InputError
 

@@ -66,5 +66,5 @@ def test_a_missing_folder_and_an_unknown_dataset_are_named(raw):
 
 
 def test_the_code_of_a_set_is_that_of_its_own_readers():
-    assert reader_modules(Prepare(dataset="ferplus")) == ("data.readers.ferplus_benchmark",)
+    assert reader_modules(Prepare(dataset="ferplus")) == ("data.readers.fer2013",)
     assert set(READS) <= set(READERS)

@@ -68,16 +68,9 @@ def canonical_points(size: int) -> np.ndarray:
 
 
 def fit_similarity(points: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return the similarity that brings `points` nearest to `wanted` in least squares, without mirroring (Umeyama 1991).
+    """Return the similarity, float64 (2, 3), that brings `points` (n, 2) nearest to `wanted` in least squares, without mirroring (Umeyama 1991).
 
     In the plane a similarity is z -> a z + b in complex numbers, and its least squares are those of a line.
-
-    Args:
-        points: float64 (n, 2), n at least 2.
-        wanted: float64 (n, 2).
-
-    Returns:
-        float64 (2, 3), as OpenCV takes it.
 
     Raises:
         InputError: If all points coincide.
@@ -92,17 +85,11 @@ def fit_similarity(points: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def find_eyes(image: np.ndarray, box: tuple[int, int, int, int]) -> tuple[Point, Point] | None:
-    """Find both eyes of a face with OpenCV's eye cascade; None if no two hits form a pair.
+    """Find both eyes in a face's box (x, y, width, height) with OpenCV's eye cascade; None if no two hits form a pair.
 
     A pair lies on either side of the box's middle, 0.25 to 0.6 of its width apart, at most 25 degrees from level, its middle within 0.12 of the
     box's, and its larger eye at most 1.8 times the smaller. Of several pairs the one with the best middle, slope, sizes and distance (0.4) is chosen.
-
-    Args:
-        image: uint8 (H, W) or (H, W, 3).
-        box: The face's x, y, width, height.
-
-    Returns:
-        Centres of the eye at the left of the picture and of the other (x, y), or None.
+    The eye at the left of the picture comes first.
     """
     high, wide = check_image(image).shape[:2]
     x, y, width, height = box

@@ -62,13 +62,8 @@ def equalise_histogram(image: np.ndarray) -> np.ndarray:
 def clahe(image: np.ndarray, *, clip_limit: float = 2.0, tiles: int = 8) -> np.ndarray:
     """Equalise in tiles with limited contrast (Zuiderveld 1994), in RGB the luma alone.
 
-    Args:
-        image: uint8 (H, W) or (H, W, 3).
-        clip_limit: Height at which a tile's histogram is cut, in multiples of its mean.
-        tiles: Tiles along each side; 8 of them are 6 pixels wide at 48, where noise in flat skin grows with the contrast.
-
-    Raises:
-        InputError: If an option is out of range.
+    `clip_limit` is the height at which a tile's histogram is cut, in multiples of its mean; 8 tiles along a side are 6 pixels wide at 48, where noise
+    in flat skin grows with the contrast. Options out of range are an `InputError`.
     """
     if clip_limit <= 0 or tiles < 1:
         raise InputError(f"clahe: expected clip_limit above 0 and tiles of at least 1, got clip_limit={clip_limit}, tiles={tiles}.")
@@ -76,15 +71,9 @@ def clahe(image: np.ndarray, *, clip_limit: float = 2.0, tiles: int = 8) -> np.n
 
 
 def gaussian_blur(image: np.ndarray, *, kernel: int = 5, sigma: float = 0.0) -> np.ndarray:
-    """Smooth with a Gaussian of kernel x kernel pixels.
+    """Smooth with a Gaussian of kernel x kernel pixels, an odd number; cs231a states 5. Options out of range are an `InputError`.
 
-    Args:
-        image: uint8 (H, W) or (H, W, 3).
-        kernel: Side of the filter, odd; cs231a states 5.
-        sigma: Standard deviation in pixels. 0: OpenCV's own filter for that side, which for 5 is (1 4 6 4 1) / 16, a standard deviation of 1.
-
-    Raises:
-        InputError: If an option is out of range.
+    `sigma` is the standard deviation in pixels; 0 is OpenCV's own filter for that side, which for 5 is (1 4 6 4 1) / 16, a standard deviation of 1.
     """
     if kernel < 1 or kernel % 2 == 0 or sigma < 0:
         raise InputError(f"gaussian_blur: expected an odd kernel of at least 1 and sigma of at least 0, got kernel={kernel}, sigma={sigma}.")
@@ -92,14 +81,9 @@ def gaussian_blur(image: np.ndarray, *, kernel: int = 5, sigma: float = 0.0) -> 
 
 
 def mean_image(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return the mean of the faces in `rows`, float32 (H, W) or (H, W, 3), 0 to 255; sums are whole numbers, so chunks do not matter.
+    """Return the mean of the faces in `rows`, float32 (H, W) or (H, W, 3), 0 to 255; no rows are an `InputError`.
 
-    Args:
-        images: uint8 (N, H, W) or (N, H, W, 3), read in chunks from a memory map.
-        rows: The training faces.
-
-    Raises:
-        InputError: If there are no rows.
+    Images, uint8 (N, H, W) or (N, H, W, 3), are read in chunks from a memory map; sums are whole numbers, so chunks do not matter.
     """
     rows = np.sort(np.asarray(rows))  # a memory map is read front to back
     if len(rows) == 0:

@@ -1,8 +1,8 @@
-"""Building a store picture by picture: any size of set in the same memory, and an interrupted preparation goes on where it stopped.
+"""Building a store picture by picture, in constant memory; an interrupted preparation resumes.
 
-Each picture leaves one line in `records.jsonl`: its row, and either the hash of the face that was appended or the reason why none was.
-Images are written before their lines, so after a kill the two are cut back to what both hold, as far as every image has the hash that its
-line states: a power cut leaves blank pages and garbled lines. The finished bytes are the same.
+Each picture leaves one line in `records.jsonl`: its row, and the hash of its face or the reason why it has none. Images are written before their
+lines; after a kill both are cut back to the images whose hash is that of their line, since a power cut leaves blank pages and damaged lines. The
+finished bytes are the same.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +20,8 @@ import pandas as pd
 
 from ferlab.data.faces import content_hash
 from ferlab.data.readers.images import Pictures
+from ferlab.data.shards import ShardFiles
+from ferlab.data.store import ImageFile
 from ferlab.paths import InputError, report_progress
 
 RECORDS = "records.jsonl"
@@ -29,56 +31,30 @@ Step = Callable[[int, np.ndarray], tuple[np.ndarray, Mapping[str, Any]]]  # row,
 
 
 class NotAFace(ValueError):
-    """A step's way to leave a picture out; the message is the reason, in a few words."""
+    """Raised by a step to exclude a picture; the message is the reason, in a few words."""
 
 
-class ImageWriter(Protocol):
-    """Where images are appended: `store.ImageFile`, or shards. Used as a block, so that its files are closed whatever happens."""
-
-    count: int
-    shape: tuple[int, ...] | None
-
-    def resume(self, count: int, shape: tuple[int, ...] | None) -> int:
-        """Cut back to at most the first `count` images and return how many are kept."""
-
-    def kept(self) -> Iterator[np.ndarray]:
-        """Yield the images that `resume` has kept and those appended since, in order."""
-
-    def append(self, image: np.ndarray) -> None:
-        """Add one image of the shape of those before it."""
-
-    def flush(self) -> None:
-        """Make what was appended survive a kill."""
-
-    def finish(self) -> None:
-        """Complete the files."""
-
-    def __enter__(self) -> ImageWriter:
-        """Return the writer."""
-
-    def __exit__(self, *error: object) -> None:
-        """Close the files; without `finish` they are unfinished and can be gone on with."""
+ImageWriter = ImageFile | ShardFiles
 
 
 def prepare_pictures(
     pictures: Pictures, names: pd.Series, step: Step, *, writer: ImageWriter, work: Path, skip_unreadable: bool = False
 ) -> pd.DataFrame:
-    """Take every picture through `step` and append the face that comes out.
+    """Take every picture through `step` and append its face.
 
     Args:
         pictures: N pictures.
-        names: What each is called in an error (N).
-        step: Called with a row and its picture; returns the face, uint8 (H, W) or (H, W, 3), and what to record about it; raises
-            `NotAFace` to leave the picture out.
-        writer: Where faces go.
-        work: Folder of the records; what lies there from an interrupted call is gone on with.
-        skip_unreadable: Leave out a picture that cannot be decoded or prepared, with the reason, instead of stopping.
+        names: Of each in an error (N).
+        step: Called with a row and its picture; returns the face, uint8 (H, W) or (H, W, 3), and what to record about it, or raises `NotAFace`.
+        writer: Receives the faces.
+        work: Folder of the records; an interrupted call resumes there.
+        skip_unreadable: Exclude a picture that cannot be decoded or prepared, instead of stopping.
 
     Returns:
-        One row per picture: `content_hash` ("" if left out), `reason` ("" if not), and what the step recorded.
+        One row per picture: `content_hash` ("" if excluded), `reason` ("" if not), and what the step recorded.
 
     Raises:
-        InputError: If a picture cannot be decoded or prepared, which is named, or faces come out in different shapes.
+        InputError: If a picture cannot be decoded or prepared, or faces have different shapes.
     """
     work.mkdir(parents=True, exist_ok=True)
     path = work / RECORDS

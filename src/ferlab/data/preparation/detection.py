@@ -94,13 +94,13 @@ def open_detector(
         name: "haar" or "yunet".
         file: YuNet's .onnx file; Haar's comes with OpenCV.
         sha256: Checksum of that file, 64 hexadecimal digits.
-        scale_factor: Haar: ratio of one searched size to the next, 1.01 or more.
-        min_neighbors: Haar: overlapping hits that make a face, 0 or more.
+        scale_factor: Haar: ratio of one searched size to the next.
+        min_neighbors: Haar: overlapping hits that make a face.
         min_size: Haar: side of the smallest face, in pixels.
         retries: Whether to try looser search levels where nothing is found.
 
     Raises:
-        InputError: If the name or a parameter is not as expected, or the file is missing, has another checksum, or is no YuNet.
+        InputError: If the name or a parameter is out of range, or the file is missing, has another checksum, or is no YuNet.
     """
     if not (FINEST <= scale_factor <= 100 and 0 <= min_neighbors <= 10_000 and 1 <= min_size <= 100_000):
         given = f"scale_factor={scale_factor}, min_neighbors={min_neighbors}, min_size={min_size}"
@@ -121,11 +121,9 @@ def open_detector(
 
 
 def for_reading(detector: Detector, *, small: bool = False) -> Detector:
-    """Return a detector whose boxes have scores.
+    """Return a detector of `open_detector` whose boxes have scores; any other is returned unchanged.
 
-    Args:
-        detector: From `open_detector`; any other is returned unchanged.
-        small: Whether large pictures are also searched at up to `LARGEST_SEARCHED` pixels: slower, with more false boxes.
+    With `small`, large pictures are also searched at up to `LARGEST_SEARCHED` pixels: slower, with more false boxes.
     """
     return partial(detector, small=small, scored=True) if isinstance(detector, partial) and detector.func is _search else detector
 
@@ -171,14 +169,10 @@ def find_box(image: np.ndarray, detector: Detector) -> FoundFace | None:
 
 
 def choose_face(boxes: np.ndarray, image_shape: tuple[int, ...]) -> int:
-    """Return the index of the largest and most central box.
+    """Return the index of the largest and most central box of (n, 4) x, y, width, height, n at least 1.
 
     The score is area times closeness, which falls linearly from 1 where the box's centre is the picture's to 0 at the picture's corners and beyond.
     Ties go to the highest box, then the leftmost, then the first.
-
-    Args:
-        boxes: (n, 4) x, y, width, height; n at least 1.
-        image_shape: The picture's (H, W) or (H, W, 3).
     """
     x, y, width, height = np.asarray(boxes, dtype=np.float64).T
     high, wide = image_shape[:2]
@@ -188,16 +182,10 @@ def choose_face(boxes: np.ndarray, image_shape: tuple[int, ...]) -> int:
 
 
 def crop_box(image: np.ndarray, box: tuple[int, int, int, int], *, margin: float = 0.0, square: bool = True) -> np.ndarray:
-    """Crop a box; edge pixels are repeated outside the picture.
+    """Crop a box x, y, width, height in pixels; edge pixels are repeated outside the picture.
 
-    Args:
-        image: uint8 (H, W) or (H, W, 3).
-        box: x, y, width, height in pixels.
-        margin: Added on each side, as a fraction of the box's longer side; negative crops closer.
-        square: Whether the shorter side grows to the longer one, about the same centre.
-
-    Returns:
-        uint8 (h, w) or (h, w, 3).
+    `margin` is added on each side, as a fraction of the box's longer side; negative crops closer. A square box has its shorter side grown to the
+    longer one, about the same centre.
 
     Raises:
         InputError: If the box is empty, lies outside the picture, or is more than four times as large.

@@ -53,15 +53,10 @@ class Synthetic:
 
 
 def copy_faces(images: np.ndarray, *, mirror: bool = True, degrees: float = 10.0) -> Copies:
-    """Return the copies that cs231a adds, without the faces themselves: each mirrored, and rotated both ways.
+    """Return the copies that cs231a adds, without the faces themselves: each mirrored, and rotated by `degrees` both ways.
 
-    Args:
-        images: uint8 (N, H, W) or (N, H, W, 3), of the training split.
-        mirror: Whether to mirror.
-        degrees: Angle of the two rotations about the middle; edge pixels are repeated. 0: none.
-
-    Raises:
-        InputError: If nothing is asked for, or the angle is out of range.
+    Images are uint8 (N, H, W) or (N, H, W, 3), of the training split; edge pixels are repeated. No copies, or an angle out of range, are an
+    `InputError`.
     """
     if not 0 <= degrees < 180 or not (mirror or degrees):
         raise InputError(f"copies: expected degrees from 0 to below 180, and mirror or an angle, got mirror={mirror}, degrees={degrees}.")
@@ -102,9 +97,6 @@ def oversample(
         seed: Of the choice of neighbours and parts.
         neighbours: Nearest faces to choose from.
         expressions: Names of the targets, for errors.
-
-    Returns:
-        The synthetic samples alone, by expression.
 
     Raises:
         InputError: If an expression has too few faces, or ADASYN can add none.

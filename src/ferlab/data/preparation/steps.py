@@ -92,11 +92,11 @@ class Preparation:
 
         Args:
             picture: uint8 (H, W) or (H, W, 3).
-            face_id: Whose box is meant.
-            landmarks: The dataset's, x y x y ..., in pixels of the picture; None where it has none.
+            face_id: Selects its given box.
+            landmarks: The dataset's.
 
         Raises:
-            NotAFace: If no face is found and whole pictures are not kept, or there are no landmarks to align by.
+            NotAFace: If there is no face, or no landmarks to align by.
         """
         images = {"as delivered": picture}
         found = self._find(picture, face_id)
@@ -110,15 +110,9 @@ class Preparation:
         return Stages(images=images, box=box, eyes=eyes, found=_record(found, eyes=eyes, aligned=self.align) if self.looks_for_faces else {})
 
     def cut(self, picture: np.ndarray, found: FoundFace | None, landmarks: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Crop the face, aligned where `align` is set.
+        """Crop the face, aligned where `align` is set, and return the eyes by which it was aligned, as in `Stages`.
 
-        Args:
-            picture: uint8 (H, W) or (H, W, 3).
-            found: The face; None: the picture is the face.
-            landmarks: The dataset's, which precede the detector's.
-
-        Returns:
-            The face, or the picture itself; and the eyes by which it was aligned, as in `Stages`.
+        Without a face, the picture is the face. The dataset's landmarks precede the detector's.
 
         Raises:
             NotAFace: If there are no landmarks to align by.
@@ -161,12 +155,10 @@ def plan_preparation(
     """Make a dataset's steps from params.yaml.
 
     Args:
-        raw: Folder of the set; the file of boxes lies below it.
-        faces: Gathered face table, for the dataset's own boxes and the ids that boxes name.
-        face: How a face is found: `detector` ("none", "haar", "yunet", "dataset"), `file` and `sha256` of a plugged-in detector, `scale_factor`,
-            `min_neighbors`, `min_size`, `retries`, `boxes` (a csv below `raw`), `margin`, `align`, `not_found` ("exclude" or "whole").
-        size: Side of the face.
-        colour: As in `Preparation`, likewise `equalise` and `blur`.
+        raw: Folder of the dataset; the file of boxes lies below it.
+        faces: Gathered face table, with the dataset's own boxes and the ids that given boxes name.
+        face: The section `face` of params.yaml.
+        size: As in `Preparation`, likewise `colour`, `equalise` and `blur`.
 
     Raises:
         InputError: If a file is missing or wrong, or the dataset lacks the boxes or landmarks that are asked for.
@@ -189,16 +181,8 @@ def plan_preparation(
 def prepared_as(face: Mapping[str, Any], *, size: int | None, colour: str, equalise: str, blur: int, shape: tuple[int, ...]) -> dict[str, Any]:
     """Return how a dataset's faces were prepared, in plain values: a model carries it, so that a picture is prepared as its dataset was.
 
-    Args:
-        face: As in `plan_preparation`, likewise the next four.
-        size: As in params.yaml, likewise `colour`; what is kept as delivered is recorded as the prepared faces have it.
-        colour: Likewise.
-        equalise: As in `Preparation`.
-        blur: Likewise.
-        shape: Of the prepared faces, (H, W) or (H, W, 3).
-
-    Returns:
-        "face" (empty where no face was searched for or aligned; without the file of boxes), "size", "colour", "equalise" and "blur".
+    The arguments are those of `plan_preparation`; `shape` is that of the prepared faces, which replaces a size or colour kept as delivered. "face" is
+    empty where no face was searched for or aligned, and never names the file of boxes.
     """
     searched = face["detector"] != "none" or face["boxes"] or face["align"] != "none"
     found = {key: value for key, value in face.items() if key != "boxes"} if searched else {}

@@ -47,15 +47,7 @@ def picture_names(delivery: Delivery, *, expected: str = "") -> list[str]:
 
 
 def unread_files(delivery: Delivery, known: Collection[str]) -> tuple[dict[str, str], list[str]]:
-    """Account for the files without a row in the face table.
-
-    Args:
-        delivery: The dataset's files.
-        known: Names of the files that have a row.
-
-    Returns:
-        The reason why each picture, or archive that may hold some, is excluded; and the names of the other files that were not read.
-    """
+    """Return why each picture, or archive that may hold some, without a row in the face table is excluded; and the other files that were not read."""
     known = set(known)
     reasons = {
         name: _why_unread(delivery, name)

@@ -36,11 +36,7 @@ class Delivery:
     """
 
     def __init__(self, root: Path, *, only: Sequence[str] = ()) -> None:
-        """List all files.
-
-        Args:
-            root: A folder or an archive.
-            only: Names directly below the folder that are listed; none: all.
+        """List all files below a folder or in an archive; `only` limits them to these names directly below the folder.
 
         Raises:
             InputError: If it is missing; an archive is damaged, locked or too large; a name is not UTF-8; a link leads to nothing; something is no

@@ -106,11 +106,7 @@ def read_ferplus(raw: Path, *, mode: Mode = "majority", test_mode: Mode | None =
         test_mode: The same for PublicTest and PrivateTest; None: argmax if `mode` is argmax, else majority.
 
     Returns:
-        Images uint8 (N, 48, 48), and a face table: the votes; `soft_<expression>`, soft targets over eight expressions (NaN where a face is
-        excluded); `fer2013_expression`, FER2013's own label.
-
-    Raises:
-        InputError: As of `read`; if the votes are missing or cannot be joined.
+        As `read`, with `soft_<expression>`, soft targets (NaN where a face is excluded), and `fer2013_expression`, FER2013's own label.
     """
     images, faces = read(raw, votes=True)
     modes = {True: mode, False: test_mode or ("argmax" if mode == "argmax" else "majority")}

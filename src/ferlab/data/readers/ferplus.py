@@ -1,22 +1,20 @@
-"""FER+: ten raters' votes for every face of FER2013, joined row by row; and the rules that make labels of them.
+"""FER+: ten annotators' votes for every face of FER2013, joined row by row; and the modes that turn them into labels.
 
-A rule is called a mode, as FER+ does. All but argmax first set aside an expression's only vote, then of the votes that are left:
+All modes but argmax first drop an expression's only vote, then of the remaining votes take:
 
     majority       one expression with more than half
     probability    expressions from the most voted on until they hold three quarters: at most three (ties together), more than half
-    crossentropy   the same; the two differ in training alone: one label is drawn for each epoch, or the shares are the target
-    multi_target   every expression with at least three tenths, more than half together: all are right, none more than another
+    crossentropy   the same; the two differ in training alone: one label is drawn for each epoch, or the soft targets are used
+    multi_target   every expression with at least three tenths, more than half together, all equally right
     argmax         the most voted expression, single votes counted: not FER+'s own, but that of many papers
 
-A face that is left without an expression, or of which unknown or not a face has most votes, is dropped, with the reason. Of equal
-votes an expression wins.
+A face without an expression, or of which unknown or not a face has most votes, is excluded, with the reason. Of equal votes an expression wins.
 
 References:
     Barsoum et al. (2016), Training Deep Networks for FER with Crowd-Sourced Label Distribution, arXiv 1608.01041;
-    github.com/microsoft/FERPlus, file fer2013new.csv, in the row order of fer2013.csv. Its image names are no row numbers:
-    they skip the faces that FER+ drops, and some are out of order, so rows are joined by their place and checked by Usage.
-    The modes are those of its src/ferplus.py at 888f98d. (A later version keeps `idx < emotion_count - 2` of eight, which
-    drops fear and contempt.)
+    github.com/microsoft/FERPlus, file fer2013new.csv, in the row order of fer2013.csv. Its image names are no row numbers: they skip excluded
+    faces, and some are out of order, so rows are joined by their place and checked by Usage. The modes are those of its src/ferplus.py at 888f98d.
+    (A later version keeps `idx < emotion_count - 2` of eight, which drops fear and contempt.)
 """
 
 from __future__ import annotations
@@ -44,13 +42,13 @@ OTHER = {"unknown": "unknown", "not_a_face": "not a face"}  # what no label fits
 
 
 def join_votes(faces: pd.DataFrame, content: bytes, *, where: str, rows: np.ndarray | None, required: bool = False) -> pd.DataFrame:
-    """Return `faces` with the columns `votes_<expression>`, `votes_contempt`, `votes_unknown` and `votes_not_a_face`.
+    """Return FER2013's face table with the columns `votes_<expression>`, `votes_contempt`, `votes_unknown` and `votes_not_a_face`.
 
     Args:
         faces: Face table of FER2013.
         content: Of fer2013new.csv.
-        where: What to call the file in an error.
-        rows: Each face's row in fer2013.csv, counted from 0; None where it is not known, then nothing is joined.
+        where: Its name in an error.
+        rows: Each face's row in fer2013.csv, counted from 0; None where it is not known: nothing is joined.
         required: Whether votes that cannot be joined are an error.
 
     Raises:
@@ -83,10 +81,7 @@ def join_votes(faces: pd.DataFrame, content: bytes, *, where: str, rows: np.ndar
 
 
 def read_votes(content: bytes, *, where: str) -> pd.DataFrame:
-    """Read fer2013new.csv; `where` is what to call it in an error.
-
-    Returns:
-        One row per face of FER2013: `Usage`, then int64 columns `votes_<name>`, in the fixed order of the expressions.
+    """Return the rows of fer2013new.csv: `Usage`, then int64 columns `votes_<name>`, in the fixed order of the expressions.
 
     Raises:
         InputError: If a column, name or vote is not as published.
@@ -104,15 +99,10 @@ def read_votes(content: bytes, *, where: str) -> pd.DataFrame:
 
 
 def soft_targets(faces: pd.DataFrame, *, mode: str = "crossentropy", expressions: tuple[str, ...] = ALL_EXPRESSIONS) -> pd.DataFrame:
-    """Return each face's target as shares of its expressions, for any face table with FER+'s votes.
+    """Return each face's soft targets, float64 (N, K) columns `soft_<expression>`, from the votes in a face table.
 
-    Args:
-        faces: Face table with columns `votes_<name>`; N rows.
-        mode: One of `MODES`. Of majority and argmax the shares are one-hot; of multi_target equal among the expressions that are right.
-        expressions: The classes. Of EXPRESSIONS, contempt's share is dealt to the others in proportion.
-
-    Returns:
-        (N, K) float64 columns `soft_<expression>`, the index of `faces`. A row sums to 1, or is NaN where the mode drops the face.
+    A row sums to 1, or is NaN where the mode excludes the face. Majority and argmax give one-hot rows, multi_target equal ones among the right
+    expressions. Over EXPRESSIONS, the votes for contempt are distributed among the others in proportion.
 
     Raises:
         InputError: If the mode is unknown or the votes are missing.
@@ -124,16 +114,13 @@ def soft_targets(faces: pd.DataFrame, *, mode: str = "crossentropy", expressions
 
 
 def mixed_targets(faces: pd.DataFrame, *, weight: float, expressions: tuple[str, ...], several: bool = False) -> np.ndarray:
-    """Return targets between the label and FER+'s votes.
+    """Return targets between the label and FER+'s votes, float32 (N, K); rows sum to 1, unless `several`.
 
     Args:
-        faces: Face table with `target` and columns `votes_<name>`; N rows.
-        weight: Of the votes, 0 to 1; a face that FER+ drops keeps its label alone.
-        expressions: The classes, as `target` counts them.
-        several: Whether several expressions may be wholly right, those that the mode multi_target takes, and not each by its share.
-
-    Returns:
-        (N, K) float32; rows sum to 1, unless several are right.
+        faces: Face table with `target` and votes; N rows.
+        weight: Of the votes, 0 to 1; a face that FER+ excludes keeps its label alone.
+        expressions: The classes of `target`.
+        several: Whether every expression of the mode multi_target is a target of 1.
 
     Raises:
         InputError: If the votes are missing.
@@ -146,16 +133,12 @@ def mixed_targets(faces: pd.DataFrame, *, weight: float, expressions: tuple[str,
 
 
 def label_votes(faces: pd.DataFrame, *, mode: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Label faces by their votes.
-
-    Args:
-        faces: Face table with columns `votes_<name>`; N rows.
-        mode: One of `MODES`.
+    """Label the N faces of a face table by their votes, in one of `MODES`.
 
     Returns:
-        Shares float64 (N, 8) in the order of `BALLOT`, zero for a dropped face; targets int64 (N,), places in ALL_EXPRESSIONS, -1 for a
-        dropped face; and the reason (N,) that a face is dropped, "" for one that is not. Where shares are equal, the target is the
-        expression with most votes, and of equal votes the first in the order of FER+'s columns.
+        Soft targets float64 (N, 8) in the order of `BALLOT`, zero for an excluded face; targets int64 (N,), -1 for an excluded face; and the reason
+        (N,) of the exclusion, "" for none. Of equal soft targets, the target is the expression with most votes, of equal votes the first of FER+'s
+        columns.
 
     Raises:
         InputError: If the mode is unknown or the votes are missing.

@@ -86,13 +86,8 @@ def near_expression(word: str) -> str | None:
 def read_label(word: str, *, where: str, way: str) -> str:
     """Return the expression that a label names, or the reason why its faces are excluded.
 
-    Args:
-        word: The label.
-        where: Its place in an error.
-        way: What to do, for the error.
-
     Raises:
-        InputError: If the label is near to an expression, or a word that others use for one.
+        InputError: If the label is near to an expression, or a word that others use for one; `where` and `way` go into the message.
     """
     near = None if match_expression(word) else near_expression(word)
     if near:

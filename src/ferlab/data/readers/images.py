@@ -147,14 +147,7 @@ def read_plain_file(path: Path, *, most: int = MOST_BYTES, expected: str = "a pi
 
 
 def decode_picture(data: bytes, *, where: str) -> np.ndarray:
-    """Decode a picture upright.
-
-    Args:
-        data: The file's bytes.
-        where: The file in an error.
-
-    Returns:
-        uint8, (H, W) if the file is grey, else (H, W, 3) in RGB. A camera's EXIF rotation is undone.
+    """Decode a picture upright to uint8, (H, W) if the file is grey, else (H, W, 3) in RGB; `where` names it in an error.
 
     Raises:
         InputError: If it is none of `FORMATS`, cut, animated, of more than 8 bits, CMYK, transparent, or of more than `MOST_PIXELS`.

@@ -135,15 +135,10 @@ def _may_hold_ratings(path: PurePosixPath) -> bool:
 
 
 def parse_ratings(text: str, *, where: str) -> pd.DataFrame | None:
-    """Read the table of ratings in a text.
-
-    Args:
-        text: README_FIRST.txt, or the table alone, its columns separated by blanks or commas.
-        where: The file's name in an error.
+    """Read the table of ratings in a text: README_FIRST.txt, or the table alone, its columns separated by blanks or commas.
 
     Returns:
-        A row per rated picture: `number`, `pic` and the float64 columns of `JAFFE_RATINGS`, in the order that they have there; None if
-        the text has no header of such a table.
+        A row per rated picture: `number`, `pic` and the float64 columns of `JAFFE_RATINGS`, in the order of the text; None without such a header.
 
     Raises:
         InputError: Naming the line that is cut, repeated or out of range, or a table without rows.

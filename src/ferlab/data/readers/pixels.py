@@ -14,16 +14,13 @@ BLANK, ZERO = 32, 48  # ASCII
 
 
 def parse_pixels(texts: pa.Array, *, per_face: int, where: str, first_row: int = 1) -> np.ndarray:
-    """Parse one text per face: whole numbers 0 to 255, one blank between two, none elsewhere.
+    """Parse one text per face, whole numbers 0 to 255 with one blank between two, to uint8 (N, per_face).
 
     Args:
-        texts: Arrow array of strings or binaries, one per face.
+        texts: Arrow array of strings or binaries.
         per_face: Numbers in each text.
         where: The file in an error.
         first_row: Number of the first text in an error.
-
-    Returns:
-        uint8, (N, per_face).
 
     Raises:
         InputError: Naming the first wrong row, its value and what was expected.

@@ -13,11 +13,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from ferlab.data.faces import add_content_hashes, check_faces
 from ferlab.data.readers.images import Pictures
 from ferlab.data.readers.registry import READERS
 from ferlab.params import nearest
@@ -35,15 +33,7 @@ Reader = Callable[..., tuple[Pictures, pd.DataFrame]]
 
 
 def read_source(dataset: str, raw: str | Path, options: Mapping[str, Any] | None = None) -> tuple[Pictures, pd.DataFrame]:
-    """Read a dataset through its reader.
-
-    Args:
-        dataset: A key of `READERS`.
-        raw: The dataset's folder or file; control faces ignore it.
-        options: Keyword arguments of the reader.
-
-    Returns:
-        N pictures and the reader's table of N rows.
+    """Read a dataset through its reader: N pictures and the reader's table of N rows; control faces ignore `raw`.
 
     Raises:
         InputError: If the dataset or an option is unknown, or the dataset cannot be read.
@@ -55,30 +45,6 @@ def read_source(dataset: str, raw: str | Path, options: Mapping[str, Any] | None
     if len(pictures) != len(faces):
         raise InputError(f"The reader of {dataset!r} gives {len(pictures)} pictures for {len(faces)} rows; expected one each. Mend the reader.")
     return pictures, faces
-
-
-def read_dataset(dataset: str, raw: str | Path, options: Mapping[str, Any] | None = None) -> tuple[np.ndarray, pd.DataFrame]:
-    """Read a dataset that fits in memory, and check its table.
-
-    Returns:
-        Images uint8 (N, H, W) or (N, H, W, 3), and a checked face table of N rows with `content_hash`, without `split` and excluded
-        faces.
-
-    Raises:
-        InputError: As `read_source`, and if the faces are not of one size.
-    """
-    pictures, faces = read_source(dataset, raw, options)
-    kept = np.flatnonzero((faces.pop("excluded") == "").to_numpy()) if "excluded" in faces else np.arange(len(faces))
-    images = pictures[kept] if isinstance(pictures, np.ndarray) else _stack([pictures[int(row)] for row in kept], dataset)
-    faces = faces.iloc[kept].reset_index(drop=True)
-    return images, check_faces(add_content_hashes(images, faces))
-
-
-def _stack(images: list[np.ndarray], dataset: str) -> np.ndarray:
-    sizes = sorted({image.shape for image in images}, key=str)
-    if len(sizes) > 1:
-        raise InputError(f"The pictures of {dataset!r} are of {len(sizes)} sizes, as {sizes[0]} and {sizes[1]}; expected one. Prepare them first.")
-    return np.stack(images)
 
 
 def find_reader(dataset: str) -> Reader:

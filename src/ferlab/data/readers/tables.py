@@ -53,10 +53,7 @@ def refuse_repeated(values: pd.Series, *, where: str) -> None:
 def read_cells(data: bytes, where: str, *, delimiter: str | None = ",") -> list[list[str]]:
     """Return the rows of a csv as texts without surrounding blanks; empty rows are dropped.
 
-    Args:
-        data: The file's bytes.
-        where: Its name in an error.
-        delimiter: None: tab, semicolon or comma, whichever the first row holds, else blanks.
+    Without a delimiter it is tab, semicolon or comma, whichever the first row holds, else blanks.
 
     Raises:
         InputError: If it is not UTF-8, or a quote is not closed.
@@ -91,15 +88,9 @@ def read_columns(data: bytes, where: str, *, required: Sequence[str], optional: 
 def stream_csv(
     stream: BinaryIO, names: Sequence[str], where: str, *, kind: pa.DataType, newlines: bool = False, options: Mapping[str, Any]
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a large csv, from where its header ends, in batches of about `BLOCK` bytes.
+    """Yield the rows of a large csv, from where its header ends, in batches of about `BLOCK` bytes; all columns are of type `kind`.
 
-    Args:
-        stream: The file.
-        names: Its columns.
-        where: Its name in an error.
-        kind: Type of every column: binary or string.
-        newlines: Whether quoted cells may hold line ends.
-        options: Of `pyarrow.csv.ConvertOptions`.
+    With `newlines`, quoted cells may hold line ends; `options` are those of `pyarrow.csv.ConvertOptions`.
 
     Raises:
         InputError: If a row has too few or too many cells, or the file cannot be read.
