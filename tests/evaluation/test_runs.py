@@ -150,7 +150,8 @@ def test_a_run_that_was_not_evaluated_is_told(tmp_path, monkeypatch):
 
 
 def test_comparing_runs_needs_no_torch():
-    rooms = ", ".join(f"ferlab.evaluation.{name}" for name in ("runs", "ensembles", "sequences", "published", "ledger", "deduplicated", "calibration"))
+    names = ("runs", "ensembles", "sequences", "published", "ledger", "deduplicated", "calibration")
+    rooms = ", ".join(f"ferlab.evaluation.{name}" for name in names)
     code = f"import sys, {rooms}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

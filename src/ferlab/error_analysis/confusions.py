@@ -30,7 +30,7 @@ def rank_confusions(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def most_confident_errors(predictions: pd.DataFrame, *, most: int) -> pd.DataFrame:
-    """Return at most `most` errors, most confident first: `face_id`, names `target` and `pred`, and their probabilities `prob_target`, `prob_pred`."""
+    """Return at most `most` errors, most confident first: `face_id`, names `target` and `pred`, `prob_target` and `prob_pred`."""
     names, probs, rows = dict(enumerate(expressions_of(predictions))), probs_of(predictions), range(len(predictions))
     table = pd.DataFrame(
         {

@@ -28,7 +28,7 @@ def score_values(predictions: pd.DataFrame, faces: pd.DataFrame, *, resamples: i
         seed: Of the bootstrap.
 
     Returns:
-        `{name: {n, ccc, rmse, pearson, mean_rmse}}` with `_ci_low` and `_ci_high` of ccc and rmse. `mean_rmse`: of predicting the mean of these faces.
+        `{name: {n, ccc, rmse, pearson, mean_rmse}}` with `_ci_low` and `_ci_high` of ccc and rmse; `mean_rmse` of predicting their mean.
     """
     names = [str(column).removeprefix(PREDICTED) for column in predictions.columns if str(column).startswith(PREDICTED)]
     if not names:

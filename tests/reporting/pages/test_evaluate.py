@@ -189,7 +189,8 @@ def test_few_subjects_are_warned_of():
 def test_the_table_of_metrics_has_a_column_per_split_with_its_faces():
     keys = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mcc", "nll", "ece", "top3_accuracy")
     got = {k: v for key in keys for k, v in ((key, 0.621), (f"{key}_ci_low", 0.605), (f"{key}_ci_high", 0.637))}
-    table = metrics_table({"val": got, "test": got, "test_dedup": None, "n": {"val": 3589, "test": 10, "test_dedup": 0}}, Exposure(("train",), ("val",)))
+    scores = {"val": got, "test": got, "test_dedup": None, "n": {"val": 3589, "test": 10, "test_dedup": 0}}
+    table = metrics_table(scores, Exposure(("train",), ("val",)))
     assert table.columns.tolist() == ["val, selected its epoch (n = 3,589)", "test (n = 10)"]
     assert table.loc["accuracy, %", "test (n = 10)"] == "62.1 [60.5, 63.7]"
     assert table.loc["NLL, nats", "test (n = 10)"] == "0.621 [0.605, 0.637]"

@@ -145,7 +145,7 @@ def confident_sentence(errors: pd.DataFrame) -> str:
 
 
 def issues_sentence(issues: pd.DataFrame, *, n: int, role: Role) -> str:
-    """Say how many of `n` faces have a label issue, whether the probabilities are out-of-sample (`role` of the split), and with which label raters agree."""
+    """Say how many of `n` faces have a label issue, by the `role` of their split whether out-of-sample, and with which label raters agree."""
     sample = "in-sample probabilities, which can hide label issues," if role == "trained" else "out-of-sample probabilities"
     said = f"Confident learning on {sample} finds {len(issues)} label issues among {n:,} faces ({percent(len(issues) / n)})."
     agreement = count_agreement(issues)

@@ -182,8 +182,8 @@ def _ensemble_sentence(name: str, kind: str, scores: Mapping[str, Any], *, pairs
     gains = " to ".join(dict.fromkeys(number(gain, percent=True) for gain in (members["difference"].min(), members["difference"].max())))
     better = int(((members["p_holm"] < ALPHA) & (members["difference"] > 0)).sum())
     told = (
-        f"On {name} the {kind} of {len(members)} runs reaches {estimate(scores['test'], 'accuracy')} on test, {gains} points from its members, and is "
-        f"significantly better than {better} of them (5 % level, Holm)."
+        f"On {name} the {kind} of {len(members)} runs reaches {estimate(scores['test'], 'accuracy')} on test, {gains} points from its members, "
+        f"and is significantly better than {better} of them (5 % level, Holm)."
     )
     for row in equal.rename(columns={"ci_low": "difference_ci_low", "ci_high": "difference_ci_high"}).to_dict("records"):
         told += f" Fitted weights against equal ones: {estimate(row, 'difference', unit='points')}, Holm p {p_equals(row['p_holm'])}."

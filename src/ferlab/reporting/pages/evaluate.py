@@ -165,9 +165,9 @@ def duplicates_sentence(duplicates: Mapping[str, Any]) -> str:
         return f"{count} of {total:,} test faces have {named}: nothing to compare."
     verdict = "includes" if duplicates["difference_ci_low"] <= 0 <= duplicates["difference_ci_high"] else "excludes"
     return (
-        f"{count} of {total:,} test faces ({percent(count / total)}) have {named}. Accuracy is {estimate(duplicates, 'accuracy_duplicates')} on them and "
-        f"{estimate(duplicates, 'accuracy_dedup')} on the others. The interval of the difference, {estimate(duplicates, 'difference', unit='points')} "
-        f"(Newcombe), {verdict} 0."
+        f"{count} of {total:,} test faces ({percent(count / total)}) have {named}. Accuracy is "
+        f"{estimate(duplicates, 'accuracy_duplicates')} on them and {estimate(duplicates, 'accuracy_dedup')} on the others. The interval of the "
+        f"difference, {estimate(duplicates, 'difference', unit='points')} (Newcombe), {verdict} 0."
     )
 
 
@@ -215,10 +215,10 @@ def sequences_text(sequences: Mapping[str, Any] | None) -> list[str]:
     mixed = f" {sequences['mixed']} sequences hold frames of several expressions and count as their last frame." if sequences["mixed"] else ""
     return [
         f"**The test faces are {sequences['frames']:,} frames of {sequences['sequences']:,} sequences.** Accuracy is "
-        f"{estimate(sequences, 'frame_accuracy')} of frames, and {estimate(sequences, 'accuracy')} of sequences by the mean over their frames.{mixed} "
-        f"Consecutive frames differ in their prediction in {percent(sequences['flicker'])} of cases. A moving average (weight of the newest frame "
-        f"{sequences['alpha']}) lowers this to {percent(sequences['smoothed_flicker'])}, at an accuracy of {estimate(sequences, 'smoothed_accuracy')}. "
-        "Intervals are over subjects or sequences, not over frames."
+        f"{estimate(sequences, 'frame_accuracy')} of frames, and {estimate(sequences, 'accuracy')} of sequences by the mean over their frames."
+        f"{mixed} Consecutive frames differ in their prediction in {percent(sequences['flicker'])} of cases. A moving average (weight of the newest frame "
+        f"{sequences['alpha']}) changes this to {percent(sequences['smoothed_flicker'])}, at an accuracy of "
+        f"{estimate(sequences, 'smoothed_accuracy')}. Intervals are over subjects or sequences, not over frames."
     ]
 
 
