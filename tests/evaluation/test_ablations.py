@@ -28,6 +28,7 @@ RIGHT = {f"{weights}{seed}": GENERATOR.random(400) < share for weights, share in
 RUNS = {name: run(int(name[-1]), network="five", class_weights=name[:-1]) for name in RIGHT}
 TABLES = {name: table(right) for name, right in RIGHT.items()}
 UNSEEN: dict[str, tuple[str, ...]] = dict.fromkeys([*RIGHT, "vgg0"], ("train",))
+TEST_ALONE = dict.fromkeys(UNSEEN, ("train", "val"))
 
 
 def test_each_combination_has_the_mean_of_its_seeds() -> None:
@@ -57,7 +58,7 @@ def test_params_name_contrasts_or_factors_do() -> None:
 
 def test_two_changes_at_once_are_no_change_of_one_factor() -> None:
     runs = {**RUNS, "vgg0": run(0, network="vgg", class_weights="on")}
-    effects = factor_effects(runs, {**TABLES, "vgg0": TABLES["on0"]}, trained_on=UNSEEN, splits=("test",))
+    effects = factor_effects(runs, {**TABLES, "vgg0": TABLES["on0"]}, trained_on=TEST_ALONE)
     assert effects[["factor", "from", "to"]].to_numpy().tolist() == [["class weights", "off", "on"], ["network", "five", "vgg"]]
     assert effects["seeds"].tolist() == [2, 1]
     assert effects["p_holm"].iloc[0] == pytest.approx(min(1, 2 * effects["p"].iloc[0]))
@@ -68,7 +69,7 @@ def test_two_changes_at_once_are_no_change_of_one_factor() -> None:
 def test_a_change_that_mends_every_face_is_no_exact_one_and_no_chance(n: int) -> None:
     runs = {"before": run(0, weights="off"), "after": run(0, weights="on")}
     tables = {"before": table(np.zeros(n, bool)), "after": table(np.ones(n, bool))}
-    row = factor_effects(runs, tables, trained_on=dict.fromkeys(runs, ("train",)), splits=("test",)).iloc[0]
+    row = factor_effects(runs, tables, trained_on=dict.fromkeys(runs, ("train", "val"))).iloc[0]
     assert row["ci_low"] < row["difference"] == row["ci_high"] == 1
     assert row["p"] == pytest.approx(2 / 2**n)
 
@@ -76,22 +77,22 @@ def test_a_change_that_mends_every_face_is_no_exact_one_and_no_chance(n: int) ->
 def test_no_bound_lies_above_one() -> None:
     runs = {"before": run(0, weights="off"), "after": run(0, weights="on")}
     tables = {"before": table(np.zeros(5, bool)), "after": table(np.array([1, 1, 1, 1, 0], bool))}
-    row = factor_effects(runs, tables, trained_on=dict.fromkeys(runs, ("train",)), splits=("test",)).iloc[0]
+    row = factor_effects(runs, tables, trained_on=dict.fromkeys(runs, ("train", "val"))).iloc[0]
     assert row["difference"] == pytest.approx(0.8)
     assert row["ci_high"] == 1
 
 
 def test_what_can_be_detected_grows_with_the_number_of_changes() -> None:
     runs = {**RUNS, "vgg0": run(0, network="vgg", class_weights="on")}
-    both = factor_effects(runs, {**TABLES, "vgg0": TABLES["off0"]}, trained_on=UNSEEN, splits=("test",))
-    alone = factor_effects(RUNS, TABLES, trained_on=UNSEEN, splits=("test",))
+    both = factor_effects(runs, {**TABLES, "vgg0": TABLES["off0"]}, trained_on=TEST_ALONE)
+    alone = factor_effects(RUNS, TABLES, trained_on=TEST_ALONE)
     # Normal quantiles of .025, .0125 and .8; 399 degrees of freedom are nearly as good.
     assert both["detectable"].iloc[0] / alone["detectable"].iloc[0] == pytest.approx((2.2414 + 0.8416) / (1.96 + 0.8416), rel=2e-3)
 
 
 def test_faces_of_few_persons_tell_less_of_a_change() -> None:
     tables = {name: rows.assign(subject=[f"p{i % 400 // 50}" for i in range(len(rows))]) for name, rows in TABLES.items()}
-    by_face, by_person = (factor_effects(RUNS, of, trained_on=UNSEEN, splits=("test",)).iloc[0] for of in (TABLES, tables))
+    by_face, by_person = (factor_effects(RUNS, of, trained_on=TEST_ALONE).iloc[0] for of in (TABLES, tables))
     assert by_person["difference"] == by_face["difference"]
     assert by_person["p"] != by_face["p"]
     before, after = ((table_by_factors(RUNS, of)["ci_high"] - table_by_factors(RUNS, of)["ci_low"]).mean() for of in (TABLES, tables))

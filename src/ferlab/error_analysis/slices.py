@@ -26,14 +26,8 @@ PERMUTATIONS = 10_000
 
 
 def image_qualities(images: np.ndarray) -> pd.DataFrame:
-    """Measure stored faces.
-
-    Args:
-        images: uint8, (N, H, W) or (N, H, W, 3) RGB.
-
-    Returns:
-        (N, 3) float64: `brightness` (mean, 0 to 255), `contrast` (standard deviation), `sharpness` (variance of the Laplacian, which noise raises
-        too).
+    """Return `brightness` (mean, 0 to 255), `contrast` (standard deviation) and `sharpness` (variance of the Laplacian, which noise raises too) of
+    faces, uint8 (N, H, W) or (N, H, W, 3) RGB.
     """
     rows = []
     for image in images:  # one at a time: a store may be larger than memory
@@ -43,15 +37,8 @@ def image_qualities(images: np.ndarray) -> pd.DataFrame:
 
 
 def face_slices(images: np.ndarray, faces: pd.DataFrame) -> dict[str, pd.Series]:
-    """Group faces under each known condition.
-
-    Args:
-        images: uint8, (N, H, W) or (N, H, W, 3).
-        faces: Face table (N).
-
-    Returns:
-        Per condition an ordered categorical (N,): fifths of `brightness`, `contrast` and `sharpness`, and where the table has them `intensity`
-        (rounded, 0 is neutral), `head turn` (fifths of the absolute yaw) and the columns in GROUPS.
+    """Return per condition an ordered categorical (N,): fifths of `brightness`, `contrast` and `sharpness`, and where the face table has them
+    `intensity` (rounded, 0 is neutral), `head turn` (fifths of the absolute yaw) and the columns in GROUPS.
     """
     qualities = image_qualities(images)
     slices = {name: by_fifths(qualities[name]) for name in qualities.columns}
@@ -84,15 +71,9 @@ def by_group(values: pd.Series) -> pd.Series:
 
 
 def error_rates(slices: Mapping[str, pd.Series], wrong: np.ndarray, *, subjects: np.ndarray | None = None) -> pd.DataFrame:
-    """Return the error rate of every group of every condition.
+    """Return one row per group: `condition, group, n, errors, error_rate, ci_low, ci_high` (Wilson, 95 %).
 
-    Args:
-        slices: From `face_slices`.
-        wrong: (N,) bool.
-        subjects: (N,) the subject of each face; bounds count by subject then.
-
-    Returns:
-        One row per group: `condition, group, n, errors, error_rate, ci_low, ci_high` (Wilson, 95 %; NaN for a group of one subject).
+    With `subjects` (N,) bounds count by subject; NaN for a group of one.
 
     Raises:
         InputError: If a condition has another number of faces.
@@ -114,12 +95,6 @@ def compare_conditions(slices: Mapping[str, pd.Series], wrong: np.ndarray, *, su
 
     Where subjects are named, a condition that changes within subjects (light, head turn) permutes each subject's errors among that subject's
     faces; one that is constant within subjects (skin) permutes whole subjects.
-
-    Args:
-        slices: From `face_slices`.
-        wrong: (N,) bool.
-        subjects: (N,) the subject of each face; None where faces are independent.
-        seed: Of the permutations.
 
     Returns:
         One row per condition, smallest p first: `condition, groups, lowest, highest` (error rates), `p` and `p_holm`.

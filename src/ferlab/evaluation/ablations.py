@@ -29,23 +29,17 @@ COLUMNS = ("factor", "from", "to", "else", "split", "seeds", "n", "difference", 
 Runs = Mapping[str, Mapping[str, Any]]
 
 
-def table_by_factors(runs: Runs, predictions: Mapping[str, pd.DataFrame], *, split: str = "test") -> pd.DataFrame:
-    """Return the accuracy of each combination of factors.
+def table_by_factors(runs: Runs, predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return one row per combination of factors, in the order of the runs; runs without factors are excluded.
 
-    Args:
-        runs: Per run `data`, `seed`, `factors`, as in params; runs without factors are excluded.
-        predictions: Per run its predictions table.
-        split: Which faces.
-
-    Returns:
-        One row per combination, in the order of the runs: a column per factor ("" where a run does not name it), `seeds`, `n`, `accuracy`
-        (mean over seeds), `ci_low`, `ci_high` (Wilson; over subjects where they are named) and `seed_sd` (NaN for one seed).
+    Columns: one per factor ("" where a run does not name it), `seeds`, `n`, `accuracy` (mean over seeds), `ci_low`, `ci_high` (Wilson; over subjects
+    where they are named) and `seed_sd` (NaN for one seed).
     """
     names = list(dict.fromkeys(name for run in runs.values() for name in run["factors"]))
     rows = []
     for levels, members in _recipes(runs).items():
-        correct = pd.DataFrame({run: _correct(predictions[run], split) for run in members.values()})
-        by_face, subjects = correct.mean(axis=1).to_numpy(), subjects_of(faces_in(predictions[correct.columns[0]], split))
+        correct = pd.DataFrame({run: _correct(predictions[run], "test") for run in members.values()})
+        by_face, subjects = correct.mean(axis=1).to_numpy(), subjects_of(faces_in(predictions[correct.columns[0]], "test"))
         n, mean = len(by_face), float(correct.mean().mean())
         low, high = cluster_proportion(by_face, subjects) if subjects is not None and len(subjects) == n else wilson(by_face.mean() * n, n)
         spread = float(correct.mean().std(ddof=1))
@@ -55,20 +49,13 @@ def table_by_factors(runs: Runs, predictions: Mapping[str, pd.DataFrame], *, spl
 
 
 def factor_effects(
-    runs: Runs, predictions: Mapping[str, pd.DataFrame], *, trained_on: Mapping[str, Sequence[str]], splits: Sequence[str] = ("val", "test")
+    runs: Runs, predictions: Mapping[str, pd.DataFrame], *, trained_on: Mapping[str, Sequence[str]]
 ) -> pd.DataFrame:
-    """Return the effect of each change of one factor, all others equal.
+    """Return one row per change of one factor, all others equal, on val and on test, splits apart that a run was trained on (`trained_on`).
 
-    Args:
-        runs: As for `table_by_factors`.
-        predictions: Likewise.
-        trained_on: Per run the splits it was fitted on; they are excluded.
-        splits: Which faces.
-
-    Returns:
-        One row per change and split: `factor, from, to` (levels in the order of the runs), `else` (the other factors), `split`, `seeds` and `n`
-        (in common), `difference` in accuracy with its 95 % interval, `seed_sd`, `p` (paired t test over faces, or subjects where they are named),
-        `p_holm` (over the changes of a split) and `detectable` (by a test at Holm's first level with 80 % power).
+    Columns: `factor, from, to` (levels in the order of the runs), `else` (the other factors), `split`, `seeds` and `n` (in common), `difference` in
+    accuracy with its 95 % interval, `seed_sd`, `p` (paired t test over faces, or subjects where they are named), `p_holm` (over the changes of a
+    split) and `detectable` (by a test at Holm's first level with 80 % power).
     """
     rows = []
     for (levels_a, a), (levels_b, b) in combinations(_recipes(runs).items(), 2):
@@ -79,7 +66,7 @@ def factor_effects(
         others = ", ".join(f"{name} {level}" for name, level in levels_a if name != changed)
         where = {"factor": changed, "from": dict(levels_a)[changed], "to": dict(levels_b)[changed], "else": others}
         pairs = [(a[seed], b[seed]) for seed in seeds]
-        for split in splits:
+        for split in ("val", "test"):
             if not any(split in trained_on[run] for pair in pairs for run in pair):
                 rows += [{**where, "split": split, "pairs": pairs, **effect} for effect in _effect(pairs, predictions, split)]
     table = pd.DataFrame(rows, columns=[*COLUMNS, "pairs"])

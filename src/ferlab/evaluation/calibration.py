@@ -44,16 +44,10 @@ def brier(targets: np.ndarray, probs: np.ndarray) -> float:
 
 
 def reliability_bins(targets: np.ndarray, probs: np.ndarray, *, equal_mass: bool = False) -> pd.DataFrame:
-    """Return one row per bin of confidence (the largest probability), empty bins included.
+    """Return one row per bin of confidence (the largest probability): 15 of equal width, or of equally many faces (ties may part).
 
-    Args:
-        targets: (N,) int, true class ids.
-        probs: (N, K) float.
-        equal_mass: 15 bins of equally many faces (ties in confidence may part) instead of equal width.
-
-    Returns:
-        Columns `faces`, `confidence` (mean), `accuracy`, `ci_low, ci_high` (Wilson), `low, high` (bounds of the bin, of equal mass: the extreme
-        confidences); NaN in empty bins.
+    Columns: `faces`, `confidence` (mean), `accuracy`, `ci_low, ci_high` (Wilson), `low, high` (bounds of the bin, of equal mass: the extreme
+    confidences); NaN in empty bins.
     """
     confidences, hits = probs.max(axis=1).astype(np.float64), probs.argmax(axis=1) == targets
     ranks = np.argsort(np.argsort(confidences, kind="stable"), kind="stable")

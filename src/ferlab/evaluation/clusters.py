@@ -29,17 +29,9 @@ from ferlab.paths import InputError
 def cluster_intervals(
     targets: np.ndarray, probs: np.ndarray, clusters: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, float]:
-    """Return the 95 % bounds of the scalar metrics, ECE apart, for faces of new subjects.
+    """Return `subjects` (how many), `effective_faces` (of the accuracy) and the 95 % bounds of the scalar metrics, ECE apart, for new subjects.
 
-    Args:
-        targets: (N,) int.
-        probs: (N, K) float.
-        clusters: (N,) the subject of each face.
-        resamples: Confusion matrices drawn.
-        seed: Of the draws.
-
-    Returns:
-        `subjects` (how many), `effective_faces` (of the accuracy) and `<key>_ci_low`, `<key>_ci_high`.
+    Arguments as for `metric_intervals`; `clusters` (N,) is the subject of each face.
 
     Raises:
         InputError: With fewer than two clusters.
@@ -61,12 +53,7 @@ def cluster_intervals(
 
 
 def cluster_proportion(hits: np.ndarray, clusters: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % interval of a proportion for new clusters; (nan, nan) with fewer than two.
-
-    Args:
-        hits: (N,) bool, or fractions.
-        clusters: (N,) the cluster of each face.
-    """
+    """Return the 95 % interval of the mean of `hits`, (N,) bool or fractions, for new clusters; (nan, nan) with fewer than two."""
     if count_clusters(clusters) < 2:
         return float("nan"), float("nan")
     mean, effective = float(np.mean(hits)), effective_faces(hits, clusters)

@@ -36,12 +36,7 @@ POWER = 0.8
 def compare_pairs(
     tables: Mapping[str, pd.DataFrame], split: str = "test", *, pairs: Sequence[tuple[str, str]] | None = None
 ) -> pd.DataFrame:
-    """Test pairs of runs on the same faces; by subject where the tables name subjects.
-
-    Args:
-        tables: Predictions per run, all of one set.
-        split: Which faces.
-        pairs: The pairs to test, Holm's family; None for all.
+    """Test pairs of runs of one set (`pairs`: Holm's family; None for all) on the same faces; by subject where the tables name subjects.
 
     Returns:
         One row per pair: `run_a, run_b, n`, `subjects` (NaN without), `only_a` and `only_b` (faces that only this run classifies correctly),
@@ -68,11 +63,10 @@ def compare_pairs(
 
 
 def compare_correctness(a: np.ndarray, b: np.ndarray, *, subjects: np.ndarray | None = None, tests: int = 1) -> dict[str, float | int]:
-    """Compare two runs on the same faces; returns the columns of `compare_pairs` but for the names and `p_holm`.
+    """Return the columns of `compare_pairs` but for the names and `p_holm`.
 
     Args:
-        a: (N,) bool, whether the first run classifies each face correctly.
-        b: (N,) bool, likewise the second.
+        a: (N,) bool, whether the first run classifies each face correctly; `b` likewise the second.
         subjects: (N,) the subject of each face, two or more: interval, p and detectable difference count by subject then.
         tests: How many tests are corrected together.
     """
@@ -131,12 +125,10 @@ def difference_by_cluster(differences: np.ndarray, clusters: np.ndarray, *, test
 
 
 def detectable_difference(discordant: float, n: int, *, tests: int = 1) -> float:
-    """Return the difference in accuracy that a paired test of n faces detects with 80 % power at the 5 % level, at most 1.
+    """Return the difference in accuracy that a paired test of n faces detects with 80 % power at the level 5 % / `tests`, at most 1.
 
     Args:
         discordant: Fraction of faces that exactly one of the two runs classifies correctly.
-        n: Faces.
-        tests: Tests corrected together: Holm's first level is 5 % / tests.
 
     >>> round(detectable_difference(0.05, 3589), 4), round(detectable_difference(0.05, 3589, tests=36), 4)
     (0.0105, 0.0152)
@@ -148,7 +140,7 @@ def correctness(tables: Mapping[str, pd.DataFrame], split: str) -> pd.DataFrame:
     """Return whether each run classifies each face of a split correctly: bool, faces as rows, runs as columns.
 
     Raises:
-        InputError: If two runs differ in their faces, their order, targets or expressions.
+        InputError: If two runs differ in their faces, order, targets or expressions.
     """
     rows = {name: faces_in(table, split) for name, table in tables.items()}
     first = next(iter(rows))
@@ -160,14 +152,9 @@ def correctness(tables: Mapping[str, pd.DataFrame], split: str) -> pd.DataFrame:
 
 
 def spread_over_seeds(runs: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Return mean and standard deviation over the seeds of each group.
+    """Return one row per set and group: `set, group, seeds`, and per key `<split>.<key>` its `_mean` and `_sd` over seeds (NaN for one seed).
 
-    Args:
-        runs: One row per run with `set`, `group` and the columns `keys`; with `<split>.role`, scores on fitted faces count as missing.
-        keys: As `<split>.<key>`.
-
-    Returns:
-        One row per group and set: `set, group, seeds`, and per key `<key>_mean`, `<key>_sd` (n - 1; NaN for one seed).
+    Scores on faces that a run was trained on (`<split>.role`) count as missing.
     """
     masked = {key: runs[key].mask(runs[role] == "trained") for key in keys if (role := f"{key.split('.')[0]}.role") in runs}
     groups = runs.assign(**masked).groupby(["set", "group"], sort=False)

@@ -4,7 +4,8 @@ A bootstrap of faces cannot draw an error that it has not seen: its 95 % interva
 200 faces with 3 of disgust at accuracy 0.97. Here each row of the matrix is drawn from its posterior, and the class frequencies from theirs.
 Fixed priors per row or cell add up over the rows (uniform cells: 56 % on the second case; Jeffreys' prior of each recall: 71 %), so the recalls
 share a prior that the matrix decides: a Beta whose mean and concentration are integrated over a grid, or, with probability EXCEPTIONS, a uniform,
-so that a hard rare class is not pulled to the others. Errors of a row go to the other classes by a Dirichlet of total mass 1, spread as all errors are.
+so that a hard rare class is not pulled to the others. Errors of a row go to the other classes by a Dirichlet of total mass 1,
+spread as all errors are.
 
 The bounds hold MASS of the posterior, the estimate, and for the two means over classes the interval that follows from Wilson's of each class.
 tests/evaluation/test_coverage.py requires a simulated coverage of 93 % in each case of its grid (measured: 94 to 100 %), for faces drawn class by

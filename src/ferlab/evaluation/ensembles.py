@@ -32,11 +32,7 @@ Weights = Mapping[str, Mapping[str, float]]  # set -> run -> weight
 
 
 def soft_voting(tables: Mapping[str, pd.DataFrame], weights: Mapping[str, float] | None = None) -> pd.DataFrame:
-    """Return the predictions table of an ensemble: the weighted mean of its members' probabilities.
-
-    Args:
-        tables: Predictions per member, all of one set.
-        weights: Per member, 0 or more, not all 0; None for equal ones.
+    """Return the predictions table of an ensemble: the mean of its members' probabilities, weighted by `weights` (None: equally).
 
     Raises:
         InputError: If the members were not scored on the same faces, or a weight is missing or negative.
@@ -67,13 +63,7 @@ def ensembles_per_set(predictions: Mapping[str, pd.DataFrame], members: Members,
 def weights_per_set(
     predictions: Mapping[str, pd.DataFrame], members: Members, metrics: Mapping[str, Mapping[str, Any]], *, how: str = "fitted"
 ) -> dict[str, dict[str, float]]:
-    """Return the weights of each set's members, fitted on val; empty where params ask for equal ones (`how`).
-
-    Args:
-        predictions: Per run.
-        members: The runs of each set's ensemble.
-        metrics: Per run what evaluate wrote; see `ferlab.roles.recorded`.
-        how: "equal" or "fitted".
+    """Return the weights of each set's members, fitted on val; empty where params ask for "equal" ones (`how`).
 
     Raises:
         InputError: If a member was trained on val, so that its predictions there are in-sample, or selected on test.

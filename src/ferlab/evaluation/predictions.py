@@ -21,17 +21,14 @@ SUM_TOLERANCE = 1e-3
 def predictions_table(
     face_ids: Sequence[str], splits: Sequence[str], targets: np.ndarray, *, probs: np.ndarray, expressions: Sequence[str]
 ) -> pd.DataFrame:
-    """Return the checked predictions table of scored faces.
+    """Return the checked predictions table of scored faces: `face_id, split, target, pred, prob_<expression>...`.
 
     Args:
         face_ids: (N,) unique, in store order.
         splits: (N,) of "train", "val", "test".
         targets: (N,) int, true class ids.
-        probs: (N, K) float, rows summing to 1.
+        probs: (N, K) float, rows summing to 1; `pred` is the first largest.
         expressions: (K,) names in the order of the columns of `probs`.
-
-    Returns:
-        Columns `face_id, split, target, pred, prob_<expression>...`; `pred` is the first largest probability.
 
     Raises:
         InputError: See `check_predictions`; also where the lengths differ.

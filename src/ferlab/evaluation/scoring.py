@@ -40,9 +40,7 @@ def score_faces(
         images: All images of the set, uint8, one per row of `faces`.
         faces: The set's face table.
         expressions: The set's names, in the order of `target`.
-        tta: A key of `tta.PASSES`.
-        crop: See `predict_tta`.
-        batch_size: Faces at once.
+        tta: As `crop` and `batch_size`: see `predict_tta`.
 
     Returns:
         The predictions table under this augmentation, with `value_<name>` where the model predicts values and `subject` where faces have one;

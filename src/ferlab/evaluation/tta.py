@@ -45,14 +45,9 @@ TIE_BREAKER = 0.01
 
 
 def augmented_copies(faces: Tensor, tta: str, *, draws: Sequence[Tensor] = (), crop: int = 0, resize: bool = True) -> Iterator[Tensor]:
-    """Yield the faces, float32 (N, C, S, S), then their augmented copies. "ten_crop" does not count the first.
+    """Yield the faces, float32 (N, C, S, S) as the model takes them, then their augmented copies. "ten_crop" does not count the first.
 
-    Args:
-        faces: float32 (N, C, S, S), as the model takes them.
-        tta: A key of PASSES.
-        draws: For "seven", from `draw_changes`.
-        crop: For CROPS: side of a crop in pixels, below S.
-        resize: Whether crops are resized to S.
+    "seven" needs `draws` from `draw_changes`; CROPS need `crop`, the side of a crop in pixels, below S.
     """
     yield faces
     if tta in ("flip", "two_scales", "vote"):
@@ -88,13 +83,7 @@ def combine_each(probs: np.ndarray, tta: str) -> dict[str, np.ndarray]:
 
 
 def vote_probs(probs: np.ndarray) -> np.ndarray:
-    """Return the vote fractions of a majority vote, ties broken by the summed probabilities.
-
-    Args:
-        probs: (V, N, K) float32 of V copies, at most 50.
-
-    Returns:
-        (N, K) float32, 0.99 * fraction of the votes + 0.01 * mean probability: not calibrated.
+    """Return 0.99 * fraction of the votes + 0.01 * mean probability, (N, K) float32, of at most 50 copies (V, N, K): a majority vote, not calibrated.
 
     >>> tie = np.array([[[0.9, 0.1]], [[0.4, 0.6]]])  # one vote each, 1.3 against 0.7
     >>> [f"{p:.4f}" for p in vote_probs(tie)[0]]
@@ -116,7 +105,7 @@ def draw_changes(tta: str, n: int, *, seed: int = 0) -> list[Tensor]:
 
 
 def five_crops(faces: Tensor, side: int) -> Iterator[Tensor]:
-    """Yield the corners (top left, top right, bottom left, bottom right) and the centre of faces (N, C, S, S): (N, C, side, side) each.
+    """Yield the corners (top left, top right, bottom left, bottom right) and the centre of faces, (N, C, side, side) each.
 
     Raises:
         InputError: If the side is not below S.

@@ -33,9 +33,7 @@ PerClass = Mapping[str, Mapping[str, Any]]
 def plot_accuracies(runs: pd.DataFrame, *, datasets: Mapping[str, str]) -> Figure:
     """Draw the test accuracy of each run with its 95 % interval: a panel per set, a row per run; open circles selected on test.
 
-    Args:
-        runs: From `table_of_runs`.
-        datasets: Set -> dataset; human accuracy is drawn for "fer2013" alone.
+    `datasets`: set -> dataset; human accuracy is drawn for "fer2013" alone.
     """
     names = {"test.accuracy": "value", "test.accuracy_ci_low": "low", "test.accuracy_ci_high": "high", "run": "label"}
     hollow = runs["test.role"] != "untouched"
@@ -51,9 +49,7 @@ def plot_accuracies(runs: pd.DataFrame, *, datasets: Mapping[str, str]) -> Figur
 def plot_published(ours: pd.DataFrame, published: pd.DataFrame) -> Figure:
     """Draw published accuracies beside ours, a panel per dataset with an axis of its own; open circles selected on the faces they report.
 
-    Args:
-        ours: Columns `label, set, dataset, split, value, low, high, hollow`.
-        published: From `rows_beside`; humans are diamonds, live trials squares.
+    `ours` from `ours_beside_published`, `published` from `rows_beside`; humans are diamonds, live trials squares.
     """
     rows = _published_rows(ours, published)
     panels = dict(list(rows.groupby("panel", sort=False)))
@@ -81,12 +77,7 @@ def _published_rows(ours: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame
 
 
 def plot_class_lines(per_class: Mapping[str, PerClass], *, sets: Mapping[str, Sequence[str]]) -> Figure:
-    """Draw the F1 of each expression, one line per run, a panel per set.
-
-    Args:
-        per_class: Run -> expression -> scores.
-        sets: Set -> its runs.
-    """
+    """Draw the F1 of each expression, one line per run, a panel per set (`sets`: set -> its runs)."""
     figure, axes = plt.subplots(len(sets), 1, figsize=(9, 3.4 * len(sets) + 0.4), layout="constrained", squeeze=False)
     for axis, (name, runs) in zip(axes[:, 0], sets.items()):
         _draw_lines(axis, {run: per_class[run] for run in runs})
@@ -139,12 +130,7 @@ def seeds_sentence(spread: pd.DataFrame) -> str:
 
 
 def pairs_sentence(pairs: pd.DataFrame, *, named: bool = False) -> str:
-    """Say which tests form Holm's family, how many pairs differ at the 5 % level, and the largest difference.
-
-    Args:
-        pairs: From `compare_within_sets`.
-        named: Whether params or factors named the pairs; else they are all pairs.
-    """
+    """Say which tests form Holm's family (`named`: by params or factors), how many pairs differ at the 5 % level, and the largest difference."""
     if pairs.empty:
         return "No contrast names two runs of one set." if named else "Fewer than two runs share a set: no pair to compare."
     counts = " and ".join(f"{n} on {name}" for name, n in pairs.groupby("set", sort=False).size().items())
@@ -214,12 +200,7 @@ def human_level_note(datasets: Mapping[str, str]) -> str:
 
 
 def comparability_note(rows: pd.DataFrame, ours: pd.DataFrame) -> str:
-    """Say how many published rows share the dataset and split of ours, and how many selected on the faces they report.
-
-    Args:
-        rows: From `rows_beside`.
-        ours: From `ours_beside_published`.
-    """
+    """Say how many published rows share the dataset and split of ours, and how many selected on the faces they report."""
     if rows.empty:
         return "No published row belongs to these runs."
     names = " and ".join(sorted(set(ours["dataset"])))

@@ -216,8 +216,8 @@ def sequences_text(sequences: Mapping[str, Any] | None) -> list[str]:
     return [
         f"**The test faces are {sequences['frames']:,} frames of {sequences['sequences']:,} sequences.** Accuracy is "
         f"{estimate(sequences, 'frame_accuracy')} of frames, and {estimate(sequences, 'accuracy')} of sequences by the mean over their frames."
-        f"{mixed} Consecutive frames differ in their prediction in {percent(sequences['flicker'])} of cases. A moving average (weight of the newest frame "
-        f"{sequences['alpha']}) changes this to {percent(sequences['smoothed_flicker'])}, at an accuracy of "
+        f"{mixed} Consecutive frames differ in their prediction in {percent(sequences['flicker'])} of cases. A moving average (weight of the newest "
+        f"frame {sequences['alpha']}) changes this to {percent(sequences['smoothed_flicker'])}, at an accuracy of "
         f"{estimate(sequences, 'smoothed_accuracy')}. Intervals are over subjects or sequences, not over frames."
     ]
 
