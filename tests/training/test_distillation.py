@@ -47,16 +47,16 @@ def relabelled(store: Store) -> Store:
 def test_a_net_learns_what_its_teacher_says_and_not_what_the_labels_say(toy_store: Make, settings: Make, finished: Path) -> None:
     store = toy_store()
     teach(store, settings(select="none", **QUICK), finished)
-    taught = {**QUICK, "select": "none", "teachers": ["teacher"]}
+    student = {**QUICK, "select": "none", "teachers": ["teacher"]}
     wrong = relabelled(store)
-    result = run_fit(wrong, settings(**taught, teacher_weight=1.0), finished, run="small")
+    result = run_fit(wrong, settings(**student, teacher_weight=1.0), finished, run="small")
     rows = (store.faces["split"] == "test").to_numpy()
     faces = torch.from_numpy(store.images[rows]).unsqueeze(1) / 255
     with torch.no_grad():
-        said = result.module((faces - result.mean[0]) / result.std[0]).argmax(1).numpy()
+        said = result.module((faces - result.card["mean"][0]) / result.card["std"][0]).argmax(1).numpy()
     assert (said == store.faces["target"].to_numpy()[rows]).mean() > 0.9
-    half = run_fit(wrong, settings(**{**taught, "epochs": 1}, teacher_weight=0.5), finished, run="small")
-    whole = run_fit(wrong, settings(**{**taught, "epochs": 1}, teacher_weight=1.0), finished, run="small")
+    half = run_fit(wrong, settings(**{**student, "epochs": 1}, teacher_weight=0.5), finished, run="small")
+    whole = run_fit(wrong, settings(**{**student, "epochs": 1}, teacher_weight=1.0), finished, run="small")
     assert half.train["accuracy"] != whole.train["accuracy"] or half.train["loss"] != whole.train["loss"]
 
 
@@ -68,7 +68,7 @@ def test_teachers_see_faces_by_their_own_statistics_and_have_equal_say(toy_store
     mean, std = (0.3,), (0.2,)
     said = load_teachers(["one", "other"], **WANTED).probs((faces - mean[0]) / std[0], mean=mean, std=std)
     with torch.no_grad():
-        each = [net.module((faces - net.mean[0]) / net.std[0]).softmax(1) for net in nets.values()]
+        each = [net.module((faces - net.card["mean"][0]) / net.card["std"][0]).softmax(1) for net in nets.values()]
     assert not torch.allclose(each[0], each[1], atol=1e-3)
     torch.testing.assert_close(said, (each[0] + each[1]) / 2)
 
@@ -92,24 +92,24 @@ def test_a_teacher_is_not_written_into_checkpoints_and_another_one_starts_traini
     assert said
 
 
-def test_a_teacher_must_be_there_be_of_a_kind_and_have_learnt_no_face_that_judges_the_taught(
+def test_a_teacher_must_be_there_be_of_a_kind_and_have_seen_no_face_that_judges_the_student(
     toy_store: Make, settings: Make, finished: Path
 ) -> None:
     with pytest.raises(InputError, match="teacher: it has no weights yet; train it first: dvc repro train@teacher"):
         load_teachers(["teacher"], **WANTED)
     teach(toy_store(), settings(epochs=1, select="none"), finished)
     load_teachers(["teacher"], **WANTED)
-    with pytest.raises(InputError, match="it was fitted on val, which this run only selects on; choose another teacher"):
+    with pytest.raises(InputError, match="it was trained on val, which this run only selects on; choose another teacher"):
         load_teachers(["teacher"], **{**WANTED, "seen": planned("val", refit=False)})
-    with pytest.raises(InputError, match="it takes 1 channel of 48 px, the taught model 3 channels of 48 px"):
+    with pytest.raises(InputError, match="its input is 1 channel of 48 px, the student's 3 channels of 48 px"):
         load_teachers(["teacher"], **{**WANTED, "shape": (3, 48)})
-    with pytest.raises(InputError, match="tells angry, happy, sad apart, not angry, sad"):
+    with pytest.raises(InputError, match="its classes are angry, happy, sad, not angry, sad"):
         load_teachers(["teacher"], **{**WANTED, "expressions": ("angry", "sad")})
     with pytest.raises(ValueError, match="exclude each other"):
         settings(teachers=["teacher"], loss="multi_label")
 
 
-def test_mixed_faces_are_taught_as_mixed(toy_store: Make, settings: Make, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mixed_faces_are_distilled_as_mixed(toy_store: Make, settings: Make, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, seen = toy_store(), []
     teach(store, settings(epochs=1, select="none"), finished)
     probs = distillation.Teachers.probs

@@ -25,7 +25,7 @@ from ferlab.paths import InputError, artefact
 from ferlab.training import distributed
 from ferlab.training.distributed import (
     ERROR,
-    MEETING,
+    RENDEZVOUS,
     Place,
     as_one_of_several,
     check_devices,
@@ -129,9 +129,9 @@ def test_two_processes_find_their_teachers_and_agree_with_one(stored: Path, sett
     weights_file.parent.mkdir(parents=True)
     teacher = fitted(stored, plain(settings, select="none"), tmp_path / "teacher")
     teacher.save(weights_file)
-    taught = {"select": "none", "teachers": ["teacher"], "teacher_weight": 0.7}
-    one = fitted(stored, plain(settings, **taught), tmp_path / "one")
-    two = fitted(stored, plain(settings, devices=2, **taught), tmp_path / "two")
+    student = {"select": "none", "teachers": ["teacher"], "teacher_weight": 0.7}
+    one = fitted(stored, plain(settings, **student), tmp_path / "one")
+    two = fitted(stored, plain(settings, devices=2, **student), tmp_path / "two")
     assert two.teachers == one.teachers
     assert_alike(one, two, tolerance=1e-5)
     alone = fitted(stored, plain(settings, select="none"), tmp_path / "alone")
@@ -156,7 +156,7 @@ def test_tasks_of_srun_are_taken_for_machines_and_agree_too(
 def test_an_error_of_a_process_is_told_in_its_words(stored: Path, settings: Make, tmp_path: Path) -> None:
     store = open_store(stored)
     changed = dataclasses.replace(store, faces=store.faces.assign(split=store.faces["split"].where(store.faces.index > 3, "test")))
-    with pytest.raises(InputError, match=r"^run 'toy': the set in .* is not the one given to fit"):
+    with pytest.raises(InputError, match=r"^run 'toy': the dataset in .* is not the one given to fit"):
         fitted(changed, plain(settings, devices=2), tmp_path)
 
 
@@ -264,7 +264,7 @@ def test_an_allocation_of_another_size_is_refused(settings: Make, monkeypatch: p
 
 def test_a_set_that_was_made_in_memory_is_refused(settings: Make, toy_store: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    with pytest.raises(InputError, match="the set was made in memory; several processes need one from open_store"):
+    with pytest.raises(InputError, match="the dataset was made in memory; several processes need one from open_store"):
         fit(toy_store(), run="toy", model="five_layer", options={}, seed=0, settings=plain(settings, devices=2), partial=tmp_path)
 
 
@@ -284,7 +284,7 @@ def test_each_way_of_starting_has_its_command_and_its_environment(settings: Make
         monkeypatch.setenv(name, value)  # torchrun within a SLURM job
     assert isinstance(cluster(), TorchElasticEnvironment)
     assert own_place() == Place(rank=3, local_rank=3, world=4)
-    monkeypatch.setenv(MEETING, "first:29500")
+    monkeypatch.setenv(RENDEZVOUS, "first:29500")
     assert command(Path("f"), far)[1:6] == ["-m", "torch.distributed.run", "--nnodes=2", "--rdzv-backend=c10d", "--nproc-per-node=4"]
 
 

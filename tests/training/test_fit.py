@@ -66,7 +66,7 @@ def test_a_fit_goes_on_from_the_weights_of_another_run_with_their_statistics(toy
     given = {"pretrained": str(tmp_path / "weights.safetensors"), "pretrained_layout": "ferlab"}
     after = run_fit(brighter, settings(**short, **given), tmp_path / "b", seed=9)
     assert after.first.report
-    assert (after.mean, after.std) == (before.mean, before.std)
+    assert [after.card[key] for key in ("mean", "std")] == [before.card[key] for key in ("mean", "std")]
     assert torch.allclose(after.module.fc1.weight, before.module.fc1.weight, atol=1e-4)
     fresh = run_fit(brighter, settings(**short), tmp_path / "b", seed=9)  # the same folder, asked otherwise
     assert fresh.first.sentence == "The initial weights are random."
@@ -176,7 +176,7 @@ def test_a_damaged_checkpoint_is_named_and_dropped(
     if damage == "gone":
         path.unlink()
     assert bytes_of(run_fit(toy_store(), chosen, tmp_path / "p"), tmp_path / "r") == unbroken
-    told = f"select/{name}{' (missing)' if damage == 'gone' else ''} cannot be read, as after a power cut: dropped, this phase is starting afresh"
+    told = f"select/{name}{' (missing)' if damage == 'gone' else ''} cannot be read, as after a power cut: removed, this phase starts again"
     assert told in (tmp_path / "progress.jsonl").read_text()
 
 
@@ -219,10 +219,10 @@ def test_refit_starts_afresh_on_train_and_val_and_stops_at_the_chosen_epoch(toy_
     again = result.history[result.history["phase"] == "refit"]
     assert len(again) == result.best_epoch
     assert again["val_accuracy"].isna().all()
-    assert result.trained_on == ("train", "val")
+    assert result.card["trained_on"] == ("train", "val")
     assert result.trained_faces == 96
     fitted = store.faces["split"].isin(["train", "val"])
-    assert result.mean == pytest.approx((store.images[fitted].mean() / 255,))
+    assert result.card["mean"] == pytest.approx((store.images[fitted].mean() / 255,))
     select = result.history[result.history["phase"] == "select"]
     assert result.val["accuracy"] == pytest.approx(select["val_accuracy"].iloc[result.best_epoch - 1])
 
@@ -321,7 +321,7 @@ def test_swa_estimates_the_running_statistics_of_the_mean_weights(toy_store: Mak
     state = torch.load(tmp_path / "p" / "whole" / "last.ckpt", weights_only=True)["state_dict"]
     rows = np.flatnonzero(store.faces["split"].isin(["train", "val"]))
     order = epoch_order(len(rows), seed=1, epoch=3)
-    faces = (torch.from_numpy(store.images[rows[order]]).unsqueeze(1) / 255 - result.mean[0]) / result.std[0]
+    faces = (torch.from_numpy(store.images[rows[order]]).unsqueeze(1) / 255 - result.card["mean"][0]) / result.card["std"][0]
     with torch.no_grad():
         into = [result.module.relu1(result.module.conv1(part)) for part in faces.split(24)]
     norm = result.module.bn1
@@ -377,7 +377,7 @@ def test_without_selection_train_and_val_are_fitted_to_the_last_epoch(
 ) -> None:
     monkeypatch.setenv("FERLAB_PROGRESS", str(tmp_path / "lines"))
     result = run_fit(toy_store(), settings(epochs=2, select="none"), tmp_path / "p")
-    assert (result.trained_on, result.trained_faces, result.best_epoch, result.val) == (("train", "val"), 96, 2, {})
+    assert (result.card["trained_on"], result.trained_faces, result.best_epoch, result.val) == (("train", "val"), 96, 2, {})
     assert result.history["phase"].tolist() == ["whole", "whole"]
     assert json.loads((tmp_path / "lines").read_text().splitlines()[-1])["note"] == "whole epoch 2 of 2"
     assert result.history["val_loss"].isna().all()
@@ -388,10 +388,10 @@ def test_selection_on_test_watches_test_and_fits_train_alone(toy_store: Make, se
     other = Store(images=store.images.copy(), faces=store.faces.copy(), expressions=store.expressions)
     other.images[(other.faces["split"] == "test").to_numpy()] = 77
     one, two = (run_fit(s, settings(epochs=2, select="test"), tmp_path / n) for s, n in ((store, "a"), (other, "b")))
-    assert one.trained_on == two.trained_on == ("train",)
+    assert one.card["trained_on"] == two.card["trained_on"] == ("train",)
     assert one.train == two.train
     assert one.test["loss"] != two.test["loss"]
-    assert (one.selected_on, one.val) == (("test",), {})
+    assert (one.card["selected_on"], one.val) == (("test",), {})
     assert {"test_loss", "test_accuracy"} <= set(one.history)
     assert one.history[["val_loss", "val_accuracy"]].isna().all(axis=None)
 

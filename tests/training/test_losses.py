@@ -33,19 +33,19 @@ def test_a_batch_of_one_class_is_not_weighted_back_to_one() -> None:
     assert torch.allclose(cross_entropy(LOGITS, target, class_weights=weights), 3 * cross_entropy(LOGITS, target))
 
 
-def test_shares_that_are_one_hot_give_the_loss_of_their_class() -> None:
+def test_soft_targets_that_are_one_hot_give_the_loss_of_their_class() -> None:
     logits, target, weights = torch.randn(8, 4), torch.tensor([0, 1, 2, 3] * 2), torch.tensor([0.5, 1.0, 2.0, 4.0])
-    shares = torch.nn.functional.one_hot(target, 4).float()
+    soft = torch.nn.functional.one_hot(target, 4).float()
     for options in ({}, {"class_weights": weights}, {"label_smoothing": 0.2, "class_weights": weights}):
-        assert cross_entropy(logits, shares, **options).item() == pytest.approx(cross_entropy(logits, target, **options).item(), rel=1e-6)
+        assert cross_entropy(logits, soft, **options).item() == pytest.approx(cross_entropy(logits, target, **options).item(), rel=1e-6)
 
 
 def test_squared_hinges_by_hand() -> None:
     margins = torch.tensor([[2.0, -0.5, -3.0], [0.5, 0.0, 0.0]])
     # First face, class 0: 0 at 1 or more, (1 - 0.5)^2 for the second, 0 for the third. Second face, class 1: 1.5^2 + 1 + 1.
     assert l2_svm(margins, torch.tensor([0, 1])).item() == pytest.approx((0.25 + 2.25 + 1 + 1) / 2)
-    shares = torch.tensor([[0.5, 0.5, 0.0]])
-    assert l2_svm(margins[1:], shares).item() == pytest.approx((0.25 + 2.25) / 2 + (1 + 1) / 2 + 1)
+    soft = torch.tensor([[0.5, 0.5, 0.0]])
+    assert l2_svm(margins[1:], soft).item() == pytest.approx((0.25 + 2.25) / 2 + (1 + 1) / 2 + 1)
 
 
 def test_squared_hinge_is_scikit_learns() -> None:
@@ -75,7 +75,7 @@ def test_yes_or_no_of_each_expression_by_hand() -> None:
     assert multi_label(logits, torch.tensor([0])).item() == pytest.approx(-(math.log(0.9) + math.log(0.8) + math.log(0.4)), rel=1e-5)
 
 
-def test_concordance_is_torchmetrics_own_and_leaves_unknown_values_out() -> None:
+def test_concordance_is_torchmetrics_own_and_excludes_unknown_values() -> None:
     generator = torch.Generator().manual_seed(1)
     said, known = torch.randn(50, 2, generator=generator), torch.randn(50, 2, generator=generator)
     known = 0.7 * said + 0.3 * known + torch.tensor([0.5, -0.2])

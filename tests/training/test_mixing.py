@@ -14,7 +14,7 @@ def test_mixup_is_the_weighted_mean_of_faces_and_of_targets() -> None:
     assert targets.tolist() == [[0.75, 0.25], [0.25, 0.75]]
 
 
-def test_cutmix_pastes_a_box_and_shares_the_target_by_its_area() -> None:
+def test_cutmix_pastes_a_box_and_mixes_the_target_by_its_area() -> None:
     images = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 4, 4)
     mixed, targets = mix(images, torch.eye(2), Mixing(0.75, torch.tensor([1, 0]), (0, 2, 1, 3)))
     assert mixed[0, 0].tolist() == [[0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
@@ -33,15 +33,15 @@ def test_draws_depend_on_their_place_alone_and_keep_to_their_kind(mixup: float, 
     assert len(boxes) == 0 if not cutmix else len(boxes) == 200 if not mixup else 70 < len(boxes) < 130
     for mixing in drawn:
         assert sorted(mixing.partners.tolist()) == list(range(16))
-        assert 0 <= mixing.share <= 1
+        assert 0 <= mixing.weight <= 1
         if mixing.box is not None:
             top, bottom, left, right = mixing.box
             assert 0 <= top <= bottom <= 48
             assert 0 <= left <= right <= 48
-            assert mixing.share == pytest.approx(1 - (bottom - top) * (right - left) / 48**2)
+            assert mixing.weight == pytest.approx(1 - (bottom - top) * (right - left) / 48**2)
 
 
-def test_mixup_shares_follow_the_beta_distribution() -> None:
-    shares = [draw_mixing(2, 48, mixup=0.4, cutmix=0.0, seed=0, epoch=0, batch=batch).share for batch in range(2000)]
-    assert np.mean(shares) == pytest.approx(0.5, abs=0.03)
-    assert np.var(shares) == pytest.approx(1 / (4 * (2 * 0.4 + 1)), abs=0.01)  # of Beta(a, a)
+def test_mixup_weights_follow_the_beta_distribution() -> None:
+    weights = [draw_mixing(2, 48, mixup=0.4, cutmix=0.0, seed=0, epoch=0, batch=batch).weight for batch in range(2000)]
+    assert np.mean(weights) == pytest.approx(0.5, abs=0.03)
+    assert np.var(weights) == pytest.approx(1 / (4 * (2 * 0.4 + 1)), abs=0.01)  # of Beta(a, a)

@@ -22,7 +22,7 @@ folder, phase, epoch, batch = Path(sys.argv[1]), *sys.argv[2:5]
 step = Classifier.training_step
 
 def killing(self, data, batch_idx):
-    fitted = "refit" if self.recipe.factors is not None else "select"
+    fitted = "refit" if self.factors is not None else "select"
     if [fitted, self.current_epoch, batch_idx] == [phase, int(epoch), int(batch)]:
         os.kill(os.getpid(), signal.SIGKILL)
     return step(self, data, batch_idx)

@@ -7,7 +7,7 @@ import pytest
 from ferlab.data.readers.ferplus import BALLOT
 from ferlab.expressions import EXPRESSIONS
 from ferlab.paths import InputError
-from ferlab.training.targets import scaled_values, unscaled_values, wanted_targets
+from ferlab.training.targets import scaled_values, wanted_targets
 
 
 def faces() -> pd.DataFrame:
@@ -24,10 +24,10 @@ def wanted(**options: object) -> np.ndarray | None:
 
 
 def test_votes_are_mixed_with_the_label_by_their_weight() -> None:
-    shares = pd.DataFrame(wanted(ferplus_weight=0.5), columns=EXPRESSIONS)
-    assert shares.loc[1, ["angry", "sad", "neutral"]].tolist() == pytest.approx([0.5, 0.3, 0.2])
-    assert shares.loc[2, "fear"] == 1  # FER+ drops the face, its label stands
-    assert shares.sum(axis=1).tolist() == pytest.approx([1, 1, 1])
+    soft = pd.DataFrame(wanted(ferplus_weight=0.5), columns=EXPRESSIONS)
+    assert soft.loc[1, ["angry", "sad", "neutral"]].tolist() == pytest.approx([0.5, 0.3, 0.2])
+    assert soft.loc[2, "fear"] == 1  # FER+ drops the face, its label stands
+    assert soft.sum(axis=1).tolist() == pytest.approx([1, 1, 1])
 
 
 def test_of_several_labels_each_is_right_or_not() -> None:
@@ -35,13 +35,12 @@ def test_of_several_labels_each_is_right_or_not() -> None:
     assert right.loc[1, ["angry", "sad", "neutral"]].tolist() == [0, 1, 1]
 
 
-def test_values_follow_the_shares_on_a_scale_of_one() -> None:
+def test_values_follow_the_soft_targets_on_a_scale_of_one() -> None:
     table = wanted(regress=["intensity"])
     assert table is not None
     assert table[:, :7].tolist() == np.eye(7)[faces()["target"]].tolist()
     assert table[:2, 7].tolist() == [1, -1]
     assert np.isnan(table[2, 7])
-    assert unscaled_values(table[:, 7:], ["intensity"])[:2, 0].tolist() == [5, 0]
 
 
 def test_what_a_set_lacks_is_said() -> None:

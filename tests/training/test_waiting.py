@@ -56,24 +56,24 @@ def batches(*, channels: int) -> FaceBatches:
     )
 
 
-def step(images: Tensor, shares: Tensor, teachers: Teachers) -> Tensor:
+def step(images: Tensor, soft: Tensor, teachers: Teachers) -> Tensor:
     mixing = draw_mixing(len(images), 16, mixup=0.2, cutmix=0.2, seed=0, epoch=0, batch=1, device="meta")
-    images, shares = mix(images, shares, mixing)
-    taught = torch.lerp(shares, teachers.probs(images, **SCALE), 0.7)
-    return expression_loss("cross_entropy", torch.zeros((len(images), 3), device="meta"), taught, label_smoothing=0.1)
+    images, soft = mix(images, soft, mixing)
+    student = torch.lerp(soft, teachers.probs(images, **SCALE), 0.7)
+    return expression_loss("cross_entropy", torch.zeros((len(images), 3), device="meta"), student, label_smoothing=0.1)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_making_mixing_and_teaching_a_batch_wait_for_no_device(channels: int) -> None:
     net = create_model("compact", 3, channels, widths=(4, 8), blocks=(1,)).to("meta").eval()
     size = {"size": 16, "channels": channels, "target_layer": None, "trained_on": ("train",)}
-    taught = {"name": "compact", "options": {}, "expressions": EXPRESSIONS, **SCALE, **size}
-    teachers = Teachers({"first": LoadedModel(module=net, **taught)}, {"first": ""})
+    student = {"name": "compact", "options": {}, "expressions": EXPRESSIONS, **SCALE, **size}
+    teachers = Teachers({"first": LoadedModel(module=net, **student)}, {"first": ""})
     made = iter(batches(channels=channels))
     next(made)  # an epoch begins with copies
     with NoWaiting():
-        images, _, shares = next(made)
-        loss = step(images, shares, teachers)
+        images, _, soft = next(made)
+        loss = step(images, soft, teachers)
     assert (tuple(images.shape), loss.device.type) == ((8, channels, 16, 16), "meta")
 
 

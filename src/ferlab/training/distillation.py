@@ -1,7 +1,7 @@
-"""Teachers: trained models whose word on a training face is mixed into its target, so that a small model learns from larger ones.
+"""Knowledge distillation: teacher probabilities are mixed into the training targets.
 
-A teacher sees each face as the model in training does, changed and mixed alike: what it says of that very view is the target (Beyer et
-al.: a consistent teacher). A face's own label keeps a share. No temperature: models fitted by smoothed labels or votes are soft enough.
+Teachers see each face with the student's augmentation and mixing (Beyer et al.: a consistent teacher). There is no temperature: models trained on
+smoothed labels or votes have soft probabilities.
 
 References:
     Hinton, Vinyals & Dean (2015), Distilling the Knowledge in a Neural Network, arXiv 1503.02531.
@@ -28,8 +28,8 @@ class Teachers:
     """Trained models on one device, in eval mode.
 
     Attributes:
-        models: The models by the name of their run.
-        sha256: Of their weights files, likewise; what they teach hangs on nothing else.
+        models: Run -> model.
+        sha256: Run -> sha256 of its weights file.
     """
 
     models: dict[str, LoadedModel]
@@ -37,16 +37,15 @@ class Teachers:
 
     @torch.no_grad()
     def probs(self, images: Tensor, *, mean: Mean, std: Sequence[float]) -> Tensor:
-        """Return the mean of what the teachers say, float32 (N, K), rows summing to 1.
+        """Return the mean of the teachers' probabilities, float32 (N, K).
 
         Args:
-            images: float32 (N, C, S, S), standardised by `mean` and `std`, which each teacher's own take the place of.
+            images: float32 (N, C, S, S), standardised by `mean` and `std`; each teacher standardises by its own.
             mean: C means on the scale [0, 1], or a mean image (C, S, S).
             std: C standard deviations, likewise.
         """
         plain = images * per_channel(std, like=images) + per_channel(mean, like=images)
-        said = [model.probs(model.module(model.scale(plain))) for model in self.models.values()]
-        return torch.stack(said).mean(dim=0)
+        return torch.stack([model.probs(model.module(model.scale(plain))) for model in self.models.values()]).mean(dim=0)
 
 
 def load_teachers(
@@ -56,14 +55,14 @@ def load_teachers(
 
     Args:
         names: The runs.
-        run: The run that is taught, for errors.
-        expressions: Its classes.
-        shape: Channels and side of the faces it takes.
-        seen: The splits it is fitted and selected on. A teacher that has seen more of another split would leak the faces that are to judge it.
-        device: Where the teachers are wanted.
+        run: The student's, in errors.
+        expressions: The student's classes.
+        shape: Channels and side of its input.
+        seen: The splits it is trained and selected on; a teacher that has seen others would leak them.
+        device: The teachers'.
 
     Raises:
-        InputError: A run without weights, or whose model has other classes, takes other faces or was fitted or selected on other splits.
+        InputError: If a run has no weights, or its model has other classes, another input, or was trained or selected on other splits.
     """
     models, sums = {}, {}
     for name in names:
@@ -72,10 +71,10 @@ def load_teachers(
             raise InputError(f"{where}: it has no weights yet; train it first: dvc repro train@{name}")
         model = load_model(path)
         if model.expressions != expressions:
-            raise InputError(f"{where}: it tells {', '.join(model.expressions)} apart, not {', '.join(expressions)}; choose another run")
+            raise InputError(f"{where}: its classes are {', '.join(model.expressions)}, not {', '.join(expressions)}; choose another run")
         if (model.channels, model.size) != shape:
             taken, wanted = (f"{c} channel{'s' * (c > 1)} of {s} px" for c, s in ((model.channels, model.size), shape))
-            raise InputError(f"{where}: it takes {taken}, the taught model {wanted}; choose a run whose model takes the same")
+            raise InputError(f"{where}: its input is {taken}, the student's {wanted}; choose a run with the same input")
         if more := Exposure(model.trained_on, model.selected_on).beyond(seen):
             raise InputError(f"{where}: {leak_sentence(more, seen)}; choose another teacher, or train both by the same train.select and train.refit")
         models[name], sums[name] = model, file_sha256(path)

@@ -1,17 +1,17 @@
-"""One process, or several that share every batch: on what devices, how they are started, and what the notebook shows of them.
+"""Training by several processes: their devices, their start, and their log in the notebook.
 
-`train.devices` and `train.num_nodes` ask for devices x num_nodes processes, one for each device. `ferlab.training.fit.fit` then starts
-them as a child, waits, and reads back what they left in the partial folder:
+`train.devices` and `train.num_nodes` ask for devices x num_nodes processes, one per device. `ferlab.training.fit.fit` starts them as a child,
+waits, and reads their checkpoints in the partial folder:
 
     one machine                                torchrun, with its own free port
     several, in a SLURM allocation of as many  srun, each task through Lightning's SLURMEnvironment
     several, PET_RDZV_ENDPOINT=host:port set   torchrun here; the same command, from the progress line, is started on each other machine
 
-In an allocation (sbatch, salloc) the stage is started once, on its first machine, as everywhere else: `dvc repro train@NAME`. Where there
-are several machines, the store and the partial folder must lie on a disk that all of them see under one path.
+In an allocation (sbatch, salloc) the stage is started once, on its first machine: `dvc repro train@NAME`. All machines must see the store and the
+partial folder under one path.
 
-The processes get their task as JSON, and each opens the store itself. The first one writes checkpoints, progress and a log without
-times, which the notebook shows: the same fit prints the same lines, gone on with or not.
+The processes read their task as JSON and open the store themselves. Rank 0 writes checkpoints, progress and a log without times, which the notebook
+shows; a resumed fit prints the same lines.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from ferlab.paths import InputError, report_progress
 
 TASK, LOG, OUTPUT, ERROR = "task.json", "log.txt", "processes.txt", "error.json"
 WITH_PARENT = "--with-parent"  # on a command line: leave when standard input closes, so that nothing outlives a killed kernel
-MEETING = "PET_RDZV_ENDPOINT"  # torchrun's own variable for --rdzv-endpoint
+RENDEZVOUS = "PET_RDZV_ENDPOINT"  # torchrun's own variable for --rdzv-endpoint
 EVERY = 0.2  # seconds between looks at the log
 
 
@@ -51,7 +51,7 @@ class Place:
     world: int = 1
 
     def device(self, settings: Train) -> str:
-        """Return where this process makes its batches; a kernel that only waits for others makes none, and leaves their devices free."""
+        """Return the device of this process's batches; a kernel that waits for others uses none of theirs."""
         kind = device(settings.accelerator)
         if kind == "cpu" or self.world != processes(settings):
             return "cpu"
@@ -64,20 +64,20 @@ def device(accelerator: str = "auto") -> str:
 
 
 def processes(settings: Train) -> int:
-    """Return how many processes share a batch."""
+    """Return the number of processes."""
     return settings.devices * settings.num_nodes
 
 
 def check_devices(settings: Train, *, run: str) -> None:
-    """Refuse devices and machines that are not there, before anything is trained.
+    """Check devices and machines before anything is trained.
 
     Args:
         settings: The run's.
-        run: What errors call it.
+        run: Its name in errors.
 
     Raises:
-        InputError: cuda where PyTorch has none, more devices than there are, several machines without a way to them, a batch that
-            cannot be shared evenly, sync_batchnorm off cuda.
+        InputError: cuda where PyTorch has none, more devices than present, several machines without a way to start them, a batch that cannot be
+            divided evenly, sync_batchnorm without cuda.
     """
     kind, world = device(settings.accelerator), processes(settings)
     where = f"run {run!r}: train."
@@ -90,36 +90,31 @@ def check_devices(settings: Train, *, run: str) -> None:
     if settings.num_nodes > 1:
         _check_machines(settings.num_nodes, where)
     if settings.batch_size % world or settings.batch_size < 2 * world:
-        hint = f"expected a multiple of {world}, {2 * world} or more, so that all have the same share"
+        hint = f"expected a multiple of {world}, {2 * world} or more, so that all have equally many"
         raise InputError(f"{where}batch_size: {settings.batch_size} faces for {world} processes (devices x num_nodes); {hint}")
     if settings.sync_batchnorm and world > 1 and kind == "cpu":
         raise InputError(f"{where}sync_batchnorm: PyTorch has it for cuda alone, and this run is on the cpu; set it to false")
 
 
 def command(folder: Path, settings: Train) -> list[str]:
-    """Return the command line that starts the processes of this machine, or in a SLURM allocation those of all.
-
-    Args:
-        folder: The partial folder, with the task.
-        settings: Devices and machines.
-    """
+    """Return the command line that starts the processes of this machine, or in a SLURM allocation those of all."""
     program = ["-m", "ferlab.training.fit", str(folder)]
-    if settings.num_nodes > 1 and MEETING not in os.environ:
+    if settings.num_nodes > 1 and RENDEZVOUS not in os.environ:
         return ["srun", f"--nodes={settings.num_nodes}", f"--ntasks-per-node={settings.devices}", "--overlap", sys.executable, *program]
     meeting = ["--standalone", "--local-addr=localhost"] if settings.num_nodes == 1 else [f"--nnodes={settings.num_nodes}", "--rdzv-backend=c10d"]
     return [sys.executable, "-m", "torch.distributed.run", *meeting, f"--nproc-per-node={settings.devices}", *program]
 
 
 def launch(folder: Path, task: dict[str, Any], settings: Train) -> None:
-    """Start the processes of a fit, say how many, print the log of the first as it grows, and wait for their end.
+    """Start the processes of a fit, print the log of rank 0 as it grows, and wait for their end.
 
     Args:
-        folder: The partial folder. What the processes print goes to `processes.txt` there.
-        task: What each of them is asked for, in plain values.
+        folder: The partial folder; standard output and error go to `processes.txt` there.
+        task: The arguments of the fit as JSON values.
         settings: Devices and machines.
 
     Raises:
-        InputError: One that a process raised, in its words.
+        InputError: As raised by a process.
         RuntimeError: If they stop otherwise.
     """
     for stale in (LOG, ERROR):
@@ -127,7 +122,7 @@ def launch(folder: Path, task: dict[str, Any], settings: Train) -> None:
     (folder / TASK).write_text(json.dumps(task, sort_keys=True))
     line = command(folder, settings)
     if settings.num_nodes > 1 and line[0] != "srun":
-        report_progress(done=0, total=1, note=f"waiting for the other machines; start there: {MEETING}={os.environ[MEETING]} {' '.join(line)}")
+        report_progress(done=0, total=1, note=f"waiting for the other machines; start there: {RENDEZVOUS}={os.environ[RENDEZVOUS]} {' '.join(line)}")
     how = "srun" if line[0] == "srun" else "torchrun"
     print(f"processes: {processes(settings)}, on machines: {settings.num_nodes}, each on its own {device(settings.accelerator)}, by {how}")
     own = str(Path(__file__).parents[2])
@@ -146,16 +141,16 @@ def launch(folder: Path, task: dict[str, Any], settings: Train) -> None:
 
 
 def own_place() -> Place:
-    """Return which process this is, by the variables of torchrun or srun."""
+    """Return the place of this process, from the variables of torchrun or srun."""
     environment = cluster()
     return Place(rank=environment.global_rank(), local_rank=environment.local_rank(), world=environment.world_size())
 
 
 def cluster() -> ClusterEnvironment:
-    """Return Lightning's view of the variables that torchrun or srun has set for this process.
+    """Return Lightning's environment for the variables of torchrun or srun.
 
     Raises:
-        InputError: If neither has.
+        InputError: If there are none.
     """
     if TorchElasticEnvironment.detect():  # first: torchrun may run inside a SLURM job
         return TorchElasticEnvironment()
@@ -165,34 +160,34 @@ def cluster() -> ClusterEnvironment:
 
 
 def trainer_options(settings: Train, place: Place) -> dict[str, Any]:
-    """Return what Lightning's Trainer must know of devices and machines. A single process looks at no variables of torchrun or SLURM."""
+    """Return the Trainer's options for devices and machines; a single process ignores the variables of torchrun and SLURM."""
     options = {"accelerator": "gpu" if device(settings.accelerator) == "cuda" else "cpu"}
     if place.world == 1:
         return {**options, "devices": 1, "plugins": [LightningEnvironment()]}
-    # Batch normalisation: each process keeps the statistics of its shares; MeanStatistics joins them once an epoch.
+    # Batch normalisation: each process keeps the statistics of its part; MeanStatistics averages them once an epoch.
     machines = {"devices": settings.devices, "num_nodes": settings.num_nodes, "plugins": [cluster()], "sync_batchnorm": settings.sync_batchnorm}
     return {**options, **machines, "strategy": DDPStrategy(broadcast_buffers=False), "use_distributed_sampler": False}
 
 
 class MeanStatistics(pl.Callback):
-    """After the last batch of an epoch, gives every process the mean of all processes' running statistics: val and the checkpoint see those."""
+    """Averages running statistics over the processes at the end of an epoch, before validation and checkpoint."""
 
     def __init__(self, *, validating: bool) -> None:
-        """Say whether the epoch has a validation, before which it must be done."""
+        """Hold whether epochs end with a validation."""
         self.validating = validating
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Before val is scored."""
+        """Average before validation."""
         _average_buffers(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Before the checkpoint is written, where no val was scored."""
+        """Average before the checkpoint, without validation."""
         if not self.validating:
             _average_buffers(trainer, pl_module)
 
 
 def as_one_of_several(work: Callable[[Path], None]) -> None:
-    """Run a process of a fit from its command line: the folder with its task, and leave with the parent where asked to."""
+    """Run a process of a fit from its command line: the folder of its task, and whether to exit with the parent."""
     folder = Path(sys.argv[1])
     if WITH_PARENT in sys.argv:
         threading.Thread(target=_leave_with_parent, daemon=True).start()
@@ -216,18 +211,18 @@ def _average_buffers(trainer: pl.Trainer, pl_module: pl.LightningModule) -> None
 
 
 def _check_machines(machines: int, where: str) -> None:
-    if MEETING in os.environ:
+    if RENDEZVOUS in os.environ:
         return
     given = os.environ.get("SLURM_NNODES", os.environ.get("SLURM_JOB_NUM_NODES"))
     if given is None:
-        hint = f"start it in a SLURM allocation of {machines} machines, or set {MEETING}=host:port (see ferlab.training.distributed)"
+        hint = f"start it in a SLURM allocation of {machines} machines, or set {RENDEZVOUS}=host:port (see ferlab.training.distributed)"
         raise InputError(f"{where}num_nodes: {machines}, but no variable of SLURM or torchrun says where the other machines are; {hint}")
     if int(given) != machines:
         raise InputError(f"{where}num_nodes: {machines}, but the SLURM allocation has {given}; expected the same number")
 
 
 def _show(log: Path, child: subprocess.Popen[bytes]) -> None:
-    """Print the whole lines of the log, as they come, until the child ends."""
+    """Print complete lines of the log as they appear, until the child ends."""
     shown, running = 0, True
     while running:
         running = child.poll() is None
@@ -245,7 +240,7 @@ def _failure(folder: Path, status: int) -> Exception:
     if kind == "InputError":
         return InputError(text)
     cause = " ".join(f"{kind}: {text}".split()).removeprefix(": ")
-    return RuntimeError(f"the processes of the fit stopped ({cause}); the last finished epoch is kept; what they said: {folder / OUTPUT}")
+    return RuntimeError(f"the processes of the fit stopped ({cause}); the last finished epoch is kept; their output: {folder / OUTPUT}")
 
 
 def _leave_with_parent() -> None:

@@ -1,10 +1,7 @@
-"""Fit one model to one set: choose the epoch on val, and where asked train afresh on train and val for that many epochs.
+"""Train one model on one prepared dataset: select the epoch on val, and for `refit` train again on train and val for that many epochs.
 
-`fit` may be killed at any moment and called again with the same arguments: it goes on from the last finished epoch, and what it
-returns is the same to the bit.
-
-Where the settings ask for several processes, `fit` starts them on this module's command line, `python -m ferlab.training.fit FOLDER`,
-and they leave their checkpoints where it would; see `ferlab.training.distributed`.
+`fit` may be killed at any moment and called again with the same arguments: it resumes from the last finished epoch with the same result to the
+bit. Several processes run this module's command line, `python -m ferlab.training.fit FOLDER`; see `ferlab.training.distributed`.
 """
 
 from __future__ import annotations
@@ -34,7 +31,7 @@ from ferlab.paths import InputError, held, lock_of, report_progress
 from ferlab.roles import planned
 from ferlab.training.distributed import TASK, as_one_of_several, check_devices, device, launch, own_place, processes
 from ferlab.training.module import best_epoch
-from ferlab.training.phases import Phase, Task, kept_net, refit_phase, select_phase, train_phase
+from ferlab.training.phases import Phase, Task, kept_model, refit_phase, select_phase, train_phase
 from ferlab.training.targets import VALUES
 
 COLUMNS = ["epoch", "phase", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr"]
@@ -43,42 +40,26 @@ PLAN = "plan.json"
 
 @dataclass(frozen=True)
 class FitResult:
-    """A fitted model and how it came about.
+    """A trained model and its training.
 
     Attributes:
-        module: The model with the chosen weights, in eval mode on the CPU.
-        name: Its key in MODELS.
-        options: The options it was built with.
-        expressions: Its classes, in the order of the logits.
-        mean: How its inputs are scaled, see `ferlab.models.LoadedModel`.
-        std: Likewise.
-        trained_on: The splits it was fitted on.
-        selected_on: The splits that chose its epoch; none where the last is kept.
-        trained_faces: How many faces that are.
-        history: One row per epoch and phase, columns as in COLUMNS: "select", and then "refit", without val; or "whole", likewise, where
-            no faces are watched. Where test is watched it has test_loss and test_accuracy, and val's are empty.
-        best_epoch: The chosen epoch, from 1.
-        epochs_run: Epochs of the phase "select".
-        val: accuracy, balanced_accuracy and loss of the chosen epoch, and <value>_ccc of each value the model says, by the model that had
-            not seen val; empty where val was not watched.
-        test: Likewise of test, where that was watched.
-        train: accuracy and loss of the phase that gave the weights, at the chosen epoch: over augmented faces, with dropout.
-        values: What the model says beside the expression, see `ferlab.models.LoadedModel`.
-        output: How its logits become probabilities, likewise.
-        first: Where its initial weights came from.
-        preparation: How the set's faces were prepared, see `ferlab.data.store.Store`.
-        sources: The sources of the fitted faces.
-        teachers: The runs that taught it, with the sha256 of their weights.
+        module: The network with the selected weights, in eval mode on the CPU.
+        card: What the weights file states of it, see `ferlab.models.save_model`.
+        trained_faces: Faces of the splits it was trained on.
+        history: One row per epoch and phase, columns as in COLUMNS: "select", and then "refit", without val; or "whole", likewise, without
+            validation. Where test selects, it has test_loss and test_accuracy, and val's are empty.
+        best_epoch: The selected epoch, from 1.
+        epochs_run: Epochs of the first phase.
+        val: accuracy, balanced_accuracy and loss of the selected epoch, and <value>_ccc of each regressed value, by the model before any refit;
+            empty unless val selects.
+        test: Likewise of test.
+        train: accuracy and loss at the selected epoch of the last phase, over augmented faces with dropout.
+        first: The initial weights.
+        teachers: The runs it was distilled from, with the sha256 of their weights.
     """
 
     module: nn.Module
-    name: str
-    options: dict[str, Any]
-    expressions: tuple[str, ...]
-    mean: tuple[float, ...] | Tensor
-    std: tuple[float, ...]
-    trained_on: tuple[str, ...]
-    selected_on: tuple[str, ...]
+    card: dict[str, Any]
     trained_faces: int
     history: pd.DataFrame
     best_epoch: int
@@ -86,33 +67,12 @@ class FitResult:
     val: dict[str, float]
     test: dict[str, float]
     train: dict[str, float]
-    values: dict[str, tuple[float, float]]
-    output: str
     first: InitialWeights
-    preparation: dict[str, Any]
-    sources: tuple[str, ...]
     teachers: dict[str, str]
 
     def save(self, path: Path) -> None:
-        """Write the weights file; see `ferlab.models.save_model`."""
-        channels, size = input_shape(self.name, self.options)
-        save_model(
-            path,
-            self.module,
-            name=self.name,
-            options=self.options,
-            expressions=self.expressions,
-            mean=self.mean,
-            std=self.std,
-            size=size,
-            channels=channels,
-            trained_on=self.trained_on,
-            values=self.values,
-            output=self.output,
-            preparation=self.preparation,
-            sources=self.sources,
-            selected_on=self.selected_on,
-        )
+        """Write the weights file."""
+        save_model(path, self.module, **self.card)
 
     def save_history(self, path: Path) -> None:
         """Write the history as csv, six significant digits."""
@@ -120,20 +80,19 @@ class FitResult:
 
 
 def fit(store: Store, *, run: str, model: str, options: dict[str, Any], seed: int, settings: Train, partial: Path) -> FitResult:
-    """Fit a model.
+    """Train a model.
 
     Args:
-        store: The set; its splits train and val are used.
-        run: What errors and progress call it.
+        store: The prepared dataset.
+        run: Its name in errors and progress.
         model: A key of MODELS.
-        options: The model's own options.
-        seed: Of the initial weights, the order, the augmentation and the dropout.
-        settings: How it is trained.
-        partial: A folder for what is needed to go on after a kill. What lies there from other settings, faces or teachers is removed.
+        options: The model's options.
+        seed: Of initial weights, order, augmentation and dropout.
+        settings: Of the training.
+        partial: Folder of checkpoints; those of other settings, faces or teachers are removed.
 
     Raises:
-        InputError: An unknown model or option, a split or an expression without faces, a loss that is not finite, devices or machines
-            that are not there.
+        InputError: An unknown model or option, a split or an expression without faces, a loss that is not finite, missing devices or machines.
         RuntimeError: If one of several processes is killed.
     """
     check_devices(settings, run=run)
@@ -144,41 +103,51 @@ def fit(store: Store, *, run: str, model: str, options: dict[str, Any], seed: in
         if processes(settings) > 1:
             launch(partial, _plain(task), settings)
         phase, history, again = _run_phases(task, phase, partial)
-        module = kept_net(phase, partial / phase.name)
+        module = kept_model(phase, partial / phase.name)
     chosen = _chosen(history, settings)
-    watched, fitted = history[chosen - 1], (again or history)[chosen - 1]
+    watched, trained = history[chosen - 1], (again or history)[chosen - 1]
     scored = {key.removeprefix("val_"): value for key, value in watched.items() if key.startswith("val_")}
     selected_on = planned(settings.select, refit=settings.refit).selected_on
     return FitResult(
         module=module,
-        name=model,
-        options=task.options,
-        expressions=store.expressions,
-        mean=phase.data.mean,
-        std=phase.data.std,
-        trained_on=phase.fitted,
-        selected_on=selected_on,
+        card=_card(task, phase) | {"selected_on": selected_on},
         trained_faces=len(phase.data.targets),
         history=_table(history, again, first=opening.name, watched=settings.select),
         best_epoch=chosen,
         epochs_run=len(history),
         val=scored if "val" in selected_on else {},
         test=scored if "test" in selected_on else {},
-        train={key: fitted[f"train_{key}"] for key in ("accuracy", "loss")},
-        values={name: VALUES[name] for name in settings.regress},
-        output="sigmoid" if settings.loss == "multi_label" else "softmax",
+        train={key: trained[f"train_{key}"] for key in ("accuracy", "loss")},
         first=phase.first,
-        preparation=store.preparation,
-        sources=_sources(store, phase.fitted),
         teachers=_teachers(phase),
     )
 
 
+def _card(task: Task, phase: Phase) -> dict[str, Any]:
+    store, settings = task.store, task.settings
+    channels, size = input_shape(task.model, task.options)
+    sources = store.faces.loc[store.faces["split"].isin(phase.trained_on), "source"] if "source" in store.faces else ()
+    return {
+        "name": task.model,
+        "options": task.options,
+        "expressions": store.expressions,
+        "mean": phase.data.mean,
+        "std": phase.data.std,
+        "size": size,
+        "channels": channels,
+        "trained_on": phase.trained_on,
+        "values": {name: VALUES[name] for name in settings.regress},
+        "output": "sigmoid" if settings.loss == "multi_label" else "softmax",
+        "preparation": store.preparation,
+        "sources": tuple(sorted(set(sources))),
+    }
+
+
 def run_process(partial: Path) -> None:
-    """Run one of several processes of a fit, as `partial` says; they meet in Lightning's Trainer and leave checkpoints there.
+    """Run one of several processes of a fit on the task in `partial`.
 
     Raises:
-        InputError: If the store on disk is not the set that `fit` was given, and as `fit` does.
+        InputError: As `fit`, and if the store on disk is not the dataset that `fit` was given.
     """
     asked = json.loads((partial / TASK).read_text())
     settings = Train.model_validate(asked.pop("settings"))
@@ -186,13 +155,13 @@ def run_process(partial: Path) -> None:
     with _deterministic(settings.threads):
         phase = select_phase(task)
         if json.dumps(_plan(task, phase), sort_keys=True) != (partial / PLAN).read_text():
-            hint = "several processes train on a set as it lies on disk"
-            raise InputError(f"run {task.run!r}: the set in {task.store.folder} is not the one given to fit; {hint}")
+            hint = "several processes read the dataset from disk"
+            raise InputError(f"run {task.run!r}: the dataset in {task.store.folder} is not the one given to fit; {hint}")
         _run_phases(task, phase, partial)
 
 
 def _run_phases(task: Task, phase: Phase, partial: Path) -> tuple[Phase, list[dict[str, float]], list[dict[str, float]]]:
-    """Run the phase and the one that may follow, from where they are; return the last of them and the histories of both."""
+    """Run or resume the phase and a refit; return the last phase and the histories of both."""
     settings = task.settings
     batches = len(phase.data.train_batches) * settings.epochs
     history = train_phase(phase, partial / phase.name, settings, before=0, total=batches * (1 + settings.refit))
@@ -209,9 +178,9 @@ def _chosen(history: list[dict[str, float]], settings: Train) -> int:
 
 
 def _plain(task: Task) -> dict[str, Any]:
-    """Return a task as the processes read it."""
+    """Return a task as JSON values for the processes."""
     if task.store.folder is None:
-        raise InputError(f"run {task.run!r}: the set was made in memory; several processes need one from open_store, or train.devices: 1")
+        raise InputError(f"run {task.run!r}: the dataset was made in memory; several processes need one from open_store, or train.devices: 1")
     asked = {"run": task.run, "model": task.model, "options": task.options, "seed": task.seed, "settings": task.settings.model_dump()}
     return {**asked, "store": str(task.store.folder.resolve())}
 
@@ -226,7 +195,7 @@ def _table(history: list[dict[str, float]], again: list[dict[str, float]], *, fi
 
 
 def _plan(task: Task, phase: Phase) -> dict[str, Any]:
-    """Return what tells one fit from another: everything asked for, and the faces by their counts and statistics."""
+    """Return what identifies a fit: its arguments, and the faces by counts and statistics."""
     settings, where = task.settings, device(task.settings.accelerator)
     asked = {"model": task.model, "options": task.options, "seed": task.seed, "settings": settings.model_dump(), "device": where}
     faces = {"expressions": task.store.expressions, "train": len(phase.data.targets), "val": len(phase.data.val_batches.rows)}
@@ -236,24 +205,18 @@ def _plan(task: Task, phase: Phase) -> dict[str, Any]:
     return {**asked, **first, **faces, "mean": shown, "std": phase.data.std}
 
 
-def _sources(store: Store, fitted: tuple[str, ...]) -> tuple[str, ...]:
-    if "source" not in store.faces:
-        return ()
-    return tuple(sorted(set(store.faces.loc[store.faces["split"].isin(fitted), "source"])))
-
-
 def _teachers(phase: Phase) -> dict[str, str]:
     return phase.module.teachers.sha256 if phase.module.teachers else {}
 
 
 def _keep_or_clear(folder: Path, *, plan: dict[str, Any]) -> None:
-    """Keep partial work of the same plan; remove that of another, and say so where progress is shown."""
+    """Keep partial work of the same plan; remove that of another, with a note in the progress."""
     text, note = json.dumps(plan, sort_keys=True), folder / PLAN
     if note.is_file() and note.read_bytes() == text.encode():
-        report_progress(done=0, total=1, note="going on from the last finished epoch")
+        report_progress(done=0, total=1, note="resuming from the last finished epoch")
         return
     if note.is_file():
-        report_progress(done=0, total=1, note="settings, faces or teachers have changed: training afresh")
+        report_progress(done=0, total=1, note="settings, faces or teachers have changed: training starts again")
     for phase in ("select", "refit", "whole"):
         shutil.rmtree(folder / phase, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -262,7 +225,7 @@ def _keep_or_clear(folder: Path, *, plan: dict[str, Any]) -> None:
 
 @contextmanager
 def _deterministic(threads: int) -> Iterator[None]:
-    """Fix threads and algorithms and keep Lightning quiet, and put everything back afterwards."""
+    """Set threads and deterministic algorithms, and silence Lightning; restore all afterwards."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")]
     levels = [logger.level for logger in loggers]
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory

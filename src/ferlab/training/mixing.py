@@ -1,7 +1,4 @@
-"""Two faces in one: mixup and cutmix, on the batch, on the device it lies on, drawn from (seed, epoch, batch).
-
-The target is mixed in the same shares. For faces the two differ: mixup lays one transparently over the other, cutmix pastes a
-rectangle of one into the other, so that a mouth may meet another's eyes.
+"""Mixup and cutmix on the batch and its device, seeded by (seed, epoch, batch); targets are mixed with the same weights.
 
 References:
     Zhang, Cisse, Dauphin & Lopez-Paz (2017), mixup: Beyond Empirical Risk Minimization, arXiv 1710.09412.
@@ -21,15 +18,15 @@ from ferlab.data.augmentation import epoch_seed
 
 @dataclass(frozen=True)
 class Mixing:
-    """What is done to one batch.
+    """The mixing of one batch.
 
     Attributes:
-        share: Of each face in the mixed one, in [0, 1]; the rest is its partner's.
+        weight: Of each face in the mixed one, in [0, 1]; its partner has the rest.
         partners: int64 (N,), a permutation of the batch.
         box: top, bottom, left, right in pixels of the rectangle pasted from the partner; None for mixup.
     """
 
-    share: float
+    weight: float
     partners: Tensor
     box: tuple[int, int, int, int] | None
 
@@ -37,17 +34,17 @@ class Mixing:
 def draw_mixing(
     count: int, size: int, *, mixup: float, cutmix: float, seed: int, epoch: int, batch: int, device: torch.device | str = "cpu"
 ) -> Mixing:
-    """Draw how a batch is mixed.
+    """Draw the mixing of a batch.
 
     Args:
-        count: N, its faces.
+        count: Faces N.
         size: Their side in pixels.
-        mixup: Alpha of the symmetric Beta distribution of the share; 0 for no mixup.
-        cutmix: Likewise of the area; with both above 0, one of the two by the toss of a coin.
+        mixup: Alpha of the symmetric Beta distribution of the weight; 0 for no mixup.
+        cutmix: Likewise of the area; with both above 0, each has probability 0.5.
         seed: The run's.
         epoch: From 0.
         batch: From 0.
-        device: Where the batch lies.
+        device: The batch's.
     """
     generator = np.random.default_rng([epoch_seed(seed, epoch, "mixing"), batch])
     coin, order, centre = generator.random(), generator.permutation(count), generator.random(2)
@@ -65,17 +62,14 @@ def mix(images: Tensor, targets: Tensor, mixing: Mixing) -> tuple[Tensor, Tensor
 
     Args:
         images: float32 (N, C, S, S).
-        targets: float32 (N, K), shares of the expressions.
+        targets: float32 (N, K), soft targets.
         mixing: From `draw_mixing`, on their device.
-
-    Returns:
-        Both in the shapes they came in; the arguments stay as they were.
     """
     partners = mixing.partners
     if mixing.box is None:
-        mixed = torch.lerp(images[partners], images, mixing.share)
+        mixed = torch.lerp(images[partners], images, mixing.weight)
     else:
         top, bottom, left, right = mixing.box
         mixed = images.clone()
         mixed[:, :, top:bottom, left:right] = images[partners, :, top:bottom, left:right]
-    return mixed, torch.lerp(targets[partners], targets, mixing.share)
+    return mixed, torch.lerp(targets[partners], targets, mixing.weight)

@@ -1,7 +1,7 @@
-"""One phase of a fit: initial weights, faces and recipe; Lightning's Trainer from the last checkpoint to the end; the weights that are kept.
+"""A phase of training: initial weights and faces, Lightning's Trainer from the last checkpoint to the end, and the kept weights.
 
-Each phase has a folder with `last.ckpt` (after every epoch, with the optimizer) and, where val is watched, `best.ckpt` (weights
-only). They are written whole, so a kill or a full disk leaves the one before.
+The folder of a phase holds `last.ckpt` (after every epoch, with the optimizer) and, with validation, `best.ckpt` (weights only). Both are written
+whole, so a kill or a full disk leaves the previous one.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from ferlab.paths import report_progress, write_whole
 from ferlab.roles import planned
 from ferlab.training.distillation import load_teachers
 from ferlab.training.distributed import LOG, MeanStatistics, Place, trainer_options
-from ferlab.training.module import Classifier, Recipe, higher_is_better, is_finished
+from ferlab.training.module import Classifier, higher_is_better, is_finished
 from ferlab.training.progress import EpochLog, Progress
 from ferlab.training.targets import wanted_targets
 
 LAST, BEST = "last.ckpt", "best.ckpt"
-WANTED = ("loss", "ferplus_weight", "regress")  # settings that say what a face is trained towards
+WANTED = ("loss", "ferplus_weight", "regress")  # settings of `wanted_targets`
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a fit is asked for; see `ferlab.training.fit.fit`."""
+    """The arguments of `ferlab.training.fit.fit`, and the process."""
 
     store: Store
     run: str
@@ -54,26 +54,26 @@ class Task:
 
 @dataclass(frozen=True)
 class Phase:
-    """The model with its initial weights, its faces, its recipe, how many epochs are run of the recipe's plan, and by which process.
+    """A model with its initial weights, and its faces.
 
     Attributes:
-        name: "select" where some faces are held out and watched, "refit" where val is fitted too after that, "whole" where it is from the start.
+        name: "select" with held-out faces; "refit" after it, on train and val; "whole" on both from the start.
+        epochs: Epochs to run of the settings' schedule.
     """
 
     name: str
     module: Classifier
     data: FaceData
-    recipe: Recipe
     epochs: int
-    fitted: tuple[str, ...]
+    trained_on: tuple[str, ...]
     first: InitialWeights
     place: Place
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Writes a checkpoint beside the one before and renames it.
+    """Writes a checkpoint beside the previous one and renames it.
 
-    Lightning's own goes through the system's temporary folder: where that lies on another disk, its last step is a copy over the good file.
+    Lightning's own goes through the system's temporary folder; on another disk its last step is a copy over the good file.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
@@ -85,46 +85,43 @@ class WholeFiles(TorchCheckpointIO):
 
 
 def checkpoint_io(device: str) -> CheckpointIO:
-    """Return what writes checkpoints. A GPU goes on meanwhile: a thread writes a copy, and what fails is told an epoch later, or at the end."""
+    """Return the writer of checkpoints; on a GPU a thread, whose errors are raised an epoch later, or at the end."""
     return AsyncCheckpointIO(WholeFiles()) if device == "cuda" else WholeFiles()
 
 
 def select_phase(task: Task) -> Phase:
-    """Return the phase that fits train and watches val, or what the settings watch instead; where they watch nothing, val is fitted too."""
+    """Return the phase on train with the validation split of the settings; on train and val where they have none."""
     name = "whole" if task.settings.select == "none" else "select"
     return _phase(task, name=name, epochs=task.settings.epochs, patience=task.settings.patience, factors=None)
 
 
 def refit_phase(task: Task, *, epochs: int, factors: tuple[float, ...]) -> Phase:
-    """Return the phase that starts afresh, from the same initial weights, on train and val.
+    """Return the phase on train and val from the same initial weights.
 
     Args:
-        task: What the fit is asked for.
-        epochs: The chosen epoch: the schedule keeps the shape of the whole plan and is left there.
-        factors: What the plateau made of the learning rate in each epoch of the first phase.
+        task: As of the first phase.
+        epochs: The selected epoch, at which the schedule is left.
+        factors: On the learning rate, in each epoch of the first phase.
     """
     return _phase(task, name="refit", epochs=epochs, patience=0, factors=factors)
 
 
 def train_phase(phase: Phase, folder: Path, settings: Train, *, before: int, total: int) -> list[dict[str, float]]:
-    """Run a phase to its end, from its last checkpoint where there is one.
+    """Run a phase to its end, from its last checkpoint where there is one, and return its history (`Classifier.history`).
 
     Args:
-        phase: What to run.
-        folder: Where its checkpoints lie.
-        settings: Precision, clipping and what is monitored.
+        phase: The phase.
+        folder: Of its checkpoints.
+        settings: Precision, clipping and the monitored value.
         before: Batches of earlier phases, for the progress bar.
         total: Batches of all phases.
-
-    Returns:
-        Its history, see `Classifier.history`.
     """
-    told = {"phase": phase.name, "watched": watched_split(settings)}
+    labels = {"phase": phase.name, "watched": watched_split(settings)}
     drop_damaged(folder, selecting=phase.name == "select")
-    last, log = folder / LAST, EpochLog(folder.parent / LOG if phase.place.world > 1 and phase.place.rank == 0 else None, **told)
+    last, log = folder / LAST, EpochLog(folder.parent / LOG if phase.place.world > 1 and phase.place.rank == 0 else None, **labels)
     if last.is_file():
         history = torch.load(last, map_location="cpu", weights_only=True)["history"]
-        if len(history) >= phase.epochs or is_finished(history, phase.recipe):
+        if len(history) >= phase.epochs or is_finished(history, phase.module.settings):
             log.write(history, epochs=phase.epochs)
             return history
     selecting = phase.name == "select"
@@ -136,7 +133,7 @@ def train_phase(phase: Phase, folder: Path, settings: Train, *, before: int, tot
         precision=settings.precision,
         max_epochs=phase.epochs,
         gradient_clip_val=settings.gradient_clip or None,
-        callbacks=[Progress(before=before, total=total, **told), *shared, *_checkpoints(folder, settings.monitor if selecting else None)],
+        callbacks=[Progress(before=before, total=total, **labels), *shared, *_checkpoints(folder, settings.monitor if selecting else None)],
         plugins=[*plugins, checkpoint_io(phase.place.device(settings))],
         deterministic=True,
         logger=False,
@@ -151,20 +148,20 @@ def train_phase(phase: Phase, folder: Path, settings: Train, *, before: int, tot
 
 
 def drop_damaged(folder: Path, *, selecting: bool) -> None:
-    """Remove the checkpoints of a phase if one of them is damaged, as a power cut may leave it, and say so: neither is of use without the other.
+    """Remove both checkpoints of a phase, with a message, if one is damaged, as by a power cut: neither is of use without the other.
 
     Args:
         folder: The phase's.
-        selecting: Whether the phase keeps its best epoch beside the last.
+        selecting: Whether the phase also keeps its best epoch.
     """
     there = [path for path in (folder / LAST, folder / BEST) if path.exists()]
     wrong = [path.name for path in there if not _is_whole(path)]
     if selecting and (folder / LAST).exists() and not (folder / BEST).exists():
         wrong.append(f"{BEST} (missing)")
     if wrong:
-        report_progress(say=f"{folder.name}/{' and '.join(wrong)} cannot be read, as after a power cut: dropped, this phase is starting afresh")
+        report_progress(say=f"{folder.name}/{' and '.join(wrong)} cannot be read, as after a power cut: removed, this phase starts again")
         for path in there:
-            path.unlink(missing_ok=True)  # of several processes another may have been first
+            path.unlink(missing_ok=True)  # another process may have been first
 
 
 def _is_whole(path: Path) -> bool:
@@ -179,20 +176,20 @@ def _is_whole(path: Path) -> bool:
     return isinstance(held, dict) and needed <= held.keys()
 
 
-def kept_net(phase: Phase, folder: Path) -> nn.Module:
-    """Return the model with the weights the phase is run for, in eval mode on the CPU: val's best, or where nothing is held out the last."""
+def kept_model(phase: Phase, folder: Path) -> nn.Module:
+    """Return the module with the selected weights, or without validation the last ones, in eval mode on the CPU."""
     checkpoint = torch.load(folder / (BEST if phase.name == "select" else LAST), map_location="cpu", weights_only=True)
     phase.module.load_state_dict(checkpoint["state_dict"])
     return phase.module.kept.cpu().to(memory_format=torch.contiguous_format).eval()
 
 
 def augmentation_of(settings: Train) -> Augmentation:
-    """Return how far training faces are changed."""
+    """Return the augmentation of the training faces."""
     return Augmentation(**{key: getattr(settings, key) for key in Augmentation.__dataclass_fields__})
 
 
 def watched_split(settings: Train) -> str:
-    """Return the split whose faces are held out: it is watched after each epoch, unless nothing is selected."""
+    """Return the held-out split, which is scored after each epoch unless `select` is none."""
     return "test" if settings.select == "test" else "val"
 
 
@@ -220,17 +217,22 @@ def _phase(task: Task, *, name: str, epochs: int, patience: int, factors: tuple[
         rank=task.place.rank,
         world=task.place.world,
     )
-    taught = {"expressions": expressions, "shape": (channels, size), "seen": seen, "device": task.place.device(settings)}
-    teachers = load_teachers(settings.teachers, run=task.run, **taught) if settings.teachers else None
-    values = {key: value for key, value in settings.model_dump().items() if key in Recipe.__dataclass_fields__}
-    recipe = Recipe(**{**values, "run": task.run, "seed": task.seed, "patience": patience, "factors": factors})
-    weights = class_weights(data.targets, expressions) if settings.class_weights else None
-    module = Classifier(net, recipe, num_classes=len(expressions), class_weights=weights, teachers=teachers)
-    return Phase(name=name, module=module, data=data, recipe=recipe, epochs=epochs, fitted=seen.trained_on, first=first, place=task.place)
+    student = {"expressions": expressions, "shape": (channels, size), "seen": seen, "device": task.place.device(settings)}
+    module = Classifier(
+        net,
+        settings.model_copy(update={"patience": patience}),
+        run=task.run,
+        seed=task.seed,
+        num_classes=len(expressions),
+        factors=factors,
+        class_weights=class_weights(data.targets, expressions) if settings.class_weights else None,
+        teachers=load_teachers(settings.teachers, run=task.run, **student) if settings.teachers else None,
+    )
+    return Phase(name=name, module=module, data=data, epochs=epochs, trained_on=seen.trained_on, first=first, place=task.place)
 
 
 def _run(trainer: pl.Trainer, phase: Phase, checkpoint: Path | None) -> None:
-    """Run Lightning's loop. It answers an interrupt by leaving the interpreter, deaf to further ones; a notebook's kernel stays."""
+    """Run Lightning's loop. Lightning exits the interpreter on an interrupt and ignores further ones; a notebook's kernel must stay."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(phase.module, datamodule=phase.data, ckpt_path=checkpoint)
@@ -240,7 +242,7 @@ def _run(trainer: pl.Trainer, phase: Phase, checkpoint: Path | None) -> None:
 
 
 def _checkpoints(folder: Path, monitor: str | None) -> list[pl.Callback]:
-    """Keep the best epoch where one is monitored, and then the last: its checkpoint must know the best one's."""
+    """Keep the best epoch where one is monitored, and after it the last, whose checkpoint must know the best one's."""
     shared: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
     last = ModelCheckpoint(filename="last", **shared)
     if monitor is None:

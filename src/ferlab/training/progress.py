@@ -1,7 +1,4 @@
-"""Tell how far training is: to the runner's progress bar, within the epoch too; and of several processes, in a log by the epoch.
-
-Where several share the batches, the first of them tells.
-"""
+"""Progress of training: for the runner's bar, also within an epoch, and of several processes as a log by epoch. Rank 0 reports."""
 
 from __future__ import annotations
 
@@ -17,22 +14,22 @@ EVERY = 2.0  # seconds
 
 
 class Progress(pl.Callback):
-    """Reports batches done, and looks every few seconds whether the loss is still a number: looking at each step would make a GPU wait."""
+    """Reports finished batches, and checks every few seconds that the loss is finite: a check at each step would stall a GPU."""
 
     def __init__(self, *, before: int, total: int, phase: str, watched: str = "val") -> None:
-        """Say where this phase lies in the whole.
+        """Hold the position of the phase.
 
         Args:
             before: Batches of the phases before this one.
             total: Batches of all phases.
             phase: "select", "refit" or "whole".
-            watched: The split that is scored after each epoch; Lightning logs it as val.
+            watched: The validation split; Lightning logs it as val.
         """
         self.before, self.total, self.phase, self.watched = before, total, phase, watched
         self.last = 0.0
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Report, at most every two seconds."""
+        """Report at most every two seconds."""
         now = time.monotonic()
         if now - self.last >= EVERY:
             self.last = now
@@ -40,7 +37,7 @@ class Progress(pl.Callback):
             self._report(trainer, pl_module, batch_idx + 1)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Report the whole epoch, with the accuracy on the watched split."""
+        """Report the epoch, with the validation accuracy."""
         value = trainer.callback_metrics.get("val/accuracy")
         self._report(trainer, pl_module, trainer.num_training_batches, "" if value is None else f", {self.watched} {value.item():.1%}")
 
@@ -54,14 +51,14 @@ class Progress(pl.Callback):
 
 
 class EpochLog(pl.Callback):
-    """Writes a line per finished epoch, without times. What was finished before a kill is written again: the log is that of the whole phase."""
+    """Writes a line per finished epoch, without times; after a kill those of the finished epochs again."""
 
     def __init__(self, path: Path | None, *, phase: str, watched: str = "val") -> None:
         """Append to `path`; None for no log. `watched`: as for `Progress`."""
         self.path, self.phase, self.watched, self.written = path, phase, watched, 0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Write the epochs before this one: their rows are whole now."""
+        """Write the epochs before this one: their rows are complete now."""
         self.write(pl_module.history, epochs=trainer.max_epochs or 0)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
@@ -69,7 +66,7 @@ class EpochLog(pl.Callback):
         self.write(pl_module.history, epochs=trainer.max_epochs or 0)
 
     def write(self, history: list[dict[str, float]], *, epochs: int) -> None:
-        """Append the rows that are not yet written."""
+        """Append the rows not yet written."""
         if self.path is not None:
             with open(self.path, "a") as log:
                 log.writelines(epoch_line(row, phase=self.phase, epochs=epochs, watched=self.watched) + "\n" for row in history[self.written :])
@@ -79,5 +76,5 @@ class EpochLog(pl.Callback):
 def epoch_line(row: dict[str, float], *, phase: str, epochs: int, watched: str = "val") -> str:
     """Return one line such as `select epoch 3 of 14: train loss 1.2345, accuracy 55.0 %; val loss 1.3210, accuracy 51.2 %`."""
     parts = {split: name for split, name in (("train", "train"), ("val", watched)) if f"{split}_loss" in row}
-    said = [f"{name} loss {row[f'{split}_loss']:.4f}, accuracy {row[f'{split}_accuracy']:.1%}".replace("%", " %") for split, name in parts.items()]
-    return f"{phase} epoch {row['epoch']:.0f} of {epochs}: {'; '.join(said)}"
+    losses = [f"{name} loss {row[f'{split}_loss']:.4f}, accuracy {row[f'{split}_accuracy']:.1%}".replace("%", " %") for split, name in parts.items()]
+    return f"{phase} epoch {row['epoch']:.0f} of {epochs}: {'; '.join(losses)}"

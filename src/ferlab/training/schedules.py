@@ -1,7 +1,6 @@
-"""Learning rates as functions of what is known, with no state of their own: a resumed run needs nothing but the step and the history.
+"""Learning rates as stateless functions of the step and the history, so that a resumed run needs nothing else.
 
-Lightning steps a plateau scheduler after the checkpoint of its epoch is written, so a resumed run would lose that step; here
-there is none to lose.
+Lightning steps a plateau scheduler after the checkpoint of the epoch is written, and a resumed run would lose that step.
 
 References:
     Smith & Topin (2017), Super-Convergence, arXiv 1708.07120 (one_cycle; the values are those of PyTorch's OneCycleLR).
@@ -25,33 +24,32 @@ def step_rate(step: int, *, schedule: str, lr: float, total: int, warmup: float)
 
     Args:
         step: From 0.
-        schedule: "constant", "plateau" (both `lr`; the plateau's halvings come from `plateau_factor`), "one_cycle" or "cosine".
+        schedule: "constant", "plateau" (both `lr`; `plateau_factor` gives the halvings), "one_cycle" or "cosine".
         lr: The highest rate.
-        total: Steps of the whole plan.
-        warmup: Share of the steps over which the rate rises, for one_cycle (a half cosine from lr / 25) and cosine (a straight
-            line from 0).
+        total: Steps of the whole schedule.
+        warmup: Fraction of the steps over which the rate rises, for one_cycle (half cosine from lr / 25) and cosine (linear from 0).
     """
     if schedule in ("constant", "plateau"):
         return lr
     if schedule == "one_cycle":
-        # PyTorch's own fence posts: the peak is at step warmup * total - 1, the end at total - 1.
+        # As in PyTorch, the peak is at step warmup * total - 1, the end at total - 1.
         peak = max(warmup * total - 1, 0)
         if step <= peak:
-            return _half_cosine(lr / START, lr, share=step / peak if peak else 1.0)
-        return _half_cosine(lr, lr / START / END, share=(step - peak) / (total - 1 - peak))
+            return _half_cosine(lr / START, lr, fraction=step / peak if peak else 1.0)
+        return _half_cosine(lr, lr / START / END, fraction=(step - peak) / (total - 1 - peak))
     rising = warmup * total
     if step < rising:
         return lr * (step + 1) / (rising + 1)
-    return _half_cosine(lr, 0.0, share=(step - rising) / max(total - rising, 1))
+    return _half_cosine(lr, 0.0, fraction=(step - rising) / max(total - rising, 1))
 
 
 def plateau_factor(values: Sequence[float], *, higher_is_better: bool, lr: float) -> float:
-    """Return what `lr` is multiplied by in the next epoch: halved each time 10 epochs in a row brought nothing better.
+    """Return the factor on `lr` in the next epoch: halved after every 10 epochs without improvement, with a product of at least 1e-5.
 
     Args:
-        values: The monitored value after each epoch so far.
+        values: The monitored value after each epoch.
         higher_is_better: True for accuracy, False for loss.
-        lr: The first rate; the product does not fall below 1e-5.
+        lr: The initial rate.
     """
     factor, best, flat = 1.0, -math.inf, 0
     for value in values:
@@ -65,5 +63,5 @@ def plateau_factor(values: Sequence[float], *, higher_is_better: bool, lr: float
     return min(1.0, max(factor, LOWEST / lr))
 
 
-def _half_cosine(start: float, end: float, *, share: float) -> float:
-    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+def _half_cosine(start: float, end: float, *, fraction: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * fraction)) / 2

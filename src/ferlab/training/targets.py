@@ -1,7 +1,4 @@
-"""What a face is wanted to be called, where that is more than one expression: FER+'s votes, several expressions at once, and values.
-
-A model that gives values beside expressions has a column more for each: logits (N, K) first, then R values.
-"""
+"""Soft targets from FER+ votes, several labels, and regressed values; a model with values returns logits (N, K), then R columns."""
 
 from __future__ import annotations
 
@@ -13,27 +10,27 @@ import pandas as pd
 from ferlab.data.readers.ferplus import mixed_targets
 from ferlab.paths import InputError
 
-# The span of each value in the face table; models learn them on a scale of about 1, so that one weight in the loss serves all.
+# The range of each value in the face table; models are trained on [-1, 1], so that one weight in the loss serves all.
 VALUES = {"valence": (-1.0, 1.0), "arousal": (-1.0, 1.0), "intensity": (0.0, 5.0)}
 
 
 def wanted_targets(
     faces: pd.DataFrame, *, expressions: tuple[str, ...], loss: str, ferplus_weight: float, regress: Sequence[str]
 ) -> np.ndarray | None:
-    """Return what each face is trained towards, or None where its target says it all.
+    """Return the soft targets of faces and the values to regress; None where column `target` suffices.
 
     Args:
         faces: Face table of N rows.
-        expressions: The K classes, as `target` counts them.
-        loss: "multi_label": of the votes, every expression that FER+'s rule multi_target takes is right, not the shares.
+        expressions: The K classes, in the order of `target`.
+        loss: For "multi_label" every expression that FER+'s rule multi_target selects is 1, instead of its proportion of the votes.
         ferplus_weight: Of the votes against the label, 0 to 1.
         regress: Columns of the face table, keys of VALUES.
 
     Returns:
-        float32 (N, K + R): shares of the expressions, or how right each is; then the values, scaled to about 1, NaN where unknown.
+        float32 (N, K + R): soft targets, then `scaled_values`.
 
     Raises:
-        InputError: If votes or values are wanted that the set lacks.
+        InputError: If the dataset lacks the votes or a value.
     """
     if not ferplus_weight and not regress:
         return None
@@ -45,21 +42,15 @@ def wanted_targets(
 
 
 def scaled_values(faces: pd.DataFrame, regress: Sequence[str]) -> np.ndarray:
-    """Return the values as models learn them, float32 (N, R): the middle of their span is 0, its ends are -1 and 1.
+    """Return the values scaled from their range to [-1, 1], float32 (N, R), NaN where unknown.
 
     Raises:
-        InputError: If the set lacks one, or knows it of no face.
+        InputError: If the dataset lacks one.
     """
     columns = []
     for name in regress:
         if name not in faces or faces[name].isna().all():
-            raise InputError(f"train.regress: the set's faces have no {name!r}; drop it, or choose a set that has it (control faces, AffectNet)")
+            raise InputError(f"train.regress: the dataset has no {name!r}; drop it, or choose a dataset that has it (control faces, AffectNet)")
         low, high = VALUES[name]
         columns.append((faces[name].to_numpy(dtype=np.float32) - (low + high) / 2) / ((high - low) / 2))
     return np.stack(columns, axis=1).astype(np.float32) if columns else np.empty((len(faces), 0), np.float32)
-
-
-def unscaled_values(values: np.ndarray, regress: Sequence[str]) -> np.ndarray:
-    """Return values (N, R) on the scale of the face table; the inverse of `scaled_values`."""
-    low, high = (np.array([VALUES[name][end] for name in regress], dtype=np.float32) for end in (0, 1))
-    return values * (high - low) / 2 + (low + high) / 2

@@ -17,7 +17,7 @@ from ferlab.paths import partial_folder, read_json, write_json
 from ferlab.results import obtain
 from ferlab.roles import Exposure
 
-KEPT = ("best_epoch", "epochs_run", "trained_faces", "trained_on", "selected_on", "val", "test", "train", "teachers")
+KEPT = ("best_epoch", "epochs_run", "trained_faces", "val", "test", "train", "teachers")
 
 
 @dataclass(frozen=True)
@@ -62,4 +62,5 @@ def _train(weights: Path, history: Path, facts: Path, *, p: StageParams, store: 
     result.save(weights)
     result.save_history(history)
     first = {"pretrained": result.first.report is not None, "initial_weights": result.first.sentence, "own_scaling": bool(result.first.mean)}
-    write_json(facts, {key: getattr(result, key) for key in KEPT} | first)
+    splits = {key: list(result.card[key]) for key in ("trained_on", "selected_on")}
+    write_json(facts, {key: getattr(result, key) for key in KEPT} | splits | first)
