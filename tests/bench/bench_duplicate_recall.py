@@ -2,7 +2,7 @@
 
     python tests/bench/bench_duplicate_recall.py [FOLDER] [--each 200] [--random 20000] [--write FILE]
 
-FOLDER holds fer2013.csv; without it, control faces alone are measured. From each dataset `each` faces per alteration of `planting.KINDS` are
+FOLDER holds fer2013.csv; without it, control faces alone are measured. From each dataset `each` faces per alteration of `copies.KINDS` are
 altered and planted beside their originals. Originals of FER2013 are faces in which the search finds no duplicate at a score of 0.85 or more.
 
     search, wide search   the search of the audit: codes, registration, and the dataset's own limit; wide: codes three times as far apart
@@ -35,10 +35,11 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "src"))
 
+from ferlab.copies import KINDS  # noqa: E402
 from ferlab.data.duplicates.codes import fit_codes  # noqa: E402
-from ferlab.data.duplicates.planting import KINDS, judge_found, plant  # noqa: E402
+from ferlab.data.duplicates.planting import judge_found, plant  # noqa: E402
 from ferlab.data.duplicates.registration import compare_pairs  # noqa: E402
-from ferlab.data.duplicates.search import LEAST, choose_limit, measure_crowd, search_pairs  # noqa: E402
+from ferlab.data.duplicates.search import LEAST, choose_limit, measure_reference, search_pairs  # noqa: E402
 from ferlab.evaluation.proportions import wilson  # noqa: E402
 
 PAIRS = ROOT / "reports" / "published" / "fer2013_pairs_by_eye.csv"
@@ -82,11 +83,10 @@ def measure(images: np.ndarray, targets: np.ndarray, *, each: int, drawn: int, j
 def search_both(images: np.ndarray, planted: pd.DataFrame, targets: np.ndarray) -> dict[str, Any]:
     """Return what the search finds at the dataset's own limit, narrow and wide."""
     space, contents = fit_codes(images), np.arange(len(images))
-    limit = choose_limit(measure_crowd(images, space, targets=np.concatenate([targets, targets[planted["origin"]]])))
+    limit = choose_limit(measure_reference(images, space, targets=np.concatenate([targets, targets[planted["origin"]]])))
     found = {}
     for name, wide in (("search", False), ("wide search", True)):
-        pairs, _ = search_pairs(images, space, limit=limit, wide=wide)
-        judged = judge_found(pd.DataFrame({key: pairs[key] for key in ("first", "second")}), planted, contents)
+        judged = judge_found(search_pairs(images, space, limit=limit, wide=wide), planted, contents)
         recall = {kind: bounded(of["found"], of["planted"]) for kind, of in judged["per_kind"].items()}
         recall["all"] = bounded(judged["found"], judged["planted"])
         found[name] = {"usual": {"threshold": limit, "false_pairs": judged["false_pairs"], "recall": recall}}
@@ -193,16 +193,16 @@ def read_fer2013(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict
     rows = np.sort(np.unique(images.reshape(len(images), -1), axis=0, return_index=True)[1])
     faces, space, counts = images[rows], fit_codes(images[rows]), {}
     for name, wide in (("search", False), ("wide search", True)):
-        found, score = search_pairs(faces, space, limit=UNALIKE, wide=wide)
-        counts[name] = count_pairs(found, score, table["usage"].to_numpy(str)[rows])
+        found = search_pairs(faces, space, limit=UNALIKE, wide=wide)
+        counts[name] = count_pairs(found, table["usage"].to_numpy(str)[rows])
     lone = np.setdiff1d(np.arange(len(rows)), np.concatenate([found["first"], found["second"]]))
     same = pd.read_csv(PAIRS).query("verdict == 'same photograph'").drop_duplicates(["first_row", "second_row"])
     return faces[lone], table["target"].to_numpy()[rows[lone]], images[same[["first_row", "second_row"]].to_numpy()], counts
 
 
-def count_pairs(found: np.ndarray, score: np.ndarray, usage: np.ndarray) -> dict[str, int]:
+def count_pairs(found: pd.DataFrame, usage: np.ndarray) -> dict[str, int]:
     """Return how many pairs score from 0.90, of them between Training and PublicTest, and from 0.85 to 0.90; both orientations of a pair count once."""
-    pairs = pd.DataFrame({"first": found["first"], "second": found["second"], "score": score}).groupby(["first", "second"], as_index=False).max()
+    pairs = found.groupby(["first", "second"], as_index=False)["score"].max()
     accepted = pairs[pairs["score"] >= LEAST]
     crossing = usage[accepted["first"]] != usage[accepted["second"]]
     return {"pairs": len(accepted), "crossing": int(crossing.sum()), "below": len(pairs) - len(accepted)}

@@ -123,10 +123,10 @@ def test_a_table_holds_every_kind_between_all_parts(audit):
 
 
 def test_sentences_repeat_the_counts(audit):
-    said = page.duplicates_sentence(audit, limit=0.9)
+    said = page.duplicates_sentence(audit, limit=0.9, search="exhaustive search")
     assert "2 faces are exact duplicates, in 1 groups; 2 are exactly mirrored" in said
     assert "2 have a near-duplicate (correlation once aligned at least 0.900: 1 pairs, 0 of them mirrored)" in said
-    assert "3 photographs occur more than once, as 6 faces; the commonest 2 times" in said
+    assert "3 photographs occur more than once, as 6 faces; the commonest 2 times. Search: exhaustive search." in said
     conflicts = page.conflicts_sentence(audit)
     assert "In 1 of 1 groups of exact duplicates (100.0 %) the labels differ, 2 faces in all." in conflicts
     assert "In 1 of 3 photographs" in conflicts
@@ -134,7 +134,9 @@ def test_sentences_repeat_the_counts(audit):
 
 
 def test_a_dataset_without_duplicates_says_so(nothing):
-    assert "No duplicates were found" in page.duplicates_sentence(nothing, limit=0.9)
+    said = page.duplicates_sentence(nothing, limit=0.9, search="exhaustive search")
+    assert "No duplicates were found" in said
+    assert said.endswith("Search: exhaustive search.")
     assert "so none has two labels" in page.conflicts_sentence(nothing)
 
 

@@ -105,16 +105,17 @@ def duplicates_table(audit: Mapping[str, Any], *, by: str) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index=["duplicate", "in"], columns="faces of")
 
 
-def duplicates_sentence(audit: Mapping[str, Any], *, limit: float) -> str:
-    """Say how many faces have duplicates of each kind, and from which score a pair is one."""
+def duplicates_sentence(audit: Mapping[str, Any], *, limit: float, search: str) -> str:
+    """Say how many faces have duplicates of each kind, from which score a pair is one, and how pairs were searched (`codes.name_search`)."""
     if not audit["near_groups"]:
-        return f"**No duplicates were found: no two faces have equal pixels, and none correlate above {limit:.3f} once aligned, straight or mirrored.**"
+        none = f"no two faces have equal pixels, and none correlate above {limit:.3f} once aligned, straight or mirrored"
+        return f"**No duplicates were found: {none}.** Search: {search}."
     exact = f"{audit['faces_in_groups']:,} faces are exact duplicates, in {audit['groups']:,} groups; {audit['mirrored_duplicates']:,} are exactly mirrored"
     pairs = f"{audit['near_pairs']:,} pairs, {audit['near_pairs_mirrored']:,} of them mirrored"
     return (
         f"**{exact}; {audit['near_duplicates']:,} have a near-duplicate (correlation once aligned at least {limit:.3f}: {pairs}).** Together "
         f"{audit['near_groups']:,} photographs occur more than once, as {audit['faces_in_near_groups']:,} faces; the commonest "
-        f"{audit['largest_near_group']} times."
+        f"{audit['largest_near_group']} times. Search: {search}."
     )
 
 
