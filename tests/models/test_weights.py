@@ -196,7 +196,7 @@ def test_options_that_ask_for_terabytes_take_no_memory(tmp_path: Path) -> None:
 
 def test_a_card_that_is_no_card_is_refused(tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(save({"a": torch.zeros(1)}, metadata={"ferlab": "3"}))
-    assert "no card but int" in one_line(tmp_path / "w.safetensors")
+    assert "no dict but int" in one_line(tmp_path / "w.safetensors")
 
 
 class RunsCode:
