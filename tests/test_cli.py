@@ -88,7 +88,7 @@ def test_a_study_says_what_must_lie_in_data_raw_and_whether_it_does(clone, capsy
     told = capsys.readouterr().out.splitlines()
     assert told[0] == "params.yaml now holds study cs231a"
     assert "ckplus: data/raw/ckplus: missing; data/raw/README.md says how to get it, `ferlab draw` draws control faces in its place" in told
-    assert told[-1] == "next: put there what is missing, then dvc repro"
+    assert told[-1] == "next: add the missing data, then dvc repro"
     for name in ("ckplus", "jaffe", "custom", "captured"):
         (clone / "data" / "raw" / name).mkdir(parents=True, exist_ok=True)
         (clone / "data" / "raw" / name / "faces.zip").touch()

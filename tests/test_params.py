@@ -81,7 +81,7 @@ def test_teachers_are_runs_of_the_same_set_that_stand_above(raw):
     for run, teacher, data, what in (
         ("five_layer_seed1", "five_layers", "control", "no run is called 'five_layers'; did you mean 'five_layer'?"),
         ("five_layer_seed1", "five_layer_seed1", "control", "five_layer_seed1: it is the run itself"),
-        ("five_layer", "five_layer_seed1", "control", "five_layer_seed1: it stands below, and runs are trained in their order"),
+        ("five_layer", "five_layer_seed1", "control", "five_layer_seed1: it is further down, and runs are trained in their order"),
         ("five_layer_seed1", "five_layer", "other", "it is trained on set 'other', not 'control'"),
         ("five_layer_seed1", "five_layer", "svm", "five_layer: its loss is l2_svm, so its outputs are no probabilities"),
         ("five_layer_seed1", "twice", "control", "five_layer: named twice"),

@@ -85,7 +85,7 @@ def test_who_withdrew_is_gone_from_the_cache_and_from_what_runs_left(tmp_path, m
     assert all(cached(content).is_file() for content in withdrawn)
     (project / "data" / "raw" / "README.md").write_text("somebody withdrew\n")
     params = check_params(captured_params())
-    with pytest.raises(InputError, match="run `dvc repro` first, which takes out who withdrew"):
+    with pytest.raises(InputError, match="run `dvc repro` first, which removes who withdrew"):
         privacy.forget(project, params)
     dvc("repro")
     (project / "data" / ".partial" / "prepare-control-abc" / "kept").mkdir(parents=True)

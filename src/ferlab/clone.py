@@ -1,7 +1,7 @@
-"""What a clone needs before DVC works in it; `make repro` runs this first.
+"""Make a clone ready for DVC; `make repro` runs this first.
 
-Without Git (a zip, a container's copy) DVC refuses every command until its own config says so. After a full disk its `rwlock` may be cut
-off or dvc.lock empty, and it refuses until somebody removes that file.
+Without Git (a zip, a container's copy) DVC refuses every command until its config has `no_scm`. After a full disk its `rwlock` may be truncated or
+dvc.lock empty, which it refuses too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ferlab.paths import ROOT
 
 
 def main() -> int:
-    """Make the clone ready and say what was done; return the exit status."""
+    """Make the clone ready and report what was done; return the exit status."""
     for done in (tell_dvc_of_git(ROOT), remove_broken_lock(ROOT), remove_empty_record(ROOT)):
         if done:
             print(done, file=sys.stderr)
@@ -27,32 +27,21 @@ def main() -> int:
 
 
 def tell_dvc_of_git(root: Path) -> str:
-    """Set DVC's `core.no_scm` for this clone where no Git repository holds it, and take it back once one does.
-
-    Returns:
-        A sentence if the local config was changed, else ''.
-    """
+    """Set DVC's `core.no_scm` outside of a Git repository and remove it inside; return a sentence if it changed, else ''."""
     has_git = any((folder / ".git").exists() for folder in (root, *root.parents))
     config = Config(str(root / ".dvc"))
     if has_git != ("no_scm" in config.load_one("local").get("core", {})):
         return ""
     with config.edit("local") as local:
-        core = local.setdefault("core", {})
         if has_git:
-            del core["no_scm"]
-        else:
-            core["no_scm"] = True
-    if has_git:
-        return "Git is here now: DVC uses it (.dvc/config.local)."
+            del local["core"]["no_scm"]
+            return "Git is here now: DVC uses it (.dvc/config.local)."
+        local.setdefault("core", {})["no_scm"] = True
     return "No Git repository here: DVC runs without one (.dvc/config.local). `dvc exp` needs `git init` and a first commit."
 
 
 def remove_broken_lock(root: Path) -> str:
-    """Remove DVC's `.dvc/tmp/rwlock` if it cannot be read and no process of DVC works in this clone.
-
-    Returns:
-        A sentence if it was removed or has to stay, else ''.
-    """
+    """Remove DVC's `.dvc/tmp/rwlock` if it cannot be read and DVC does not run here; return a sentence if it cannot be read, else ''."""
     lock = root / ".dvc" / "tmp" / "rwlock"
     if not lock.is_file() or _is_whole(lock):
         return ""
@@ -63,7 +52,7 @@ def remove_broken_lock(root: Path) -> str:
 
 
 def remove_empty_record(root: Path) -> str:
-    """Remove a dvc.lock that holds nothing; return a sentence if there was one, else ''."""
+    """Remove an empty dvc.lock; return a sentence if there was one, else ''."""
     record = root / "dvc.lock"
     if not record.is_file() or record.read_bytes().strip() or _running_dvc(root):
         return ""
@@ -80,7 +69,7 @@ def _is_whole(lock: Path) -> bool:
 
 
 def _running_dvc(root: Path) -> int | None:
-    """A process of DVC that works in this clone, by its number."""
+    """Return the id of a process of DVC in this clone."""
     for process in psutil.process_iter(["pid", "cwd", "cmdline"]):
         words = [Path(word).name for word in (process.info["cmdline"] or [])[:3]]
         here = process.info["cwd"] and Path(process.info["cwd"]).is_relative_to(root)

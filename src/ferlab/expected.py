@@ -1,11 +1,10 @@
-"""Whether this machine reproduced a study's main numbers: `reports/expected/<study>.json` beside the metrics that the pipeline wrote.
+"""Compare a study's main numbers with `reports/expected/<study>.json`; `make repro` ends with this module's line.
 
-Training is repeatable on one machine; another processor rounds differently. So each number has a tolerance, measured over settings under which
-one machine computes as others do. `make repro` ends with this module's line. The file lists the numbers: a stage and its set or run, and the
-path of a number in that stage's metrics.
+Training is repeatable on one machine, but other processors round differently. Tolerances are measured over settings under which one machine
+computes as others do. The file lists the numbers by stage and set or run, and by their path in the metrics.
 
-After a change that moves numbers a little: `python -m ferlab.expected --renew` takes the values of the run that lies here and keeps the
-tolerances. `reports/expected/measure.sh` runs the study under every setting and measures both.
+After a change that moves numbers a little, `python -m ferlab.expected --renew` updates the values and keeps the tolerances;
+`reports/expected/measure.sh` runs the study under every setting and measures both.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from ferlab.paths import InputError
 
 FOLDER = paths.ROOT / "reports" / "expected"
 METRICS = paths.ROOT / "reports" / "metrics"
-MARGIN = 2.0  # a few settings do not show the furthest deviation; the next processor's may be this many times the furthest seen
-LEAST = 0.02  # of what is no count: one of 60 planted copies may turn on a grey level that this machine drew alike under all settings
+MARGIN = 2.0  # times the largest deviation seen: another processor's may be larger
+LEAST = 0.02  # except for counts: one of 60 planted copies may depend on a grey level that was equal under all settings here
 RULE = (
     f"value: under the first setting; tolerance: {MARGIN:g} times the furthest that any other setting was from it, in any run of that stage,"
     f" and at least {LEAST:g} but for counts"
@@ -32,10 +31,10 @@ RULE = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print whether this machine reproduced the study of params.yaml, or measure its numbers anew; return the exit status."""
+    """Print whether this machine reproduced the study of params.yaml, or renew its numbers; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m ferlab.expected", description="Did this machine reproduce the study's main numbers?")
-    parser.add_argument("--renew", action="store_true", help="take the values of the run that lies here, keep the tolerances")
-    parser.add_argument("--measure", nargs="+", metavar="SETTING=FOLDER", help="take both from the metrics of each setting, the reference first")
+    parser.add_argument("--renew", action="store_true", help="update the values from reports/metrics, keep the tolerances")
+    parser.add_argument("--measure", nargs="+", metavar="SETTING=FOLDER", help="measure both from the metrics of each setting, the reference first")
     given = parser.parse_args(arguments)
     try:
         file = FOLDER / f"{load_params().study}.json"
@@ -50,11 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def verdict(expected: Mapping[str, Any], folder: Path) -> str:
-    """Say in a line how many of a study's numbers came out within their tolerance, and which did not.
+    """Report in a line how many of a study's numbers are within tolerance, and which are not.
 
     Args:
         expected: Content of `reports/expected/<study>.json`.
-        folder: Metrics of the pipeline; results with other params than the study's are not compared.
+        folder: The pipeline's metrics; those of other params are not compared.
     """
     total, off, other = 0, [], []
     for result, of in expected["results"].items():
@@ -74,12 +73,12 @@ def verdict(expected: Mapping[str, Any], folder: Path) -> str:
 
 
 def measure(expected: Mapping[str, Any], folders: Mapping[str, Path], *, renew: bool = False) -> dict[str, Any]:
-    """Take the listed numbers anew from the metrics of each setting, the first as the reference.
+    """Return the file's content with the listed numbers from the metrics of each setting, the first as the reference.
 
     Args:
-        expected: What the file holds so far; of its numbers only the paths are used.
-        folders: Per setting its metrics.
-        renew: Keep tolerances, settings and what was seen over them: only the values are taken.
+        expected: The file's content so far.
+        folders: Metrics per setting.
+        renew: Update the values alone.
 
     Raises:
         InputError: A number that a setting's metrics lack.
@@ -100,7 +99,7 @@ def measure(expected: Mapping[str, Any], folders: Mapping[str, Path], *, renew: 
 
 
 def _add_tolerances(results: Mapping[str, Any]) -> None:
-    """Give each number its tolerance; runs of one stage have one in common, for each shows a part of what may happen."""
+    """Add tolerances; the runs of a stage share the largest deviation."""
     furthest: dict[tuple[str, str], float] = {}
     for result, of in results.items():
         for path, number in of["numbers"].items():
@@ -119,14 +118,13 @@ def _metrics(folder: Path, result: str) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
+        return dict(json.loads(file.read_text()))
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{file}: not read as JSON ({error}); restore it with git, or run its stage again") from None
-    return content
 
 
 def _number(metrics: Any, path: str) -> float | None:
-    """The number at a dotted path, None where there is none; a step `method=occlusion,expression=all` is the first such row of a list."""
+    """Return the number at a dotted path, or None; a step `method=occlusion,expression=all` selects the first such row of a list."""
     for step in path.split("."):
         if isinstance(metrics, list):
             wanted = dict(condition.split("=") for condition in step.split(",")) if "=" in step else {"": ""}

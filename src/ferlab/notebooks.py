@@ -1,8 +1,6 @@
-"""How a notebook lies on disk: no outputs, no counts, nothing that changes when nobody edits.
+"""The stored form of notebooks: no outputs, no counts, nothing that a save without an edit changes.
 
-A pipeline stage depends on the bytes of its notebook, so running and saving it in JupyterLab must leave those bytes as they
-were, and an edit must change them. Owns that form and the hook that JupyterLab calls before it saves
-(`conf/jupyter/jupyter_server_config.py`). Does not run notebooks (`ferlab.pipeline` does) nor show them (`ferlab.reporting`).
+A stage depends on the bytes of its notebook. JupyterLab calls `strip_before_save` before it saves (`conf/jupyter/jupyter_server_config.py`).
 
     python -m ferlab.notebooks notebooks/*.ipynb          rewrite these files in stored form
     python -m ferlab.notebooks --check notebooks/*.ipynb  name those that are not, and exit 1
@@ -18,22 +16,17 @@ from typing import Any
 
 from ferlab.paths import InputError
 
-# JupyterLab replaces the kernelspec's display name by that of the kernel at hand; a fixed one keeps the bytes.
-KERNELSPEC: dict[str, str] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+KERNELSPEC: dict[str, str] = {"display_name": "Python 3", "language": "python", "name": "python3"}  # JupyterLab writes the kernel's own display name
 
 
 def strip(notebook: dict[str, Any]) -> dict[str, Any]:
-    """Return the notebook in stored form: outputs, counts, widget state and editor metadata gone; ids, tags and sources kept.
-
-    Args:
-        notebook: An nbformat 4 notebook as plain JSON; it is not changed.
-    """
+    """Return an nbformat 4 notebook (plain JSON, not changed) with ids, tags and sources alone."""
     cells = [_strip_cell(cell, number) for number, cell in enumerate(notebook["cells"])]
     return {"cells": cells, "metadata": {"kernelspec": dict(KERNELSPEC)}, "nbformat": 4, "nbformat_minor": 5}
 
 
 def stored_text(notebook: dict[str, Any]) -> str:
-    """Return the text of a notebook file in stored form, byte for byte as nbformat (and so JupyterLab) writes it."""
+    """Return a notebook's text in stored form, byte for byte as nbformat and JupyterLab write it."""
     lined = strip(notebook)
     for cell in lined["cells"]:
         cell["source"] = cell["source"].splitlines(keepends=True)
@@ -41,12 +34,12 @@ def stored_text(notebook: dict[str, Any]) -> str:
 
 
 def strip_before_save(model: dict[str, Any], path: str, contents_manager: Any, **_: Any) -> None:
-    """JupyterLab's pre-save hook: strip pipeline notebooks in place, leave every other file as it is.
+    """JupyterLab's pre-save hook: strip pipeline notebooks in place, and no other file.
 
     Args:
-        model: The contents model about to be written; `content` holds the notebook.
-        path: Its path below the server's root folder.
-        contents_manager: The server's contents manager, asked where that path lies on disk.
+        model: The contents model; `content` holds the notebook.
+        path: Below the server's root folder.
+        contents_manager: The server's, which knows the path on disk.
     """
     if model.get("type") != "notebook" or model["content"].get("nbformat") != 4:
         return
@@ -79,7 +72,7 @@ def _strip_cell(cell: dict[str, Any], number: int) -> dict[str, Any]:
 
 
 def _read(file: Path) -> tuple[str, str]:
-    """Return a notebook file's text and its text in stored form."""
+    """Return the text of a file, and that of its stored form."""
     try:
         text = file.read_text(encoding="utf-8")
         return text, stored_text(json.loads(text))

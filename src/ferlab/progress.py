@@ -1,4 +1,4 @@
-"""The terminal's view of a stage: what is done and how much is left, from the kernel's file of JSON lines; and where a stopped stage goes on."""
+"""A stage's progress in the terminal, from the kernel's file of JSON lines; and where an interrupted stage resumes."""
 
 from __future__ import annotations
 
@@ -21,42 +21,39 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interruption:
-    """What Ctrl-C, SIGTERM and a closed terminal do to a stage: its kernel ends, one line says where it goes on, and the exit status is 128 + signal.
+    """Ends a stage on Ctrl-C, SIGTERM and SIGHUP: its kernel is killed, one line reports where it resumes, the exit status is 128 + signal.
 
-    Nothing is tidied up: a stage can be killed at any moment, and this is one.
+    Attributes:
+        lines: The kernel's progress, once there is a kernel.
+        kept: The folder of partial work.
     """
 
     def __init__(self, title: str) -> None:
-        """Name what runs.
-
-        Args:
-            title: As `follow` has it.
-        """
         self.title = title
-        self.lines: Path | None = None  # of the kernel's progress, once there is a kernel
-        self.kept: Path | None = None  # the folder of what survives
+        self.lines: Path | None = None
+        self.kept: Path | None = None
 
     def install(self) -> None:
-        """Answer the signals, but for those that were to be ignored, as under nohup."""
+        """Handle the signals that are not ignored, as under nohup."""
         for number in STOPS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._stop)
 
     def line(self) -> str:
-        """Return what is said, such as `train five_layer: stopped in select epoch 10 of 16; dvc repro goes on there`."""
+        """Return the report, such as `train five_layer: stopped in select epoch 10 of 16; dvc repro goes on there`."""
         if self.kept is None or not self.kept.is_dir() or not any(self.kept.iterdir()):
             return f"{self.title}: stopped; `dvc repro` runs this stage again, all that was finished is kept"
         note = str((_newest(self.lines, 0, None)[1] or {}).get("note", "")) if self.lines else ""
         return f"{self.title}: stopped{f' in {note}' if note else ''}; `dvc repro` goes on there"
 
     def _stop(self, number: int, _: Any) -> None:
-        for each in STOPS:  # a second Ctrl-C says nothing new
+        for each in STOPS:
             signal.signal(each, signal.SIG_IGN)
         for child in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 child.kill()
         start = b"\r\x1b[K" if sys.stderr.isatty() else b""
-        os.write(2, start + self.line().encode(errors="replace") + b"\n")  # Keep: print may be what was interrupted
+        os.write(2, start + self.line().encode(errors="replace") + b"\n")  # Keep: the signal may have interrupted print
         os._exit(128 + number)
 
 
@@ -65,57 +62,48 @@ def follow(lines: Path, *, title: str) -> Iterator[None]:
     """Show the progress of a stage while the block runs, and its duration afterwards.
 
     Args:
-        lines: The file of JSON lines `{"done": int, "total": int, "note": str}` that the kernel appends to; it need not exist yet.
-        title: What is running, e.g. "train five_layer".
+        lines: The file of JSON lines `{"done": int, "total": int, "note": str}` or `{"say": str}` that the kernel appends to; it may be absent.
+        title: The stage, e.g. "train five_layer".
     """
-    stop = threading.Event()
-    start = time.monotonic()
+    stop, start, how = threading.Event(), time.monotonic(), "stopped after"
     watcher = threading.Thread(target=_watch, args=(lines, title, stop, start), daemon=True)
     watcher.start()
-    failed = True
     try:
         yield
-        failed = False
+        how = "done in"
     finally:
         stop.set()
         watcher.join()
-        _say(f"{title}: {'stopped after' if failed else 'done in'} {_duration(time.monotonic() - start)}", last=True)
+        _say(f"{title}: {how} {_duration(time.monotonic() - start)}", last=True)
 
 
 def progress_line(title: str, record: dict, elapsed: float) -> str:
     """Return one line such as `train five_layer  [#####.....]  50 %  about 12 s left  epoch 7 of 14`."""
     done, total = float(record.get("done", 0)), float(record.get("total", 0))
-    share = min(done / total, 1.0) if total > 0 else 0.0
-    bar = "#" * round(share * 20)
-    left = f"about {_duration(elapsed * (1 - share) / share)} left" if share > 0.01 else "just started"
-    return f"{title}  [{bar:.<20}] {share:4.0%}  {left}  {record.get('note', '')}".rstrip()
+    fraction = min(done / total, 1.0) if total > 0 else 0.0
+    left = f"about {_duration(elapsed * (1 - fraction) / fraction)} left" if fraction > 0.01 else "just started"
+    return f"{title}  [{'#' * round(fraction * 20):.<20}] {fraction:4.0%}  {left}  {record.get('note', '')}".rstrip()
 
 
 def _watch(lines: Path, title: str, stop: threading.Event, start: float) -> None:
-    first: tuple[float, float] | None = None  # when the first record came, and what was done by then: a resumed run starts late
+    first: tuple[float, float] | None = None  # time and work of the first record: a resumed run does not start at 0
     said, position, record = 0.0, 0, None
     _say(f"{title}: started")
-    ended = False
-    while not ended:
-        ended = stop.wait(0.5)
+    while not stop.wait(0.5):
         position, record = _newest(lines, position, record, say=title)
         now = time.monotonic()
-        if ended or record is None or (not sys.stdout.isatty() and now - said < PLAIN_EVERY):
+        if record is None or (not sys.stdout.isatty() and now - said < PLAIN_EVERY):
             continue
         done = float(record.get("done", 0))
-        if first is None:
-            first = (now, done)
+        first = first or (now, done)
         gained = done - first[1]
-        elapsed = (now - first[0]) * done / gained if gained > 0 else now - start  # as if all that is done had been done at this pace
-        _say(progress_line(title, record, elapsed))
+        _say(progress_line(title, record, (now - first[0]) * done / gained if gained > 0 else now - start))
         said = now
+    _newest(lines, position, record, say=title)
 
 
 def _newest(lines: Path, position: int, record: dict | None, *, say: str = "") -> tuple[int, dict | None]:
-    """Read the whole lines behind `position`; return where they end and the last one, or what was given where there are none.
-
-    A line `{"say": text}` is no progress but something that a person should read: it is printed behind the title `say`, where there is one.
-    """
+    """Read the complete lines after `position`; return their end and the last record. A `{"say": text}` is printed after the title `say`."""
     if not lines.is_file():
         return position, record
     with open(lines, "rb") as stream:
@@ -133,7 +121,7 @@ def _newest(lines: Path, position: int, record: dict | None, *, say: str = "") -
 
 
 def _read_line(line: bytes) -> dict:
-    """Return what a line says; one that is no JSON object, as two processes at once may write it, says nothing."""
+    """Return a line's record; {} if it is no JSON object, as when two processes write at once."""
     try:
         told = json.loads(line)
     except ValueError:

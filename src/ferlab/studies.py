@@ -1,7 +1,6 @@
-"""The studies of a clone: what each is, what it costs and needs, and how it becomes params.yaml.
+"""The studies of a clone: recipe, cost, required data, and how a study becomes params.yaml.
 
-A study is an overlay `conf/study/<name>.yaml` on the complete one. Its recipe and cost stand in its head, as comments; what must lie in
-data/raw is told from its sets.
+A study is an overlay `conf/study/<name>.yaml` on the complete one; its recipe and cost are comments at its top.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from ferlab.paths import InputError, write_whole
 
 BASE = "quick"  # the complete study; every other one is an overlay on it
 BASE_HEAD = "cs230's five-layer model on control faces, two seeds. Cost: a few minutes of two CPU cores."
-DRAWN = "control"  # the reader that reads nothing
+DRAWN = "control"  # the reader without files
 LONGEST = 110  # characters of a recipe or a cost in a list
 
 
@@ -34,12 +33,10 @@ def studies(root: Path) -> list[str]:
 
 
 def write_study(root: Path, name: str) -> None:
-    """Check a study and write it as params.yaml, comments kept, `study: <name>` on top.
-
-    A params.yaml that was edited by hand is kept beside data/scratch, and the terminal says so.
+    """Check a study and write it as params.yaml, with comments and `study: <name>`. A params.yaml edited by hand is kept in data/scratch.
 
     Raises:
-        InputError: An unknown study, or one that does not pass the checks of `ferlab.params`; params.yaml stays as it was.
+        InputError: An unknown or invalid study; params.yaml stays as it was.
     """
     text = study_text(root, name)
     path = root / "params.yaml"
@@ -47,22 +44,23 @@ def write_study(root: Path, name: str) -> None:
         kept = root / "data" / "scratch" / "params-before.yaml"
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(path.read_text())
-        print(f"params.yaml had edits of yours; they are kept in {kept.relative_to(root)}")
+        print(f"params.yaml was edited by hand; the edited file is kept in {kept.relative_to(root)}")
     write_whole(path, text.encode())
     wanted = wanted_data(root, _merged(root, name)[1])
     print("\n".join([f"params.yaml now holds study {name}", *wanted.values()]))
-    print("next: " + ("put there what is missing, then dvc repro" if any("missing" in line for line in wanted.values()) else "dvc repro"))
+    print("next: " + ("add the missing data, then dvc repro" if any("missing" in line for line in wanted.values()) else "dvc repro"))
 
 
 def study_text(root: Path, name: str) -> str:
-    """Return what params.yaml holds for a study: the base study with the overlay's keys, sets and runs replaced whole."""
-    stream = io.StringIO()
-    _yaml().dump(_merged(root, name)[0], stream)
+    """Return a study's params.yaml: the base study with the overlay's keys; sets and runs are replaced as a whole."""
+    stream, yaml = io.StringIO(), YAML()  # round trip, with comments and order
+    yaml.width = 130
+    yaml.dump(_merged(root, name)[0], stream)
     return stream.getvalue()
 
 
 def _merged(root: Path, name: str) -> tuple[Any, Params]:
-    """Return a study's params, with comments and order as they are written, and checked."""
+    """Return a study's params, with comments and order, and checked."""
     if name not in studies(root):
         raise InputError(f"no study is called {name!r}; {nearest(name, studies(root))}")
     base = _load(root, BASE)
@@ -78,7 +76,7 @@ def _overlay(base: Any, over: Any) -> None:
             base[key] = value
         else:
             _overlay(base[key], value)
-    for key in over:  # what a study says of a key stands with it
+    for key in over:  # its comments
         if key in over.ca.items:
             base.ca.items[key] = over.ca.items[key]
 
@@ -87,14 +85,8 @@ def _load(root: Path, name: str) -> Any:
     return read_yaml(root / "conf" / "study" / f"{name}.yaml", source=f"conf/study/{name}.yaml", round_trip=True)
 
 
-def _yaml() -> YAML:
-    yaml = YAML()  # round trip: comments and order stay
-    yaml.width = 130
-    return yaml
-
-
 def study_lines(root: Path) -> list[str]:
-    """Return a line for each study: its name, recipe, cost, and what must lie in data/raw."""
+    """Return a line for each study: name, recipe, cost, and the datasets required in data/raw."""
     lines = []
     for name in studies(root):
         params = _merged(root, name)[1]
@@ -105,7 +97,7 @@ def study_lines(root: Path) -> list[str]:
 
 
 def recipe_and_cost(root: Path, name: str) -> tuple[str, str]:
-    """Return the first sentence of a study's head, and the one that tells its cost ("" where none does)."""
+    """Return the first sentence of a study's comments, and the cost stated there or ""."""
     text = (root / "conf" / "study" / f"{name}.yaml").read_text(encoding="utf-8")
     head = " ".join(line.lstrip("# ") for line in re.match(r"(#.*\n)*", text)[0].splitlines()) if name != BASE else BASE_HEAD
     recipe = re.match(r".+?(?=\.\s|\.?$)", head)
@@ -114,20 +106,20 @@ def recipe_and_cost(root: Path, name: str) -> tuple[str, str]:
 
 
 def wanted_data(root: Path, params: Params) -> dict[str, str]:
-    """Return for each dataset that a study reads, as `jaffe in data/raw/jaffe`, a line that says whether something lies there."""
+    """Return, for each dataset of a study such as `jaffe in data/raw/jaffe`, a line on whether it is present."""
     wanted = {}
     for prepare in params.prepare.values():
         for source in prepare.all_sources.values():
             place = (Path(prepare.raw) / source["raw"]).as_posix()
             if source["dataset"] != DRAWN:
-                wanted[f"{source['dataset']} in {place}"] = f"{source['dataset']}: {place}: {_lies_there(root / place)}"
+                wanted[f"{source['dataset']} in {place}"] = f"{source['dataset']}: {place}: {_presence(root / place)}"
     return wanted
 
 
-def _lies_there(path: Path) -> str:
+def _presence(path: Path) -> str:
     missing = "missing; data/raw/README.md says how to get it, `ferlab draw` draws control faces in its place"
     if path.is_file():
-        return "is there"
+        return "present"
     found = sorted(each.name for each in path.iterdir() if each.name != "README.md" and not each.name.startswith(".")) if path.is_dir() else []
     return f"holds {', '.join(found[:5])}{' ...' if len(found) > 5 else ''}" if found else missing
 

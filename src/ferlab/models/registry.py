@@ -3,7 +3,7 @@
 A model is added with a builder in the file of its family and a card in the family's file of cards. A family is imported only when one of its
 models is built, and imports no other family, so a new model leaves trained runs fresh.
 
-Keys of a card (`paper`, `stated` and `pretrained` may be absent; `family` is added here):
+Keys of a card, those of DEFAULTS optional; `family` is added here:
     build: "module:builder" below `ferlab.models`; the module is the family, and `runs.<run>.family`.
     paper: The paper whose study it belongs to, "" where there is none.
     title: In one line.
@@ -37,6 +37,5 @@ CARDS: dict[str, dict[str, Any]] = {
     **references.CARDS,
     **resemotenet.CARDS,
 }
-MODELS: dict[str, dict[str, Any]] = {
-    name: {"paper": "", "stated": "", "pretrained": None, "family": card["build"].partition(":")[0], **card} for name, card in CARDS.items()
-}
+DEFAULTS = {"paper": "", "stated": "", "channels": 1, "num_classes": 7, "pretrained": None}
+MODELS: dict[str, dict[str, Any]] = {name: {**DEFAULTS, "family": card["build"].partition(":")[0], **card} for name, card in CARDS.items()}

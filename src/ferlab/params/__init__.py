@@ -1,7 +1,4 @@
-"""params.yaml, checked: one frozen pydantic model per section. Unknown keys raise and name their nearest neighbour.
-
-One word in five places: stage = section here = notebook stem = class below = metrics file. Nobody else opens params.yaml.
-"""
+"""params.yaml, checked: one frozen pydantic model per section, named as its stage. Nothing else reads params.yaml."""
 
 from __future__ import annotations
 
@@ -32,38 +29,20 @@ from ferlab.params.sections import (
 from ferlab.paths import ROOT, RUN_STAGES, SET_STAGES, InputError
 
 __all__ = [
-    "AnalyzeErrors",
-    "Audit",
-    "Compare",
-    "ControlFaces",
-    "Deploy",
-    "Evaluate",
-    "Explain",
-    "Face",
-    "Params",
-    "Prepare",
-    "Run",
-    "Source",
-    "StageParams",
-    "Train",
-    "check_params",
-    "declared",
-    "load_params",
-    "nearest",
-    "read_yaml",
-    "stage_params",
-]
+    "AnalyzeErrors", "Audit", "Compare", "ControlFaces", "Deploy", "Evaluate", "Explain", "Face", "Params", "Prepare", "Run", "Source",
+    "StageParams", "Train", "check_params", "declared", "load_params", "nearest", "read_yaml", "stage_params",
+]  # fmt: skip
 
 
 def load_params(path: Path | None = None) -> Params:
     """Read and check params.yaml.
 
     Args:
-        path: The file; by default ROOT/params.yaml.
+        path: The file; None for ROOT/params.yaml.
 
     Raises:
-        InputError: A missing file, broken YAML, an unknown or misspelt key, a value of the wrong type or out of range,
-            a run that names an unknown set, an ensemble of unknown runs. Each in one line that names the key.
+        InputError: In one line that names the key: a missing file, broken YAML, an unknown key, a value of the wrong type or out of range, or
+            an unknown name.
     """
     path = path or ROOT / "params.yaml"
     if not path.is_file():
@@ -74,11 +53,12 @@ def load_params(path: Path | None = None) -> Params:
 def check_params(raw: Mapping[str, Any], *, source: str = "params.yaml") -> Params:
     """Return the checked params of a plain mapping; see `load_params` for what raises."""
     check_plain(raw, source)
-    defaults = raw.get("train")
-    if "train" in raw and not isinstance(defaults, dict):
+    defaults, merged = raw.get("train", {}), dict(raw)
+    if not isinstance(defaults, dict):
         raise InputError(f"{source}: train: expected the defaults of all runs, got {shown(defaults)}")
-    _check_keys(defaults or {}, source)
-    merged = dict(raw)
+    for key in defaults:
+        if key not in Train.model_fields:
+            raise InputError(f"{source}: train.{key}: unknown key; {nearest(key, Train.model_fields)}")
     if isinstance(raw.get("runs"), dict):
         merged["runs"] = {name: _merge_run(run, defaults) for name, run in raw["runs"].items()}
     params = _validated(Params, merged, source, own=raw)
@@ -90,18 +70,11 @@ def check_params(raw: Mapping[str, Any], *, source: str = "params.yaml") -> Para
     return params
 
 
-def _check_keys(train: Mapping[str, Any], source: str) -> None:
-    """The defaults of all runs are checked where they stand, before they are merged into each."""
-    for key in train:
-        if key not in Train.model_fields:
-            raise InputError(f"{source}: train.{key}: unknown key; {nearest(key, Train.model_fields)}")
-
-
 def declared(params: Params, stage: str, name: str = "") -> dict[str, Any]:
-    """Return what dvc.yaml declares for one stage, as plain values: what the runner injects into its notebook.
+    """Return the sections that dvc.yaml declares for a stage, as plain values, which the runner injects into its notebook.
 
     Raises:
-        InputError: If params.yaml knows no such set or run.
+        InputError: An unknown set or run.
     """
     known = params.prepare if stage in SET_STAGES else params.runs if stage in RUN_STAGES else {"": None}
     if name not in known:
@@ -120,12 +93,12 @@ def declared(params: Params, stage: str, name: str = "") -> dict[str, Any]:
 
 
 def stage_params(stage: str, name: str | None = None, params: Mapping[str, Any] | None = None) -> StageParams:
-    """Return typed access to what a stage may see.
+    """Return typed access to the sections of a stage.
 
     Args:
         stage: A key of `ferlab.paths.NOTEBOOKS`.
-        name: The set or the run; None means the first in params.yaml.
-        params: The injected section; None means as params.yaml says.
+        name: The set or the run; None: the first in params.yaml.
+        params: The injected sections; None: those of params.yaml.
     """
     if params is None:
         whole = load_params()
@@ -134,12 +107,12 @@ def stage_params(stage: str, name: str | None = None, params: Mapping[str, Any] 
     return _validated(StageParams, params, "params")
 
 
-def _merge_run(run: Any, defaults: Any) -> Any:
-    """Deep-merge a run's `train` over the section of that name."""
+def _merge_run(run: Any, defaults: dict[str, Any]) -> Any:
+    """Merge a run's `train` over the section of that name."""
     if not isinstance(run, dict):
         return run
     own = run.get("train") or {}
-    return {**run, "train": {**(defaults if isinstance(defaults, dict) else {}), **own} if isinstance(own, dict) else own}
+    return {**run, "train": {**defaults, **own} if isinstance(own, dict) else own}
 
 
 def _validated(model: type[Any], raw: Mapping[str, Any], source: str, *, own: Mapping[str, Any] | None = None) -> Any:
@@ -147,19 +120,19 @@ def _validated(model: type[Any], raw: Mapping[str, Any], source: str, *, own: Ma
         return model.model_validate(raw)
     except ValidationError as errors:
         error = errors.errors()[0]
-        where = ".".join(map(str, _where_it_stands(error["loc"], own or raw)))
+        where = ".".join(map(str, _own_location(error["loc"], own or raw)))
         if error["type"] == "extra_forbidden":
             hint = nearest(error["loc"][-1], _known_keys(model, error["loc"][:-1]))
             raise InputError(f"{source}: {where}: unknown key; {hint}") from None
         if error["type"] == "missing":
             raise InputError(f"{source}: {where}: missing; every key of its section must be there") from None
-        if error["type"] == "value_error":  # a rule over several keys of a section says itself what it got
+        if error["type"] == "value_error":  # of a rule over several keys
             raise InputError(f"{source}: {where}: {error['ctx']['error']}") from None
         raise InputError(f"{source}: {where}: {error['msg'].lower()}, got {shown(error['input'])}") from None
 
 
-def _where_it_stands(location: tuple[Any, ...], own: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return where a person finds a wrong value: in `train` where a run has it from there."""
+def _own_location(location: tuple[Any, ...], own: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the location of a value in the file: in `train` if a run inherits it."""
     if len(location) < 4 or location[0] != "runs" or location[2] != "train":
         return location
     run, defaults = own["runs"][location[1]], own.get("train")
@@ -168,10 +141,10 @@ def _where_it_stands(location: tuple[Any, ...], own: Mapping[str, Any]) -> tuple
 
 
 def _known_keys(model: type[Any], location: tuple[Any, ...]) -> list[str]:
-    """Walk the models along an error's location to the keys known there."""
+    """Return the known keys at an error's location."""
     for part in location:
         field = model.model_fields.get(part) if isinstance(part, str) else None
-        if field is None:  # a name chosen by the user (a set, a run): the model stays
+        if field is None:  # the name of a set or run
             continue
         candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
         model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)

@@ -1,8 +1,6 @@
-"""Names in params.yaml: what may be one, and what each must name.
+"""The names in params.yaml: those of studies, sets, runs and groups become file names; those of models, readers and runs must exist.
 
-Names of studies, sets, runs and groups become file names and headings. Names of models and readers are looked up in the tables that say
-so, models/registry.py and data/readers/registry.py, before hours are spent on what cannot end well; those are read as text, for params imports
-no room.
+The registries of models and readers are parsed, not imported: params imports no room.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ NAME, LONGEST = re.compile(r"\w[\w-]*"), 100  # file names end at 255 bytes
 
 
 def nearest(word: str, known: Any) -> str:
-    """Return "did you mean ...?" for the known word nearest to a misspelt one, or the list of what is known."""
+    """Return "did you mean ...?" with the nearest known word, or the list of known ones."""
     match = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.5)
     return f"did you mean {match[0]!r}?" if match else f"known: {', '.join(map(str, known)) or 'none'}"
 
@@ -33,8 +31,7 @@ def check_names(params: Params, source: str) -> None:
     """Check all names.
 
     Raises:
-        InputError: In one line: one that cannot be a file name, a run of an unknown set, model or teacher, an unknown reader, an ensemble or
-            contrast of unknown runs, a contrast of runs of two sets, a path that leaves the set's folder.
+        InputError: A name that cannot be a file name, or is unknown; a contrast of runs of two sets; a path outside of the set's folder.
     """
     for where, name in _names(params):
         if not NAME.fullmatch(name) or len(name) > LONGEST:
@@ -84,7 +81,7 @@ def _check_set(params: Params, name: str, source: str) -> None:
     below |= {f"sources.{key}.raw": own.raw for key, own in prepare.sources.items()}
     for key, path in below.items():
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-            raise InputError(f"{where}.{key}: {path!r} leaves the set's raw folder, where nobody sees it change; expected a path below raw")
+            raise InputError(f"{where}.{key}: {path!r} leaves the set's raw folder, where changes are not tracked; expected a path below raw")
 
 
 def _check_model(params: Params, name: str, source: str) -> None:
@@ -96,7 +93,7 @@ def _check_model(params: Params, name: str, source: str) -> None:
 
 
 def _check_teachers(params: Params, name: str, source: str) -> None:
-    """Teachers are runs of the same set that stand above, so that `dvc repro`, which takes runs in their order, has trained them by then."""
+    """Teachers are runs of the same set further up: `dvc repro` trains runs in their order."""
     run, order = params.runs[name], list(params.runs)
     for teacher in run.train.teachers:
         where = f"{source}: runs.{name}.train.teachers:"
@@ -112,7 +109,7 @@ def _check_teachers(params: Params, name: str, source: str) -> None:
         elif teacher == name:
             wrong = "it is the run itself"
         elif order.index(teacher) > order.index(name):
-            wrong = "it stands below, and runs are trained in their order; move it up"
+            wrong = "it is further down, and runs are trained in their order; move it up"
         elif more := _exposure(own).beyond(_exposure(run)):
             wrong = f"{leak_sentence(more, _exposure(run))}; name runs of the same train.select and train.refit"
         if wrong:
@@ -120,7 +117,7 @@ def _check_teachers(params: Params, name: str, source: str) -> None:
 
 
 def _check_contrast(params: Params, pair: Sequence[str], source: str) -> None:
-    """Two runs are compared face by face, so they must be two, and of one set; a pair that is named twice would be corrected for twice."""
+    """Two runs are compared face by face, so they are different runs of one set, and each pair is tested once."""
     where = f"{source}: compare.contrasts: {' against '.join(pair)}:"
     for name in pair:
         if name not in params.runs:
@@ -133,7 +130,7 @@ def _check_contrast(params: Params, pair: Sequence[str], source: str) -> None:
 
 
 def _check_weights(params: Params, source: str) -> None:
-    """Say before hours of training that ensemble weights cannot be fitted on val for runs trained on it, or selected on test."""
+    """Ensemble weights are fitted on val, so not for runs trained on val or selected on test."""
     if params.compare.weights == "equal":
         return
     voting = {name: run for name, run in params.runs.items() if not params.compare.ensemble or name in params.compare.ensemble}
@@ -151,7 +148,7 @@ def _exposure(run: Run) -> Exposure:
 
 
 def _literal_keys(path: Path, table: str) -> list[str]:
-    """Return the keys of a dict that a file assigns to a name."""
+    """Return the literal keys of a dict in a file."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         if any(isinstance(target, ast.Name) and target.id == table for target in targets) and isinstance(node.value, ast.Dict):

@@ -1,8 +1,5 @@
-"""YAML that people write: read to plain values within bounds, and whatever is wrong with it told in one line.
-
-A file passed on by somebody may be built to hurt (a thousand nested brackets, aliases that multiply to gigabytes, integers of
-thousands of digits), or merely mistyped (a date that is none). Neither should cost more than a sentence.
-"""
+"""YAML as plain values within bounds: neither a malicious file (deep nesting, multiplying aliases, huge integers) nor a mistyped one costs more
+than a line of error."""
 
 from __future__ import annotations
 
@@ -27,12 +24,12 @@ def read_yaml(path: Path, *, source: str, round_trip: bool = False) -> Any:
 
     Args:
         path: The file, which is there.
-        source: What errors call it.
-        round_trip: Keep comments and order, to be written again.
+        source: Its name in errors.
+        round_trip: Keep comments and order.
 
     Raises:
-        InputError: It is no YAML in UTF-8, no mapping, larger or deeper than anybody writes by hand, or holds an alias, a text with a
-            line break or control character, or a number beyond 64 bits. In one line.
+        InputError: It is no YAML in UTF-8, no mapping, too large or too deep, or holds an alias, a text with a line break or control character,
+            or a number beyond 64 bits.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -49,7 +46,7 @@ def read_yaml(path: Path, *, source: str, round_trip: bool = False) -> Any:
 
 
 def check_plain(value: Any, source: str, where: str = "") -> None:
-    """Refuse what no setting needs: texts of several lines, which could bring Markdown of their own into a page, and numbers beyond 64 bits."""
+    """Refuse texts of several lines, which could inject Markdown into a page, numbers beyond 64 bits, and values that are not plain."""
     place = f"{source}: {where}" if where else source
     if isinstance(value, str) and any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in value):
         raise InputError(f"{place}: expected one line of text without control characters, got {shown(value)}")
@@ -71,13 +68,13 @@ def check_plain(value: Any, source: str, where: str = "") -> None:
 
 
 def shown(value: Any, most: int = 80) -> str:
-    """Return a value as an error shows it, at most `most` characters."""
+    """Return a value for an error, of at most `most` characters."""
     text = repr(value)
     return text if len(text) <= most else f"{text[:most]}..."
 
 
 def _check_shape(text: str, source: str) -> None:
-    """Look at the events alone, of which nothing is built yet."""
+    """Check the parser's events, before any value is built."""
     if len(text) > MOST_BYTES:
         raise InputError(f"{source}: {len(text):,} characters; expected at most {MOST_BYTES:,}")
     depth = 0

@@ -10,8 +10,6 @@ CARDS = {
         "stated": "not stated",
         "input_size": 48,
         "sizes": "48",
-        "channels": 1,
-        "num_classes": 7,
         "target_layer": "relu4",
         "options": {"dropout": 0.5},
         "notes": "cs230 trained no such model. Minaee & Abdolrashidi give the order of the layers; widths, kernels, normalisation and dropout rate "

@@ -8,8 +8,6 @@ CARDS = {
         "parameters": 6_307,
         "input_size": 48,
         "sizes": "48 64 96",
-        "channels": 1,
-        "num_classes": 7,
         "target_layer": None,
         "options": {"size": 48, "grey_levels": 64.0},
         "notes": "A linear L2-SVM when trained with the squared hinge loss and weight decay; a logistic regression with cross-entropy. The papers "
@@ -22,8 +20,6 @@ CARDS = {
         "parameters": 14_875,
         "input_size": 48,
         "sizes": "48 64 96",
-        "channels": 1,
-        "num_classes": 7,
         "target_layer": None,
         "options": {"size": 48},
         "notes": "A linear L2-SVM when trained with the squared hinge loss and weight decay. The papers name LBP as related work and give no "

@@ -10,8 +10,6 @@ CARDS = {
         "stated": "2.4M",
         "input_size": 48,
         "sizes": "48",
-        "channels": 1,
-        "num_classes": 7,
         "target_layer": "relu3",
         "options": {"pool": "2x2", "dropout": 0.3},
         "notes": "The text pools 3x3 with stride 2, the model its authors shipped pools 2x2; both give 2.4M parameters (3x3 only with "
@@ -26,8 +24,6 @@ CARDS = {
         "stated": "37.8M",
         "input_size": 48,
         "sizes": "48",
-        "channels": 1,
-        "num_classes": 7,
         "target_layer": "relu4",
         "options": {"dropout": 0.3},
         "notes": "Not the model of the text: convolutions of 32, 32, 64, 64 with three pools make 2.43M parameters, not 37.8M; see "
@@ -42,8 +38,6 @@ CARDS = {
         "stated": "37.8M",
         "input_size": 48,
         "sizes": "48",
-        "channels": 1,
-        "num_classes": 7,
         "target_layer": "relu4",
         "options": {"fc_units": 8192, "dropout": 0.5},
         "notes": "The text gives neither the width of the hidden layer nor the place of the two pools; 8192 units after 32x12x12 maps "

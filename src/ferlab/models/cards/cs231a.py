@@ -9,8 +9,6 @@ CARDS = {
         "parameters": 87_054_577,
         "input_size": 250,
         "sizes": "250 28",
-        "channels": 1,
-        "num_classes": 7,
         "target_layer": "conv2",
         "options": {"size": 250, "ceil_mode": False},
         "notes": "The text says LeNet, the repository's 'lenet' is CaffeNet: the scores called LeNet's are CaffeNet's, and none is known "
@@ -26,8 +24,6 @@ CARDS = {
         "parameters": 70_505_159,
         "input_size": 250,
         "sizes": "250 227",
-        "channels": 1,
-        "num_classes": 7,
         "target_layer": "relu5",
         "options": {"size": 250, "dropout": 0.5, "grey_std": 64.0},
         "notes": "The text has pretrained weights with the first and last layer retrained; the code gives the solver none, and the first "
@@ -44,8 +40,6 @@ CARDS = {
         "parameters": 70_505_159,
         "input_size": 250,
         "sizes": "250 227",
-        "channels": 1,
-        "num_classes": 7,
         "target_layer": "relu5",
         "options": {"size": 250, "dropout": 0.5, "grey_std": 64.0},
         "notes": "CaffeNet with local response normalisation before the pools and initial biases of 0.1 instead of 1; for the weights and "

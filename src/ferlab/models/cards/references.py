@@ -9,8 +9,6 @@ CARDS = {
         "stated": "not stated",
         "input_size": 40,
         "sizes": "40 44 48",
-        "channels": 1,
-        "num_classes": 7,
         "target_layer": "relu4b",
         "options": {"size": 40, "dropout": 0.2},
         "notes": "Trained on ten crops of 40 pixels of each face of 48, which a face resized to 40 is not. At 48 pixels it has 40,376,519 "
@@ -24,8 +22,6 @@ CARDS = {
         "stated": "not stated",
         "input_size": 44,
         "sizes": "32-",
-        "channels": 1,
-        "num_classes": 7,
         "target_layer": "stage4_2.relu2",
         "options": {"width": 64, "dropout": 0.0},
         "notes": "Both public codes average the last maps over their first 4x4 pixels alone, which is all of them at 32 pixels and 16 of 25 or 36 at "
@@ -39,8 +35,6 @@ CARDS = {
         "stated": "58,423 with running statistics",
         "input_size": 64,
         "sizes": "16-",
-        "channels": 1,
-        "num_classes": 7,
         "target_layer": "maps",
         "options": {},
         "notes": "Trained on faces scaled to [-1, 1] and resized from 48 to 64 pixels, with an L2 penalty of 0.01 on the kernels outside of "

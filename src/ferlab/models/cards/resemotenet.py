@@ -10,8 +10,6 @@ CARDS = {
         "stated": "not stated",
         "input_size": 48,
         "sizes": "8-",
-        "channels": 1,
-        "num_classes": 7,
         "target_layer": "stage3.relu2",
         "options": {"stages": 3, "fc_dropout": 0.5},
         "notes": "Dropout is given only as '.25 to .45' over the stages (here 0.25, 0.35, 0.45); the rate before the last layer is not "
@@ -27,8 +25,6 @@ CARDS = {
         "stated": "not stated",
         "input_size": 48,
         "sizes": "8-",
-        "channels": 1,
-        "num_classes": 7,
         "target_layer": "relu3",
         "options": {"dropout": 0.2, "fc_dropout": 0.5},
         "notes": "The paper trains it on 48x48 grey; the authors' code on 64x64 RGB (size 64, channels 3: 80,238,599 parameters). The text "
