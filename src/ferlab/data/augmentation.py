@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ferlab.params import Train
+
 # A number for each generator of an epoch, so that they differ.
 PURPOSES = {"order": 0, "augmentation": 1, "dropout": 2, "mixing": 3}
 # One column of draws each, always drawn, so that enabling one leaves the others unchanged.
@@ -51,6 +53,11 @@ class Augmentation:
     brightness: float = 0.0
     contrast: float = 0.0
     erasing: float = 0.0
+
+
+def augmentation_of(settings: Train) -> Augmentation:
+    """Return how far training faces are changed."""
+    return Augmentation(**{key: getattr(settings, key) for key in Augmentation.__dataclass_fields__})
 
 
 def epoch_seed(seed: int, epoch: int, purpose: str) -> int:

@@ -20,7 +20,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import AsyncCheckpointIO, CheckpointIO, TorchCheckpointIO
 from torch import nn
 
-from ferlab.data.augmentation import Augmentation
+from ferlab.data.augmentation import augmentation_of
 from ferlab.data.batches import FaceData, class_weights
 from ferlab.data.store import Store
 from ferlab.models.create import create_model, input_shape
@@ -181,11 +181,6 @@ def kept_model(phase: Phase, folder: Path) -> nn.Module:
     checkpoint = torch.load(folder / (BEST if phase.name == "select" else LAST), map_location="cpu", weights_only=True)
     phase.module.load_state_dict(checkpoint["state_dict"])
     return phase.module.kept.cpu().to(memory_format=torch.contiguous_format).eval()
-
-
-def augmentation_of(settings: Train) -> Augmentation:
-    """Return the augmentation of the training faces."""
-    return Augmentation(**{key: getattr(settings, key) for key in Augmentation.__dataclass_fields__})
 
 
 def watched_split(settings: Train) -> str:
