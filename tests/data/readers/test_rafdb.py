@@ -117,7 +117,7 @@ def test_line_ends_byte_order_mark_and_no_last_line_end(tmp_path, files):
         (b"train_00009.jpg happy", "line 9: 'train_00009.jpg happy'"),
         (b"valid_00009.jpg 4", "line 9: 'valid_00009.jpg 4'"),
         (b"\ntrain_00009.jpg 4", "line 9: ''"),
-        (b"train_\xff.jpg 4", "no text"),
+        (b"train_\xff.jpg 4", "line 9: its image is missing"),
     ],
 )
 def test_a_wrong_line(tmp_path, files, line, said):

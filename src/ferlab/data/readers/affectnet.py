@@ -35,7 +35,7 @@ from ferlab.data.readers.accounting import picture_names, say_unread
 from ferlab.data.readers.delivery import Delivery
 from ferlab.data.readers.folder_names import match_part
 from ferlab.data.readers.images import PictureFiles
-from ferlab.data.readers.tables import BOX, face_table, name_row, stream_csv
+from ferlab.data.readers.tables import BOX, face_table, name_row, parse_numbers, stream_csv
 from ferlab.expressions import AFFECTNET_CODES, AFFECTNET_OTHER, CONTEMPT
 from ferlab.paths import InputError
 
@@ -203,16 +203,13 @@ def _split_landmarks(text: str | None, place: str) -> np.ndarray | None:
     if not isinstance(text, str):
         return None
     numbers = text.split(";")
-    try:
-        points = np.array(numbers, dtype=np.float32)
-    except ValueError:
-        points = np.empty(0, np.float32)
-    if len(points) != COORDINATES or not np.isfinite(points).all():
+    points = parse_numbers(numbers, count=COORDINATES)
+    if points is None:
         finite = np.isfinite(pd.to_numeric(pd.Series(numbers), errors="coerce"))
         wrong = next((number for number, right in zip(numbers, finite) if not right), None)
         found = f"{len(numbers)} landmark coordinates" if wrong is None else f"the landmark coordinate {wrong!r}"
         raise InputError(f"{place}: {found}; expected {COORDINATES} numbers, x;y;x;y;... Correct it, or get the file again.")
-    return points
+    return points.astype(np.float32)
 
 
 # Layout folders

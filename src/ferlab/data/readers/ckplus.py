@@ -39,7 +39,7 @@ import pandas as pd
 from ferlab.data.readers.accounting import picture_names, say_unread
 from ferlab.data.readers.delivery import Delivery
 from ferlab.data.readers.images import PictureFiles
-from ferlab.data.readers.tables import face_table
+from ferlab.data.readers.tables import face_table, parse_numbers
 from ferlab.expressions import CKPLUS_CODES, CONTEMPT
 from ferlab.paths import InputError
 
@@ -251,7 +251,7 @@ def _read_emotions(delivery: Delivery, frames: Frames) -> dict[str, str]:
         if len(files) > 1:
             raise InputError(f"{delivery.where(max(files.values()))} is the second emotion file of {sequence}; expected one. Remove the wrong one.")
         name = next(iter(files.values()))
-        text = _text(delivery, name).strip()
+        text = delivery.text(name).strip()
         try:
             emotions[sequence] = codes[float(text)]
         except (ValueError, KeyError):
@@ -272,7 +272,7 @@ def _add_annotations(faces: pd.DataFrame, delivery: Delivery, frames: Frames) ->
 
 def _read_facs(delivery: Delivery, name: str) -> str:
     units = []
-    for row, line in enumerate(_text(delivery, name).splitlines(), start=1):
+    for row, line in enumerate(delivery.text(name).splitlines(), start=1):
         words = line.split()
         if words and len(words) != 2:
             raise InputError(f"{delivery.where(name)}, line {row}: {line.strip()[:40]!r}; expected an action unit and its intensity. {AGAIN}.")
@@ -282,18 +282,11 @@ def _read_facs(delivery: Delivery, name: str) -> str:
 
 
 def _read_landmarks(delivery: Delivery, name: str) -> np.ndarray:
-    words = _text(delivery, name).split()
-    try:
-        points = np.array(words, dtype=np.float32)
-    except ValueError:
-        points = np.empty(0, np.float32)
-    if len(points) != 2 * POINTS or not np.isfinite(points).all():
+    words = delivery.text(name).split()
+    points = parse_numbers(words, count=2 * POINTS)
+    if points is None:
         raise InputError(f"{delivery.where(name)} holds {len(words)} words; expected {2 * POINTS} numbers, x and y of {POINTS} points. {AGAIN}.")
-    return points
-
-
-def _text(delivery: Delivery, name: str) -> str:
-    return delivery.read(name).decode("utf-8", errors="replace")
+    return points.astype(np.float32)
 
 
 def _plain_number(word: str) -> str:

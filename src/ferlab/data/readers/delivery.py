@@ -66,6 +66,14 @@ class Delivery:
         self.taken.add(name)
         return self._read(name, None)
 
+    def text(self, name: str) -> str:
+        """Return a file as text, in UTF-8 or else Latin-1; raises as `read`."""
+        data = self.read(name)
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            return data.decode("latin-1")
+
     def head(self, name: str) -> bytes:
         """Return the first `HEAD` bytes of a file; raises as `read`."""
         return self._read(name, HEAD)

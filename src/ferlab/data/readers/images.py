@@ -36,41 +36,30 @@ MOST_BYTES = 1 << 28  # of one file: MOST_PIXELS in RGB take 151 MB uncompressed
 EXPECTED = "8-bit grey or RGB"
 TILE_SIDES = (322, 323)  # TIFF's tags: libtiff makes room for a whole tile, whatever the size of the picture
 
-# Formats by the first bytes of a file.
-SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
-    (0, b"\xff\xd8\xff", "JPEG"),
-    (0, b"II*\0", "TIFF"),
-    (0, b"MM\0*", "TIFF"),
-    (0, b"II+\0", "TIFF"),
-    (0, b"MM\0+", "TIFF"),
-    (0, b"BM", "BMP"),
-    (0, b"GIF87a", "GIF"),
-    (0, b"GIF89a", "GIF"),
-    (8, b"WEBP", "WEBP"),
-    *((0, b"P" + kind, "PPM") for kind in (b"1", b"2", b"3", b"4", b"5", b"6")),
-    *((4, b"ftyp" + brand, "HEIC") for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")),
-    *((4, b"ftyp" + brand, "AVIF") for brand in (b"avif", b"avis")),
-    (4, b"ftypcrx", "a camera's raw file"),
-    (4, b"ftyp", "a video"),
-    (8, b"AVI ", "a video"),
-    (0, b"\x1aE\xdf\xa3", "a video"),
-    (0, b"\0\0\0\x0cjP  ", "JPEG 2000"),
-    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
-    (0, b"\0\0\0\x0cJXL ", "JPEG XL"),
-    (0, b"\xff\x0a", "JPEG XL"),
-    (0, b"%!PS", "PostScript"),
-    (0, b"\xc5\xd0\xd3\xc6", "PostScript"),
-    (0, b"%PDF", "PDF"),
-    (0, b"8BPS", "Photoshop's PSD"),
-    (0, b"DDS ", "DDS"),
-    (0, b"\0\0\1\0", "an icon"),
-    (0, b"icns", "an icon"),
-    (0, b"<svg", "SVG"),
-    (0, b"<!DOCTYPE html", "a web page"),
-    (0, b"<html", "a web page"),
-    (0, b"version https://git-lfs", "a pointer of Git LFS"),
-)
+# Formats by the first bytes of a file: place, bytes. Each is tried in this order.
+SIGNATURES: dict[str, tuple[tuple[int, bytes], ...]] = {
+    "PNG": ((0, b"\x89PNG\r\n\x1a\n"),),
+    "JPEG": ((0, b"\xff\xd8\xff"),),
+    "TIFF": tuple((0, start) for start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    "BMP": ((0, b"BM"),),
+    "GIF": ((0, b"GIF87a"), (0, b"GIF89a")),
+    "WEBP": ((8, b"WEBP"),),
+    "PPM": tuple((0, b"P" + kind) for kind in (b"1", b"2", b"3", b"4", b"5", b"6")),
+    "HEIC": tuple((4, b"ftyp" + brand) for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")),
+    "AVIF": ((4, b"ftypavif"), (4, b"ftypavis")),
+    "a camera's raw file": ((4, b"ftypcrx"),),
+    "a video": ((4, b"ftyp"), (8, b"AVI "), (0, b"\x1aE\xdf\xa3")),
+    "JPEG 2000": ((0, b"\0\0\0\x0cjP  "), (0, b"\xff\x4f\xff\x51")),
+    "JPEG XL": ((0, b"\0\0\0\x0cJXL "), (0, b"\xff\x0a")),
+    "PostScript": ((0, b"%!PS"), (0, b"\xc5\xd0\xd3\xc6")),
+    "PDF": ((0, b"%PDF"),),
+    "Photoshop's PSD": ((0, b"8BPS"),),
+    "DDS": ((0, b"DDS "),),
+    "an icon": ((0, b"\0\0\1\0"), (0, b"icns")),
+    "SVG": ((0, b"<svg"),),
+    "a web page": ((0, b"<!DOCTYPE html"), (0, b"<html")),
+    "a pointer of Git LFS": ((0, b"version https://git-lfs"),),
+}
 WAYS_OUT = {
     "a video": "save the frame that you mean as PNG",
     "a web page": "download the picture itself, not the page that shows it",
@@ -119,8 +108,9 @@ def picture_format(head: bytes) -> str:
     >>> picture_format(b"GIF89a..."), picture_format(b"....ftypheic"), picture_format(b"face,happy")
     ('GIF', 'HEIC', '')
     """
-    for start, magic, name in SIGNATURES:
-        if head[start : start + len(magic)].lower() == magic.lower() and not (name == "PPM" and not head[2:3].isspace()):
+    for name, starts in SIGNATURES.items():
+        found = any(head[start : start + len(magic)].lower() == magic.lower() for start, magic in starts)
+        if found and (name != "PPM" or head[2:3].isspace()):
             return name
     return ""
 

@@ -122,7 +122,7 @@ def _find_ratings(delivery: Delivery) -> pd.DataFrame | None:
     """Return the ratings of the file that holds them, or None if none does."""
     found: tuple[str, pd.DataFrame] | None = None
     for name in delivery.select(_may_hold_ratings):
-        ratings = parse_ratings(_text(delivery.read(name)), where=delivery.where(name))
+        ratings = parse_ratings(delivery.text(name), where=delivery.where(name))
         if ratings is not None and found and not ratings.equals(found[1]):
             raise InputError(f"{delivery.where(name)} holds other ratings than {found[0]}; expected one table. Remove the wrong one.")
         if ratings is not None:
@@ -206,10 +206,3 @@ def _match_rows(names: list[re.Match[str]], ratings: pd.DataFrame) -> dict[int, 
         if pic not in by_name and face is not None:
             rows.setdefault(face, row)
     return rows
-
-
-def _text(data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")

@@ -32,7 +32,7 @@ from ferlab.data.readers.archives import ending
 from ferlab.data.readers.delivery import Delivery
 from ferlab.data.readers.folder_names import match_expression, match_part, part_of, read_label, settle_part
 from ferlab.data.readers.images import PictureFiles, decode_picture
-from ferlab.data.readers.tables import BOX, face_table, name_row, read_cells
+from ferlab.data.readers.tables import BOX, face_table, name_row, parse_numbers, read_cells
 from ferlab.expressions import ALL_EXPRESSIONS
 from ferlab.paths import InputError
 
@@ -240,15 +240,12 @@ def _find_picture(by_name: Mapping[str, list[str]], written: str, usage: str | N
 def _read_box(texts: list[str], form: str, place: str) -> dict[str, float]:
     if not texts:
         return {}
-    try:
-        x, y, width, height = (float(text) for text in texts)
-    except ValueError:
-        x = y = width = height = np.nan
-    if form == "corners":
-        width, height = width - x, height - y
-    if not np.isfinite([x, y, width, height]).all() or width <= 0 or height <= 0:
+    box = parse_numbers(texts, count=4)
+    if box is not None and form == "corners":
+        box[2:] -= box[:2]
+    if box is None or (box[2:] <= 0).any():
         raise InputError(f"{place}: the box is {', '.join(texts)[:80]}; expected four numbers, {form} (option box_form). Mend the row or the option.")
-    return dict(zip(BOX, (x, y, width, height), strict=True))
+    return dict(zip(BOX, box.tolist(), strict=True))
 
 
 # Text files in YOLO's form
@@ -292,19 +289,17 @@ def _read_texts(delivery: Delivery, texts: Mapping[str, str | None]) -> pd.DataF
 def _read_text(delivery: Delivery, name: str, names: dict[int, str]) -> list[tuple[str, tuple[float, ...], str]]:
     """Return class, box and place of each face in a text."""
     faces = []
-    for number, line in enumerate(delivery.read(name).decode("utf-8-sig", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(delivery.text(name).splitlines(), start=1):
         where, words = f"{delivery.where(name)}, line {number}", line.split()
         if not words:
             continue
-        try:
-            values = [float(word) for word in words]
-        except ValueError:
-            values = []
-        if len(values) not in (5, 6) or not words[0].isdecimal() or len(words[0]) > 9 or not all(0 <= value <= 1 for value in values[1:]):
+        values = parse_numbers(words, count=len(words))
+        right = values is not None and len(words) in (5, 6) and words[0].isdecimal() and len(words[0]) < 10
+        if not right or not ((values[1:] >= 0) & (values[1:] <= 1)).all():
             raise InputError(f"{where}: {line.strip()[:60]!r}; expected a class and four shares of the picture, as '3 0.5 0.5 1.0 1.0'. {AGAIN}")
         if names and int(words[0]) not in names:
             raise InputError(f"{where}: the class {words[0]} has no name; expected {min(names)} to {max(names)}. Mend the file of names.")
-        faces.append((names.get(int(words[0]), words[0]), tuple(values[1:5]), where))
+        faces.append((names.get(int(words[0]), words[0]), tuple(values[1:5].tolist()), where))
     return faces
 
 
@@ -327,8 +322,7 @@ def _read_names(delivery: Delivery) -> dict[int, str]:
         if base in ("data.yaml", "data.yml", "dataset.yaml"):
             return _names_in_yaml(delivery, name)
         if base in CLASS_NAMES:
-            lines = delivery.read(name).decode("utf-8-sig", errors="replace").split("\n")
-            return {number: line.strip() for number, line in enumerate(lines) if line.strip()}
+            return {number: line.strip() for number, line in enumerate(delivery.text(name).split("\n")) if line.strip()}
     return {}
 
 

@@ -28,7 +28,7 @@ from ferlab.data.readers.accounting import picture_names, say_unread
 from ferlab.data.readers.archives import ending
 from ferlab.data.readers.delivery import Delivery
 from ferlab.data.readers.images import PictureFiles
-from ferlab.data.readers.tables import BOX, face_table
+from ferlab.data.readers.tables import BOX, face_table, parse_numbers
 from ferlab.expressions import RAFDB_CODES
 from ferlab.paths import InputError
 
@@ -186,19 +186,12 @@ def _read_box(delivery: Delivery, name: str | None) -> list[float]:
 
 
 def _numbers(delivery: Delivery, name: str, number: int, line: str, *, count: int) -> list[float]:
-    try:
-        values = [float(text) for text in line.split()]
-    except ValueError:
-        values = []
-    if len(values) != count or not np.isfinite(values).all():
+    values = parse_numbers(line.split(), count=count)
+    if values is None:
         raise InputError(f"{delivery.where(name)}, line {number}: {line[:60]!r}; expected {count} numbers. {AGAIN}")
-    return values
+    return values.tolist()
 
 
 def _lines(delivery: Delivery, name: str) -> list[str]:
     """Return a text's lines without blank ones at its end."""
-    try:
-        text = delivery.read(name).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{delivery.where(name)} is no text; expected UTF-8. {AGAIN}") from None
-    return [line.rstrip() for line in text.rstrip().splitlines()]
+    return [line.rstrip() for line in delivery.text(name).rstrip().splitlines()]

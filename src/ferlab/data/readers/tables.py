@@ -43,6 +43,15 @@ def name_row(where: str, row: int) -> str:
     return f"{where}, data row {row} (the header not counted)"
 
 
+def parse_numbers(texts: Sequence[str], *, count: int) -> np.ndarray | None:
+    """Return `count` finite numbers as float64 (count,); None if the texts are something else."""
+    try:
+        values = np.array(texts, dtype=np.float64)
+    except ValueError:
+        return None
+    return values if len(values) == count and np.isfinite(values).all() else None
+
+
 def refuse_repeated(values: pd.Series, *, where: str) -> None:
     """Raise an `InputError` for the first value of a column that occurs twice."""
     if values.duplicated().any():
