@@ -37,7 +37,7 @@ class PublishedRow(BaseModel):
     loss: float | None = Field(None, ge=0)
     depth: str | None = None  # as stated
     parameters: str | None = None  # as stated
-    kind: Literal["net", "ensemble", "human", "live"] = "net"
+    kind: Literal["model", "ensemble", "human", "live"] = "model"
     selected_on: Literal["val", "test", "unknown"] = "unknown"  # which faces chose the reported epoch or members
     extra_data: str | None = None  # pretraining or faces beyond the set's own
     note: str

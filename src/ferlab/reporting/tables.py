@@ -232,7 +232,7 @@ def published_table(published: pd.DataFrame) -> pd.DataFrame:
             "n": f"{row['n']:,.0f}" if row["n"] == row["n"] and row["n"] is not None else MISSING,
             "accuracy, %": cell(row, "accuracy"),
             "kind": row["kind"],
-            "selected on": row["selected_on"] if row["kind"] in ("net", "ensemble") else MISSING,
+            "selected on": row["selected_on"] if row["kind"] in ("model", "ensemble") else MISSING,
             "note": row["note"],
         }
         for row in rows

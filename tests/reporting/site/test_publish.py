@@ -100,7 +100,7 @@ def test_of_several_seeds_of_a_recipe_the_first_shows_its_figures():
 
 
 def stated(**changes: object) -> pd.DataFrame:
-    row = {"paper": "p", "system": "S", "kind": "net", "split": "PrivateTest", "n": 3589.0, "accuracy": 0.663, "ci_low": 0.6474, "ci_high": 0.6783}
+    row = {"paper": "p", "system": "S", "kind": "model", "split": "PrivateTest", "n": 3589.0, "accuracy": 0.663, "ci_low": 0.6474, "ci_high": 0.6783}
     row |= {"dataset": "fer2013", "selected_on": "unknown", "note": "made up"}
     return pd.DataFrame([{**row, "ours": "toy/one", "differs": "another split", **changes}])
 
@@ -110,11 +110,11 @@ def test_a_published_row_stands_beside_ours_with_both_splits(tmp_path):
     ensembles = {"faces": {"test": {**SCORES, "accuracy": 0.7, "n": 3589}}}
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "summary.json").write_text(json.dumps({"runs": {"one": {"evaluate": scores}}, "compare": {"ensembles": ensembles}}))
-    theirs = "| p: S | fer2013 | PrivateTest | 3,589 | 66.3 [64.7, 67.8] | net | "
+    theirs = "| p: S | fer2013 | PrivateTest | 3,589 | 66.3 [64.7, 67.8] | model | "
     line = beside_page(stated(), tmp_path).splitlines()[-1]
     assert line == theirs + "[toy/one](toy/README.md), none | PublicTest | 3,589 | 64.5 [62.9, 66.0] | another split |"
     vote = beside_page(stated(ours="toy/ensemble", n=float("nan"), ci_low=float("nan")), tmp_path).splitlines()[-1]
-    unknown = "| p: S | fer2013 | PrivateTest | not said | 66.3 | net | "
+    unknown = "| p: S | fer2013 | PrivateTest | not said | 66.3 | model | "
     assert vote == unknown + "[toy/ensemble](toy/README.md), soft-voting ensemble | PublicTest | 3,589 | 70.0 [62.9, 66.0] | another split |"
     assert beside_page(stated(ours=None), tmp_path).splitlines()[-1] == theirs + "none |  |  |  | another split |"
     assert beside_page(stated(ours="toy/two"), tmp_path).splitlines()[-1] == theirs + "toy/two, not published yet |  |  |  | another split |"
@@ -136,7 +136,7 @@ def test_a_run_is_not_published_as_the_pupil_of_another_net(tmp_path, monkeypatc
 
 def test_every_published_net_has_ours_or_the_reason_why_not_and_the_page_is_as_the_studies_say():
     rows = read_published()
-    nets = rows[rows["kind"].isin(("net", "ensemble"))]
+    nets = rows[rows["kind"].isin(("model", "ensemble"))]
     assert (nets["differs"].str.len() > 10).all()
     folder = Path(__file__).parents[3] / "reports" / "published"
     page = (folder / "README.md").read_text()
