@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from ferlab.expressions import EXPRESSIONS
-from ferlab.reporting.faces import class_counts, faces_grid, mean_faces, pick_faces, truth_grid
+from ferlab.reporting.faces import class_counts, faces_grid, lit, mean_faces, pick_faces, truth_grid
 
 RNG = np.random.default_rng(0)
 
@@ -107,5 +107,12 @@ def test_a_panel_per_usage(faces):
 def test_the_lit_region_is_the_mask(images, faces):
     masks = RNG.random((7, 48, 48)) < 0.3
     figure = truth_grid(images[::6], masks, faces["target"][::6], EXPRESSIONS)
-    lit = figure.axes[7 + 3].images[1].get_array()
-    np.testing.assert_array_equal(lit[..., 0] > 0, masks[3])
+    shown = figure.axes[7 + 3].images[0].get_array().astype(int)
+    np.testing.assert_array_equal(shown[..., 0] - shown[..., 2] > 50, masks[3])
+
+
+def test_a_lit_picture_is_yellow_in_the_mask_and_dim_elsewhere():
+    shown = lit(np.full((4, 4), 100, np.uint8), np.eye(4, dtype=bool))
+    assert shown.shape == (4, 4, 3)
+    assert shown[0, 0].tolist() == [178, 157, 50]
+    assert shown[0, 1].tolist() == [65, 65, 65]

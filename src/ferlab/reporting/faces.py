@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -76,6 +77,52 @@ def pick_faces(faces: pd.DataFrame, *, per_class: int, seed: int = 0, by: str | 
     return np.concatenate(chosen)
 
 
+def picture_grid(
+    rows: Sequence[Sequence[np.ndarray | None]],
+    *,
+    columns: Sequence[str] = (),
+    colours: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    notes: Sequence[Sequence[str]] = (),
+    limits: Sequence[tuple[float, float]] = (),
+    cell: float = CELL,
+) -> Figure:
+    """Draw pictures in rows and columns.
+
+    Args:
+        rows: Per row its pictures, as `draw_face` takes them; None leaves a place blank.
+        columns: Titles of the columns.
+        colours: Of the titles.
+        labels: Left of the rows.
+        notes: Per row the text below each picture.
+        limits: Per row the values drawn black and white.
+        cell: Side of a picture in inches.
+    """
+    across, longest = len(rows[0]), max((len(line) for label in labels for line in label.split("\n")), default=0)
+    lines = max((title.count("\n") + 1 for title in columns), default=0)
+    below = sum(0.2 if notes and any(notes[row]) else 0.04 for row in range(len(rows)))
+    figure = plt.figure(figsize=(across * (cell + 0.04) + 0.085 * longest, len(rows) * cell + below + 0.2 * lines), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
+    grid = figure.subplots(len(rows), across, squeeze=False)
+    for (row, column), axes in np.ndenumerate(grid):
+        if (picture := rows[row][column]) is None:
+            axes.set_axis_off()
+        else:
+            draw_face(axes, picture, note=notes[row][column] if notes else "", limits=limits[row] if limits else (0, 255))
+    for column, (axes, title) in enumerate(zip(grid[0], columns, strict=False)):
+        axes.set_title(title, fontsize=9, color=colours[column] if colours else "black", pad=3)
+    for axes, label in zip(grid[:, 0], labels, strict=False):
+        axes.set_ylabel(label, fontsize=9, rotation=0, ha="right", va="center")
+    return figure
+
+
+def lit(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return a picture, uint8 (H, W, 3), with a mask (H, W) lit in yellow and all else dimmed."""
+    colours = np.repeat(image[..., None], 3, axis=-1) if image.ndim == 2 else image
+    shown = np.where(mask[..., None], 0.5 * colours + 0.5 * np.array((255, 214, 0)), 0.65 * colours)
+    return np.rint(shown).astype(np.uint8)
+
+
 def faces_grid(images: np.ndarray, targets: Sequence[int], expressions: Sequence[str], *, notes: Sequence[str] | None = None) -> Figure:
     """Draw faces in columns, one per expression.
 
@@ -88,39 +135,29 @@ def faces_grid(images: np.ndarray, targets: Sequence[int], expressions: Sequence
     Raises:
         ValueError: If there are more faces than one figure may show.
     """
-    targets = np.asarray(targets)
     _check_count(len(images))
-    shown = [target for target in range(len(expressions)) if (targets == target).any()]
-    rows = max(int((targets == target).sum()) for target in shown)
-    figure, axes = _cells(rows, len(shown), space=0.16 if notes is not None else 0.04)
-    for column, target in enumerate(shown):
-        axes[0, column].set_title(expressions[target], color=COLOURS[expressions[target]])
-        for row, place in enumerate(np.flatnonzero(targets == target)):
-            draw_face(axes[row, column], images[place], note="" if notes is None else notes[place])
-    return figure
+    columns = [np.flatnonzero(np.asarray(targets) == target) for target in range(len(expressions))]
+    names = [name for name, places in zip(expressions, columns, strict=True) if len(places)]
+    ranks = list(zip_longest(*(places for places in columns if len(places))))
+    below = [["" if place is None else notes[place] for place in places] for places in ranks] if notes is not None else ()
+    rows = [[None if place is None else images[place] for place in places] for places in ranks]
+    return picture_grid(rows, columns=names, colours=[COLOURS[name] for name in names], notes=below)
 
 
-def truth_grid(images: np.ndarray, masks: np.ndarray, targets: Sequence[int], expressions: Sequence[str]) -> Figure:
-    """Draw faces, one per expression, and below each the same face with the region that carries its expression lit up.
+def truth_grid(images: np.ndarray, masks: np.ndarray, targets: Sequence[int], expressions: Sequence[str], *, notes: Sequence[str] = ()) -> Figure:
+    """Draw faces, one per expression, and below each the same face with its ground-truth pixels lit.
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, 3).
         masks: Bool (N, H, W).
         targets: (N,), places in `expressions`.
         expressions: Names.
+        notes: Below each lit face (N,).
     """
     _check_count(2 * len(images))
-    figure, axes = _cells(2, len(images), space=0.04)
-    for column, target in enumerate(targets):
-        name = expressions[target]
-        axes[0, column].set_title(name, color=COLOURS[name])
-        draw_face(axes[0, column], images[column])
-        draw_face(axes[1, column], images[column])
-        tint = np.zeros((*masks[column].shape, 4))
-        tint[masks[column]] = (1.0, 0.84, 0.0, 0.55)
-        tint[~masks[column]] = (0.0, 0.0, 0.0, 0.35)
-        axes[1, column].imshow(tint, interpolation="nearest")
-    return figure
+    names = [expressions[target] for target in targets]
+    rows = [list(images), [lit(image, mask) for image, mask in zip(images, masks, strict=True)]]
+    return picture_grid(rows, columns=names, colours=[COLOURS[name] for name in names], notes=[[""] * len(images), list(notes)] if len(notes) else ())
 
 
 def mean_faces(images: np.ndarray, targets: np.ndarray, expressions: Sequence[str]) -> Figure:
@@ -132,16 +169,17 @@ def mean_faces(images: np.ndarray, targets: np.ndarray, expressions: Sequence[st
         expressions: Names.
     """
     shown = [target for target in range(len(expressions)) if (targets == target).any()]
-    means = np.stack([_mean_grey(images, targets == target) for target in shown])
+    means = np.stack([images[targets == target].mean(axis=0, dtype=np.float64) for target in shown])
+    means = means if means.ndim == 3 else means.mean(axis=-1)
     # Pictures of one expression are brighter than another's as a whole; what is asked here is where.
     level = means - means.mean(axis=(1, 2), keepdims=True)
     differences = level - level.mean(axis=0)
     limit = float(np.abs(differences).max()) or 1.0
-    figure, axes = _cells(2, len(shown), space=0.04)
-    for column, target in enumerate(shown):
-        axes[0, column].set_title(expressions[target], color=COLOURS[expressions[target]])
-        draw_face(axes[0, column], means[column], limits=(means.min(), means.max()))
-        axes[1, column].imshow(differences[column], cmap="RdBu_r", vmin=-limit, vmax=limit)
+    names = [expressions[target] for target in shown]
+    scales = [(float(means.min()), float(means.max())), (-limit, limit)]
+    figure = picture_grid([list(means), list(differences)], columns=names, colours=[COLOURS[name] for name in names], limits=scales)
+    for axes in figure.axes[len(shown) :]:
+        axes.images[0].set_cmap("RdBu_r")
     figure.supxlabel(
         f"below: red is brighter than the mean of all expressions, blue darker; full colour is {limit:.0f} of 255 grey levels", fontsize=9
     )
@@ -175,6 +213,11 @@ def class_counts(faces: pd.DataFrame, expressions: Sequence[str], *, official: p
     return figure
 
 
+def _check_count(count: int) -> None:
+    if not 0 < count <= MOST:
+        raise ValueError(f"Expected 1 to {MOST} faces in a figure, got {count}; show fewer.")
+
+
 def _draw_counts(axes: Axes, faces: pd.DataFrame, expressions: Sequence[str]) -> None:
     left = np.zeros(len(expressions))
     places = np.arange(len(expressions))
@@ -190,26 +233,3 @@ def _draw_counts(axes: Axes, faces: pd.DataFrame, expressions: Sequence[str]) ->
     axes.grid(visible=False, axis="y")
     axes.locator_params(axis="x", nbins=4)
     axes.xaxis.set_major_formatter("{x:,.0f}")
-
-
-def _cells(rows: int, columns: int, *, space: float) -> tuple[Figure, np.ndarray]:
-    """Return a figure of `rows` x `columns` empty squares."""
-    figure = plt.figure(figsize=(columns * (CELL + 0.05), rows * (CELL + space) + 0.3), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for one in axes.ravel():
-        one.set(xticks=[], yticks=[])
-        one.grid(visible=False)
-        for spine in one.spines.values():
-            spine.set_visible(False)
-    return figure, axes
-
-
-def _mean_grey(images: np.ndarray, which: np.ndarray) -> np.ndarray:
-    mean = images[which].mean(axis=0, dtype=np.float64)
-    return mean if mean.ndim == 2 else mean.mean(axis=-1)
-
-
-def _check_count(count: int) -> None:
-    if not 0 < count <= MOST:
-        raise ValueError(f"Expected 1 to {MOST} faces in a figure, got {count}; show fewer.")

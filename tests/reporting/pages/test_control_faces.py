@@ -40,15 +40,6 @@ def test_units_rise_down_a_column_and_end_in_their_mask():
     assert [title.split("\n")[0] for title in titles(figure)] == ["AU 1", "AU 26"]
 
 
-def test_a_lit_picture_is_yellow_in_the_mask_and_dim_elsewhere():
-    picture = np.full((4, 4), 100, np.uint8)
-    mask = np.eye(4, dtype=bool)
-    lit = figures.lit(picture, mask)
-    assert lit.shape == (4, 4, 3)
-    assert lit[0, 0].tolist() == [178, 157, 50]
-    assert lit[0, 1].tolist() == [65, 65, 65]
-
-
 def test_subjects_have_every_skin_tone_and_show_every_expression():
     figure = figures.subjects_figure(size=SIZE, seed=0)
     assert titles(figure) == list(NAMES)
@@ -68,13 +59,12 @@ def test_a_sequence_is_shown_whole_with_its_intensities():
 
 
 def test_a_world_shows_labels_above_and_truth_below():
-    images, faces = read(faces=4, subjects=4, size=SIZE, world="shortcut")
-    figure = figures.world_figure(images, faces, notes=faces["shortcut"].tolist())
-    assert titles(figure) == [NAMES[target] for target in faces["target"]]
-    assert [axes.get_xlabel() for axes in figure.axes if axes.get_xlabel()] == faces["shortcut"].tolist()
-    truth = np.array(shown(figure)[4:], dtype=int)
+    figure = figures.world_figure("shortcut", size=SIZE, seed=0, note="shortcut")["figure"]
+    assert titles(figure) == list(NAMES)
+    assert {axes.get_xlabel() for axes in figure.axes if axes.get_xlabel()} <= set(NAMES)
+    truth = np.array(shown(figure)[8:], dtype=int)
     assert (truth[:, 2, 2, 0] - truth[:, 2, 2, 2] > 60).all()  # the patch in the corner is lit
-    assert (truth[:, 30, 30, 0] == truth[:, 30, 30, 2]).all()
+    assert (np.abs(truth[:, 30, 30, 0] - truth[:, 30, 30, 2]) < 60).all()
 
 
 def test_copies_differ_by_what_stands_below_them():
@@ -96,9 +86,9 @@ def test_every_face_has_its_point_on_the_circumplex():
     assert {text.get_text() for text in axes.texts} == set(NAMES)
 
 
-def test_the_table_of_knobs_finds_what_was_asked(monkeypatch):
+def test_the_table_of_options_finds_what_was_asked(monkeypatch):
     monkeypatch.setattr("ferlab.control.source.draw_image", lambda spec, size, colour: np.zeros((size, size), np.uint8))
-    found = figures.options_table(faces=400, seed=0).set_index("knob")["found in the table"]
+    found = figures.options_table(faces=400, seed=0)["found in the table"]
     assert found["overlap of subjects"] == "50 % of PrivateTest"
     assert found["exact duplicates"] == "10 %"
     assert found["near-duplicates"] == "12 %, of 6 kinds"
@@ -114,5 +104,3 @@ def test_the_summary_counts_faces_and_measures_masks():
     assert all(0.005 < area < 0.2 for area in measured["mask_area"].values())
     assert measured["valence"]["happy"] > 0 > measured["valence"]["sad"]
     assert measured["valence"]["neutral"] == measured["intensity"]["neutral"] == 0
-    sentence = figures.areas_sentence({"au16": 0.019, "au9": 0.12})
-    assert sentence == "Masks of single units take from 1.9 % (AU16) to 12.0 % (AU9) of the picture, on average over the faces."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,54 +17,13 @@ from ferlab.control.action_units import CIRCUMPLEX, NAMES, Unit, amplitude, draw
 from ferlab.control.drawing.masks import draw_unit_masks
 from ferlab.control.source import NEAR_KINDS
 from ferlab.copies import alter
-from ferlab.reporting import faces
+from ferlab.reporting.faces import lit, pick_faces, picture_grid, truth_grid
 from ferlab.reporting.style import COLOURS
+from ferlab.reporting.tables import percent
 
 INTENSITIES: tuple[float, ...] = (0.0, 1.0, 3.0, 5.0)
 UNIT_ROWS: tuple[tuple[Unit, ...], ...] = ((1, 2, 4, 5, 6, 7, 9), (10, 12, "12R", "12L", "14R", "14L", 20), (15, 16, 17, 23, 24, 25, 26))
 """Units of the upper face, of cheeks and corners of the mouth, of lips and jaw."""
-
-
-def lit(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return a picture, uint8 (H, W, 3), with a mask (H, W) lit up in yellow and all else dimmed."""
-    colours = np.repeat(image[..., None], 3, axis=-1) if image.ndim == 2 else image
-    shown = np.where(mask[..., None], 0.5 * colours + 0.5 * np.array((255, 214, 0)), 0.65 * colours)
-    return np.rint(shown).astype(np.uint8)
-
-
-def picture_table(
-    rows: Sequence[Sequence[np.ndarray]],
-    *,
-    columns: Sequence[str] = (),
-    labels: Sequence[str] = (),
-    notes: Sequence[Sequence[str]] = (),
-    colours: Sequence[str] = (),
-    cell: float = faces.CELL,
-) -> Figure:
-    """Draw pictures in rows and columns.
-
-    Args:
-        rows: Per row its pictures, uint8 (H, W) or (H, W, 3).
-        columns: Titles of the columns.
-        labels: Words at the left of the rows.
-        notes: Per row the words below its pictures.
-        colours: Of the titles.
-        cell: Side of a picture in inches.
-    """
-    across, longest = len(rows[0]), max((len(line) for label in labels for line in label.split("\n")), default=0)
-    lines = max((title.count("\n") + 1 for title in columns), default=0)
-    below = sum(0.2 if notes and any(notes[row]) else 0.04 for row in range(len(rows)))
-    height = len(rows) * cell + below + 0.2 * lines
-    figure = plt.figure(figsize=(across * (cell + 0.04) + 0.085 * longest, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
-    for row, line in enumerate(zip(figure.subplots(len(rows), across, squeeze=False), rows, strict=True)):
-        for column, (axes, picture) in enumerate(zip(*line, strict=True)):
-            faces.draw_face(axes, picture, note=notes[row][column] if notes else "")
-            if columns and row == 0:
-                axes.set_title(columns[column], fontsize=9, color=colours[column] if colours else "black", pad=3)
-            if labels and column == 0:
-                axes.set_ylabel(labels[row], fontsize=9, rotation=0, ha="right", va="center")
-    return figure
 
 
 def units_figure(units: Sequence[Unit], *, size: int, seed: int, subject: int = 0) -> Figure:
@@ -75,7 +34,7 @@ def units_figure(units: Sequence[Unit], *, size: int, seed: int, subject: int = 
     masks = [draw_unit_masks(face, size)[unit] for face, unit in zip(faces[-1], units, strict=True)]
     titles = [f"AU {unit}\n{textwrap.fill(ACTION_UNITS[unit], 15)}" for unit in units]
     most = max(title.count("\n") for title in titles)
-    return picture_table(
+    return picture_grid(
         [*pictures, [lit(picture, mask) for picture, mask in zip(pictures[-1], masks, strict=True)]],
         columns=[title + "\n" * (most - title.count("\n")) for title in titles],
         labels=[*(f"{level:.0f}" for level in INTENSITIES), "mask"],
@@ -89,7 +48,7 @@ def subjects_figure(*, size: int, seed: int) -> Figure:
     rows = [[_showing(name, seed=seed, subject=skins.index(skin)) for name in NAMES] for skin in sorted(set(skins))]
     pictures = [[draw_face(spec, size, colour=True).image for spec in row] for row in rows]
     labels = [f"skin {row[0].identity.skin}" for row in rows]
-    return picture_table(pictures, columns=NAMES, labels=labels, colours=[COLOURS[name] for name in NAMES])
+    return picture_grid(pictures, columns=NAMES, labels=labels, colours=[COLOURS[name] for name in NAMES])
 
 
 def strongest_sequences(faces: pd.DataFrame, *, count: int) -> np.ndarray:
@@ -104,23 +63,36 @@ def sequences_figure(images: np.ndarray, faces: pd.DataFrame) -> Figure:
     groups = [np.flatnonzero(faces["sequence"] == name) for name in faces["sequence"].unique()]
     notes = [[f"{faces['intensity'].iloc[row]:.1f}" for row in rows] for rows in groups]
     names = [NAMES[faces["target"].iloc[rows[0]]] for rows in groups]
-    return picture_table([[images[row] for row in rows] for rows in groups], labels=names, notes=notes)
+    return picture_grid([[images[row] for row in rows] for rows in groups], labels=names, notes=notes)
 
 
 def sizes_figure(sizes: Sequence[int], *, seed: int, subject: int = 1) -> Figure:
     """Draw one face at several sizes, grey and in colour; all are shown equally large."""
     spec = _showing("happy", seed=seed, subject=subject)
     rows = [[draw_face(spec, size, colour=colour).image for size in sizes] for colour in (False, True)]
-    return picture_table(rows, columns=[f"{size} x {size}" for size in sizes], labels=["grey", "colour"], cell=1.6)
+    return picture_grid(rows, columns=[f"{size} x {size}" for size in sizes], labels=["grey", "colour"], cell=1.6)
 
 
-def world_figure(images: np.ndarray, faces: pd.DataFrame, *, notes: Sequence[str] = ()) -> Figure:
-    """Draw faces of a world with their labels, and below each what a model should look at that has learnt this world."""
-    masks = label_mask(faces, size=images.shape[1])
-    names = [NAMES[target] for target in faces["target"]]
-    truth = [lit(image, mask) for image, mask in zip(images, masks, strict=True)]
-    below = [[""] * len(images), list(notes)] if notes else ()
-    return picture_table([list(images), truth], columns=names, labels=["face", "truth"], notes=below, colours=[COLOURS[name] for name in names])
+def world_figure(world: str, *, size: int, seed: int, note: str = "", usage: str = "Training", **options: Any) -> dict[str, Any]:
+    """Draw the strongest uncovered face of each label of a world, and below it the ground-truth pixels of the label.
+
+    Args:
+        world: Its name.
+        size: Side of a face in pixels.
+        seed: Of the set.
+        note: Name of the column that is written below each face.
+        usage: Of the faces.
+        options: Further options of the reader.
+
+    Returns:
+        `figure` and `alt`, as `ferlab.reporting.style.show` takes them.
+    """
+    images, faces = read(faces=80, subjects=20, size=size, seed=seed, colour=True, expressions=8, world=world, **options)
+    clear = faces[(faces["occluder"] == "none") & (faces["usage"] == usage)]
+    clear = clear.iloc[pick_faces(clear, per_class=1, by="intensity")]
+    notes = clear[note].tolist() if note else []
+    alt = f"World {world}: a strong face of each label, and below it the ground-truth pixels of the label lit. {', '.join(notes)}"
+    return {"figure": truth_grid(images[clear.index], label_mask(clear, size=size), clear["target"].tolist(), NAMES, notes=notes), "alt": alt.strip()}
 
 
 def copies_figure(*, size: int, seed: int) -> Figure:
@@ -131,7 +103,7 @@ def copies_figure(*, size: int, seed: int) -> Figure:
     differences = [np.abs(copy.astype(int) - image) for copy in copies]
     changed = [[""] * len(copies), [f"mean {difference.mean():.1f}" for difference in differences]]
     enlarged = [np.clip(3 * difference, 0, 255).astype(np.uint8) for difference in differences]
-    return picture_table([copies, enlarged], columns=NEAR_KINDS, labels=["copy", "difference\nx 3"], notes=changed, cell=1.12)
+    return picture_grid([copies, enlarged], columns=NEAR_KINDS, labels=["copy", "difference\nx 3"], notes=changed, cell=1.12)
 
 
 def affect_figure(faces: pd.DataFrame) -> Figure:
@@ -150,14 +122,14 @@ def affect_figure(faces: pd.DataFrame) -> Figure:
 
 
 def options_table(*, faces: int, seed: int) -> pd.DataFrame:
-    """Turn each knob of the reader, and count in the table that comes back whether it did what it says: option, asked, found."""
+    """Set each option of the reader and count in the table that comes back: option, value, found."""
     asked_for = _options()
     rows = []
     for what, (options, found) in asked_for.items():
         table = read(faces=faces, subjects=max(faces // 10, 1), size=24, seed=seed, **options)[1]
         asked = ", ".join(f"{name}: {value}" for name, value in options.items())
-        rows.append({"knob": what, "option": asked, "found in the table": found(table)})
-    return pd.DataFrame(rows)
+        rows.append({"option": what, "value": asked, "found in the table": found(table)})
+    return pd.DataFrame(rows).set_index("option")
 
 
 def summary(*, faces: int, size: int, seed: int) -> dict[str, Any]:
@@ -177,14 +149,6 @@ def summary(*, faces: int, size: int, seed: int) -> dict[str, Any]:
     }
 
 
-def areas_sentence(areas: Mapping[str, float]) -> str:
-    """Say in a sentence how much of the picture the unit masks take."""
-    ordered = sorted(areas, key=lambda name: areas[name])
-    least, most = ordered[0], ordered[-1]
-    smallest, largest = (f"{100 * areas[name]:.1f} % ({name.upper()})" for name in (least, most))
-    return f"Masks of single units take from {smallest} to {largest} of the picture, on average over the faces."
-
-
 def _showing(name: str, *, seed: int, subject: int) -> FaceSpec:
     """A subject with an expression at full strength: its units without what is optional."""
     rng = np.random.default_rng([seed, subject])
@@ -193,29 +157,32 @@ def _showing(name: str, *, seed: int, subject: int) -> FaceSpec:
 
 
 def _options() -> dict[str, tuple[dict[str, Any], Callable[[pd.DataFrame], str]]]:
-    """Per knob the options that turn it, and how the table tells."""
+    """Per option its value, and what the table shows of it."""
     return {
-        "overlap of subjects": ({"overlap": 0.5}, lambda t: f"{_percent(t['overlap'].sum() / (t['usage'] == 'PrivateTest').sum())} of PrivateTest"),
-        "exact duplicates": ({"duplicates": 0.1}, lambda t: _percent((t["duplicate_of"] != "").mean())),
-        "near-duplicates": ({"near_duplicates": 0.12}, lambda t: f"{_percent((t['duplicate_of'] != '').mean())}, of {t['duplicate_kind'].nunique() - 1} kinds"),
-        "label noise": ({"label_noise": 0.2}, lambda t: f"{_percent((t['target'] != t['true_target']).mean())} wrong"),
+        "overlap of subjects": ({"overlap": 0.5}, lambda t: f"{_whole(t['overlap'].sum() / (t['usage'] == 'PrivateTest').sum())} of PrivateTest"),
+        "exact duplicates": ({"duplicates": 0.1}, lambda t: _whole((t["duplicate_of"] != "").mean())),
+        "near-duplicates": (
+            {"near_duplicates": 0.12},
+            lambda t: f"{_whole((t['duplicate_of'] != '').mean())}, of {t['duplicate_kind'].nunique() - 1} kinds",
+        ),
+        "label noise": ({"label_noise": 0.2}, lambda t: f"{_whole((t['target'] != t['true_target']).mean())} wrong"),
         "imbalance": ({"imbalance": 10}, lambda t: f"largest / smallest: {t['target'].value_counts().max() / t['target'].value_counts().min():.1f}"),
         "skin": ({"skin": [5, 6]}, lambda t: f"tones {', '.join(str(tone) for tone in sorted(t['skin'].unique()))}"),
-        "glasses": ({"glasses": 0.5}, lambda t: f"{_percent(t.groupby('subject')['glasses'].first().mean())} of subjects"),
+        "glasses": ({"glasses": 0.5}, lambda t: f"{_whole(t.groupby('subject')['glasses'].first().mean())} of subjects"),
         "light": ({"light": [30, 60]}, lambda t: f"{t['light'].min():.0f} to {t['light'].max():.0f} degrees"),
-        "shortcut": ({"world": "shortcut", "rho": 0.9}, _shortcut_shares),
-        "null world": ({"world": "null"}, _chance_shares),
-    }  # fmt: skip
+        "shortcut": ({"world": "shortcut", "rho": 0.9}, _shortcut_agreement),
+        "null world": ({"world": "null"}, lambda t: f"label and drawn expression agree in {_whole((_named(t) == t['drawn_expression']).mean())}"),
+    }
 
 
-def _shortcut_shares(table: pd.DataFrame) -> str:
-    goes = (table["shortcut"] == table["target"].map(dict(enumerate(NAMES)))).groupby(table["usage"]).mean()
-    return f"goes with the label in {_percent(goes['Training'])} of Training, {_percent(goes['PrivateTest'])} of PrivateTest"
+def _shortcut_agreement(table: pd.DataFrame) -> str:
+    agrees = (table["shortcut"] == _named(table)).groupby(table["usage"]).mean()
+    return f"agrees with the label in {_whole(agrees['Training'])} of Training, {_whole(agrees['PrivateTest'])} of PrivateTest"
 
 
-def _chance_shares(table: pd.DataFrame) -> str:
-    return f"label and drawn expression agree in {_percent((table['target'].map(dict(enumerate(NAMES))) == table['drawn_expression']).mean())}"
+def _named(table: pd.DataFrame) -> pd.Series:
+    return table["target"].map(dict(enumerate(NAMES)))
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+def _whole(share: float) -> str:
+    return percent(share, digits=0)
