@@ -126,7 +126,7 @@ def test_a_missing_raw_path_names_what_to_do(tmp_path, arguments):
     (project / "data" / "raw" / "README.md").unlink()
     done = run(project, *arguments)
     assert done.returncode == 1
-    assert "data/raw/README.md: not found; put the data of the set there" in done.stderr
+    assert "data/raw/README.md: not found; put the dataset there" in done.stderr
 
 
 @pytest.mark.parametrize(

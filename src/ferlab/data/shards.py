@@ -215,7 +215,7 @@ class ShardedImages:
         count = min(self.block, len(self) - first)
         for place, face in enumerate(_decoded(self._read(number), where=where, first=first, count=count)):
             if face.shape != self.shape[1:]:
-                raise InputError(f"{where}, {_key(first + place)}.png is no face of {self.shape[1:]}; expected what {self._index} says. {ADVICE}")
+                raise InputError(f"{where}, {_key(first + place)}.png is no face of {self.shape[1:]}; expected that of {self._index}. {ADVICE}")
             faces[place] = face
 
     def _read(self, number: int) -> bytes:
@@ -267,7 +267,7 @@ def _decoded(data: bytes, *, where: str, first: int, count: int) -> Iterator[np.
     except Exception as error:  # noqa: BLE001 - tarfile and webdataset raise many types for a damaged file
         raise InputError(f"{where} is cut or damaged ({str(error)[:200] or type(error).__name__}). {ADVICE}") from None
     if [sample["__key__"] for sample in samples] != [_key(first + place) for place in range(count)]:
-        raise InputError(f"{where} does not hold the faces {first} to {first + count - 1}; expected what its index says. {ADVICE}")
+        raise InputError(f"{where} does not hold the faces {first} to {first + count - 1}; expected those of its index. {ADVICE}")
     with ThreadPoolExecutor(THREADS) as pool:
         for place, face in enumerate(pool.map(_decode_png, (sample.get("png") for sample in samples))):
             if face is None:

@@ -157,9 +157,9 @@ def test_affectnet_in_yolos_form(yolo):
 @pytest.mark.parametrize(
     ("name", "lines", "said"),
     [
-        ("Y/train/labels/1.txt", ["x 0.5 0.5 1 1"], r"labels/1\.txt, line 1: 'x 0\.5 0\.5 1 1'; expected a class and four shares"),
-        ("Y/train/labels/1.txt", ["0 0.5 0.5 1"], "expected a class and four shares"),
-        ("Y/train/labels/1.txt", ["0 5 5 10 10"], "expected a class and four shares"),
+        ("Y/train/labels/1.txt", ["x 0.5 0.5 1 1"], r"labels/1\.txt, line 1: 'x 0\.5 0\.5 1 1'; expected a class and four fractions"),
+        ("Y/train/labels/1.txt", ["0 0.5 0.5 1"], "expected a class and four fractions"),
+        ("Y/train/labels/1.txt", ["0 5 5 10 10"], "expected a class and four fractions"),
         ("Y/train/labels/1.txt", ["7 0.5 0.5 1 1"], "the class 7 has no name; expected 0 to 2"),
         ("Y/train/labels/9.txt", ["0 0.5 0.5 1 1"], r"labels/9\.txt has no picture"),
         ("Y/data.yaml", ["names: 3"], r"data\.yaml names no classes"),

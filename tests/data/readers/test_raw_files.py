@@ -59,7 +59,7 @@ def test_a_reader_of_folders_reads_all_of_its_folder_and_a_set_its_lists(raw):
 
 
 def test_a_missing_folder_and_an_unknown_dataset_are_named(raw):
-    with pytest.raises(InputError, match="data/raw/none: not found; put the data of the set there"):
+    with pytest.raises(InputError, match="data/raw/none: not found; put the dataset there"):
         raw_files(raw / "none", Prepare(dataset="jaffe", raw="data/raw/none"))
     with pytest.raises(InputError, match=r"No dataset is called 'fer2031'.*did you mean 'fer2013'"):
         reader_modules(Prepare(dataset="fer2031"))

@@ -102,7 +102,7 @@ def _prepare_one(row: int, pictures: Pictures, names: pd.Series, step: Step, wri
 def _check_shape(face: np.ndarray, writer: ImageWriter, *, where: str) -> None:
     if writer.shape is not None and tuple(face.shape) != tuple(writer.shape):
         found = f"{where!r} gives a face of {_size(face.shape)}, those before it {_size(writer.shape)}"
-        raise InputError(f"{found}; expected one size and colour in a set. Set `size` and `colour` of the set in params.yaml.")
+        raise InputError(f"{found}; expected one size and colour. Set `size` and `colour` of the dataset in params.yaml.")
 
 
 def _size(shape: tuple[int, ...]) -> str:

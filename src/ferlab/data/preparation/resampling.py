@@ -127,4 +127,4 @@ def _check_counts(targets: np.ndarray, *, method: str, neighbours: int, expressi
     if neighbours < 1 or counts[rarest] <= neighbours:
         name = expressions[int(present[rarest])]
         told = f"{method}: {name} has {counts[rarest]} faces in train; expected more than the {neighbours} neighbours"
-        raise InputError(f"{told}. Set `oversample: none` for the set, or exclude that expression by `labels: {{{name}: null}}`.")
+        raise InputError(f"{told}. Set `oversample: none`, or exclude that expression by `labels: {{{name}: null}}`.")

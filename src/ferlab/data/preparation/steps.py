@@ -1,7 +1,7 @@
 """The steps from a picture to a prepared face: find it, crop or align it, convert colour and size, equalise, smooth.
 
 Only the face is changed here; what a model needs beyond that is a transform of its batches. Every step has the papers' parameters and is chosen in
-params.yaml. A picture without a face is excluded with that reason, or kept whole if the dataset says so.
+params.yaml. A picture without a face is excluded with that reason, or kept whole (`not_found: whole`).
 
 References:
     cs231a: Haar cascade (scale factor 1.1, 5 neighbours, from 30 px), crops of 250 x 250, 5 x 5 Gaussian.
@@ -217,7 +217,7 @@ def read_boxes(path: Path, *, known: pd.Series) -> dict[str, Box]:
     for number, (name, *texts) in enumerate(table.itertuples(index=False), start=1):
         place = f"{path}, data row {number}"
         if name not in ids or name in boxes:
-            wrong = "comes twice" if name in boxes else f"is no face of the set{near_face(name, known)}"
+            wrong = "comes twice" if name in boxes else f"is no face of the dataset{near_face(name, known)}"
             raise InputError(f"{place}: {name!r} {wrong}. Mend the row.")
         if not all(WHOLE.fullmatch(text) for text in texts) or int(texts[2]) < 1 or int(texts[3]) < 1:
             given = ", ".join(text[:20] for text in texts)

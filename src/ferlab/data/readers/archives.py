@@ -107,9 +107,9 @@ def place_members(groups: Sequence[tuple[str, str, list[Member]]], *, beside: Co
     placed = []
     for below, own, members in groups:
         hidden = any(len(contents[posixpath.join(below, member.name)]) > 1 for member in members)
-        told = [tells for tells in (match_part, match_expression) if tells(own)]  # train.zip, happy.zip: unless folders inside have these names
+        named = [match for match in (match_part, match_expression) if match(own)]  # train.zip, happy.zip: unless folders inside have these names
         inside = {folder for member in members for folder in member.name.split("/")[:-1]}
-        lead = own if hidden or any(not any(map(tells, inside)) for tells in told) else ""
+        lead = own if hidden or any(not any(map(match, inside)) for match in named) else ""
         names = [posixpath.join(below, lead, member.name) for member in members]
         unpacked = [name in beside or posixpath.join(below, own, member.name) in beside for name, member in zip(names, members, strict=True)]
         placed += [replace(member, name=name) for name, member, lies in zip(names, members, unpacked, strict=True) if not lies]

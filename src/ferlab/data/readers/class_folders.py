@@ -4,7 +4,7 @@
 
 A class folder is one of `folder_names.SYNONYMS`, whatever its case, leading number (`0 angry`) and blanks; the nearest to the image counts. So does
 the nearest part, in any spelling that `folder_names.match_part` knows (train_set, Train-images, dev, FER2013Test). Nothing else is guessed. A name
-near to an expression's (hapy), or a word that others use for one (joy, freude), is an error that says what to write; so is an unknown name over class
+near to an expression's (hapy), or a word that others use for one (joy, freude), is an error with the option to set; so is an unknown name over class
 folders, which may state a part, a person or a source. Pictures in any other folder are excluded, as are those in folders of bare numbers: codes
 differ between datasets. The options `labels` and `parts` state what such folders hold.
 """

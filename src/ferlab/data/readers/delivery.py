@@ -43,7 +43,7 @@ class Delivery:
                 plain file.
         """
         if not root.exists():
-            raise InputError(f"{root} does not exist; expected a dataset's folder or archive. data/raw/README.md says how to get it.")
+            raise InputError(f"{root} does not exist; expected a dataset's folder or archive. See data/raw/README.md.")
         self.root = root
         self.taken: set[str] = set()
         lying, links = _list_files(root, only) if root.is_dir() else ([], [])

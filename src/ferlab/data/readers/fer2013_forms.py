@@ -133,7 +133,7 @@ def _find_archive(raw: Path, files: list[Path]) -> Path:
             tried.append(f"{path.name} ({'holds none' if is_archive(path.name) else 'not opened: unpack it'})")
     what = "does not exist" if not raw.exists() else "holds no FER2013"
     lie = f" There are {', '.join(tried[:5])}." if tried else ""
-    raise InputError(f"{raw} {what}; {ELSEWHERE}. data/raw/README.md says how to get it; the study quick needs no data.{lie}")
+    raise InputError(f"{raw} {what}; {ELSEWHERE}. See data/raw/README.md; the study quick needs no data.{lie}")
 
 
 def _holds_form(path: Path) -> bool:

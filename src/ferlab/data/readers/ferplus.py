@@ -107,10 +107,10 @@ def soft_targets(faces: pd.DataFrame, *, mode: str = "crossentropy", expressions
     Raises:
         InputError: If the mode is unknown or the votes are missing.
     """
-    shares = label_votes(faces, mode=mode)[0][:, [BALLOT.index(name) for name in expressions]]
-    total = shares.sum(axis=1, keepdims=True)
-    shares = np.divide(shares, total, out=np.full_like(shares, np.nan), where=total > 0)
-    return pd.DataFrame(shares, columns=[SOFT + name for name in expressions], index=faces.index)
+    soft = label_votes(faces, mode=mode)[0][:, [BALLOT.index(name) for name in expressions]]
+    total = soft.sum(axis=1, keepdims=True)
+    soft = np.divide(soft, total, out=np.full_like(soft, np.nan), where=total > 0)
+    return pd.DataFrame(soft, columns=[SOFT + name for name in expressions], index=faces.index)
 
 
 def mixed_targets(faces: pd.DataFrame, *, weight: float, expressions: tuple[str, ...], several: bool = False) -> np.ndarray:
@@ -153,12 +153,12 @@ def label_votes(faces: pd.DataFrame, *, mode: str) -> tuple[np.ndarray, np.ndarr
         votes = np.where(votes > 1, votes, 0)
     counted = _count(votes, mode)  # (N, 10)
     reasons = _reasons(counted, least=votes.sum(axis=1) / 2 if mode != "argmax" else np.zeros(len(votes)))
-    shares = (counted[:, : len(ALL_EXPRESSIONS)] * (reasons == "")[:, None]).astype(np.float64)
+    soft = (counted[:, : len(ALL_EXPRESSIONS)] * (reasons == "")[:, None]).astype(np.float64)
     if mode == "multi_target":
-        shares = (shares > 0).astype(np.float64)
-    shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1)
+        soft = (soft > 0).astype(np.float64)
+    soft /= np.maximum(soft.sum(axis=1, keepdims=True), 1)
     places = np.array([ALL_EXPRESSIONS.index(name) if name in ALL_EXPRESSIONS else -1 for name in BALLOT])
-    return shares, np.where(reasons == "", places[counted.argmax(axis=1)], -1), reasons
+    return soft, np.where(reasons == "", places[counted.argmax(axis=1)], -1), reasons
 
 
 def _count(votes: np.ndarray, mode: str) -> np.ndarray:

@@ -153,7 +153,7 @@ def decode_picture(data: bytes, *, where: str) -> np.ndarray:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 _check(image, where)
                 pixels = np.asarray(_opaque(image, where))
-                turn = image.getexif().get(ORIENTATION, 1)  # Keep: after decoding, which for a TIFF turns it and says so here
+                turn = image.getexif().get(ORIENTATION, 1)  # Keep: after decoding, which turns a TIFF and resets this tag
             return _upright(pixels, turn)
     except InputError:
         raise

@@ -7,7 +7,7 @@
 
 Columns are named in the options, or numbered from 1 where there is no header; the usual names of both are known. A file is found by the path in the
 list, below any leading folder. Labels are expressions or what the option `labels` maps to them; bare numbers are never guessed. In YOLO's form each
-box is a face of its own, its centre and size shares of the picture's. Excluded, with the reason: other labels, pictures that no list names, pictures
+box is a face of its own, its centre and size fractions of the picture's. Excluded, with the reason: other labels, pictures that no list names, pictures
 without a text or with an empty one. Errors: a row or text without its picture, a repeated face, a word near to an expression, an unknown part or
 class.
 
@@ -296,7 +296,7 @@ def _read_text(delivery: Delivery, name: str, names: dict[int, str]) -> list[tup
         values = parse_numbers(words, count=len(words))
         right = values is not None and len(words) in (5, 6) and words[0].isdecimal() and len(words[0]) < 10
         if not right or not ((values[1:] >= 0) & (values[1:] <= 1)).all():
-            raise InputError(f"{where}: {line.strip()[:60]!r}; expected a class and four shares of the picture, as '3 0.5 0.5 1.0 1.0'. {AGAIN}")
+            raise InputError(f"{where}: {line.strip()[:60]!r}; expected a class and four fractions of the picture, as '3 0.5 0.5 1.0 1.0'. {AGAIN}")
         if names and int(words[0]) not in names:
             raise InputError(f"{where}: the class {words[0]} has no name; expected {min(names)} to {max(names)}. Mend the file of names.")
         faces.append((names.get(int(words[0]), words[0]), tuple(values[1:5].tolist()), where))

@@ -1,7 +1,6 @@
-"""The raw files of a set: which a reader reads, so that a change of these, and of no other file beside them, makes the set stale.
+"""The raw files of a dataset that its reader reads: a change of these, and of no other file beside them, makes the dataset stale.
 
-A reader of a folder reads all of it: every file there is a face, a table, or accounted for. FER2013's looks for a few names among whatever else
-lies there; control faces are drawn from nothing.
+A reader of a folder reads all of it: every file is accounted for. FER2013's reader searches for a few names; control faces have no files.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from ferlab.paths import InputError
 
 
 def raw_files(raw: Path, prepare: Prepare) -> dict[str, Path]:
-    """Return the files and folders that a set is prepared from, by their path below `raw`.
+    """Return the files and folders from which a dataset is prepared, by their path below `raw`.
 
     Args:
         raw: Its folder or file.
@@ -26,7 +25,7 @@ def raw_files(raw: Path, prepare: Prepare) -> dict[str, Path]:
         InputError: Nothing lies there, or nothing that the reader knows.
     """
     if not raw.exists():
-        raise InputError(f"{prepare.raw}: not found; put the data of the set there (see data/raw/README.md)")
+        raise InputError(f"{prepare.raw}: not found; put the dataset there (see data/raw/README.md)")
     files = [raw / name for name in (prepare.exclusions, prepare.face.boxes) if name and (raw / name).exists()]
     for source in prepare.all_sources.values():
         place, reads = raw / source["raw"], READS.get(source["dataset"])
@@ -39,7 +38,7 @@ def raw_files(raw: Path, prepare: Prepare) -> dict[str, Path]:
 
 
 def reader_modules(prepare: Prepare) -> tuple[str, ...]:
-    """Return the modules of a set's readers, below ferlab.
+    """Return the modules of a dataset's readers, below ferlab.
 
     Raises:
         InputError: A dataset that has no reader; the nearest is named.
