@@ -1,8 +1,7 @@
-"""The ledger of test scorings: a committed text file that gains one line whenever a run's test split is scored.
+"""The ledger of test scorings: a committed csv that gains one line whenever the test split of a real dataset is scored.
 
-A test split that is scored again and again is slowly selected on. The ledger lies outside every stage's outputs, so nothing rewrites it, and
-the report prints its count. Lines hold no time: what counts is how often, and by which result (`record`; lines from before records hold a
-hash of params). Control faces are not recorded: whoever wants a test split that nobody has seen draws another.
+Repeated scoring slowly selects on a test split. The ledger lies outside every stage's outputs, so that nothing rewrites it, and the report prints its
+count. `record` is the hash of what made the result (in older lines, of params).
 """
 
 from __future__ import annotations
@@ -26,22 +25,15 @@ COLUMNS = ("study", "run", "set", "record", "n")
 def record_scoring(
     faces: pd.DataFrame, *, study: str, run: str, set_name: str, record: Mapping[str, str], times: int = 1, path: Path = LEDGER
 ) -> bool:
-    """Append one line for each scoring of the test split by a new result, if this is a stage of the pipeline; exploring by hand is not counted.
+    """Append one line for each scoring of the test split by a new result, and return whether lines were written.
 
-    A result that the ledger holds already is the same faces scored by the same model: a page that is told anew, or a stage that was killed
-    after it had scored and runs again, adds nothing.
+    Nothing is written outside the pipeline, for control faces, or for a result that the ledger holds already (a page that is executed again).
 
     Args:
-        faces: The face table of the set; its test faces were scored. Where all of them are control faces nothing is written.
-        study: Name of the study.
-        run: Name of the run.
-        set_name: Name of its set.
-        record: What made the result, see `ferlab.results.record_of`.
-        times: How often it was scored: once per epoch where test selects the epoch; 0 where it was not.
-        path: The ledger.
-
-    Returns:
-        Whether lines were written.
+        faces: The face table of the set.
+        study: As `run` and `set_name`: names.
+        record: What made the result, see `ferlab.results`.
+        times: How often it was scored: once per epoch where test selects the epoch.
     """
     test = faces[faces["split"] == "test"]
     if not times or STAGING not in os.environ or test["source"].str.fullmatch("control(:.*)?").all():

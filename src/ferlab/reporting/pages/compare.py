@@ -36,14 +36,8 @@ def plot_accuracies(runs: pd.DataFrame, *, datasets: Mapping[str, str]) -> Figur
     `datasets`: set -> dataset; human accuracy is drawn for "fer2013" alone.
     """
     names = {"test.accuracy": "value", "test.accuracy_ci_low": "low", "test.accuracy_ci_high": "high", "run": "label"}
-    hollow = runs["test.role"] != "untouched"
-    sets = dict(list(runs.rename(columns=names).assign(colour=OURS, hollow=hollow).groupby("set", sort=False)))
-    figure, axes = _rows_of_panels([len(rows) for rows in sets.values()])
-    for axis, (name, rows) in zip(axes, sets.items()):
-        _draw_forest(axis, rows, human=HUMAN_LEVEL.get(datasets[name]))
-        axis.set_title(f"{name}, test", pad=16)  # the label of the human accuracy is below it
-        axis.set_xlabel("accuracy, %")
-    return figure
+    drawn = {"colour": OURS, "hollow": runs["test.role"] != "untouched", "panel": runs["set"] + ", test", "dataset": runs["set"].map(datasets)}
+    return _plot_forest(runs.rename(columns=names).assign(**drawn))
 
 
 def plot_published(ours: pd.DataFrame, published: pd.DataFrame) -> Figure:
@@ -51,29 +45,17 @@ def plot_published(ours: pd.DataFrame, published: pd.DataFrame) -> Figure:
 
     `ours` from `ours_beside_published`, `published` from `rows_beside`; humans are diamonds, live trials squares.
     """
-    rows = _published_rows(ours, published)
-    panels = dict(list(rows.groupby("panel", sort=False)))
-    figure, axes = _rows_of_panels([len(part) for part in panels.values()])
-    for axis, (name, part) in zip(axes, panels.items()):
-        _draw_forest(axis, part, human=HUMAN_LEVEL.get(part["dataset"].iloc[0]))
-        axis.set_title(name, pad=16)
-        axis.set_xlabel("accuracy, %")
-    return figure
-
-
-def _published_rows(ours: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """Return ours and theirs as rows of the forest, with their `panel`: the dataset, and of control faces the set, which their options define."""
     theirs = published.rename(columns={"system": "label", "accuracy": "value", "ci_low": "low", "ci_high": "high"}).assign(
-        colour=THEIRS, hollow=published["selected_on"] == "test"
+        colour=THEIRS, hollow=published["selected_on"] == "test", panel=published["dataset"]
     )
     for kind, (marker, colour) in KINDS.items():
         theirs.loc[published["kind"] == kind, ["marker", "colour"]] = marker, colour
-    theirs = theirs.sort_values(["dataset", "value"], ascending=False, kind="stable").assign(panel=lambda rows: rows["dataset"])
-    drawn = [control_name(name) for name in ours["dataset"]]
+    theirs = theirs.sort_values(["dataset", "value"], ascending=False, kind="stable")
+    drawn = [control_name(name) for name in ours["dataset"]]  # of control faces a panel per set, which its options define
     panels = [name if kind is None else f"{kind}: {of}" for name, kind, of in zip(ours["dataset"], drawn, ours["set"], strict=True)]
     mine = ours.assign(label="ours: " + ours["label"], colour=OURS, panel=panels)
     rows = pd.concat([mine, theirs], ignore_index=True).fillna({"marker": "o"})
-    return rows.assign(label=rows["label"] + " · " + rows["split"])
+    return _plot_forest(rows.assign(label=rows["label"] + " · " + rows["split"]))
 
 
 def plot_class_lines(per_class: Mapping[str, PerClass], *, sets: Mapping[str, Sequence[str]]) -> Figure:
@@ -285,13 +267,17 @@ def _spread(sd: float) -> str:
     return "" if sd != sd else f"± {number(sd, percent=True)}"
 
 
-def _rows_of_panels(rows: Sequence[int]) -> tuple[Figure, list[Axes]]:
-    """Return a figure with one panel below the other, each as high as its rows need, each with an axis of its own."""
-    figure, axes = plt.subplots(
-        len(rows), 1, figsize=(8.8, 0.32 * sum(rows) + 1.0 * len(rows) + 0.5), layout="constrained", squeeze=False,
-        height_ratios=[n + 1 for n in rows],
-    )  # fmt: skip
-    return figure, list(axes[:, 0])
+def _plot_forest(rows: pd.DataFrame) -> Figure:
+    """Draw rows in panels (`panel`, `dataset`) one below the other, each as high as its rows need and with an axis of its own."""
+    panels = dict(list(rows.groupby("panel", sort=False)))
+    heights = [len(part) + 1 for part in panels.values()]
+    size = (8.8, 0.32 * len(rows) + 1.0 * len(panels) + 0.5)
+    figure, axes = plt.subplots(len(panels), 1, figsize=size, layout="constrained", squeeze=False, height_ratios=heights)
+    for axis, (name, part) in zip(axes[:, 0], panels.items(), strict=True):
+        _draw_forest(axis, part, human=HUMAN_LEVEL.get(part["dataset"].iloc[0]))
+        axis.set_title(name, pad=16)  # the label of the human accuracy is below it
+        axis.set_xlabel("accuracy, %")
+    return figure
 
 
 def _draw_forest(axis: Axes, rows: pd.DataFrame, *, human: tuple[float, float] | None) -> None:
