@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ferlab.data.faces import add_content_hashes, check_faces
+from ferlab.data.faces import check_faces, hash_images
 from ferlab.data.readers.reading import read_source
 
 
@@ -17,4 +17,4 @@ def read_dataset(dataset: str, raw: str | Path, options: dict[str, Any] | None =
     pictures, faces = read_source(dataset, raw, options)
     kept = np.flatnonzero((faces.pop("excluded") == "").to_numpy()) if "excluded" in faces else np.arange(len(faces))
     images = np.stack([pictures[int(row)] for row in kept])
-    return images, check_faces(add_content_hashes(images, faces.iloc[kept].reset_index(drop=True)))
+    return images, check_faces(faces.iloc[kept].reset_index(drop=True).assign(content_hash=hash_images(images)))

@@ -35,12 +35,12 @@ def read_bare(csv: Path) -> None:
 
 def read_into_store(csv: Path) -> None:
     """Read, check, hash and write a store, as the stage prepare does."""
-    from ferlab.data.faces import add_content_hashes
+    from ferlab.data.faces import hash_images
     from ferlab.data.readers.fer2013 import read
     from ferlab.data.store import write_store
 
     images, faces = read(csv, votes=False)
-    faces = add_content_hashes(images, faces)
+    faces = faces.assign(content_hash=hash_images(images))
     with tempfile.TemporaryDirectory() as folder:
         write_store(Path(folder), images, faces.assign(split="train"))
 

@@ -93,7 +93,7 @@ def test_cs231as_random_frames_put_the_same_people_on_both_sides_and_its_honest_
 def test_what_a_joined_set_does_not_hold_is_listed_by_source(tmp_path, raw):
     prepare(tmp_path, raw, **CS231A)
     counts = read_excluded(tmp_path / "store").groupby(["source", "reason"]).size()
-    assert counts[("ckplus", "contempt left out by the label map")] == 12 * 3
+    assert counts[("ckplus", "contempt excluded by the label map")] == 12 * 3
     assert counts[("ckplus", "sequence without an emotion file")] == 12 * 9
     assert counts["ckplus"].sum() == 12 * (3 + 9 + 5 * 4)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ferlab.data.faces import add_content_hashes
+from ferlab.data.faces import hash_images
 from ferlab.data.store import open_store, write_store
 from ferlab.expressions import EXPRESSIONS
 from ferlab.paths import InputError
@@ -28,7 +28,7 @@ def faces(images):
             "intensity": [0.0, 1.5, np.nan, 3.0, 4.0, 5.0],
         }
     )
-    return add_content_hashes(images, table)
+    return table.assign(content_hash=hash_images(images))
 
 
 def test_what_is_written_comes_back(tmp_path, images, faces):

@@ -18,7 +18,7 @@ import torch
 from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
 from ferlab.control import read
-from ferlab.data.faces import add_content_hashes
+from ferlab.data.faces import hash_images
 from ferlab.data.store import Store, open_store, write_store
 from ferlab.params import Train
 from ferlab.paths import InputError, artefact
@@ -77,7 +77,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A set on disk of 150 control faces, 113 of them in train: batches of 32, 32, 32 and 17."""
     images, faces = read(faces=150, subjects=15, seed=4)
     folder = tmp_path_factory.mktemp("store")
-    write_store(folder, images, add_content_hashes(images, faces).assign(split=np.where(np.arange(150) % 4 < 3, "train", "val")))
+    write_store(folder, images, faces.assign(content_hash=hash_images(images)).assign(split=np.where(np.arange(150) % 4 < 3, "train", "val")))
     return folder
 
 

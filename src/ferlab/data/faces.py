@@ -158,17 +158,6 @@ def hash_images(images: np.ndarray) -> list[str]:
     return [_hash_pixels(image, start) for image in np.ascontiguousarray(images)]
 
 
-def add_content_hashes(images: np.ndarray, table: pd.DataFrame) -> pd.DataFrame:
-    """Return a copy of `table` with the column `content_hash` filled from `images` (N, H, W) or (N, H, W, 3), in row order.
-
-    Raises:
-        InputError: If there is not one image per row.
-    """
-    if len(images) != len(table):
-        raise InputError(f"Expected one image per row of the face table, got {len(images)} images for {len(table)} rows.")
-    return table.assign(content_hash=hash_images(images))
-
-
 def _hash_start(image: np.ndarray) -> hashlib._Hash:
     return hashlib.sha256(f"{image.shape} {image.dtype.str} ".encode())
 

@@ -21,7 +21,6 @@ from ferlab.expressions import FITTING_USAGES, SELECTING_USAGES, SPLITS, TESTING
 from ferlab.paths import InputError
 
 TOGETHER = ("subject", "sequence", "duplicate_group")  # faces that share one of these are never parted by a split of ours
-RULES = ("auto", "official", "groups", "group_k_fold", "leave_one_subject_out", "random_frames")
 OFFICIAL_USAGES = (*FITTING_USAGES, *SELECTING_USAGES, *TESTING_USAGES)
 GROUPED = "stratified by expression and grouped by duplicates"
 

@@ -7,7 +7,7 @@ import pytest
 from ferlab.control import read
 from ferlab.data.duplicates.audit import audit_set, find_blank, pick_pairs, write_duplicates
 from ferlab.data.duplicates.pairs import find_pairs, group_faces
-from ferlab.data.faces import add_content_hashes
+from ferlab.data.faces import hash_images
 from ferlab.data.store import Store
 from ferlab.expressions import EXPRESSIONS
 
@@ -16,7 +16,7 @@ NONE = {"exact_duplicates": 0, "mirrored_duplicates": 0, "near_duplicates": 0}
 
 def stored(images, faces, pairs=None):
     """A store with its duplicate groups, and its pairs."""
-    faces = add_content_hashes(images, faces)
+    faces = faces.assign(content_hash=hash_images(images))
     pairs = find_pairs(images, faces)[0] if pairs is None else pairs
     return Store(images=images, faces=faces.assign(duplicate_group=group_faces(pairs, len(faces))), expressions=EXPRESSIONS), pairs
 

@@ -10,12 +10,12 @@ from ferlab.copies import KINDS, alter
 from ferlab.data.duplicates import pairs as duplicates
 from ferlab.data.duplicates.pairs import find_pairs, group_faces, read_pairs, write_pairs
 from ferlab.data.duplicates.planting import plant
-from ferlab.data.faces import add_content_hashes
+from ferlab.data.faces import hash_images
 from ferlab.paths import InputError
 
 
 def face_table(images, targets):
-    return add_content_hashes(images, pd.DataFrame({"target": np.asarray(targets)}))
+    return pd.DataFrame({"target": np.asarray(targets)}).assign(content_hash=hash_images(images))
 
 
 def triples(pairs):

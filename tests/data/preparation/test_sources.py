@@ -71,7 +71,7 @@ def test_labels_are_mapped_or_excluded(tmp_path, sources):
     assert merged.expressions == EXPRESSIONS
     dropped = gather(tmp_path, {"a": {"dataset": "a", "labels": {"contempt": None}}})
     assert values(dropped) == list(range(7))
-    assert dropped.excluded["reason"].tolist() == ["contempt left out by the label map"] * 3
+    assert dropped.excluded["reason"].tolist() == ["contempt excluded by the label map"] * 3
     with pytest.raises(InputError, match=r"sources\.a\.labels: 'contemt' is no expression; did you mean 'contempt'"):
         gather(tmp_path, {"a": {"dataset": "a", "labels": {"contemt": None}}})
 
@@ -86,7 +86,7 @@ def test_usages_are_mapped_or_excluded(tmp_path, sources):
     sources["a"] = faces_of("a", 14, usage=["Training"] * 7 + ["PublicTest"] * 7)
     gathered = gather(tmp_path, {"a": {"dataset": "a", "usages": {"Training": "train", "PublicTest": None}}})
     assert set(gathered.faces["usage"]) == {"train"}
-    assert set(gathered.excluded["reason"]) == {"usage PublicTest left out by the usage map"}
+    assert set(gathered.excluded["reason"]) == {"usage PublicTest excluded by the usage map"}
     with pytest.raises(InputError, match=r"sources\.a\.usages: no face has the usage 'Trainin'; did you mean 'Training'"):
         gather(tmp_path, {"a": {"dataset": "a", "usages": {"Trainin": None}}})
 

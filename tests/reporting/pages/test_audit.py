@@ -9,7 +9,7 @@ import pytest
 
 from ferlab.data.duplicates.audit import audit_set
 from ferlab.data.duplicates.pairs import group_faces
-from ferlab.data.faces import add_content_hashes
+from ferlab.data.faces import hash_images
 from ferlab.data.store import Store
 from ferlab.expressions import EXPRESSIONS
 from ferlab.reporting.pages import audit as page
@@ -41,7 +41,7 @@ def store_of(pairs, rows=slice(None)):
             "target": [0, 1, 2, 3, 4, 0, 5, 6, 3, 2],
         }
     )
-    faces = add_content_hashes(images, faces).iloc[rows].reset_index(drop=True)
+    faces = faces.assign(content_hash=hash_images(images)).iloc[rows].reset_index(drop=True)
     return Store(images=images[rows], faces=faces.assign(duplicate_group=group_faces(pairs, len(faces))), expressions=EXPRESSIONS)
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from sklearn.utils.class_weight import compute_class_weight
 
-from ferlab.data.faces import add_content_hashes
+from ferlab.data.faces import hash_images
 from ferlab.data.preparation.prepared import Raw
 from ferlab.data.preparation.steps import Stages
 from ferlab.data.splits import assign_splits, crossings
@@ -140,7 +140,7 @@ def test_a_picture_that_cannot_be_read_is_not_shown_and_stops_nothing(tmp_path):
 def store_of(usages, targets, *, images=None, **columns):
     images = images if images is not None else np.random.default_rng(0).integers(0, 256, (len(usages), 4, 4), dtype=np.uint8)
     table = pd.DataFrame({"face_id": [f"x/{i}" for i in range(len(usages))], "source": "x", "source_path": "x", "usage": usages, "target": targets})
-    faces = add_content_hashes(images, table.assign(**columns))
+    faces = table.assign(**columns).assign(content_hash=hash_images(images))
     return Store(images=images, faces=faces if "split" in faces else assign_splits(faces), expressions=EXPRESSIONS)
 
 

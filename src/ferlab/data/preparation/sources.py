@@ -1,6 +1,6 @@
-"""From datasets to one face table: read each source, map its labels and usages, join, put aside what is excluded by hand.
+"""From datasets to one face table: read each source, map its labels and usages, join, exclude what is listed by hand.
 
-Nothing is dropped in silence: a picture that a set will not hold goes to a table of its own, with the reason.
+Each picture that a prepared dataset will not hold is listed with the reason.
 """
 
 from __future__ import annotations
@@ -88,10 +88,10 @@ def gather(raw: Path, sources: Mapping[str, Mapping[str, Any]], *, exclusions: s
     Args:
         raw: Folder or file of the set; everything it reads lies there, so that a change of any file is seen.
         sources: Per source, by a name of one's own: `dataset` (the reader), `raw` (below the set's), `options` (of the reader), `labels` (new
-            name per expression, None to leave it out), `usages` (likewise per usage), `group_split` (share per usage; the source's faces are dealt to
-            these usages person by person, as cs230 dealt its web set).
-        exclusions: Name of a csv below `raw` with the columns face_id, why, who: pictures that somebody looked at and put aside.
-        seed: Of what is dealt.
+            name per expression, None to leave it out), `usages` (likewise per usage), `group_split` (share per usage; a group split of the
+            source by subject, as of cs230's web set).
+        exclusions: Name of a csv below `raw` with the columns face_id, why, who: pictures excluded by hand.
+        seed: Of the group splits.
 
     Raises:
         InputError: If a source cannot be read, a map names what is not there, or an exclusion names no face.
@@ -102,7 +102,7 @@ def gather(raw: Path, sources: Mapping[str, Mapping[str, Any]], *, exclusions: s
         gathered = _exclude(gathered, find_below(raw, exclusions, key="exclusions"))
     if len(gathered.faces) == 0:
         reasons = ", ".join(f"{reason} ({count})" for reason, count in gathered.excluded["reason"].value_counts().head(3).items())
-        raise InputError(f"{raw}: no face is left in the set; expected some. Left out: {reasons}.")
+        raise InputError(f"{raw}: no face is left in the set; expected some. Excluded: {reasons}.")
     return gathered
 
 
@@ -173,7 +173,7 @@ def _map_labels(faces: pd.DataFrame, reasons: pd.Series, labels: Mapping[str, st
         here = (faces["target"] == ALL_EXPRESSIONS.index(old)).to_numpy()
         targets[here] = -1 if new is None else ALL_EXPRESSIONS.index(new)
         if new is None:
-            reasons[here & (reasons == "").to_numpy()] = f"{old} left out by the label map"
+            reasons[here & (reasons == "").to_numpy()] = f"{old} excluded by the label map"
     return faces.assign(target=targets), reasons
 
 
@@ -183,22 +183,22 @@ def _map_usages(faces: pd.DataFrame, reasons: pd.Series, usages: Mapping[str, st
         if usage not in present:
             raise InputError(f"sources.{source}.usages: no face has the usage {usage!r}; {nearest(usage, sorted(present))}")
         if new is None:
-            reasons[((faces["usage"] == usage) & (reasons == "")).to_numpy()] = f"usage {usage} left out by the usage map"
+            reasons[((faces["usage"] == usage) & (reasons == "")).to_numpy()] = f"usage {usage} excluded by the usage map"
     renamed = {usage: new for usage, new in usages.items() if new is not None}
     return faces.assign(usage=faces["usage"].replace(renamed)), reasons
 
 
 def _split_by_subject(faces: pd.DataFrame, shares: Mapping[str, float], source: str, *, seed: int) -> pd.DataFrame:
-    """Deal faces to usages, all of a person to one."""
+    """Divide faces among usages, each subject's in one."""
     if "subject" not in faces or faces["subject"].isna().any():
-        raise InputError(f"sources.{source}.group_split: not every face has a subject; expected one for each, to deal person by person. Remove `group_split`.")
+        raise InputError(f"sources.{source}.group_split: not every face has a subject; expected one for each, to split by subject. Remove `group_split`.")
     if abs(sum(shares.values()) - 1) > 1e-6:
-        raise InputError(f"sources.{source}.group_split: the shares {dict(shares)} add up to {sum(shares.values()):g}; expected 1.")
+        raise InputError(f"sources.{source}.group_split: the fractions {dict(shares)} add up to {sum(shares.values()):g}; expected 1.")
     return faces.assign(usage=divide_groups(faces, shares, keys=("subject",), seed=seed).astype(str))
 
 
 def _set_aside(gathered: Gathered, reasons: pd.Series) -> Gathered:
-    """Move the faces that have a reason to the table of those left out."""
+    """Move the faces that have a reason to the table of excluded ones."""
     out = (reasons != "").to_numpy()
     if not out.any():
         return gathered
@@ -256,7 +256,7 @@ def near_face(name: str, known: pd.Series) -> str:
 
 
 def read_exclusions(path: Path) -> pd.DataFrame:
-    """Read the list of pictures that somebody put aside: `face_id`, `why`, `who`, one row each.
+    """Read the list of pictures excluded by hand: `face_id`, `why`, `who`, one row each.
 
     Raises:
         InputError: If the file is missing or no csv, a column lacks, a cell is empty, or a face comes twice.
