@@ -10,11 +10,11 @@ from ferlab.reporting.pages.train import (
     card_table,
     changes_sentence,
     curves_sentence,
-    fitted_table,
-    off_sentence,
     plot_learning_curves,
     refit_sentence,
+    settings_off,
     settings_table,
+    training_table,
 )
 from ferlab.reporting.style import SPLIT_COLOURS, use_style
 
@@ -63,7 +63,7 @@ def test_a_second_fit_is_drawn_dashed() -> None:
     figure = plot_learning_curves(history(refit=3), best_epoch=3)
     dashed = [line for line in figure.axes[1].get_lines() if line.get_linestyle() == "--"]
     assert [list(line.get_ydata()) for line in dashed] == [[0.2, 0.4, 0.5]]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["train", "val", "train and val, afresh", "epoch selected on val"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["train", "val", "refit on train and val", "epoch selected on val"]
 
 
 def test_one_epoch_can_be_drawn() -> None:
@@ -73,16 +73,16 @@ def test_one_epoch_can_be_drawn() -> None:
 def test_sentences_say_the_histories_numbers() -> None:
     text = curves_sentence(history(), best_epoch=3, monitor="val/loss")
     assert "from 15.0 % to 44.0 % over 4 epochs" in text
-    assert "By val loss epoch 3 is selected, 1 before the last. There val accuracy is 45.0 %, 5.0 points below train's 50.0 %" in text
+    assert "By val loss epoch 3 is selected, 1 before the last; its val accuracy is 45.0 %, 5.0 points below train's 50.0 %" in text
     assert "trained on the 2,100 faces of train" in refit_sentence(history(), trained_faces=2100)
-    assert "anew for 3 epochs on the 2,400 faces" in refit_sentence(history(refit=3), trained_faces=2400)
+    assert "a refit over 3 epochs on the 2,400 faces" in refit_sentence(history(refit=3), trained_faces=2400)
 
 
 def test_changes_are_said_as_they_are_set() -> None:
     values = {"flip": True, "rotation": 10.0, "zoom": 0.1, "shift": 0.0}
-    assert changes_sentence(values) == "Faces are mirrored half of the time, turned by up to 10 degrees, zoomed by up to 10 %, either way."
-    assert changes_sentence({**values, "crop": 0.9}).startswith("A square of 90 % of the side is cut out of each face, anywhere. Faces are mirrored")
-    assert changes_sentence({"flip": False, "rotation": 0.0, "zoom": 0.0, "shift": 0.0}) == "Faces are not changed."
+    assert changes_sentence(values) == "Faces are mirrored with probability 0.5, rotated by up to 10 degrees, zoomed by up to 10 %, either way."
+    assert changes_sentence({**values, "crop": 0.9}).startswith("A random square of 90 % of the side is cropped. Faces are mirrored")
+    assert changes_sentence({"flip": False, "rotation": 0.0, "zoom": 0.0, "shift": 0.0}) == "Faces are not augmented."
 
 
 def test_card_sets_the_stated_size_beside_the_counted_one() -> None:
@@ -94,13 +94,13 @@ def test_card_sets_the_stated_size_beside_the_counted_one() -> None:
 
 
 def test_weights_in_the_loss_are_those_of_the_training() -> None:
-    table = fitted_table(np.array([0, 0, 0, 1]), ("angry", "happy"), weighted=True)
+    table = training_table(np.array([0, 0, 0, 1]), ("angry", "happy"), weighted=True)
     assert table["faces"].tolist() == [3, 1]
-    assert table["share, %"].tolist() == [75.0, 25.0]
+    assert table["of all, %"].tolist() == [75.0, 25.0]
     assert table["weight in the loss"].tolist() == pytest.approx([0.667, 2.0])
-    absent = fitted_table(np.array([0, 0, 0, 2]), ("angry", "happy", "sad"), weighted=True)["weight in the loss"]
+    absent = training_table(np.array([0, 0, 0, 2]), ("angry", "happy", "sad"), weighted=True)["weight in the loss"]
     assert absent.tolist() == pytest.approx([0.667, 0.0, 2.0])
-    assert set(fitted_table(np.array([0, 1]), ("angry", "happy"), weighted=False)["weight in the loss"]) == {1.0}
+    assert set(training_table(np.array([0, 1]), ("angry", "happy"), weighted=False)["weight in the loss"]) == {1.0}
 
 
 def test_settings_keep_their_order_and_lists_are_told_in_words() -> None:
@@ -115,8 +115,8 @@ def test_long_cells_and_tables_are_shown_whole() -> None:
     assert "..." not in settings_table({f"key_{n}": n + 2 for n in range(100)})._repr_html_()
 
 
-def test_settings_that_are_off_or_hang_on_one_that_is_are_named_below_the_table():
+def test_settings_that_are_off_or_depend_on_one_that_is_are_not_in_the_table():
     settings = {"epochs": 3, "optimizer": "adamw", "momentum": 0.9, "mixup": 0.0, "cutmix": 1.0, "mixing_ends": 0.9, "averaging": "none"}
     settings |= {"ema_decay": 0.999, "regress": [], "refit": False}
     assert list(settings_table(settings).index) == ["epochs", "optimizer", "cutmix", "mixing_ends"]
-    assert off_sentence(settings).endswith("off: `momentum`, `mixup`, `averaging`, `ema_decay`, `regress`, `refit`.")
+    assert settings_off(settings) == ["momentum", "mixup", "averaging", "ema_decay", "regress", "refit"]

@@ -1,4 +1,4 @@
-"""Figures, tables and sentences about a training run: what was built, what it was fitted on, how it went. Takes plain values and DataFrames."""
+"""The train page: the model's card, training data, settings, and learning curves."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ferlab.data.store import weigh_classes
 from ferlab.reporting.style import SPLIT_COLOURS
+from ferlab.reporting.tables import percent
 
 CHOSEN = "#000000"
 OFF: tuple[Any, ...] = (0, "", "none", [])  # 0 is False too
 ONES = {"crop": 1.0, "bias_lr_mult": 1.0}  # factors that change nothing
-# Settings that say nothing unless another is on, or has this value.
-HANGS_ON: dict[str, dict[str, str | None]] = {
+# Settings without effect unless another is on, or has this value.
+DEPENDS_ON: dict[str, dict[str, str | None]] = {
     "momentum": {"optimizer": "sgd"},
     "nesterov": {"optimizer": "sgd"},
     "mixing_ends": {"mixup": None, "cutmix": None},
@@ -33,18 +34,18 @@ HANGS_ON: dict[str, dict[str, str | None]] = {
 
 
 def card_table(name: str, card: Mapping[str, Any], *, built: int, classes: int, options: Mapping[str, Any]) -> pd.DataFrame:
-    """Return a model's card as a reader meets it: what the paper says of its size beside what is counted.
+    """Return a model's card: its size as the paper states it beside the counted one.
 
     Args:
         name: Its key in the registry.
         card: Its card.
-        built: Trainable parameters of the model of this run.
+        built: Trainable parameters of this run's model.
         classes: Its classes.
-        options: The options of this run, over the card's own.
+        options: Of this run, merged over the card's.
     """
     chosen = {**card["options"], **options}
     facts = {
-        "net": f"{card['title']} ({name})",
+        "model": f"{card['title']} ({name})",
         "paper": card["paper"],
         "layers with weights": card["depth"],
         "parameters, as stated": card["stated"],
@@ -56,70 +57,54 @@ def card_table(name: str, card: Mapping[str, Any], *, built: int, classes: int, 
     return pd.DataFrame({"": list(map(str, facts.values()))}, index=pd.Index(facts, name="card"))
 
 
-def card_sentence(card: Mapping[str, Any]) -> str:
-    """Say what the paper leaves open; a table's cell would cut it off."""
-    return f"**What the paper leaves open.** {card['notes']}"
-
-
 def changes_sentence(settings: Mapping[str, Any]) -> str:
-    """Say how training faces are changed.
-
-    Args:
-        settings: The `train` section of a run.
-    """
-    parts = ["mirrored half of the time"] if settings["flip"] else []
-    parts += [f"turned by up to {settings['rotation']:g} degrees"] if settings["rotation"] else []
+    """Report the augmentation of a run's `train` settings."""
+    parts = ["mirrored with probability 0.5"] if settings["flip"] else []
+    parts += [f"rotated by up to {settings['rotation']:g} degrees"] if settings["rotation"] else []
     parts += [f"{word} by up to {100 * settings[key]:g} %" for key, word in (("zoom", "zoomed"), ("shift", "shifted")) if settings[key]]
     changes = [f"Faces are {', '.join(parts)}, either way."] if parts else []
     if settings.get("crop", 1.0) != 1:
-        changes.insert(0, f"A square of {100 * settings['crop']:g} % of the side is cut out of each face, anywhere.")
+        changes.insert(0, f"A random square of {100 * settings['crop']:g} % of the side is cropped.")
     changes += [
         f"{name.capitalize()} changes by up to {100 * settings[name]:g} %, either way." for name in ("brightness", "contrast") if settings.get(name)
     ]
     if settings.get("erasing"):
-        changes.append(f"In {100 * settings['erasing']:g} % of the faces a rectangle is filled with the face's mean.")
+        changes.append(f"In {100 * settings['erasing']:g} % of the faces a random rectangle is filled with the face's mean.")
     if mixed := [name for name in ("mixup", "cutmix") if settings.get(name)]:
-        changes.append(f"Then faces of a batch are mixed ({' and '.join(mixed)}), which the figure does not show.")
-    return " ".join(changes) or "Faces are not changed."
+        changes.append(f"Faces of a batch are then mixed ({' and '.join(mixed)}; not shown).")
+    return " ".join(changes) or "Faces are not augmented."
 
 
-def fitted_table(targets: np.ndarray, expressions: Sequence[str], *, weighted: bool) -> pd.DataFrame:
-    """Return faces, share and loss weight of each expression among the faces that are fitted.
+def training_table(targets: np.ndarray, expressions: Sequence[str], *, weighted: bool) -> pd.DataFrame:
+    """Return count, percentage and loss weight of each expression among the training faces.
 
     Args:
-        targets: int64 (N,), of the fitted faces.
+        targets: int64 (N,), of the training faces.
         expressions: Names.
-        weighted: Whether the loss is weighted by class, as `store.weigh_classes` has it.
+        weighted: Whether the loss is weighted by class (`store.weigh_classes`).
     """
     counts = np.bincount(targets, minlength=len(expressions))
     weights = weigh_classes(counts) if weighted else np.ones(len(expressions))
-    columns = {"faces": counts, "share, %": (100 * counts / len(targets)).round(1), "weight in the loss": weights.round(3)}
+    columns = {"faces": counts, "of all, %": (100 * counts / len(targets)).round(1), "weight in the loss": weights.round(3)}
     return pd.DataFrame(columns, index=pd.Index(expressions, name="expression"))
 
 
 def settings_table(settings: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the `train` section of a run, one row per key that is on, in the order of params.yaml's class."""
+    """Return the `train` settings that are on, one row per key."""
     off = settings_off(settings)
     kept = {key: value for key, value in settings.items() if key not in off}
-    told = [", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value) for value in kept.values()]
-    return pd.DataFrame({"value": told}, index=pd.Index(kept, name="train"))
+    shown = [", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value) for value in kept.values()]
+    return pd.DataFrame({"value": shown}, index=pd.Index(kept, name="train"))
 
 
 def settings_off(settings: Mapping[str, Any]) -> list[str]:
-    """Return the keys of the `train` section that are off (0, none, empty, false, a factor of 1), and those that hang on one that is."""
+    """Return the keys of the `train` settings that are off (0, none, empty, false, a factor of 1), and those that depend on one that is."""
     off = [key for key, value in settings.items() if value in OFF or value == ONES.get(key) or not _is_wanted(key, settings)]
     return [key for key in off if key != "select"]  # select: none is a choice
 
 
-def off_sentence(settings: Mapping[str, Any]) -> str:
-    """Name the settings that the table leaves out."""
-    if not settings_off(settings):
-        return "No setting is off."
-    return f"Left out are the settings that are off: {', '.join(f'`{key}`' for key in settings_off(settings))}."
-
-
 def _is_wanted(key: str, settings: Mapping[str, Any]) -> bool:
-    wanted = HANGS_ON.get(key)
+    wanted = DEPENDS_ON.get(key)
     return wanted is None or any(settings.get(other) not in OFF if value is None else settings.get(other) == value for other, value in wanted.items())
 
 
@@ -129,7 +114,7 @@ def watched_split(history: pd.DataFrame) -> str:
 
 
 def plot_learning_curves(history: pd.DataFrame, *, best_epoch: int) -> Figure:
-    """Draw loss, accuracy and learning rate by epoch, the kept epoch marked; a second fit on train and val is dashed.
+    """Draw loss, accuracy and learning rate by epoch, with the kept epoch marked and a refit on train and val dashed.
 
     Args:
         history: Columns epoch, phase, train_loss, train_accuracy, val_loss, val_accuracy (or test_loss, test_accuracy), lr.
@@ -143,7 +128,7 @@ def plot_learning_curves(history: pd.DataFrame, *, best_epoch: int) -> Figure:
         for split in watched:
             panel.plot(select["epoch"], select[f"{split}_{quantity}"], color=SPLIT_COLOURS[split], marker=_marker(select), markersize=3, label=split)
         if len(refit):
-            panel.plot(refit["epoch"], refit[f"train_{quantity}"], color=SPLIT_COLOURS["train"], linestyle="--", label="train and val, afresh")
+            panel.plot(refit["epoch"], refit[f"train_{quantity}"], color=SPLIT_COLOURS["train"], linestyle="--", label="refit on train and val")
     rates.plot(select["epoch"], select["lr"], color=SPLIT_COLOURS["train"], marker=_marker(select), markersize=3)
     for panel, title in ((losses, "Loss, nats"), (accuracies, "Accuracy"), (rates, "Learning rate")):
         _finish(panel, title, best_epoch)
@@ -161,58 +146,48 @@ def plot_learning_curves(history: pd.DataFrame, *, best_epoch: int) -> Figure:
 
 
 def curves_sentence(history: pd.DataFrame, *, best_epoch: int, monitor: str) -> str:
-    """Say how training went, for prose and alt text.
+    """Report accuracies by epoch and the selected one.
 
     Args:
         history: As in `plot_learning_curves`.
         best_epoch: From 1.
-        monitor: "val/accuracy" or "val/loss", by which the epoch was chosen; of test, where that is watched.
+        monitor: "val/accuracy" or "val/loss", by which the epoch is selected; of test, where test selects.
     """
     select, watched = history[history["phase"] != "refit"], watched_split(history)
     if not watched:
-        first, end = (100 * select["train_accuracy"].iloc[at] for at in (0, -1))
-        return (
-            f"Train accuracy (augmented, with dropout) went from {first:.1f} % to {end:.1f} % over {len(select)} epochs. "
-            "No faces were held out: their number was settled beforehand, and the last epoch is kept."
-        )
+        first, end = (percent(select["train_accuracy"].iloc[at]) for at in (0, -1))
+        return f"Train accuracy (augmented, with dropout) rises from {first} to {end} over {len(select)} epochs; the last one is kept without selection."
     row, last, accuracy = select[select["epoch"] == best_epoch].iloc[0], select.iloc[-1], f"{watched}_accuracy"
     gap = round(100 * (row["train_accuracy"] - row[accuracy]), 1)
     relation = f"{abs(gap):.1f} points {'below' if gap > 0 else 'above'}" if gap else "equal to"
-    after = f"{len(select) - best_epoch} before the last" if best_epoch < len(select) else "the last: whether more epochs would help is open"
+    after = f"{len(select) - best_epoch} before the last" if best_epoch < len(select) else "the last: more epochs might help"
     return (
-        f"{watched.capitalize()} accuracy went from {100 * select[accuracy].iloc[0]:.1f} % to {100 * last[accuracy]:.1f} % over "
-        f"{len(select)} epoch{'s' * (len(select) > 1)}. By {monitor.replace('val/', f'{watched} ')} epoch {best_epoch} is selected, {after}. There "
-        f"{watched} accuracy is {100 * row[accuracy]:.1f} %, {relation} train's {100 * row['train_accuracy']:.1f} % (augmented, with dropout)."
+        f"{watched.capitalize()} accuracy goes from {percent(select[accuracy].iloc[0])} to {percent(last[accuracy])} over {len(select)} "
+        f"epoch{'s' * (len(select) > 1)}. By {monitor.replace('val/', f'{watched} ')} epoch {best_epoch} is selected, {after}; its {watched} accuracy is "
+        f"{percent(row[accuracy])}, {relation} train's {percent(row['train_accuracy'])} (augmented, with dropout)."
     )
 
 
 def scaling_sentence(scaling: str, *, pretrained: bool) -> str:
-    """Say how the input is scaled: `train.scaling`, and whether pretrained weights bring statistics of their own."""
-    if scaling == "standardised":
-        whose = "the pretrained weights" if pretrained else "the pixels of the faces that the model was trained on"
-        return f"Images are standardised by the mean and standard deviation of {whose}, which are kept with the weights."
-    if scaling == "unit":
-        return "Images are scaled to [0, 1]."
-    return "Images are scaled to [0, 1], less the mean image of the faces that the model was trained on, which is kept with the weights."
-
-
-def counted_sentence(card: Mapping[str, Any], *, built: int, classes: int) -> str:
-    """Say how the parameters counted here go with the card's count for the paper's classes."""
-    if built == card["parameters"]:
-        return f"The model has the {built:,} parameters of its card."
-    return f"The model has {built:,} parameters with {classes} classes and this run's options; its card counts {card['parameters']:,}."
+    """Report the input scaling: `train.scaling`, and whether pretrained weights bring their own statistics."""
+    source = "the pretrained weights" if pretrained else "the training faces"
+    return {
+        "standardised": f"Images are standardised by the mean and standard deviation of {source}.",
+        "unit": "Images are scaled to [0, 1].",
+        "mean_image": "Images are scaled to [0, 1], minus the mean image of the training faces.",
+    }[scaling]
 
 
 def refit_sentence(history: pd.DataFrame, *, trained_faces: int) -> str:
-    """Say whether the kept model was fitted again on train and val."""
+    """Report which phase the kept model comes from."""
     refit = history[history["phase"] == "refit"]
     if (history["phase"] == "whole").all():
         return f"The kept model is the last epoch's, trained on the {trained_faces:,} faces of train and val."
     if refit.empty:
         return f"The kept model is that of the selected epoch, trained on the {trained_faces:,} faces of train."
     return (
-        f"The kept model was then trained anew for {len(refit)} epochs on the {trained_faces:,} faces of train and val together, and reached "
-        f"{100 * refit['train_accuracy'].iloc[-1]:.1f} % on them. The val accuracies on this page are those of the first model."
+        f"The kept model is a refit over {len(refit)} epochs on the {trained_faces:,} faces of train and val, with a train accuracy of "
+        f"{percent(refit['train_accuracy'].iloc[-1])}; the val accuracies on this page are those of the first model."
     )
 
 
@@ -221,7 +196,7 @@ def _marker(rows: pd.DataFrame) -> str:
 
 
 def _top(select: pd.DataFrame, watched: Sequence[str]) -> float:
-    """End the loss axis above what matters: the watched split's first epochs can lie far off while batch normalisation warms up."""
+    """Return the upper end of the loss axis; validation losses of the first epochs can be outliers while batch normalisation settles."""
     settled = select.iloc[len(select) // 3 :][[f"{split}_loss" for split in watched]].max(axis=None)
     return 1.1 * float(max(settled, select["train_loss"].max()))
 
