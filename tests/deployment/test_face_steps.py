@@ -108,8 +108,8 @@ def assert_alike(wanted: torch.Tensor, model: LoadedModel, stages: list[Any], sh
         searched = stage.box is not None
         got = {"predict_image": in_predictor(model, monkeypatch, "predict_image", picture, whole=not searched)}
         got["predict_prepared"] = in_predictor(model, monkeypatch, "predict_prepared", stage.face[None])
-        if "cut out" in stage.images:
-            got["predict_faces"] = in_predictor(model, monkeypatch, "predict_faces", stage.images["cut out"][None])
+        if "cropped" in stage.images:
+            got["predict_faces"] = in_predictor(model, monkeypatch, "predict_faces", stage.images["cropped"][None])
         for way, inputs in got.items():
             assert inputs.shape == row[None].shape, way
             apart = (inputs - row[None]).abs().amax(dim=(0, 2, 3)) * torch.tensor(model.std)

@@ -39,7 +39,7 @@ class Augmentation:
         rotation: Degrees, either way.
         zoom: Fraction of the size, either way, per axis.
         shift: Fraction of the side (of the crop's, with a crop), either way, per axis.
-        crop: Side of a square cut out at random and enlarged to the face's size, as a fraction of its side; 1 for the whole face.
+        crop: Side of a random square crop, enlarged to the face's size, as a fraction of its side; 1 for the whole face.
         brightness: Added, fraction of the full scale, either way.
         contrast: Factor about the face's own mean, 1 +- this.
         erasing: Probability that a rectangle is filled with the face's own mean.
@@ -74,7 +74,8 @@ def draw_epoch(count: int, *, seed: int, epoch: int) -> Tensor:
 def augment(images: Tensor, draws: Tensor, changes: Augmentation) -> Tensor:
     """Augment faces, float32 (N, C, S, S) in [0, 1], by rows of `draw_epoch`, float32 (N, 15), on the same device."""
     if changes.rotation or changes.zoom or changes.shift or changes.crop < 1:
-        images = _resample(images, affine_of(draws, changes))
+        grid = F.affine_grid(affine_of(draws, changes), list(images.shape), align_corners=False)  # (N, S, S, 2)
+        images = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
     elif changes.flip:
         images = torch.where((draws[:, 0] < 0.5).view(-1, 1, 1, 1), images.flip(3), images)
     if changes.brightness or changes.contrast:
@@ -110,11 +111,6 @@ def affine_of(draws: Tensor, changes: Augmentation) -> Tensor:
         return affine
     place = either_way[:, len(COLUMNS) :] * (1 - changes.crop)  # the middle of the square, (N, 2): x, y
     return affine * changes.crop + F.pad(place.unsqueeze(2), (2, 0))
-
-
-def _resample(images: Tensor, affine: Tensor) -> Tensor:
-    grid = F.affine_grid(affine, list(images.shape), align_corners=False)  # (N, S, S, 2)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def _relight(images: Tensor, draws: Tensor, changes: Augmentation) -> Tensor:

@@ -220,6 +220,8 @@ class ShardedImages:
 
     def _read(self, number: int) -> bytes:
         """Return the bytes of a shard with the right checksum; a remote one is cached on disk."""
+        from webdataset import LRUCleanup  # it imports torch
+
         where = self._where(number)
         if not self._remote:
             try:
@@ -232,7 +234,7 @@ class ShardedImages:
         data = self._checked(_fetch(where), number)
         self._cache.mkdir(parents=True, exist_ok=True)
         write_whole(cached, data)
-        _make_room(self._cache)
+        LRUCleanup(str(self._cache), CACHED, interval=None).cleanup()
         return data
 
     def _checked(self, data: bytes, number: int) -> bytes:
@@ -318,9 +320,3 @@ def _fetch(where: str) -> bytes:
             return stream.read()
     except (OSError, ValueError, ImportError) as error:
         raise InputError(f"{where} cannot be fetched ({first_line(error)[:200]}); check the base in {INDEX} and the connection.") from None
-
-
-def _make_room(cache: Path) -> None:
-    from webdataset import LRUCleanup
-
-    LRUCleanup(str(cache), CACHED, interval=None).cleanup()

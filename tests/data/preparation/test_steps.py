@@ -40,7 +40,7 @@ def test_without_steps_a_picture_stays_as_it_is():
 
 def test_the_found_face_is_cut_out_and_recorded():
     stages = Preparation(detector=finds((30, 10, 20, 20), (0, 50, 5, 5)), size=10).stages(picture(), "a/0")
-    assert list(stages.images) == ["as delivered", "cut out", "10 x 10"]
+    assert list(stages.images) == ["as delivered", "cropped", "10 x 10"]
     assert (stages.face == 200).all()
     assert stages.box == (30, 10, 20, 20)
     assert stages.found == {"found_x": 30, "found_y": 10, "found_w": 20, "found_h": 20, "found_by": "stated", "other_faces": 1}

@@ -37,7 +37,7 @@ def picture(high, wide):
 
 def stages(boxes=(None, None, None), eyes=(None, None, None)):
     images = [
-        {"as delivered": picture(90, 120), "cut out": picture(40, 40), "48 x 48": picture(48, 48)},
+        {"as delivered": picture(90, 120), "cropped": picture(40, 40), "48 x 48": picture(48, 48)},
         {"as delivered": np.dstack([picture(60, 60)] * 3), "aligned": picture(48, 48)},
         {"as delivered": picture(30, 30), "48 x 48": picture(48, 48)},
     ]
@@ -47,7 +47,7 @@ def stages(boxes=(None, None, None), eyes=(None, None, None)):
 def test_every_step_is_shown_in_its_column_with_its_size():
     steps = stages()
     figure = stages_figure(steps, searched=False)["figure"]
-    titles = ["as delivered", "aligned", "cut out", "48 x 48"]
+    titles = ["as delivered", "aligned", "cropped", "48 x 48"]
     assert [axes.get_title() for axes in figure.axes[:4]] == titles
     for row, taken in enumerate(one.images for one in steps):
         for column, title in enumerate(titles):

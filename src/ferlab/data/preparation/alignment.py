@@ -14,8 +14,6 @@ References:
 
 from __future__ import annotations
 
-from functools import cache
-
 import cv2
 import numpy as np
 
@@ -101,14 +99,9 @@ def find_eyes(image: np.ndarray, box: tuple[int, int, int, int]) -> tuple[Point,
     band = cv2.resize(to_grey(image[top:bottom, left:right]), None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
     side = round(0.12 * width * scale)
     with one_thread():
-        hits = _eye_cascade().detectMultiScale(band, scaleFactor=1.05, minNeighbors=3, minSize=(side, side), maxSize=(4 * side, 4 * side))
+        hits = load_cascade(EYES).detectMultiScale(band, scaleFactor=1.05, minNeighbors=3, minSize=(side, side), maxSize=(4 * side, 4 * side))
     eyes = np.asarray(hits, np.float64).reshape(-1, 4) / scale + np.array([left, top, 0, 0])
     return _choose_pair(eyes[np.lexsort(eyes.T[::-1])], middle=x + width / 2, width=width)
-
-
-@cache
-def _eye_cascade() -> cv2.CascadeClassifier:
-    return load_cascade(EYES)
 
 
 def _choose_pair(eyes: np.ndarray, *, middle: float, width: float) -> tuple[Point, Point] | None:

@@ -83,7 +83,7 @@ class Preparation:
     blur: int = 0
 
     @property
-    def looks_for_faces(self) -> bool:
+    def detects_faces(self) -> bool:
         """Whether a picture may turn out to show no face."""
         return self.detector is not None or bool(self.boxes)
 
@@ -100,14 +100,14 @@ class Preparation:
         """
         images = {"as delivered": picture}
         found = self._find(picture, face_id)
-        if self.looks_for_faces and found is None and not self.whole:
+        if self.detects_faces and found is None and not self.whole:
             raise NotAFace("no face found")
         box = found.box if found else None
         face, eyes = self.cut(picture, found, landmarks)
         if face is not picture:
-            images["aligned" if eyes is not None or self.align == "landmarks" else "cut out"] = face
+            images["aligned" if eyes is not None or self.align == "landmarks" else "cropped"] = face
         images |= self.change(face)
-        return Stages(images=images, box=box, eyes=eyes, found=_record(found, eyes=eyes, aligned=self.align) if self.looks_for_faces else {})
+        return Stages(images=images, box=box, eyes=eyes, found=_record(found, eyes=eyes, aligned=self.align) if self.detects_faces else {})
 
     def cut(self, picture: np.ndarray, found: FoundFace | None, landmarks: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray | None]:
         """Crop the face, aligned where `align` is set, and return the eyes by which it was aligned, as in `Stages`.

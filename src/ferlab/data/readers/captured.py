@@ -132,14 +132,13 @@ def _from_csv(delivery: Delivery, name: str, names: list[str]) -> pd.DataFrame:
 
 
 def _from_folders(delivery: Delivery, names: list[str], base: PurePosixPath) -> pd.DataFrame:
-    folders = [name.rpartition("/")[0] for name in names]
-    found = {folder: _from_folder(PurePosixPath(folder), base, f"{delivery.root}/{folder!r}") for folder in sorted(set(folders))}
-    return pd.DataFrame([found[folder] for folder in folders], columns=["subject", "label"])
-
-
-def _from_folder(folder: PurePosixPath, base: PurePosixPath, place: str) -> tuple[str, str]:
-    person, word = (*(folder.relative_to(base).parts if folder.is_relative_to(base) else ()), "", "")[:2]
-    return _composed(person), read_label(word, where=place, way=WAY) if person else "no person"
+    found = {}
+    for folder in sorted({name.rpartition("/")[0] for name in names}):
+        path = PurePosixPath(folder)
+        person, word = (*(path.relative_to(base).parts if path.is_relative_to(base) else ()), "", "")[:2]
+        label = read_label(word, where=f"{delivery.root}/{folder!r}", way=WAY) if person else "no person"
+        found[folder] = (_composed(person), label)
+    return pd.DataFrame([found[name.rpartition("/")[0]] for name in names], columns=["subject", "label"])
 
 
 def _composed(person: str) -> str:

@@ -22,7 +22,7 @@ import pandas as pd
 
 from ferlab.data.readers.accounting import picture_names
 from ferlab.data.readers.delivery import Delivery
-from ferlab.data.readers.folder_names import PARTS, match_expression, match_part, near_expression, near_part, part_of, settle_part
+from ferlab.data.readers.folder_names import EITHER, match_expression, match_part, near_expression, near_part, part_of, settle_part
 from ferlab.data.readers.images import PictureFiles
 from ferlab.data.readers.tables import face_table
 from ferlab.expressions import ALL_EXPRESSIONS
@@ -61,7 +61,7 @@ def read(
     folders = [PurePosixPath(str(folder)) for folder in names]
     chosen = _check_words(labels or {}, folders, raw, option="labels")
     divided = _check_words(parts or {}, folders, raw, option="parts")
-    classes = {folder: _class_folder(folder, chosen) for folder in folders}
+    classes = {folder: next((at for at in (folder, *folder.parents) if at.name in chosen or match_expression(at.name)), None) for folder in folders}
     usages = _usages(folders, divided)
     _check_parts(classes, usages, raw, people="/" in (subject or ""))
     found = dict(zip(folders, _label(classes, chosen, delivery), strict=True))
@@ -142,11 +142,6 @@ def _refuse_without_labels(folders: list[PurePosixPath], delivery: Delivery) -> 
     raise InputError(f"{delivery.root} holds pictures and no folder that names an expression, but {have}; {expected}. {way}.")
 
 
-def _class_folder(folder: PurePosixPath, chosen: dict[str, str | None]) -> PurePosixPath | None:
-    """Return the nearest folder at or above `folder` that names a class."""
-    return next((at for at in (folder, *folder.parents) if at.name in chosen or match_expression(at.name)), None)
-
-
 def _expression(name: str, chosen: dict[str, str | None]) -> str | None:
     return chosen[name] if name in chosen else match_expression(name)
 
@@ -202,14 +197,9 @@ def _check_words(words: Words, paths: list[PurePosixPath], raw: Path, *, option:
             near = difflib.get_close_matches(folder, sorted(folders), n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise InputError(f"The option {option} names the folder {folder!r}, which {raw} does not hold{hint}. Mend the option.")
-        known = None if word is None else match_expression(word) if option == "labels" else _known_part(word)
-        if word is not None and known is None:
+        known = None if word is None else match_expression(word) if option == "labels" else ALL if word == ALL else match_part(word)
+        if word is not None and (known is None or known in EITHER):
             expected = ", ".join(ALL_EXPRESSIONS if option == "labels" else ("train", "validation", "test", ALL))
             raise InputError(f"The option {option} maps {folder!r} to {word!r}; expected {expected}, or null. Mend the option.")
         chosen[folder] = known
     return chosen
-
-
-def _known_part(word: str) -> str | None:
-    found = match_part(word)
-    return ALL if word == ALL else found if found in PARTS else None

@@ -52,7 +52,7 @@ class Delivery:
         paths = [name for name in lying if is_archive(name)] if root.is_dir() else [""]
         groups = [(name.rpartition("/")[0], stem(name), list_members(root / name)) for name in paths]
         plain = set(lying).difference(paths)
-        self._members = {member.name: member for member in place_members(groups, beside=plain) if not _passed_by(member.name)}
+        self._members = {member.name: member for member in place_members(groups, beside=plain) if not any(map(is_helper, member.name.split("/")))}
         self.names: tuple[str, ...] = tuple(sorted((*plain, *self._members)))
         self.links = sorted(links)
         self._markers = {name for name in self.names if name.rpartition("/")[2] == MARKER}
@@ -128,10 +128,6 @@ class Delivery:
 def is_helper(name: str) -> bool:
     """Whether a file or folder of that name is hidden or a system's."""
     return name.startswith(".") or name.casefold() in HELPERS
-
-
-def _passed_by(name: str) -> bool:
-    return any(is_helper(part) for part in name.split("/"))
 
 
 def _list_files(root: Path, only: Sequence[str]) -> tuple[list[str], list[str]]:

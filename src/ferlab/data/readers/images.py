@@ -154,7 +154,9 @@ def decode_picture(data: bytes, *, where: str) -> np.ndarray:
                 _check(image, where)
                 pixels = np.asarray(_opaque(image, where))
                 turn = image.getexif().get(ORIENTATION, 1)  # Keep: after decoding, which turns a TIFF and resets this tag
-            return _upright(pixels, turn)
+            quarters, mirrored = TURNS.get(turn, (0, False))  # numbers that EXIF lacks mean no rotation
+            turned = np.rot90(pixels, quarters)
+            return np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
     except InputError:
         raise
     except Image.DecompressionBombError:
@@ -176,13 +178,6 @@ def _check(image: Image.Image, where: str) -> None:
         raise InputError(f"{where} has the mode {image.mode}, more than 8 bits; expected {EXPECTED}. Convert it, choosing how its range is mapped.")
     if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
         raise InputError(f"{where} has the mode {image.mode}; expected {EXPECTED}. Convert it with its own colour profile.")
-
-
-def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Undo a camera's rotation by its EXIF number; unknown numbers mean none."""
-    quarters, mirrored = TURNS.get(orientation, (0, False))
-    turned = np.rot90(pixels, quarters)
-    return np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
 
 
 @contextmanager

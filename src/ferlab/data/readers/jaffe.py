@@ -29,6 +29,7 @@ import numpy as np
 import pandas as pd
 
 from ferlab.data.readers.accounting import picture_names, say_unread
+from ferlab.data.readers.archives import ending
 from ferlab.data.readers.delivery import Delivery
 from ferlab.data.readers.images import PictureFiles
 from ferlab.data.readers.tables import face_table
@@ -121,17 +122,14 @@ def _find_faces(delivery: Delivery) -> list[tuple[re.Match[str], str]]:
 def _find_ratings(delivery: Delivery) -> pd.DataFrame | None:
     """Return the ratings of the file that holds them, or None if none does."""
     found: tuple[str, pd.DataFrame] | None = None
-    for name in delivery.select(_may_hold_ratings):
+    texts = [name for name in delivery.names if ending(name) in ("", ".txt", ".csv")]
+    for name in (name for name in texts if re.search("readme|rating", name.rpartition("/")[2].lower())):
         ratings = parse_ratings(delivery.text(name), where=delivery.where(name))
         if ratings is not None and found and not ratings.equals(found[1]):
             raise InputError(f"{delivery.where(name)} holds other ratings than {found[0]}; expected one table. Remove the wrong one.")
         if ratings is not None:
             found = found or (delivery.where(name), ratings)
     return found[1] if found else None
-
-
-def _may_hold_ratings(path: PurePosixPath) -> bool:
-    return path.suffix.lower() in ("", ".txt", ".csv") and any(word in path.name.lower() for word in ("readme", "rating"))
 
 
 def parse_ratings(text: str, *, where: str) -> pd.DataFrame | None:

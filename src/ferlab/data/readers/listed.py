@@ -7,9 +7,9 @@
 
 Columns are named in the options, or numbered from 1 where there is no header; the usual names of both are known. A file is found by the path in the
 list, below any leading folder. Labels are expressions or what the option `labels` maps to them; bare numbers are never guessed. In YOLO's form each
-box is a face of its own, its centre and size fractions of the picture's. Excluded, with the reason: other labels, pictures that no list names, pictures
-without a text or with an empty one. Errors: a row or text without its picture, a repeated face, a word near to an expression, an unknown part or
-class.
+box is a face of its own, its centre and size fractions of the picture's. Excluded, with the reason: other labels, pictures that no list names,
+pictures without a text or with an empty one. Errors: a row or text without its picture, a repeated face, a word near to an expression, an unknown
+part or class.
 
 References:
     Zhang, Luo, Loy and Tang (2018), From Facial Expression Recognition to Interpersonal Relation Prediction (ExpW), IJCV; its label.lst.
