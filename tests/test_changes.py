@@ -66,11 +66,11 @@ def states(found: dict[str, str], *, of: str) -> set[str]:
 
 
 def test_a_reworded_page_is_made_anew_and_computes_nothing(clone):
-    notebooks = ("01_prepare", "03_train", "04_evaluate", "05_explain", "08_deploy")
+    notebooks = ("01_prepare", "02_audit", "03_train", "04_evaluate", "05_explain", "08_deploy")
     for name in notebooks:
         edit(clone, f"notebooks/{name}.ipynb", "## 1. ", "## 1. In other words: ")
     found = status(clone)
-    assert states(found, of="page only") == {"prepare@control", "train@tiny", "evaluate@tiny", "explain@tiny", "deploy@tiny"}
+    assert states(found, of="page only") == {"prepare@control", "audit@control", "train@tiny", "evaluate@tiny", "explain@tiny", "deploy@tiny"}
     assert not states(found, of="stale")
     kept = [path for folder in ("data/prepared", "data/records", "data/predictions", "data/attributions", "models") for path in walk(clone / folder)]
     metrics = [path for path in walk(clone / "reports" / "metrics")]
@@ -124,7 +124,7 @@ def test_a_cards_target_layer_makes_explain_stale_and_its_input_size_train(clone
 def test_a_new_pin_makes_every_result_stale_and_says_so(clone):
     edit(clone, "requirements.lock", "numpy==", "numpy==9.")
     found = status(clone)
-    costly = {"prepare@control", "train@tiny", "evaluate@tiny", "explain@tiny", "deploy@tiny"}
+    costly = {"prepare@control", "audit@control", "train@tiny", "evaluate@tiny", "explain@tiny", "deploy@tiny"}
     assert states(found, of="stale") == costly
     assert all("environment: requirements.lock" in found[stage] for stage in costly)
     assert set(PAGES) <= found.keys()

@@ -126,8 +126,8 @@ def test_dvc_yaml_depends_on_what_the_runner_hashes(stage):
 
 def test_a_result_names_the_module_that_computes_it_and_its_files():
     for stage, made in STAGES.items():
-        assert not made.module or (SOURCE / made.module.replace(".", "/")).with_suffix(".py").is_file()
-        assert {*made.files, *(["record"] if made.module else [])} <= set(OUTPUTS[stage])
+        assert all((SOURCE / module.replace(".", "/")).with_suffix(".py").is_file() for module in made.modules)
+        assert {*made.files, *(["record"] if made.modules else [])} <= set(OUTPUTS[stage])
 
 
 def test_environment_files_hold_one_list():

@@ -96,7 +96,7 @@ def clone(tmp_path, monkeypatch) -> Path:
         monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setenv(paths.STAGING, str(tmp_path / "staging"))
     monkeypatch.setitem(paths.OUTPUTS, "train", {"weights": "models/{name}/weights", "record": "models/{name}/record.json"})
-    monkeypatch.setitem(results.STAGES, "train", Stage((("prepare", "store"),), module="a", files=("weights",), params={"run": ("seed",)}))
+    monkeypatch.setitem(results.STAGES, "train", Stage((("prepare", "store"),), modules=("a",), files=("weights",), params={"run": ("seed",)}))
     (tmp_path / "src" / "ferlab" / "reporting").mkdir(parents=True)
     for name, text in {"a": "from ferlab import b, reporting\n", "b": "", "reporting/__init__": ""}.items():
         (tmp_path / "src" / "ferlab" / f"{name}.py").write_text(text)

@@ -72,7 +72,12 @@ OUTPUTS: dict[str, dict[str, str]] = {
         "record": "data/records/prepare/{name}.json",
         "metrics": "reports/metrics/prepare/{name}.json",
     },
-    "audit": {"duplicates": "data/audit/{name}/duplicates.parquet", "metrics": "reports/metrics/audit/{name}.json"},
+    "audit": {
+        "duplicates": "data/audit/{name}/duplicates.parquet",
+        "facts": "data/records/audit/{name}.facts.json",
+        "record": "data/records/audit/{name}.json",
+        "metrics": "reports/metrics/audit/{name}.json",
+    },
     "train": {
         "weights": "models/{name}/weights.safetensors",
         "history": "models/{name}/history.csv",

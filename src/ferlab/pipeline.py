@@ -76,7 +76,7 @@ def run_stage(stage: str, name: str, interruption: Interruption | None = None) -
         section = declared(params, stage, name)
         _check_teachers(params, stage, section)
         before = _provenance(stage, section)
-        record = results.record_of(stage, stage_params(stage, name, section)) if results.STAGES[stage].module else before
+        record = results.record_of(stage, stage_params(stage, name, section)) if results.STAGES[stage].modules else before
         stale = _say_stale(stage, name, record)
         privacy.guard(params)
         work = staging.open_work(partials, stage, name, digest(json.dumps(record, sort_keys=True)))
@@ -128,7 +128,7 @@ def _provenance(stage: str, section: dict[str, Any]) -> dict[str, str]:
 
 def _say_stale(stage: str, name: str, record: dict[str, str]) -> bool:
     """Say whether the stage's result is computed, and why; return it."""
-    if not results.STAGES[stage].module:
+    if not results.STAGES[stage].modules:
         return False
     stale = results.why_stale(stage, name, record)
     done = f"is computed ({results.in_words(stale)})" if stale else "holds and is taken: only its page is made"

@@ -35,7 +35,7 @@ class Stage:
     Attributes:
         reads: The outputs of earlier stages that the result is computed from, (stage, output).
         shows: Those that its page alone reads.
-        module: The one that computes the result, below ferlab; its import closure is the code. Empty: nothing costs, all is its page's.
+        modules: Those that compute the result, below ferlab; their import closure is the code. None: nothing costs, all is its page's.
         files: The outputs that the result consists of, by their names in `ferlab.paths.OUTPUTS`.
         params: Per section of params.yaml the keys that shape it; none: all.
         card: The keys of the model's card that shape it; the others only describe the model.
@@ -43,7 +43,7 @@ class Stage:
 
     reads: tuple[tuple[str, str], ...] = ()
     shows: tuple[tuple[str, str], ...] = ()
-    module: str = ""
+    modules: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     params: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     card: tuple[str, ...] = ()
@@ -52,30 +52,30 @@ class Stage:
 STORE, WEIGHTS, PREDICTIONS = ("prepare", "store"), ("train", "weights"), ("evaluate", "predictions")
 SAMPLED = ("split", "faces_per_class", "window", "stride", "seed")
 STAGES = {
-    "prepare": Stage(module="data.preparation.prepared", files=("store", "facts"), params={"prepare": ()}),
-    "audit": Stage(shows=(STORE,)),
+    "prepare": Stage(modules=("data.preparation.prepared",), files=("store", "facts"), params={"prepare": ()}),
+    "audit": Stage((STORE,), modules=("data.duplicates.audited", "control.source"), files=("facts",)),
     "train": Stage(
         (STORE,),
-        module="training.trained",
+        modules=("training.trained",),
         files=("weights", "history", "facts"),
         params={"run": ("model", "options", "seed", "train")},
         card=(*BUILT, "input_size", "pretrained"),
     ),
     "evaluate": Stage(
         (STORE, WEIGHTS),
-        module="evaluation.scored",
+        modules=("evaluation.scored",),
         files=("predictions", "tta"),
         params={"evaluate": ("tta", "crop")},
         card=BUILT,
     ),
     "explain": Stage(
-        (STORE, WEIGHTS), module="explanation.explained", files=("attributions",), params={"explain": SAMPLED}, card=(*BUILT, "target_layer")
+        (STORE, WEIGHTS), modules=("explanation.explained",), files=("attributions",), params={"explain": SAMPLED}, card=(*BUILT, "target_layer")
     ),
     "analyze_errors": Stage(shows=(STORE, PREDICTIONS)),
     "compare": Stage(shows=(PREDICTIONS, ("evaluate", "metrics"))),
     "deploy": Stage(
         (STORE, WEIGHTS),
-        module="deployment.exported",
+        modules=("deployment.exported",),
         files=("onnx", "int8", "facts"),
         params={"deploy": ("repeats", "compared", "calibration")},
         card=BUILT,
@@ -104,7 +104,7 @@ def obtain(stage: str, p: StageParams, compute: Callable[..., None], /, **given:
     In the pipeline its files are staged. When exploring, it is read where the pipeline left it if it holds, and computed below data/scratch if not.
 
     Args:
-        stage: A key of STAGES that has a `module`.
+        stage: A key of STAGES that has `modules`.
         p: What the stage may see of params.yaml.
         compute: Called with the place of each file by name, and with `given`; writes every file.
         given: Passed on to `compute`.
@@ -138,7 +138,7 @@ def record_of(stage: str, p: StageParams) -> dict[str, str]:
     return {
         "params": digest(json.dumps([shaping, card], sort_keys=True)),
         "data": hash_inputs(inputs_of(stage, p)),
-        "code": hash_code(modules=(made.module, *loaded_by_name(stage, p))),
+        "code": hash_code(modules=(*made.modules, *loaded_by_name(stage, p))),
         "environment": hash_path(ROOT / LOCK)[:12],
     }
 
@@ -147,7 +147,7 @@ def why_stale(stage: str, name: str, record: Mapping[str, str]) -> list[str]:
     """Return why a result has to be computed: which of KINDS changed, or "missing" or "damaged"; nothing where it holds.
 
     Args:
-        stage: A key of STAGES that has a `module`.
+        stage: A key of STAGES that has `modules`.
         name: The set or the run.
         record: From `record_of`.
     """

@@ -51,7 +51,7 @@ def read_status(params: Params | None = None) -> list[State]:
     raw, listed, locked = _read("params.yaml"), _read("dvc.yaml")["stages"], _read("dvc.lock").get("stages", {})
     for stage, name in _enumerate(params):
         key = _key(stage, name)
-        state, why = _of_result(params, stage, name, states) if stage in STAGES and STAGES[stage].module else (FRESH, "")
+        state, why = _of_result(params, stage, name, states) if stage in STAGES and STAGES[stage].modules else (FRESH, "")
         if state == FRESH:
             state, why = _of_page(listed[stage], locked.get(key, {}), raw, item={"key": name, **(raw[_section(stage)][name] if name else {})})
         if state == FRESH and (waits := _waits(params, stage, name, states)):

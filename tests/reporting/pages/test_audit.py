@@ -192,11 +192,10 @@ def test_pairs_stand_side_by_side_with_score_split_and_label_and_a_frame_where_l
         page.pairs_gallery(store.images, store.faces, pairs.iloc[:0], EXPRESSIONS)
 
 
-def test_the_most_unlike_come_first(store):
-    unlike = pd.DataFrame({"unlike": np.arange(10.0), "nearly_blank": False})
-    figure = page.unlike_gallery(store.images, store.faces, unlike, most=3)
+def test_unlike_images_stand_in_their_order(store):
+    figure = page.unlike_gallery(store.images, store.faces, [9, 8, 7])
     assert [axes.get_title() for axes in figure.axes] == ["9", "8", "7"]
     odd = store.faces.assign(face_id=[f"s/happy/price $5_$ {row}.png" for row in range(len(store.faces))])
-    page.unlike_gallery(store.images, odd, unlike, most=3).savefig(io.BytesIO())  # as a formula it is a ParseException
+    page.unlike_gallery(store.images, odd, [9]).savefig(io.BytesIO())  # as a formula it is a ParseException
     with pytest.raises(ValueError, match="1 to 48"):
-        page.unlike_gallery(store.images, store.faces, unlike, most=0)
+        page.unlike_gallery(store.images, store.faces, [])

@@ -219,16 +219,14 @@ def pairs_gallery(images: np.ndarray, faces: pd.DataFrame, pairs: pd.DataFrame, 
     return axes_of[0].figure
 
 
-def unlike_gallery(images: np.ndarray, faces: pd.DataFrame, unlike: pd.DataFrame, *, most: int) -> Figure:
+def unlike_gallery(images: np.ndarray, faces: pd.DataFrame, rows: Sequence[int]) -> Figure:
     """Draw the images that resemble the dataset's faces least, most unlike first, with the ends of their face_id.
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, 3).
         faces: Face table of N rows.
-        unlike: From `probes.find_unlike`.
-        most: How many, at most 48.
+        rows: Which, at most 48.
     """
-    rows = np.argsort(-unlike["unlike"].to_numpy(), kind="stable")[:most]
     axes_of = _grid(len(rows), across=8, height=0.22)
     for axes, row in zip(axes_of, rows, strict=False):
         draw_face(axes, images[int(row)], title=faces["face_id"].iloc[row].rsplit("/")[-1])
