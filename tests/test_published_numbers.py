@@ -96,7 +96,7 @@ def test_a_studys_numbers_come_again_from_its_predictions_or_its_page_says_that_
 @pytest.mark.parametrize("study", STUDIES)
 def test_each_accuracy_of_a_studys_page_stands_in_its_summary(study):
     page = (PUBLISHED / study / "README.md").read_text()
-    rows = re.findall(r"^\| (\w+) \| (val|test|test_no_exact_duplicates|test_dedup) \| ([\d,]+) \| ([\d.]+)% \[([\d.]+)%, ([\d.]+)%\]", page, flags=re.MULTILINE)
+    rows = re.findall(r"^\| (\w+) \| (val|test|test_no_exact_duplicates|test_dedup) \| ([\d,]+) \| ([\d.]+) % \[([\d.]+), ([\d.]+)\]", page, flags=re.MULTILINE)
     assert len(rows) >= 2 * len(summary(study)["runs"])
     for run, split, n, *shares in rows:
         scores = summary(study)["runs"][run]["evaluate"]
@@ -153,7 +153,7 @@ def test_the_shipped_models_card_agrees_with_its_predictions():
 def model_row(system: str, study: str, run: str) -> str:
     if run == "ensemble":
         scores = summary(study)["compare"]["ensembles"]["fer2013"]["test"]
-        return f"| {system} | | | | {bounded(scores)} | | {scores['macro_f1']:.3f} |"
+        return f"| {system} | | | | {bounded(scores)} | | {percent(scores['macro_f1'])} % |"
     of = summary(study)["runs"][run]
     augmented = [percent(of["evaluate"][f"tta_{tta}"]["test"]["accuracy"]) for tta in ("none", "flip")]
     without = percent(of["evaluate"]["test_dedup"]["accuracy"])
@@ -161,7 +161,7 @@ def model_row(system: str, study: str, run: str) -> str:
     parameters = of["train"]["parameters"] / 1e6
     count = f"{parameters:.2f}" if parameters < 10 else f"{parameters:.1f}"
     test = of["evaluate"]["test"]
-    return f"| {system} | {count} M | {augmented[0]} % | {augmented[1]} % | {bounded(test)} | {without} % | {test['macro_f1']:.3f} |"
+    return f"| {system} | {count} M | {augmented[0]} % | {augmented[1]} % | {bounded(test)} | {without} % | {percent(test['macro_f1'])} % |"
 
 
 def cs230_rows() -> list[str]:
@@ -169,9 +169,9 @@ def cs230_rows() -> list[str]:
     for name, run in (("ours, unweighted", "five_layer"), ("ours, class weights", "five_layer_weighted")):
         of = summary("cs230")["runs"][run]["evaluate"]
         single = percent(of["tta_none"]["test"]["accuracy"])
-        rows.append(f"| {name} | PublicTest | {of['n']['test']:,} | {bounded(of['test'])} (no TTA {single} %) | {of['test']['macro_f1']:.3f} |")
+        rows.append(f"| {name} | PublicTest | {of['n']['test']:,} | {bounded(of['test'])} (no TTA {single} %) | {percent(of['test']['macro_f1'])} % |")
     others = summary("cs230")["runs"]["five_layer"]["evaluate"]["test_no_exact_duplicates"]
-    rows.append(f"| ours, unweighted, without exact duplicates of Training | PublicTest | 3,309 | {bounded(others)} | {others['macro_f1']:.3f} |")
+    rows.append(f"| ours, unweighted, without exact duplicates of Training | PublicTest | 3,309 | {bounded(others)} | {percent(others['macro_f1'])} % |")
     return rows
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from ferlab.params import Params, load_params
 from ferlab.paths import InputError, held
 from ferlab.reporting.exposure import role_mark
 from ferlab.reporting.site.html import pick_picture
-from ferlab.reporting.tables import MISSING, cell, markdown_table, published_table
+from ferlab.reporting.tables import MISSING, cell, estimate, markdown_table, number, percent, published_table
 from ferlab.roles import recorded
 
 # Figures of numbers: stage, what their alt text speaks of, file name.
@@ -100,21 +101,21 @@ def first_seeds(params: Params) -> list[str]:
 def summary_table(params: Params, runs: dict[str, dict[str, Any]]) -> str:
     """Return a Markdown table: one row per run and split, accuracy with its interval and n, without test-time augmentation and by flip, then macro F1, NLL and ECE.
 
-    A model that was trained afresh on train and val has learnt val's faces: its row there is the selection's, before the refit; where nothing was
-    selected there is none. A test split that selected the epoch is marked.
+    Where the model was trained on val, its val row is that of the model before the refit; where nothing was selected there is none. A test
+    split that selected the epoch is marked.
     """
-    lines = ["| run | split | n | accuracy, 95 % interval | no TTA | flip | macro F1 | NLL | ECE |", "|---|---|---:|---|---:|---:|---:|---:|---:|"]
+    rows = []
     for name in params.runs:
         scores = runs[name]["evaluate"]
         seen = recorded(scores)
+        if seen.role("val") == "trained" and (trained := runs[name]["train"])["val"]:
+            rows.append(_row_before_refit(name, trained["val"], n=trained["n"]["val"]))
         for split in ("val", "test", "test_dedup"):
-            if split == "val" and seen.role("val") == "trained":
-                lines += [_row_before_refit(name, runs[name]["train"])] if runs[name]["train"]["val"] else []
-            elif scores.get(split):
-                beside = [(scores.get(f"tta_{tta}") or {}).get(split, {}).get("accuracy") for tta in ("none", "flip")]
+            if scores.get(split) and not (split == "val" and seen.role("val") == "trained"):
                 marked = f"{split}, {role_mark(seen, split)}" if seen.role("test") == "selected_on" == seen.role(split) else split
-                lines.append(_row(name, marked, scores[split], n=scores["n"][split], beside=beside))
-    return "\n".join(lines)
+                augmented = {tta: (scores.get(f"tta_{tta}") or {}).get(split, {}).get("accuracy") for tta in ("none", "flip")}
+                rows.append(_row(name, marked, scores[split], n=scores["n"][split], augmented=augmented))
+    return markdown_table(pd.DataFrame(rows), index=False)
 
 
 def beside_page(published: pd.DataFrame, folder: Path) -> str:
@@ -179,21 +180,23 @@ def _chosen(params: Params, run: str) -> str:
     return "kept, nothing selected" if select == "none" else f"chosen on {select}"
 
 
-def _row(name: str, split: str, of: dict[str, Any], *, n: int, beside: list[float | None]) -> str:
-    augmented = " | ".join("" if value is None else f"{value:.2%}" for value in beside)
-    accuracy = _bounded(of["accuracy"], of["accuracy_ci_low"], of["accuracy_ci_high"])
-    return f"| {name} | {split} | {n:,} | {accuracy} | {augmented} | {of['macro_f1']:.3f} | {of['nll']:.3f} | {of['ece']:.3f} |"
+def _row(name: str, split: str, of: dict[str, Any], *, n: int, augmented: Mapping[str, float | None]) -> dict[str, str]:
+    return {
+        "run": name,
+        "split": split,
+        "n": f"{n:,}",
+        "accuracy, 95 % interval": estimate(of, "accuracy", digits=2),
+        **{column: "" if (value := augmented.get(tta)) is None else percent(value, digits=2) for column, tta in (("no TTA", "none"), ("flip", "flip"))},
+        "macro F1": percent(of["macro_f1"]) if "macro_f1" in of else "",
+        "NLL": number(of["nll"], digits=3),
+        "ECE": percent(of["ece"]) if "ece" in of else "",
+    }
 
 
-def _row_before_refit(name: str, trained: dict[str, Any]) -> str:
-    n, share = trained["n"]["val"], trained["val"]["accuracy"]
-    low, high = wilson(round(share * n), n)
-    accuracy = _bounded(share, low, high)
-    return f"| {name} | val, no TTA, before the refit | {n:,} | {accuracy} | {share:.2%} | | | {trained['val']['loss']:.3f} | |"
-
-
-def _bounded(value: float, low: float, high: float) -> str:
-    return f"{value:.2%} [{low:.2%}, {high:.2%}]"
+def _row_before_refit(name: str, val: dict[str, Any], *, n: int) -> dict[str, str]:
+    low, high = wilson(round(val["accuracy"] * n), n)
+    of = {"accuracy": val["accuracy"], "accuracy_ci_low": low, "accuracy_ci_high": high, "nll": val["loss"]}
+    return _row(name, "val, no TTA, before the refit", of, n=n, augmented={"none": val["accuracy"]})
 
 
 def _page(params: Params, sets: dict[str, Any], runs: dict[str, dict[str, Any]], figures: list[tuple[str, str]]) -> str:
