@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from fer2013_files import csv_text
@@ -15,6 +16,8 @@ from PIL import Image
 from whole_dataset import read_dataset
 
 from ferlab.data.duplicates.audit import audit_set
+from ferlab.data.duplicates.pairs import find_pairs, group_faces
+from ferlab.data.faces import has_duplicate_in
 from ferlab.data.readers.fer2013 import read_ferplus
 from ferlab.data.readers.official import OFFICIAL
 from ferlab.data.splits import assign_splits, crossings
@@ -44,9 +47,16 @@ def folder(rows, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def store(folder):
+def found(folder):
+    """The images, their face table with duplicate groups, and the pairs, as prepare finds them."""
     images, faces = read_dataset("fer2013", folder)
-    write_store(folder / "store", images, assign_splits(faces))
+    pairs, _ = find_pairs(images, faces)
+    return images, faces.assign(duplicate_group=group_faces(pairs, len(faces))), pairs
+
+
+@pytest.fixture(scope="module")
+def store(folder, found):
+    write_store(folder / "store", found[0], assign_splits(found[1]))
     return open_store(folder / "store")
 
 
@@ -62,10 +72,30 @@ def test_class_counts_are_the_official_ones(store):
         assert tuple(counts) == FER2013_COUNTS[usage]
 
 
-def test_280_faces_of_public_test_have_a_exact_duplicate_in_training(store):
-    found = audit_set(store)
-    assert found["cross_usage"]["Training"]["PublicTest"]["exact_duplicates"] == 280
-    assert found["cross_split"].get("train", {}).get("val", {"exact_duplicates": 0})["exact_duplicates"] == (280 if "PrivateTest" in found["cross_usage"] else 0)
+def test_280_faces_of_public_test_have_an_exact_duplicate_in_training(store, found):
+    assert audit_set(store, found[2])["cross_usage"]["Training"]["PublicTest"]["exact_duplicates"] == 280
+
+
+def test_pairs_are_listed_once_and_few_are_only_mirrored(found):
+    """4,749, of them 72 mirrored, while one face of each pair queried: the search may find more, not fewer."""
+    near = found[2][found[2]["kind"] == "near"]
+    assert not near[["first", "second"]].duplicated().any()
+    assert 4749 <= len(near) < 5200
+    assert 72 <= near["mirrored"].sum() < 110
+
+
+def test_no_face_of_the_held_out_tenth_has_a_duplicate_in_train(store, found):
+    """A split that knows exact duplicates alone parts the others: 409 and more of 2,873 validation faces."""
+    if "PrivateTest" in set(store.faces["usage"]):
+        pytest.skip("all usages are there, so the split is official")
+    val, train = (store.faces["split"] == "val").to_numpy(), has_duplicate_in(store.faces, ("train",))
+    assert (val.sum(), (val & train).sum()) == (2873, 0)
+    trains = store.faces[store.faces["split"] != "test"]
+    tenth = trains["target"].value_counts().sort_index() / 10
+    assert ((trains[trains["split"] == "val"]["target"].value_counts().sort_index() - tenth).abs() <= 1).all()
+    exact_alone = assign_splits(found[1].assign(duplicate_group=pd.factorize(found[1]["content_hash"])[0]))
+    parted = exact_alone.assign(duplicate_group=found[1]["duplicate_group"])
+    assert ((parted["split"] == "val") & has_duplicate_in(parted, ("train",))).sum() >= 400
 
 
 def test_only_the_official_split_is_crossed(store):
