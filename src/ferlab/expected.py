@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,32 +84,22 @@ def measure(expected: Mapping[str, Any], folders: Mapping[str, Path], *, renew: 
     Raises:
         InputError: A number that a setting's metrics lack.
     """
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
+    furthest: defaultdict[tuple[str, str], float] = defaultdict(float)  # (stage, number) -> largest deviation, over its runs
     for result, of in expected["results"].items():
-        found = [_metrics(folder, result) for folder in folders.values()]
-        seen = {path: [_number(metrics, path) for metrics in found] for path in of["numbers"]}
-        for path, values in seen.items():
-            if None in values:
-                raise InputError(f"{result} {path}: not in the metrics of {list(folders)[values.index(None)]}; run the study or drop it")
-        before = of["numbers"] if renew else {path: {"seen": values} for path, values in seen.items()}
-        numbers = {path: {**before[path], "value": values[0]} for path, values in seen.items()}
-        results[result] = {"params": found[0]["provenance"]["params"], "numbers": numbers}
-    if not renew:
-        _add_tolerances(results)
-    return {"study": expected["study"], "rule": RULE, "settings": expected["settings"] if renew else list(folders), "results": results}
-
-
-def _add_tolerances(results: Mapping[str, Any]) -> None:
-    """Add tolerances; the runs of a stage share the largest deviation."""
-    furthest: dict[tuple[str, str], float] = {}
-    for result, of in results.items():
-        for path, number in of["numbers"].items():
+        found, numbers = [_metrics(folder, result) for folder in folders.values()], {}
+        for path, before in of["numbers"].items():
+            seen = [_number(metrics, path) for metrics in found]
+            if None in seen:
+                raise InputError(f"{result} {path}: not in the metrics of {list(folders)[seen.index(None)]}; run the study or drop it")
+            numbers[path] = {**before, "value": seen[0]} if renew else {"seen": seen, "value": seen[0]}
             key = result.split("/")[0], path
-            furthest[key] = max(furthest.get(key, 0.0), *(abs(value - number["value"]) for value in number["seen"]))
-    for result, of in results.items():
-        for path, number in of["numbers"].items():
-            seen = MARGIN * furthest[result.split("/")[0], path]
-            number["tolerance"] = round(max(seen, LEAST if isinstance(number["value"], float) else 0), 6)
+            furthest[key] = max(furthest[key], *(abs(value - seen[0]) for value in seen))
+        results[result] = {"params": found[0]["provenance"]["params"], "numbers": numbers}
+    for result, path, number in ((r, p, n) for r, of in results.items() for p, n in of["numbers"].items() if not renew):
+        least = LEAST if isinstance(number["value"], float) else 0
+        number["tolerance"] = round(max(MARGIN * furthest[result.split("/")[0], path], least), 6)
+    return {"study": expected["study"], "rule": RULE, "settings": expected["settings"] if renew else list(folders), "results": results}
 
 
 def _metrics(folder: Path, result: str) -> dict[str, Any]:

@@ -3,15 +3,15 @@
 A model is added with a builder in the file of its family and a card in the family's file of cards. A family is imported only when one of its
 models is built, and imports no other family, so a new model leaves trained runs fresh.
 
-Keys of a card, those of DEFAULTS optional; `family` is added here:
+Keys of a card, those of DEFAULTS and `sizes` optional; `family` is added here:
     build: "module:builder" below `ferlab.models`; the module is the family, and `runs.<run>.family`.
     paper: The paper whose study it belongs to, "" where there is none.
     title: In one line.
     depth: Number of convolutions and linear layers, those of shortcuts and gates included.
     parameters: Trainable ones, with the paper's classes and channels and the default options.
-    stated: The paper's number of parameters, as text, "" where it gives none.
+    stated: The paper's number of parameters, as text.
     input_size, channels, num_classes: The paper's own.
-    sizes: Allowed input sizes: "48", "48 64" (these) or "40-" (this and above). Where layers depend on the size, it is the option `size`.
+    sizes: Allowed input sizes: "48 64" (these) or "40-" (this and above); by default `input_size`. The option `size`, where layers depend on it.
     target_layer: Dotted name of the layer for Grad-CAM: the activation of the last convolution, or an earlier layer, for which the notes give
         the reason. None without convolutions.
     options: name -> default of the builder.
@@ -37,5 +37,7 @@ CARDS: dict[str, dict[str, Any]] = {
     **references.CARDS,
     **resemotenet.CARDS,
 }
-DEFAULTS = {"paper": "", "stated": "", "channels": 1, "num_classes": 7, "pretrained": None}
-MODELS: dict[str, dict[str, Any]] = {name: {**DEFAULTS, "family": card["build"].partition(":")[0], **card} for name, card in CARDS.items()}
+DEFAULTS = {"paper": "", "stated": "not stated", "channels": 1, "num_classes": 7, "pretrained": None}
+MODELS: dict[str, dict[str, Any]] = {
+    name: {**DEFAULTS, "family": card["build"].partition(":")[0], "sizes": str(card["input_size"]), **card} for name, card in CARDS.items()
+}

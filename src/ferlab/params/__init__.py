@@ -120,7 +120,7 @@ def _validated(model: type[Any], raw: Mapping[str, Any], source: str, *, own: Ma
         return model.model_validate(raw)
     except ValidationError as errors:
         error = errors.errors()[0]
-        where = ".".join(map(str, _own_location(error["loc"], own or raw)))
+        where = ".".join(str(part) for part in _own_location(error["loc"], own or raw) if part != "[key]")
         if error["type"] == "extra_forbidden":
             hint = nearest(error["loc"][-1], _known_keys(model, error["loc"][:-1]))
             raise InputError(f"{source}: {where}: unknown key; {hint}") from None

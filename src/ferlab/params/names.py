@@ -1,4 +1,4 @@
-"""The names in params.yaml: those of studies, sets, runs and groups become file names; those of models, readers and runs must exist.
+"""The names in params.yaml: models, readers, sets and runs must exist.
 
 The registries of models and readers are parsed, not imported: params imports no room.
 """
@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import ast
 import difflib
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from ferlab.params.sections import Params, Run
@@ -18,7 +17,6 @@ from ferlab.paths import InputError
 from ferlab.roles import Exposure, leak_sentence, planned
 
 PACKAGE = Path(__file__).parents[1]
-NAME, LONGEST = re.compile(r"\w[\w-]*"), 100  # file names end at 255 bytes
 
 
 def nearest(word: str, known: Any) -> str:
@@ -28,17 +26,16 @@ def nearest(word: str, known: Any) -> str:
 
 
 def check_names(params: Params, source: str) -> None:
-    """Check all names.
+    """Check that what is named exists and goes together.
 
     Raises:
-        InputError: A name that cannot be a file name, or is unknown; a contrast of runs of two sets; a path outside of the set's folder.
+        InputError: An unknown name; a teacher, contrast or ensemble that leaks or mixes sets.
     """
-    for where, name in _names(params):
-        if not NAME.fullmatch(name) or len(name) > LONGEST:
-            what = f"a name holds letters, digits, '-' and '_' only, at most {LONGEST}, and no '-' at its beginning"
-            raise InputError(f"{source}: {where}: {what} (it becomes a file name)")
-    for name in params.prepare:
-        _check_set(params, name, source)
+    readers = registered("readers")
+    for name, prepare in params.prepare.items():
+        for own in prepare.all_sources.values():
+            if own["dataset"] not in readers:
+                raise InputError(f"{source}: prepare.{name}: no reader is called {own['dataset']!r}; {nearest(own['dataset'], readers)}")
     for name, run in params.runs.items():
         if run.data not in params.prepare:
             raise InputError(f"{source}: runs.{name}.data: no set is called {run.data!r}; {nearest(run.data, params.prepare)}")
@@ -59,29 +56,6 @@ def registered(table: str) -> dict[str, str]:
         return dict.fromkeys(_literal_keys(PACKAGE / "data" / "readers" / "registry.py", "READERS"), "")
     cards = sorted((PACKAGE / "models" / "cards").glob("*.py"))
     return {name: path.stem for path in cards for name in _literal_keys(path, "CARDS")}
-
-
-def _names(params: Params) -> Iterator[tuple[str, str]]:
-    yield "study", params.study
-    for section, names in (("prepare", params.prepare), ("runs", params.runs)):
-        yield from ((f"{section}.{name}", name) for name in names)
-    for name, run in params.runs.items():
-        yield f"runs.{name}.group", run.group
-    for name, prepare in params.prepare.items():
-        yield from ((f"prepare.{name}.sources.{source}", source) for source in prepare.sources)
-
-
-def _check_set(params: Params, name: str, source: str) -> None:
-    prepare, where = params.prepare[name], f"{source}: prepare.{name}"
-    readers = registered("readers")
-    for own in prepare.all_sources.values():
-        if own["dataset"] not in readers:
-            raise InputError(f"{where}: no reader is called {own['dataset']!r}; {nearest(own['dataset'], readers)}")
-    below = {"exclusions": prepare.exclusions, "face.boxes": prepare.face.boxes}
-    below |= {f"sources.{key}.raw": own.raw for key, own in prepare.sources.items()}
-    for key, path in below.items():
-        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-            raise InputError(f"{where}.{key}: {path!r} leaves the set's raw folder, where changes are not tracked; expected a path below raw")
 
 
 def _check_model(params: Params, name: str, source: str) -> None:

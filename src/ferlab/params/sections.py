@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+LONGEST = 100  # characters of a name: file names end at 255 bytes
 
 
 class Section(BaseModel):
@@ -13,11 +17,28 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=(), allow_inf_nan=False)
 
 
+def _file_name(name: str) -> str:
+    if not re.fullmatch(r"\w[\w-]*", name) or len(name) > LONGEST:
+        what = f"a name holds letters, digits, '-' and '_' only, at most {LONGEST}, and no '-' at its beginning"
+        raise ValueError(f"{what} (it becomes a file name)")
+    return name
+
+
+def _below(path: str) -> str:
+    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+        raise ValueError(f"{path!r} leaves the set's raw folder, where changes are not tracked; expected a path below raw")
+    return path
+
+
+Name = Annotated[str, AfterValidator(_file_name)]
+Below = Annotated[str, AfterValidator(_below)]
+
+
 class Source(Section):
-    """One dataset of a set: how it is read, and how its labels and usages are called in the set."""
+    """One dataset of a set: how it is read, and the names of its labels and usages in the set."""
 
     dataset: str
-    raw: str = ""  # below the set's raw
+    raw: Below = ""
     options: dict[str, Any] = {}
     labels: dict[str, str | None] = {}  # expression -> its name in the set; null: excluded
     usages: dict[str, str | None] = {}  # likewise
@@ -34,23 +55,19 @@ class Face(Section):
     min_neighbors: int = Field(5, ge=1)
     min_size: int = Field(30, ge=1)
     retries: bool = True  # under looser parameters
-    boxes: str = ""  # a csv below raw: boxes chosen by hand, before the detector's
+    boxes: Below = ""  # a csv below raw: boxes chosen by hand, before the detector's
     margin: float = Field(0.0, gt=-0.5, le=2)  # fraction of the box's longer side, on each side
     align: Literal["none", "eyes", "landmarks"] = "none"
     not_found: Literal["exclude", "whole"] = "exclude"
 
 
-class Prepare(Section):
-    """One set: which readers, which files, how its faces are prepared and split."""
+class Prepare(Source):
+    """One set: its dataset or sources, and how faces are prepared and split."""
 
     dataset: str = ""  # or sources
     raw: str = "data/raw"
-    options: dict[str, Any] = {}
-    labels: dict[str, str | None] = {}
-    usages: dict[str, str | None] = {}
-    group_split: dict[str, float] = {}
-    sources: dict[str, Source] = {}
-    exclusions: str = ""  # a csv below raw: face_id, why, who
+    sources: dict[Name, Source] = {}
+    exclusions: Below = ""  # a csv below raw: face_id, why, who
     unreadable: Literal["stop", "exclude"] = "stop"
     face: Face = Face()
     size: int | None = Field(None, ge=8, le=1024)  # side of a face in pixels; null: as delivered
@@ -70,10 +87,9 @@ class Prepare(Section):
 
     @property
     def all_sources(self) -> dict[str, dict[str, Any]]:
-        """The sources as plain values, by name; the one of a set that names a dataset is called by it."""
+        """The sources as plain values by name; a single dataset has its own name."""
         if self.dataset:
-            own = Source(dataset=self.dataset, options=self.options, labels=self.labels, usages=self.usages, group_split=self.group_split)
-            return {self.dataset: own.model_dump()}
+            return {self.dataset: {**self.model_dump(include=set(Source.model_fields)), "raw": ""}}
         return {name: source.model_dump() for name, source in self.sources.items()}
 
 
@@ -84,7 +100,7 @@ class Audit(Section):
 
 
 class Train(Section):
-    """How a run is trained. Sources of the defaults stand beside each key in params.yaml and in each study."""
+    """How a run is trained; params.yaml and the studies cite the source of each value."""
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=2)
@@ -104,8 +120,7 @@ class Train(Section):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     ferplus_weight: float = Field(0.0, ge=0, le=1)  # of FER+'s vote distribution in the soft target, where a face has votes
     class_weights: bool = False
-    scaling: Literal["standardised", "unit", "mean_image"] = "standardised"  # of the input, see ferlab.models.inputs; fers and resemotenet: unit,
-    # pixels in [0, 1]; cs231a: mean_image, the training faces' subtracted
+    scaling: Literal["standardised", "unit", "mean_image"] = "standardised"  # of the input, see ferlab.models.inputs
     precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
     channels_last: bool = True
     threads: int = Field(2, ge=1)
@@ -128,15 +143,14 @@ class Train(Section):
     patience: int = Field(0, ge=0)  # epochs without improvement before stopping; 0: never stop early
     monitor: Literal["val/accuracy", "val/loss"] = "val/accuracy"
     gradient_clip: float = Field(0.0, ge=0)  # norm; 0: none
-    select: Literal["val", "test", "none"] = "val"  # the split that selects the epoch; test: to measure that mistake; none: train on train and
-    # val for all epochs and keep the last
-    compile: bool = False  # torch.compile, for long runs on a GPU: compiling ResNet-18 takes half a minute; the gain was not measured
+    select: Literal["val", "test", "none"] = "val"  # the split that selects the epoch; test: to measure that; none: train on val too, keep the last
+    compile: bool = False  # torch.compile, for long runs on a GPU: half a minute for ResNet-18; the gain was not measured
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where PyTorch has one
     devices: int = Field(1, ge=1)  # per machine, one process each, which share every batch; see ferlab.training.distributed
     num_nodes: int = Field(1, ge=1)  # machines
     sync_batchnorm: bool = False  # batch normalisation over the whole batch, not per process; cuda only
-    pretrained: str = ""  # initial weights; published: what the card names; else a path, hf:owner/name/file or an address
-    pretrained_layout: Literal["", "ferlab", "torchvision", "vggface2", "vgg_dag"] = ""  # whose names and colours that file has; "": the card's
+    pretrained: str = ""  # published: what the card names; else a path, hf:owner/name/file or an address; "": random
+    pretrained_layout: Literal["", "ferlab", "torchvision", "vggface2", "vgg_dag"] = ""  # of that file; "": the card's
     pretrained_sha256: str = ""  # of that file; "": the card's, or unchecked
     pretrained_grey: Literal["refuse", "sum"] = "refuse"  # for a first layer of three channels in a model of one
     refit: bool = False  # select the epoch on val, then train anew on train and val for that many
@@ -163,7 +177,7 @@ class Run(Section):
     model: str
     data: str
     seed: int = Field(ge=0)
-    group: str
+    group: Name
     factors: dict[str, str] = {}  # the run's place in a table of factors, factor -> level
     options: dict[str, Any] = {}
     train: Train
@@ -223,11 +237,11 @@ class ControlFaces(Section):
 class Params(Section):
     """All of params.yaml, runs merged over the `train` defaults."""
 
-    study: str
-    prepare: dict[str, Prepare]
+    study: Name
+    prepare: dict[Name, Prepare]
     audit: Audit
     train: dict[str, Any]
-    runs: dict[str, Run]
+    runs: dict[Name, Run]
     evaluate: Evaluate
     explain: Explain
     analyze_errors: AnalyzeErrors

@@ -7,9 +7,7 @@ CARDS = {
         "title": "Attentional model of Minaee & Abdolrashidi (2019), which cs230 names for future work",
         "depth": 10,
         "parameters": 66_877,
-        "stated": "not stated",
         "input_size": 48,
-        "sizes": "48",
         "target_layer": "relu4",
         "options": {"dropout": 0.5},
         "notes": "cs230 trained no such model. Minaee & Abdolrashidi give the order of the layers; widths, kernels, normalisation and dropout rate "

@@ -9,7 +9,6 @@ CARDS = {
         "parameters": 2_436_263,
         "stated": "2.4M",
         "input_size": 48,
-        "sizes": "48",
         "target_layer": "relu3",
         "options": {"pool": "2x2", "dropout": 0.3},
         "notes": "The text pools 3x3 with stride 2, the model its authors shipped pools 2x2; both give 2.4M parameters (3x3 only with "
@@ -23,7 +22,6 @@ CARDS = {
         "parameters": 2_434_921,
         "stated": "37.8M",
         "input_size": 48,
-        "sizes": "48",
         "target_layer": "relu4",
         "options": {"dropout": 0.3},
         "notes": "Not the model of the text: convolutions of 32, 32, 64, 64 with three pools make 2.43M parameters, not 37.8M; see "
@@ -37,7 +35,6 @@ CARDS = {
         "parameters": 37_842_599,
         "stated": "37.8M",
         "input_size": 48,
-        "sizes": "48",
         "target_layer": "relu4",
         "options": {"fc_units": 8192, "dropout": 0.5},
         "notes": "The text gives neither the width of the hidden layer nor the place of the two pools; 8192 units after 32x12x12 maps "

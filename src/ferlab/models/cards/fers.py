@@ -8,7 +8,6 @@ CARDS = {
         "depth": 8,
         "parameters": 3_458_440,
         "input_size": 224,
-        "sizes": "224",
         "channels": 3,
         "num_classes": 8,
         "target_layer": "relu5",

@@ -8,7 +8,6 @@ CARDS = {
         "depth": 6,
         "parameters": 1_306_823,
         "input_size": 48,
-        "sizes": "48",
         "target_layer": "relu3",
         "options": {"dropout": 0.25},
         "notes": "The paper gives three blocks of convolution, batch normalisation, ReLU and max pooling, and two fully connected layers with "
@@ -22,7 +21,6 @@ CARDS = {
         "depth": 8,
         "parameters": 1_485_831,
         "input_size": 48,
-        "sizes": "48",
         "target_layer": "relu5",
         "options": {"dropout": 0.2},
         "notes": "The paper says VGG-Face; the package's emotion model is a CNN of its own, built here. The paper used its published "
