@@ -15,7 +15,7 @@ from ferlab.reporting.pages import explore as explorer
 from ferlab.reporting.pages.explore import Explorer, Scored, as_html, draw_confusions, draw_face, select_rows
 
 NAMES = ("angry", "happy", "sad")
-# Two angry (one taken for sad), three happy (all right), one sad (taken for angry); the last two are test faces.
+# Two angry (one predicted as sad), three happy (all correct), one sad (predicted as angry); the last two are test faces.
 TARGETS = np.array([0, 0, 1, 1, 1, 2])
 PROBS = np.array([[0.8, 0.1, 0.1], [0.2, 0.1, 0.7], [0.1, 0.9, 0.0], [0.2, 0.6, 0.2], [0.0, 1.0, 0.0], [0.5, 0.2, 0.3]])
 
@@ -35,14 +35,14 @@ def scored() -> Scored:
     [
         ({}, [0, 1, 2, 3, 4, 5]),
         ({"split": "test"}, [4, 5]),
-        ({"answer": "wrong"}, [1, 5]),
-        ({"answer": "right", "expression": "happy"}, [2, 3, 4]),
+        ({"outcome": "misclassified"}, [1, 5]),
+        ({"outcome": "correct", "expression": "happy"}, [2, 3, 4]),
         ({"threshold": 0.75}, [0, 2, 4]),
-        ({"expression": "sad", "answer": "right"}, []),
+        ({"expression": "sad", "outcome": "correct"}, []),
     ],
 )
 def test_rows_that_are_left(scored, choice, rows) -> None:
-    everything = {"split": "all", "expression": "all", "answer": "all", "threshold": 0.0}
+    everything = {"split": "all", "expression": "all", "outcome": "all", "threshold": 0.0}
     assert select_rows(scored.predictions, **(everything | choice)).tolist() == rows
 
 
@@ -50,19 +50,20 @@ def test_faces_are_found_by_id_not_by_place(scored) -> None:
     assert [int(scored.image(row)[0, 0]) for row in range(6)] == list(range(6))
 
 
-def test_the_face_figure_marks_truth_and_answer() -> None:
+def test_the_face_figure_marks_truth_and_prediction() -> None:
     figure = draw_face(np.zeros((8, 8), np.uint8), PROBS[1], expressions=NAMES, target=0, heat=np.zeros((8, 8)))
     face, heat, bars = figure.axes
     assert face.get_title() == "true: angry"
-    assert heat.get_title() == "no positive evidence"
+    assert heat.get_title() == "no positive attribution"
     assert bars.get_title() == "predicted: sad"
     assert [label.get_text() for label in bars.get_yticklabels()] == ["angry (true)", "happy", "sad"]
     plt.close(figure)
 
 
-def test_confusions_show_what_the_class_is_taken_for(scored) -> None:
+def test_confusions_show_what_the_class_is_predicted_as(scored) -> None:
     figure = draw_confusions(scored, 0, split="val")
-    assert [part.get_suptitle() for part in figure.subfigs] == ["taken for sad: 1 of 2 (50 %)"]
+    assert figure.axes[0].get_ylabel() == "predicted as sad\n1 of 2 (50 %)"
+    assert figure.axes[0].get_xlabel() == "70 %"
     assert int(figure.axes[0].images[0].get_array()[0, 0]) == 1
     plt.close(figure)
     assert draw_confusions(scored, 1, split="all") is None
@@ -77,15 +78,15 @@ def test_pictures_carry_alt_text() -> None:
 def test_widgets_follow_the_choices(scored, monkeypatch) -> None:
     monkeypatch.setattr(explorer, "open_run", lambda run: scored)
     shown = Explorer(["a_run"])
-    assert "Face 1 of 1" in shown.told.value  # val, wrong
-    assert "A face of angry, taken for sad with probability 0.70" in shown.picture.value
-    shown.answer.value = "all"
+    assert "Face 1 of 1" in shown.caption.value  # val, wrong
+    assert "A face of angry, predicted as sad with probability 0.70" in shown.picture.value
+    shown.outcome.value = "all"
     shown.face.value = 3
-    assert "Face 4 of 4" in shown.told.value
+    assert "Face 4 of 4" in shown.caption.value
     shown.expression.value = "angry"
-    assert "Face 1 of 2" in shown.told.value
+    assert "Face 1 of 2" in shown.caption.value
     shown.threshold.value = 1.0
-    assert "No face fits" in shown.told.value
+    assert "No face matches" in shown.caption.value
     assert shown.picture.value == ""
 
 
@@ -97,7 +98,7 @@ def test_missing_weights_are_told_in_the_notebook(scored, monkeypatch) -> None:
     monkeypatch.setattr(explorer, "attribute", fail)
     shown = Explorer(["a_run"])
     shown.method.value = "grad_cam"
-    assert "train the run first" in shown.told.value
+    assert "train the run first" in shown.caption.value
 
 
 @pytest.mark.parametrize("method", ["grad_cam", "hires_cam", "occlusion"])

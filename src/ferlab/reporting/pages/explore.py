@@ -1,7 +1,6 @@
-"""The explorer of `notebooks/00_explore.ipynb`: one face at a time, what the model says of it, where it looks, what it is taken for.
+"""The explorer of `notebooks/00_explore.ipynb`: one face with its prediction and attribution map, and the confusions of its expression.
 
-Reads what the pipeline wrote (predictions, store, weights) and writes nothing. Choosing and drawing are plain functions; the widgets only call them.
-torch is imported when the first heat map is asked for.
+Reads predictions, store and weights, and writes nothing. The widgets call plain functions; torch is imported for the first map.
 """
 
 from __future__ import annotations
@@ -26,15 +25,16 @@ from ferlab.params import Explain, load_params
 from ferlab.paths import InputError, artefact
 from ferlab.reporting import faces
 from ferlab.reporting.style import COLOURS
+from ferlab.reporting.tables import percent
 
 METHODS = ("none", "grad_cam", "hires_cam", "occlusion")
-ANSWERS = ("all", "right", "wrong")
-EXAMPLES = 5  # faces shown of each confusion
+OUTCOMES = ("all", "correct", "misclassified")
+EXAMPLES = 5  # faces of each confusion
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One run's predictions beside the faces they were made for."""
+    """Predictions of a run and the store of their faces."""
 
     run: str
     predictions: pd.DataFrame
@@ -48,7 +48,7 @@ class Scored:
 
     @cached_property
     def rows(self) -> np.ndarray:
-        """Where each prediction's face lies in the store, (N,)."""
+        """Rows of the predictions' faces in the store, (N,)."""
         places = pd.Series(np.arange(len(self.store.faces)), index=self.store.faces["face_id"])
         return places.loc[self.predictions["face_id"]].to_numpy()
 
@@ -65,10 +65,10 @@ class Scored:
 
 
 def open_run(run: str) -> Scored:
-    """Open what the pipeline knows about a run.
+    """Open predictions and store of a run.
 
     Raises:
-        InputError: If params.yaml names no such run, or it has not been evaluated yet.
+        InputError: If params.yaml has no such run, or it has not been evaluated.
     """
     params = load_params()
     if run not in params.runs:
@@ -77,35 +77,35 @@ def open_run(run: str) -> Scored:
     return Scored(run, predictions, open_store(artefact("prepare", "store", params.runs[run].data)), params.explain)
 
 
-def select_rows(predictions: pd.DataFrame, *, split: str, expression: str, answer: str, threshold: float) -> np.ndarray:
-    """Return the rows to look through, in store order.
+def select_rows(predictions: pd.DataFrame, *, split: str, expression: str, outcome: str, threshold: float) -> np.ndarray:
+    """Return the selected rows, in store order.
 
     Args:
         predictions: A predictions table.
         split: A split, or "all".
         expression: The true expression, or "all".
-        answer: "right", "wrong" or "all".
-        threshold: The least probability of the predicted expression.
+        outcome: "correct", "misclassified" or "all".
+        threshold: Least probability of the predicted expression.
     """
-    right = (predictions["pred"] == predictions["target"]).to_numpy()
+    correct = (predictions["pred"] == predictions["target"]).to_numpy()
     keep = probs_of(predictions).max(axis=1) >= threshold
     if split != "all":
         keep &= (predictions["split"] == split).to_numpy()
     if expression != "all":
         keep &= (predictions["target"] == expressions_of(predictions).index(expression)).to_numpy()
-    if answer != "all":
-        keep &= right if answer == "right" else ~right
+    if outcome != "all":
+        keep &= correct if outcome == "correct" else ~correct
     return np.flatnonzero(keep)
 
 
 def attribute(scored: Scored, row: int, *, method: str, explained_class: int) -> np.ndarray:
-    """Return the heat map of one face, (H, W) float32, in the size of the stored face.
+    """Return the attribution map of one face, (H, W) float32, of the stored face's size.
 
     Args:
         scored: An opened run.
         row: A row of its predictions.
         method: "grad_cam", "hires_cam" or "occlusion", with the window and stride of params.yaml.
-        explained_class: The class whose evidence is shown.
+        explained_class: The class to explain.
 
     Raises:
         InputError: Grad-CAM or HiResCAM of a model without convolutions.
@@ -118,14 +118,14 @@ def attribute(scored: Scored, row: int, *, method: str, explained_class: int) ->
 
 
 def draw_face(face: np.ndarray, probs: np.ndarray, *, expressions: tuple[str, ...], target: int, heat: np.ndarray | None = None) -> Figure:
-    """Draw a face, its heat map if there is one, and the probabilities; the true expression is marked.
+    """Draw a face, its attribution map if given, and the probabilities with the true expression marked.
 
     Args:
         face: uint8 (H, W) or (H, W, 3).
         probs: (K,).
         expressions: K names.
         target: The true class.
-        heat: (H, W); negative values (covering helps the class) are left out of the picture.
+        heat: (H, W); only positive values are drawn.
     """
     panels = 2 if heat is None else 3
     figure, axes = plt.subplots(1, panels, figsize=(2.7 * panels + 1, 2.9), layout="constrained")
@@ -135,20 +135,20 @@ def draw_face(face: np.ndarray, probs: np.ndarray, *, expressions: tuple[str, ..
         top = max(float(heat.max()), 0.0)
         if top > 0:
             axes[1].imshow(np.clip(heat, 0, None), cmap="inferno", alpha=0.55, vmin=0, vmax=top)
-        axes[1].set_title(f"where (top {top:.2g})" if top > 0 else "no positive evidence")
+        axes[1].set_title(f"attribution (maximum {top:.2g})" if top > 0 else "no positive attribution")
     bars = axes[-1]
     bars.barh(range(len(probs)), probs, color=[COLOURS[name] for name in expressions])
     bars.set_yticks(range(len(probs)), [f"{name} (true)" if place == target else name for place, name in enumerate(expressions)])
     bars.set(xlim=(0, 1.12), xticks=[0, 0.5, 1], title=f"predicted: {expressions[int(probs.argmax())]}")
     for place, value in enumerate(probs):
-        bars.text(value + 0.02, place, f"{100 * value:.0f} %", va="center", fontsize=8)
+        bars.text(value + 0.02, place, percent(value, digits=0), va="center", fontsize=8)
     bars.invert_yaxis()
     bars.grid(visible=False, axis="y")
     return figure
 
 
 def draw_confusions(scored: Scored, target: int, *, split: str) -> Figure | None:
-    """Draw what faces of this true expression are most often taken for, with the surest examples; None if they are never mistaken.
+    """Draw the three most frequent confusions of a true expression with their most confident examples; None if there are none.
 
     Args:
         scored: An opened run.
@@ -161,23 +161,20 @@ def draw_confusions(scored: Scored, target: int, *, split: str) -> Figure | None
     pairs = pairs[pairs["target"] == names[target]].head(3)
     if pairs.empty:
         return None
-    across = max(3, min(EXAMPLES, int(pairs["count"].max())))
-    figure = plt.figure(figsize=(1.4 * across, 1.9 * len(pairs)), layout="constrained")
-    for part, (_, pair) in zip(np.atleast_1d(figure.subfigures(len(pairs), 1)), pairs.iterrows(), strict=True):
-        told = f"taken for {pair['pred']}: {pair['count']} of {pair['support']} ({100 * pair['rate']:.0f} %)"
-        part.suptitle(told, x=0.01, horizontalalignment="left", fontsize=10, weight="bold")
-        mistaken = shown[(shown["target"] == target) & (shown["pred"] == names.index(pair["pred"]))]
-        surest = mistaken.sort_values(f"prob_{pair['pred']}", ascending=False, kind="stable").index[:EXAMPLES]
-        line = part.subplots(1, across)
-        for axis in line:
-            axis.set_axis_off()
-        for axis, row in zip(line, surest, strict=False):
-            faces.draw_face(axis, scored.image(row), title=f"{100 * predictions.loc[row, 'prob_' + pair['pred']]:.0f} %")
-    return figure
+    rows: list[list[np.ndarray | None]] = []
+    notes, labels = [], []
+    for _, pair in pairs.iterrows():
+        confused = shown[(shown["target"] == target) & (shown["pred"] == names.index(pair["pred"]))]
+        confident = confused[f"prob_{pair['pred']}"].sort_values(ascending=False, kind="stable").head(EXAMPLES)
+        blank = EXAMPLES - len(confident)
+        rows.append([*(scored.image(row) for row in confident.index), *[None] * blank])
+        notes.append([*(percent(prob, digits=0) for prob in confident), *[""] * blank])
+        labels.append(f"predicted as {pair['pred']}\n{pair['count']} of {pair['support']} ({percent(pair['rate'], digits=0)})")
+    return faces.picture_grid(rows, labels=labels, notes=notes, cell=1.3)
 
 
 def as_html(figure: Figure | None, *, alt: str) -> str:
-    """Return a figure as an image with alt text, or the alt text alone; the figure is closed."""
+    """Return a figure as an image with alt text, or the alt text alone; close the figure."""
     if figure is None:
         return f"<p>{html.escape(alt)}</p>"
     png = io.BytesIO()
@@ -188,22 +185,22 @@ def as_html(figure: Figure | None, *, alt: str) -> str:
 
 
 class Explorer(widgets.VBox):
-    """The controls and the two pictures they change. `Explorer(["run", ...])` at the end of a cell shows it."""
+    """Controls and two figures; `Explorer(["run", ...])` at the end of a cell shows it."""
 
     def __init__(self, runs: list[str]) -> None:
         self.scored = open_run(runs[0])
         self.run = widgets.Dropdown(options=runs, description="run")
         self.split = widgets.ToggleButtons(options=["val", "test", "all"], description="split")
         self.expression = widgets.Dropdown(options=["all", *self.scored.expressions], description="true")
-        self.answer = widgets.ToggleButtons(options=ANSWERS, value="wrong", description="answers")
-        self.threshold = widgets.FloatSlider(min=0, max=1, step=0.05, description="at least p", continuous_update=False)
-        self.method = widgets.Dropdown(options=METHODS, description="heat map")
+        self.outcome = widgets.ToggleButtons(options=OUTCOMES, value="misclassified", description="outcome")
+        self.threshold = widgets.FloatSlider(min=0, max=1, step=0.05, description="p at least", continuous_update=False)
+        self.method = widgets.Dropdown(options=METHODS, description="map")
         self.face = widgets.BoundedIntText(min=0, max=0, description="face")
-        self.told, self.picture, self.confusions = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        controls = [widgets.HBox([self.run, self.expression, self.method]), self.split, self.answer]
-        super().__init__([*controls, widgets.HBox([self.threshold, self.face]), self.told, self.picture, self.confusions])
+        self.caption, self.picture, self.confusions = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        controls = [widgets.HBox([self.run, self.expression, self.method]), self.split, self.outcome]
+        super().__init__([*controls, widgets.HBox([self.threshold, self.face]), self.caption, self.picture, self.confusions])
         self.run.observe(self._open, "value")
-        for control in (self.split, self.expression, self.answer, self.threshold):
+        for control in (self.split, self.expression, self.outcome, self.threshold):
             control.observe(self._select, "value")
         for control in (self.face, self.method):
             control.observe(self._show, "value")
@@ -213,7 +210,7 @@ class Explorer(widgets.VBox):
         try:
             self.scored = open_run(change["new"])
         except InputError as error:
-            self._say(error)
+            self._report(error)
             return
         with self.hold_trait_notifications():
             self.expression.options = ["all", *self.scored.expressions]
@@ -224,7 +221,7 @@ class Explorer(widgets.VBox):
             self.scored.predictions,
             split=self.split.value,
             expression=self.expression.value,
-            answer=self.answer.value,
+            outcome=self.outcome.value,
             threshold=self.threshold.value,
         )
         self.face.max = max(len(self.rows) - 1, 0)
@@ -235,7 +232,7 @@ class Explorer(widgets.VBox):
 
     def _show(self, _: Any = None) -> None:
         if not len(self.rows):
-            self._say("No face fits these choices.")
+            self._report("No face matches this selection.")
             return
         scored, row = self.scored, int(self.rows[self.face.value])
         face, probs = scored.predictions.iloc[row], probs_of(scored.predictions)[row]
@@ -243,15 +240,15 @@ class Explorer(widgets.VBox):
         try:
             heat = None if self.method.value == "none" else attribute(scored, row, method=self.method.value, explained_class=pred)
         except InputError as error:
-            self._say(error)
+            self._report(error)
             return
-        self.told.value = f"<p>Face {self.face.value + 1} of {len(self.rows)}: <code>{html.escape(face['face_id'])}</code> ({face['split']})</p>"
-        alt = f"A face of {names[target]}, taken for {names[pred]} with probability {probs[pred]:.2f}."
+        self.caption.value = f"<p>Face {self.face.value + 1} of {len(self.rows)}: <code>{html.escape(face['face_id'])}</code> ({face['split']})</p>"
+        alt = f"A face of {names[target]}, predicted as {names[pred]} with probability {probs[pred]:.2f}."
         self.picture.value = as_html(draw_face(scored.image(row), probs, expressions=names, target=target, heat=heat), alt=alt)
         figure = draw_confusions(scored, target, split=self.split.value)
-        wrong = f"Faces of {names[target]} and what they are most often taken for, surest first."
-        self.confusions.value = as_html(figure, alt=wrong if figure else f"No face of {names[target]} is mistaken here.")
+        alt = f"The most frequent confusions of {names[target]}, most confident first." if figure else f"No face of {names[target]} is misclassified here."
+        self.confusions.value = as_html(figure, alt=alt)
 
-    def _say(self, message: object) -> None:
-        """Show a line instead of pictures: an error inside a widget's callback would only reach the log."""
-        self.told.value, self.picture.value, self.confusions.value = f"<p>{html.escape(str(message))}</p>", "", ""
+    def _report(self, message: object) -> None:
+        """Show a line instead of figures: an error inside a widget's callback would only reach the log."""
+        self.caption.value, self.picture.value, self.confusions.value = f"<p>{html.escape(str(message))}</p>", "", ""
