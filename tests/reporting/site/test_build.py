@@ -62,7 +62,8 @@ def write_project(root: Path, params: Params, *, without: tuple[str, ...] = ()) 
         if stage not in without:
             nbformat.write(executed(stage), notebook)
         split = {"accuracy": 0.612, "accuracy_ci_low": 0.589, "accuracy_ci_high": 0.634, "per_class": {"happy": {"support": 1200}}}
-        prepared = PREPARED | {"official_test": None if name == "drawn" else False}
+        rule = "By subject" if name == "drawn" else "PrivateTest is absent: a tenth of Training selects"
+        prepared = PREPARED | {"split_rule": rule, "official_test": None if name == "drawn" else False}
         values = {"test": split} if stage == "evaluate" else prepared if stage == "prepare" else {}
         paths.write_json(paths.artefact(stage, "metrics", name), {**values, "provenance": {"study": "trial", "params": "abc123"}})
 
@@ -146,8 +147,8 @@ def test_fer2013_without_private_test_states_its_split(pages: dict[str, str]) ->
 
 def test_overview_shows_estimates_with_intervals_and_counts_scorings(pages: dict[str, str]) -> None:
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", article(pages["index.html"])))
-    assert "test 61.2 % 58.9 to 63.4 1 200" in text
-    assert "drawn control 7 000 10 20 By subject" in text
+    assert "test 61.2 % [58.9, 63.4] 1,200" in text
+    assert "drawn control 7,000 10 20 By subject" in text
     assert re.search(r"Different parameters on_real 3 1 (?!on_drawn)", text)
 
 
@@ -157,7 +158,7 @@ def test_overview_of_control_faces_alone_counts_no_scorings(tmp_path: Path, monk
     write_project(tmp_path, params)
     (tmp_path / "pages").mkdir()
     page = sources.overview(params, sources.collect(params), tmp_path / "pages", scorings=[{"study": "trial", "run": "on_drawn"}], commit="")
-    assert "Scorings are recorded for real sets only." in page
+    assert "control faces, whose scorings are not recorded" in page
     assert "Times the test split was scored" not in page
 
 
@@ -217,7 +218,7 @@ def test_a_broken_notebook_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     write_project(tmp_path, make_params("on_drawn"))
     paths.executed_notebook("train", "on_drawn").write_text('{"cells": [')
-    with pytest.raises(InputError, match=r"03_train-on_drawn\.ipynb: not JSON .* run stage train again"):
+    with pytest.raises(InputError, match=r"03_train-on_drawn\.ipynb: not JSON .* stage train makes it anew"):
         sources.collect(make_params("on_drawn"))
 
 
@@ -267,7 +268,7 @@ def test_the_overview_shows_intervals_over_subjects_where_they_are_known_and_nam
     scores = {"accuracy": 0.5, "accuracy_ci_low": 0.45, "accuracy_ci_high": 0.55, "n": 400}
     wide = {"subjects": 20, "accuracy_ci_low": 0.4, "accuracy_ci_high": 0.6}
     values = {"on_drawn": {"test": scores, "subjects_by_split": {"val": None, "test": wide}}}
-    assert "40.0 to 60.0" in cards.results_table(make_params("on_drawn"), values, links={})
+    assert "[40.0, 60.0]" in cards.results_table(make_params("on_drawn"), values, links={})
     assert "mean over a face and its mirror image" in cards.results_sentence("flip", values)
     assert "interval over subjects." in cards.results_sentence("flip", values)
     assert "without test-time augmentation" in cards.results_sentence("none", {"on_drawn": {"test": scores}})

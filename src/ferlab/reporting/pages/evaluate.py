@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ferlab.reporting.style import COLOURS, SPLIT_COLOURS
-from ferlab.reporting.tables import TTA, cell, estimate, number, percent
+from ferlab.reporting.tables import SPLIT_NAMES, TTA, cell, estimate, number, percent
 from ferlab.roles import MARKS, Exposure, listed
 
 COLOUR_MAP = "Blues"
@@ -29,7 +29,6 @@ METRICS: dict[str, tuple[str, bool, int]] = {
     "ece": ("ECE, %", True, 1),
     "top3_accuracy": ("top-3 accuracy, %", True, 1),
 }
-SPLIT_NAMES = {"val": "val", "test": "test", "test_dedup": "test, deduplicated"}
 KEYS = {"recall": "recall", "precision": "precision", "f1": "F1"}
 
 

@@ -13,31 +13,24 @@ from typing import Any
 from ferlab.expressions import SPLITS
 from ferlab.params import Params, Prepare
 from ferlab.reporting.exposure import role_mark
-from ferlab.reporting.tables import TTA, control_name
+from ferlab.reporting.tables import MISSING, SPLIT_NAMES, TTA, control_name, estimate
 from ferlab.roles import recorded
 
 CONTROL_TITLE = "Control faces: drawn, not photographed; numbers say nothing about real faces"
 SOME_CONTROL = "Some of these faces are control faces: drawn, not photographed"
-CONTROL_TEXT = "They are drawn from facial action units, so the truth is known: they check the methods, not the state of the art."
-SPLIT_NAMES = {"val": "val", "test": "test", "test_dedup": "test, deduplicated"}
-HEADLINES = {
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-    "macro_f1": "Macro F1",
-    "ece": "ECE",
-}
+CONTROL_TEXT = "They are drawn from facial action units, so the truth is known: they check the methods and are no benchmark."
+HEADLINES = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "macro_f1": "Macro F1", "ece": "ECE"}
 STAGE_WORDS = {
     "prepare": ("Prepare", "the faces and how they are split"),
     "audit": ("Audit", "duplicates, leaks and label conflicts"),
-    "train": ("Train", "how the model was fitted"),
+    "train": ("Train", "how the model was trained"),
     "evaluate": ("Evaluate", "how good, how sure"),
-    "explain": ("Explain", "where the model looks"),
+    "explain": ("Explain", "which pixels the model relies on"),
     "analyze_errors": ("Analyze errors", "what it gets wrong"),
     "compare": ("Compare", "all runs side by side"),
     "deploy": ("Deploy", "export, parity and speed"),
-    "control_faces": ("Control faces", "what can be drawn, and what is then known"),
+    "control_faces": ("Control faces", "what can be drawn, and what is known about it"),
 }
-DASH = "–"
 
 
 def is_control(prepare: Prepare, metrics: Mapping[str, Any]) -> bool:
@@ -54,29 +47,17 @@ def banner(prepare: Prepare, metrics: Mapping[str, Any]) -> str:
         return admonition(SOME_CONTROL, f"{metrics['drawn_faces']:,} of {metrics['faces']:,}, in the layout of a dataset.", kind="warning")
     if metrics.get("official_test") is False:
         joined = "Numbers published for one of the joined sources are another measurement. " * bool(prepare.sources)
-        return admonition("Not the official test", f"{joined}{split_rule(prepare, metrics)}", kind="warning")
+        return admonition("Not the official test", f"{joined}{split_rule(metrics)}", kind="warning")
     return ""
 
 
-def split_rule(prepare: Prepare, metrics: Mapping[str, Any]) -> str:
-    """Say how a set is split, in a sentence; the prepare stage's own `split_rule` comes first."""
-    if metrics.get("split_rule"):
-        return _sentence(str(metrics["split_rule"]))
-    share = f"{100 * prepare.val_fraction:.0f} % selects, {100 * prepare.test_fraction:.0f} % tests"
-    if is_control(prepare, metrics):
-        return f"By subject: no subject stands in two splits ({share})."
-    if prepare.dataset == "fer2013" and _has_private_test(metrics):
-        return "Official: Training fits, PublicTest selects, PrivateTest is scored once."
-    if prepare.dataset == "fer2013":
-        return (
-            f"PrivateTest is absent: {100 * prepare.val_fraction:.0f} % of Training selects, stratified and grouped by duplicates, and"
-            " PublicTest tests. Published numbers are on PrivateTest and are not the same measurement."
-        )
-    return f"As its prepare page says ({share})."
+def split_rule(metrics: Mapping[str, Any]) -> str:
+    """Return the rule that a set is split by, as its prepare stage states it."""
+    return f"{metrics['split_rule'].rstrip('.')}." if metrics.get("split_rule") else "Not prepared yet."
 
 
 def sets_table(params: Params, prepared: Mapping[str, Mapping[str, Any]], *, links: Mapping[str, str]) -> str:
-    """Return a row per set: its dataset, how many faces fit, select and test, and by which rule.
+    """Return a row per set: its dataset, its faces per split, and the rule of the split.
 
     Args:
         params: Names the sets, in order.
@@ -88,8 +69,8 @@ def sets_table(params: Params, prepared: Mapping[str, Mapping[str, Any]], *, lin
         metrics = prepared.get(name, {})
         counts = [_thousands(metrics.get("splits", {}).get(split)) for split in SPLITS]
         datasets = " + ".join(dict.fromkeys(source["dataset"] for source in prepare.all_sources.values()))
-        rows.append([_linked(name, links), datasets, *counts, f'<span class="rule">{html.escape(split_rule(prepare, metrics))}</span>'])
-    return table(["Set", "Dataset", *SPLITS, "How it is split"], rows, right=range(2, 5))
+        rows.append([_linked(name, links), datasets, *counts, f'<span class="rule">{html.escape(split_rule(metrics))}</span>'])
+    return table(["Set", "Dataset", *SPLITS, "Split rule"], rows, right=range(2, 5))
 
 
 def _kind(prepare: Prepare, dataset: str) -> str:
@@ -117,11 +98,11 @@ def results_table(params: Params, evaluations: Mapping[str, Mapping[str, Any]], 
             mark = role_mark(recorded(values), split)
             named = f'<span class="keep">{SPLIT_NAMES[split]}</span> {_aside(mark) if mark else ""}'.strip()
             scores = {**values[split], **_bounds_over_subjects(values, split)}
-            accuracy, *others = (interval(scores, key) for key in HEADLINES)
+            accuracy, *others = (_interval(scores, key) for key in HEADLINES)
             rows.append([first, named, accuracy, _count(values[split]), *others])  # a phone shows the first columns
             first = ""
         if first:
-            rows.append([first, *[DASH] * (2 + len(HEADLINES))])
+            rows.append([first, *[MISSING] * (2 + len(HEADLINES))])
     accuracy, *others = HEADLINES.values()
     return table(["Run", "Split", accuracy, "Faces", *others], rows, right=range(2, 7))
 
@@ -157,13 +138,10 @@ def _bounds_over_subjects(values: Mapping[str, Any], split: str) -> dict[str, fl
     return {key: value for key, value in found.items() if key.endswith(("_ci_low", "_ci_high"))}
 
 
-def interval(values: Mapping[str, Any], key: str) -> str:
+def _interval(values: Mapping[str, Any], key: str) -> str:
     """Write an estimate with its 95 % interval below it; a dash where there is none."""
-    value, low, high = (values.get(name) for name in (key, f"{key}_ci_low", f"{key}_ci_high"))
-    if value is None:
-        return DASH
-    bounds = _aside(f"{100 * low:.1f} to {100 * high:.1f}") if low is not None and high is not None else ""
-    return f"**{100 * value:.1f} %** {bounds}".strip()
+    value, bracket, bounds = estimate(values, key).partition(" [")
+    return MISSING if value == MISSING else f"**{value}** {_aside(f'[{bounds}') if bracket else ''}".strip()
 
 
 def scorings_table(scorings: Sequence[Mapping[str, str]], *, study: str, runs: Iterable[str]) -> str:
@@ -190,7 +168,7 @@ def provenance_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:
     rows = []
     for title, values in metrics.items():
         mark = values.get("provenance", {})
-        rows.append([title, *(f"`{mark[key]}`" if mark.get(key) else DASH for key in ("params", "data", "code"))])
+        rows.append([title, *(f"`{mark[key]}`" if mark.get(key) else MISSING for key in ("params", "data", "code"))])
     return table(["Result", "Parameters", "Data", "Code"], rows)
 
 
@@ -203,7 +181,7 @@ def close(stage: str, *, section: Mapping[str, Any], metrics: Mapping[str, Any],
     ]
     shown = html.escape(json.dumps(section, indent=2, ensure_ascii=False))
     folded = f'<details class="plain"><summary>Parameters that {stage} saw</summary><pre>{shown}</pre></details>'
-    return "\n\n".join(["## Where this comes from", table(["What", "Which"], rows), _raw(folded)])
+    return "\n\n".join(["## Where this comes from", table(["What", "Which"], rows), f"```{{raw}} html\n{folded}\n```"])
 
 
 def stage_list(stages: Mapping[str, bool]) -> str:
@@ -245,23 +223,10 @@ def _aside(text: str) -> str:
     return f'<span class="aside">{html.escape(text)}</span>'
 
 
-def _raw(code: str) -> str:
-    return f"```{{raw}} html\n{code}\n```"
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith(".") else f"{text}."
-
-
 def _count(values: Mapping[str, Any]) -> str:
     counts = [entry.get("support") for entry in values.get("per_class", {}).values()]
     return _thousands(values.get("n", sum(counts) if counts and None not in counts else None))
 
 
 def _thousands(count: int | None) -> str:
-    return DASH if count is None else f"{int(count):,}".replace(",", "\u202f")
-
-
-def _has_private_test(metrics: Mapping[str, Any]) -> bool:
-    """Whether the set holds PrivateTest, by the prepare stage's counts per usage."""
-    return bool(metrics.get("usages", {}).get("PrivateTest"))
+    return MISSING if count is None else f"{int(count):,}"

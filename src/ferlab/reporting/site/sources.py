@@ -80,7 +80,7 @@ def write_sources(params: Params, entries: list[Entry], folder: Path, *, scoring
 
 @contextmanager
 def _naming(what: str) -> Iterator[None]:
-    """Files that are JSON and yet not what their stage writes are told in one line."""
+    """Report a file that is JSON and not what its stage writes in one line."""
     try:
         yield
     except InputError:
@@ -95,18 +95,18 @@ def overview(params: Params, entries: list[Entry], folder: Path, *, scorings: li
     prepared = {entry.name: entry.metrics for entry in entries if entry.stage == "prepare"}
     evaluated = {entry.name: entry.metrics for entry in entries if entry.stage == "evaluate"}
     done = [entry for entry in entries if entry.notebook is not None]
+    alone = {entry.stage for entry in done}
     drawn = [name for name, prepare in params.prepare.items() if cards.is_control(prepare, prepared.get(name, {}))]
     parts = [
         "---\nhtml_theme.sidebar_secondary.remove: true\n---",
         f"# Facial expression recognition: study {params.study}",
-        f"This report shows what {_many(params.runs, 'trained net')} can read from {_many(params.prepare, 'set')} of faces: which faces and"
-        " which split, how good and how sure, where the models look, and what they get wrong. Every number comes from a file that the pipeline"
-        " computed, every page from an executed notebook. An expression is what a face shows; it is not what a person feels.",
+        f"{_many(params.runs, 'trained model')} on {_many(params.prepare, 'prepared dataset')}: the faces and their split, accuracy and calibration,"
+        " attributions, and errors. Every number comes from a file that the pipeline computed, every page from an executed notebook. An expression"
+        " is what a face shows, not what a person feels.",
         cards.admonition(cards.CONTROL_TITLE, f"{cards.CONTROL_TEXT} Drawn here: {', '.join(drawn)}.", kind="warning") if drawn else "",
         "## Results",
-        f"{cards.results_sentence(params.evaluate.tta, evaluated)} Balanced accuracy is the mean recall of the expressions, macro F1 the mean"
-        " of their F1. ECE is the expected calibration error; less is better. *Test, deduplicated* excludes test faces that have an exact, mirrored or"
-        " near-duplicate in train or val.",
+        f"{cards.results_sentence(params.evaluate.tta, evaluated)} ECE is the expected calibration error. *Test, deduplicated* excludes test faces"
+        " that have an exact, mirrored or near-duplicate in train or val.",
         cards.results_table(params, evaluated, links={entry.name: f"{entry.page}.ipynb" for entry in done if entry.stage == "evaluate"}),
         _gallery(done, folder),
         "## The faces",
@@ -114,13 +114,12 @@ def overview(params: Params, entries: list[Entry], folder: Path, *, scorings: li
         "## How often the test split was scored",
         _count_scorings(params, scorings, real=[name for name, run in params.runs.items() if run.data not in drawn]),
         "## Where the numbers come from",
-        "The same fingerprints mean the same parameters, data and code.",
         _commit_line(commit),
         cards.provenance_table({f"[{entry.title}]({entry.page}.ipynb)": entry.metrics for entry in done}),
         cards.toctree({name: f"data/{name}/index" for name in params.prepare}, caption="Data"),
         cards.toctree({name: f"runs/{name}/index" for name in params.runs}, caption="Runs"),
-        cards.toctree({"All runs": "compare"}, caption="Comparison") if any(entry.stage == "compare" for entry in done) else "",
-        cards.toctree({"Control faces": "control_faces"}, caption="Instrument") if any(entry.stage == "control_faces" for entry in done) else "",
+        cards.toctree({"All runs": "compare"}, caption="Comparison") if "compare" in alone else "",
+        cards.toctree({"Control faces": "control_faces"}, caption="Instrument") if "control_faces" in alone else "",
     ]
     return _joined(parts)
 
@@ -136,21 +135,18 @@ def _write_documents(folder: Path) -> str:
 
 
 def _count_scorings(params: Params, scorings: list[dict[str, str]], *, real: list[str]) -> str:
-    """How often the test split of each run on a real set was scored; control faces are not recorded."""
     if not real:
-        return "All sets of this study are control faces. Scorings are recorded for real sets only."
-    return (
-        "A test split that is scored until the number pleases is no test. Each scoring of a real set adds a line to a ledger that is kept in Git, and"
-        f" so does each epoch that is compared on test; for this study it holds:\n\n{cards.scorings_table(scorings, study=params.study, runs=real)}"
-    )
+        return "All datasets of this study are control faces, whose scorings are not recorded."
+    table = cards.scorings_table(scorings, study=params.study, runs=real)
+    return f"Each new result on a real test split, and each epoch selected on test, adds a line to `reports/test_scorings.csv`.\n\n{table}"
 
 
 def _read_notebook(stage: str, name: str) -> Notebook | None:
     path = paths.executed_notebook(stage, name)
     if not path.is_file():
         return None
-    notebook = _read_json(path, stage)
-    if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
+    notebook = paths.read_json(path, made_by=f"stage {stage}")
+    if not isinstance(notebook.get("cells"), list):
         raise InputError(f"{path.relative_to(paths.ROOT)}: not a notebook; run stage {stage} again")
     return notebook
 
@@ -158,13 +154,6 @@ def _read_notebook(stage: str, name: str) -> Notebook | None:
 def _read_metrics(stage: str, name: str) -> dict[str, Any]:
     path = paths.artefact(stage, "metrics", name)
     return paths.read_json(path, made_by=f"stage {stage}") if path.is_file() else {}
-
-
-def _read_json(path: Path, stage: str) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path.relative_to(paths.ROOT)}: not JSON ({error}); run stage {stage} again") from None
 
 
 def _write_notebook_page(params: Params, entry: Entry, folder: Path, *, prepared: dict[str, dict[str, Any]]) -> None:
@@ -217,7 +206,7 @@ def _write_run_card(params: Params, name: str, entries: list[Entry], folder: Pat
     parts = [
         f"# Run {name}",
         cards.banner(params.prepare[settings.data], prepared),
-        f"Model `{settings.model}` of the family `{settings.family}`, fitted on [{settings.data}](../../data/{settings.data}/index.md)"
+        f"Model `{settings.model}` of the family `{settings.family}`, trained on [{settings.data}](../../data/{settings.data}/index.md)"
         f" with seed {settings.seed}; group `{settings.group}`.",
         cards.results_table(only, {name: own["evaluate"].metrics}, links={}),
         cards.stage_list({stage: entry.notebook is not None for stage, entry in own.items()}),
