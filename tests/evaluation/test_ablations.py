@@ -35,6 +35,7 @@ def test_each_combination_has_the_mean_of_its_seeds() -> None:
     rows = table_by_factors({**RUNS, "plain": {"data": "set", "seed": 0, "factors": {}}}, TABLES)
     assert rows[["network", "class weights", "seeds", "n"]].to_numpy().tolist() == [["five", "off", 2, 400], ["five", "on", 2, 400]]
     assert rows["accuracy"].tolist() == pytest.approx([np.mean([RIGHT[f"{w}0"].mean(), RIGHT[f"{w}1"].mean()]) for w in ("off", "on")])
+    assert rows["seed_sd"].tolist() == pytest.approx([np.std([RIGHT[f"{w}{s}"].mean() for s in (0, 1)], ddof=1) for w in ("off", "on")])
     assert (rows["ci_low"] < rows["accuracy"]).all()
 
 

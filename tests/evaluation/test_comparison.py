@@ -131,3 +131,9 @@ def test_spread_is_over_the_seeds_of_a_group_within_a_set():
     assert spread["test.accuracy_sd"].iloc[1:].isna().all()
     trained = spread_over_seeds(runs.assign(**{"test.role": ["trained", "untouched", "trained", "selected_on"]}), ["test.accuracy"])
     assert trained["test.accuracy_mean"].fillna(-1).tolist() == [0.7, -1, 0.9]
+
+
+def test_clusters_that_all_differ_alike_are_bounded_as_one_face_each():
+    found = difference_by_cluster(np.ones(12), np.repeat(np.arange(4), 3))
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx((0.1677, 1.0), abs=1e-4)  # (4.5 - 0.5) / 6, less 1.96 sqrt(5 - 16 / 6) / 6
+    assert found["p"] == 2 * 0.5**4  # a sign test
