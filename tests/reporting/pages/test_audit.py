@@ -169,17 +169,6 @@ def test_the_probe_says_whether_pixels_predict_too_much_and_what_duplicates_are_
     assert "points lower" not in less
 
 
-def test_counts_beside_the_official_ones():
-    rows = [("d", "a", "all", 5, 5, 0), ("d", "b", "all", 0, 7, -7), ("d", "c", "all", 3, 4, -1)]
-    counts = pd.DataFrame(rows, columns=["source", "part", "expression", "here", "official", "difference"])
-    said = page.fingerprint_sentence(counts, "ab" * 32)
-    assert "d, a: exactly the official counts** (5)" in said
-    assert "d, b: absent" in said
-    assert "d, c: 3, officially 4" in said
-    assert "`abababababababab`" in said
-    assert "No official counts" in page.fingerprint_sentence(counts.iloc[:0], "ab" * 32)
-
-
 def test_pairs_stand_side_by_side_with_score_split_and_label_and_a_frame_where_labels_differ(store, pairs):
     figure = page.pairs_gallery(store.images, store.faces, pairs, EXPRESSIONS)
     shown = [axes for axes in figure.axes if axes.images]

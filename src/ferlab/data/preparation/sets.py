@@ -60,10 +60,10 @@ def prepare_set(
         plan: What decides the result, as plain values; what lies in `work` under another plan is dropped.
         shards: Faces per shard; 0: one array.
         copies: Add mirrored and turned copies of train's faces, as cs231a.
-        method: "smote" or "adasyn": add blended faces to train until expressions are even; "none".
-        skip_unreadable: Leave out pictures that cannot be decoded instead of stopping.
+        method: "smote" or "adasyn": add synthetic samples to train until expressions are even; "none".
+        skip_unreadable: Exclude pictures that cannot be decoded instead of stopping.
         keep_mean: Write the mean image of train beside the faces, as cs231a's models want it.
-        preparation: What `step` does, as keyword arguments of `prepared_as`, for the models that learn the set; None where it is not known.
+        preparation: What `step` does, as keyword arguments of `prepared_as`, which travels with trained models; None where it is not known.
 
     Raises:
         InputError: If a picture, the split or what is to be multiplied is not as it should be; what was prepared is kept.
@@ -100,7 +100,7 @@ def prepare_set(
 
 
 def _check_expressions(faces: pd.DataFrame, excluded: pd.DataFrame) -> None:
-    """Refuse a set that asks nothing: one expression alone in what fits, selects or tests."""
+    """Refuse a dataset with one expression alone in train, val or test."""
     for split, targets in faces.groupby("split")["target"]:
         if targets.nunique() < LEAST_EXPRESSIONS:
             alone = f"The split {split!r} holds {ALL_EXPRESSIONS[targets.iloc[0]]} alone, in {len(targets):,} faces"
@@ -124,7 +124,7 @@ def _start_or_go_on(work: Path, plan: Mapping[str, Any]) -> None:
 
 
 def _tables(gathered: Gathered, records: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the face table of what was prepared, and the table of all that was left out, by the reader or here."""
+    """Return the face table of what was prepared, and the table of all excluded pictures, by the reader or here."""
     kept = (records["content_hash"] != "").to_numpy()
     if not kept.any():
         reason = records["reason"].iloc[0]
@@ -151,7 +151,7 @@ def _again(gathered: Gathered, step: Step, kept: np.ndarray) -> Mapping[int, np.
 
 
 def _multiply(faces: pd.DataFrame, images: Mapping[int, np.ndarray], writer: ImageWriter, *, copies: bool, blend: dict[str, Any]) -> pd.DataFrame:
-    """Append copies and blends of train's faces to the images and to the table."""
+    """Append copies and synthetic samples of train's faces to the images and to the table."""
     train = np.flatnonzero((faces["split"] == "train").to_numpy())
     tables = [faces.assign(**dict.fromkeys(DERIVED, ""))]
     if copies:

@@ -174,28 +174,6 @@ def probe_sentence(probe: Mapping[str, Any]) -> str:
     return " ".join([*parts, means])
 
 
-def fingerprint_sentence(counts: pd.DataFrame, sha256: str) -> str:
-    """Say whether the counts are the official ones, and the dataset's checksum.
-
-    Args:
-        counts: From `official.compare_counts`.
-        sha256: Of the dataset.
-    """
-    checksum = f"The checksum of these faces, in any order, begins `{sha256[:16]}`."
-    if counts.empty:
-        return f"No official counts are known for these faces. {checksum}"
-    told = []
-    for (source, part), rows in counts.groupby(["source", "part"], sort=False):
-        name = source if part == "all" else f"{source}, {part}"
-        if rows["here"].sum() == 0:
-            told.append(f"{name}: absent")
-        elif (rows["difference"] == 0).all():
-            told.append(f"**{name}: exactly the official counts** ({rows['here'].sum():,})")
-        else:
-            told.append(f"**{name}: {rows['here'].sum():,}, officially {rows['official'].sum():,}**")
-    return "; ".join(told) + f". {checksum}"
-
-
 def pairs_gallery(images: np.ndarray, faces: pd.DataFrame, pairs: pd.DataFrame, expressions: Sequence[str]) -> Figure:
     """Draw pairs side by side, each face with its split and label, framed where the labels differ; the score where a pair is not exact.
 
