@@ -11,7 +11,6 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -19,59 +18,12 @@ import numpy as np
 from ferlab.expressions import EXPRESSIONS
 from ferlab.paths import InputError, first_line
 
-MIRRORED = "mirrored"
+DEGREES = 10.0
 
 
-@dataclass(frozen=True)
-class Copies:
-    """Copies of faces, one derivation after the other.
-
-    Attributes:
-        images: uint8 (M, H, W) or (M, H, W, 3).
-        rows: int64 (M,), the face that each was made from, whose target, subject and split it has.
-        derivations: (M,): "mirrored", "rotated +10", "rotated -10".
-    """
-
-    images: np.ndarray
-    rows: np.ndarray
-    derivations: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Synthetic:
-    """Synthetic samples, interpolated between two faces of one expression.
-
-    Attributes:
-        images: uint8 (M, H, W) or (M, H, W, 3).
-        targets: int64 (M,).
-        method: "smote" or "adasyn".
-    """
-
-    images: np.ndarray
-    targets: np.ndarray
-    method: str
-
-
-def copy_faces(images: np.ndarray, *, mirror: bool = True, degrees: float = 10.0) -> Copies:
-    """Return the copies that cs231a adds, without the faces themselves: each mirrored, and rotated by `degrees` both ways.
-
-    Images are uint8 (N, H, W) or (N, H, W, 3), of the training split; edge pixels are repeated. No copies, or an angle out of range, are an
-    `InputError`.
-    """
-    if not 0 <= degrees < 180 or not (mirror or degrees):
-        raise InputError(f"copies: expected degrees from 0 to below 180, and mirror or an angle, got mirror={mirror}, degrees={degrees}.")
-    angles = {f"rotated {angle:+g}": angle for angle in ((degrees, -degrees) if degrees else ())}
-    names = [MIRRORED] * mirror + list(angles)
-    count = len(images)
-    made = np.empty((len(names) * count, *images.shape[1:]), np.uint8)
-    for place, name in enumerate(names):
-        part = made[place * count : (place + 1) * count]
-        if name == MIRRORED:
-            part[:] = images[:, :, ::-1]
-            continue
-        for row in range(count):
-            part[row] = rotate(images[row], angles[name])
-    return Copies(made, np.tile(np.arange(count), len(names)), tuple(name for name in names for _ in range(count)))
+def copies_of(face: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the copies that cs231a adds to a training face, uint8 (H, W) or (H, W, 3): mirrored, and rotated by 10 degrees both ways."""
+    return {"mirrored": face[:, ::-1], **{f"rotated {angle:+g}": rotate(face, angle) for angle in (DEGREES, -DEGREES)}}
 
 
 def rotate(image: np.ndarray, degrees: float) -> np.ndarray:
@@ -83,8 +35,8 @@ def rotate(image: np.ndarray, degrees: float) -> np.ndarray:
 
 def oversample(
     images: np.ndarray, targets: np.ndarray, *, method: str, seed: int, neighbours: int = 5, expressions: Sequence[str] = EXPRESSIONS
-) -> Synthetic:
-    """Interpolate faces until every expression has as many as the commonest (SMOTE), or nearly, most where it is confused (ADASYN).
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return synthetic faces and their targets: every expression gets as many faces as the commonest (SMOTE), or nearly (ADASYN).
 
     A new face is a face plus a random part of its difference from one of its nearest faces of the same expression, pixel by pixel, which looks like a
     double exposure. Pixels are float32: 265 MB for FER2013's 28,709 training faces of 48 x 48. imbalanced-learn copies them and stacks old and new
@@ -116,7 +68,7 @@ def oversample(
         # No face of some expression has a neighbour of another one, or the counts are nearly equal.
         raise InputError(f"adasyn: {first_line(error)} On these {len(targets):,} faces it can add none to some expression; use smote.") from None
     made = np.rint(made[len(images) :]).clip(0, 255).astype(np.uint8)
-    return Synthetic(made.reshape(-1, *images.shape[1:]), labels[len(images) :].astype(np.int64), method)
+    return made.reshape(-1, *images.shape[1:]), labels[len(images) :].astype(np.int64)
 
 
 def _check_counts(targets: np.ndarray, *, method: str, neighbours: int, expressions: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ from ferlab.data.duplicates.pairs import find_pairs, group_faces, write_pairs
 from ferlab.data.faces import DERIVED, check_faces
 from ferlab.data.preparation.appearance import mean_image
 from ferlab.data.preparation.building import ImageWriter, Step, append_images, prepare_pictures
-from ferlab.data.preparation.resampling import copy_faces, oversample
+from ferlab.data.preparation.resampling import copies_of, oversample
 from ferlab.data.preparation.sources import Gathered
 from ferlab.data.preparation.steps import prepared_as
 from ferlab.data.shards import INDEX, SHARDS, ShardFiles
@@ -168,9 +168,9 @@ def _multiply(faces: pd.DataFrame, images: Mapping[int, np.ndarray], writer: Ima
 
 def _copies(train: np.ndarray, images: Mapping[int, np.ndarray], derived: list[tuple[int, str]]) -> Iterator[np.ndarray]:
     for row in train.tolist():
-        made = copy_faces(images[row][None])
-        derived += [(row, name) for name in made.derivations]
-        yield from made.images
+        made = copies_of(images[row])
+        derived += [(row, name) for name in made]
+        yield from made.values()
 
 
 def _blend(faces: pd.DataFrame, train: np.ndarray, images: Mapping[int, np.ndarray], writer: ImageWriter, *, method: str, **how: Any) -> pd.DataFrame:
@@ -178,9 +178,9 @@ def _blend(faces: pd.DataFrame, train: np.ndarray, images: Mapping[int, np.ndarr
     if needed > MOST_BLENDED:
         taken = f"{method} would take {needed / 2**30:.0f} GiB for {len(train):,} faces"
         raise InputError(f"{taken}; expected at most {MOST_BLENDED >> 30}. Set a smaller size.")
-    made = oversample(np.stack([images[row] for row in train.tolist()]), faces["target"].to_numpy()[train], method=method, **how)
-    hashes = list(append_images(made.images, writer))
-    table = {"face_id": [f"{method}/{number:07d}" for number in range(len(hashes))], "content_hash": hashes, "target": made.targets.astype("int64")}
+    made, targets = oversample(np.stack([images[row] for row in train.tolist()]), faces["target"].to_numpy()[train], method=method, **how)
+    hashes = list(append_images(made, writer))
+    table = {"face_id": [f"{method}/{number:07d}" for number in range(len(hashes))], "content_hash": hashes, "target": targets}
     table["duplicate_group"] = np.arange(len(hashes)) + int(faces["duplicate_group"].max()) + 1  # of no photograph
     fixed = {"source": method, "source_path": "", "usage": method, "split": "train", "derived_from": method, "derivation": method}
     return pd.DataFrame(table).assign(**fixed)
