@@ -14,6 +14,8 @@ References:
 
 from __future__ import annotations
 
+from functools import cache, partial
+
 import cv2
 import numpy as np
 
@@ -27,6 +29,7 @@ LEFT_EYE, RIGHT_EYE, NOSE_TIP = slice(36, 42), slice(42, 48), 30  # places among
 EYES = "haarcascade_eye.xml"
 SEARCHED = (0.15, 0.62)  # rows of a face's box in which its eyes lie, as fractions of its height
 FACE_SIDE = 200  # pixels to which a smaller box is enlarged: the cascade finds eyes from 20 x 20
+_eye_cascade = cache(partial(load_cascade, EYES))
 
 Point = tuple[float, float]
 
@@ -99,7 +102,7 @@ def find_eyes(image: np.ndarray, box: tuple[int, int, int, int]) -> tuple[Point,
     band = cv2.resize(to_grey(image[top:bottom, left:right]), None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
     side = round(0.12 * width * scale)
     with one_thread():
-        hits = load_cascade(EYES).detectMultiScale(band, scaleFactor=1.05, minNeighbors=3, minSize=(side, side), maxSize=(4 * side, 4 * side))
+        hits = _eye_cascade().detectMultiScale(band, scaleFactor=1.05, minNeighbors=3, minSize=(side, side), maxSize=(4 * side, 4 * side))
     eyes = np.asarray(hits, np.float64).reshape(-1, 4) / scale + np.array([left, top, 0, 0])
     return _choose_pair(eyes[np.lexsort(eyes.T[::-1])], middle=x + width / 2, width=width)
 

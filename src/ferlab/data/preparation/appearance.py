@@ -59,25 +59,16 @@ def equalise_histogram(image: np.ndarray) -> np.ndarray:
     return _on_luma(image, cv2.equalizeHist)
 
 
-def clahe(image: np.ndarray, *, clip_limit: float = 2.0, tiles: int = 8) -> np.ndarray:
-    """Equalise in tiles with limited contrast (Zuiderveld 1994), in RGB the luma alone.
-
-    `clip_limit` is the height at which a tile's histogram is cut, in multiples of its mean; 8 tiles along a side are 6 pixels wide at 48, where noise
-    in flat skin grows with the contrast. Options out of range are an `InputError`.
-    """
-    if clip_limit <= 0 or tiles < 1:
-        raise InputError(f"clahe: expected clip_limit above 0 and tiles of at least 1, got clip_limit={clip_limit}, tiles={tiles}.")
-    return _on_luma(image, cv2.createCLAHE(clipLimit=clip_limit, tileGridSize=(tiles, tiles)).apply)
+def clahe(image: np.ndarray) -> np.ndarray:
+    """Equalise in 8 x 8 tiles (Zuiderveld 1994), a tile's histogram cut at twice its mean, in RGB of the luma alone."""
+    return _on_luma(image, cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply)
 
 
-def gaussian_blur(image: np.ndarray, *, kernel: int = 5, sigma: float = 0.0) -> np.ndarray:
-    """Smooth with a Gaussian of kernel x kernel pixels, an odd number; cs231a states 5. Options out of range are an `InputError`.
-
-    `sigma` is the standard deviation in pixels; 0 is OpenCV's own filter for that side, which for 5 is (1 4 6 4 1) / 16, a standard deviation of 1.
-    """
-    if kernel < 1 or kernel % 2 == 0 or sigma < 0:
-        raise InputError(f"gaussian_blur: expected an odd kernel of at least 1 and sigma of at least 0, got kernel={kernel}, sigma={sigma}.")
-    return cv2.GaussianBlur(check_image(image), (kernel, kernel), sigma)
+def gaussian_blur(image: np.ndarray, *, kernel: int = 5) -> np.ndarray:
+    """Smooth with OpenCV's Gaussian of kernel x kernel pixels, an odd number, for 5 (cs231a) with weights (1 4 6 4 1) / 16; else an `InputError`."""
+    if kernel < 1 or kernel % 2 == 0:
+        raise InputError(f"gaussian_blur: expected an odd kernel of at least 1, got {kernel}.")
+    return cv2.GaussianBlur(check_image(image), (kernel, kernel), 0)
 
 
 def mean_image(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -107,9 +98,9 @@ def grey_to_three(images: np.ndarray, size: int) -> np.ndarray:
     return np.repeat(grey[:, None], 3, axis=1)
 
 
-def unit_range(images: np.ndarray, size: int = 224) -> np.ndarray:
-    """Return uint8 faces, (N, H, W) or (N, H, W, 3), as RGB in [0, 1], float32 (N, 3, size, size) (fers)."""
-    return np.stack([np.moveaxis(_scale(to_rgb(image), size), 2, 0) for image in images])
+def unit_range(images: np.ndarray) -> np.ndarray:
+    """Return uint8 faces, (N, H, W) or (N, H, W, 3), as RGB in [0, 1], float32 (N, 3, 224, 224) (fers)."""
+    return np.stack([np.moveaxis(_scale(to_rgb(image), 224), 2, 0) for image in images])
 
 
 def _scale(image: np.ndarray, size: int) -> np.ndarray:

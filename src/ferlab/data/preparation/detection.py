@@ -181,28 +181,26 @@ def choose_face(boxes: np.ndarray, image_shape: tuple[int, ...]) -> int:
     return int(np.lexsort((x, y, -score))[0])
 
 
-def crop_box(image: np.ndarray, box: tuple[int, int, int, int], *, margin: float = 0.0, square: bool = True) -> np.ndarray:
-    """Crop a box x, y, width, height in pixels; edge pixels are repeated outside the picture.
+def crop_box(image: np.ndarray, box: tuple[int, int, int, int], *, margin: float = 0.0) -> np.ndarray:
+    """Crop the square about a box x, y, width, height in pixels; edge pixels are repeated outside the picture.
 
-    `margin` is added on each side, as a fraction of the box's longer side; negative crops closer. A square box has its shorter side grown to the
-    longer one, about the same centre.
+    `margin` is added on each side, as a fraction of the box's longer side; negative crops closer.
 
     Raises:
         InputError: If the box is empty, lies outside the picture, or is more than four times as large.
     """
     high, wide = check_image(image).shape[:2]
     x, y, width, height = (int(value) for value in box)
-    longer = max(width, height)
-    across, down = (round(side + 2 * margin * longer) for side in ((longer, longer) if square else (width, height)))
+    side = round((1 + 2 * margin) * max(width, height))
     where = f"The box {x}, {y}, {width} x {height} with margin {margin}"
-    if min(width, height, across, down) < 1:
+    if min(width, height, side) < 1:
         raise InputError(f"{where} is empty; expected a width and height of at least 1 pixel. Correct the box or the margin.")
-    left, top = x + (width - across) // 2, y + (height - down) // 2
-    if left >= wide or top >= high or left + across <= 0 or top + down <= 0:
+    left, top = x + (width - side) // 2, y + (height - side) // 2
+    if left >= wide or top >= high or left + side <= 0 or top + side <= 0:
         raise InputError(f"{where} lies outside its picture of {wide} x {high}; expected it to overlap. Correct the box.")
-    if max(across, down) > 4 * max(wide, high):
+    if side > 4 * max(wide, high):
         raise InputError(f"{where} is more than four times as large as its picture of {wide} x {high}. Correct the box or the margin.")
-    rows, columns = (np.clip(np.arange(start, start + count), 0, end - 1) for start, count, end in ((top, down, high), (left, across, wide)))
+    rows, columns = (np.clip(np.arange(start, start + side), 0, end - 1) for start, end in ((top, high), (left, wide)))
     return image[rows[:, None], columns]
 
 

@@ -54,7 +54,6 @@ def one_thread() -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-@cache
 def load_cascade(name: str) -> cv2.CascadeClassifier:
     """Open one of the cascades that come with OpenCV.
 

@@ -19,6 +19,7 @@ from ferlab.expressions import EXPRESSIONS
 from ferlab.paths import InputError, first_line
 
 DEGREES = 10.0
+NEIGHBOURS = 5  # nearest faces to choose from
 
 
 def copies_of(face: np.ndarray) -> dict[str, np.ndarray]:
@@ -34,7 +35,7 @@ def rotate(image: np.ndarray, degrees: float) -> np.ndarray:
 
 
 def oversample(
-    images: np.ndarray, targets: np.ndarray, *, method: str, seed: int, neighbours: int = 5, expressions: Sequence[str] = EXPRESSIONS
+    images: np.ndarray, targets: np.ndarray, *, method: str, seed: int, expressions: Sequence[str] = EXPRESSIONS
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return synthetic faces and their targets: every expression gets as many faces as the commonest (SMOTE), or nearly (ADASYN).
 
@@ -47,18 +48,17 @@ def oversample(
         targets: Whole numbers (N,).
         method: "smote" or "adasyn".
         seed: Of the choice of neighbours and parts.
-        neighbours: Nearest faces to choose from.
         expressions: Names of the targets, for errors.
 
     Raises:
         InputError: If an expression has too few faces, or ADASYN can add none.
     """
     targets = np.asarray(targets)
-    _check_counts(targets, method=method, neighbours=neighbours, expressions=expressions)
+    _check_counts(targets, method=method, expressions=expressions)
     # Keep: imbalanced-learn imports scikit-learn, two thirds of a second that only this function needs.
     from imblearn.over_sampling import ADASYN, SMOTE
 
-    sampler = SMOTE(random_state=seed, k_neighbors=neighbours) if method == "smote" else ADASYN(random_state=seed, n_neighbors=neighbours)
+    sampler = SMOTE(random_state=seed, k_neighbors=NEIGHBOURS) if method == "smote" else ADASYN(random_state=seed, n_neighbors=NEIGHBOURS)
     pixels = images.reshape(len(images), -1).astype(np.float32)  # Keep: differences of uint8 would wrap round
     try:
         made, labels = sampler.fit_resample(pixels, targets)
@@ -71,12 +71,12 @@ def oversample(
     return made.reshape(-1, *images.shape[1:]), labels[len(images) :].astype(np.int64)
 
 
-def _check_counts(targets: np.ndarray, *, method: str, neighbours: int, expressions: Sequence[str]) -> None:
+def _check_counts(targets: np.ndarray, *, method: str, expressions: Sequence[str]) -> None:
     present, counts = np.unique(targets, return_counts=True)
     if len(present) < 2:
         raise InputError(f"{method}: expected faces of at least two expressions, got {len(present)}; there is nothing to balance.")
     rarest = int(counts.argmin())
-    if neighbours < 1 or counts[rarest] <= neighbours:
+    if counts[rarest] <= NEIGHBOURS:
         name = expressions[int(present[rarest])]
-        told = f"{method}: {name} has {counts[rarest]} faces in train; expected more than the {neighbours} neighbours"
+        told = f"{method}: {name} has {counts[rarest]} faces in train; expected more than the {NEIGHBOURS} neighbours"
         raise InputError(f"{told}. Set `oversample: none`, or exclude that expression by `labels: {{{name}: null}}`.")
