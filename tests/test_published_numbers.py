@@ -27,17 +27,17 @@ NOT_KEPT = (  # what the page of a study from before predictions were kept says
     "stated 95 %; those of accuracy, recall, precision and F1 per class stand."
 )
 STUDIES = sorted(path.parent.name for path in PUBLISHED.glob("*/summary.json"))
-NETWORKS = ("resnet18", "vgg", "wide", "wide_votes", "wide_taught")  # trained in both GPU studies
+NETWORKS = ("resnet18", "vgg", "wide", "wide_votes", "wide_distilled")  # trained in both GPU studies
 MODELS = (  # README's table: the system, its study, its run ("ensemble": all of them, or those the study names)
     ("cs230's `five_layer`, one cycle of 60 epochs", "fer2013", "five_layer"),
     ("`compact_plain`", "fer2013", "compact_plain"),
     ("`compact_again`, wider, distilled from `compact_wide` and `compact_plain`", "fer2013", "compact_again"),
     ("soft-voting ensemble of the eight compact models of study fer2013", "fer2013", "ensemble"),
-    ("`compact_taught`, distilled from five models: **ships**", "fer2013_gpu", "compact_taught"),
+    ("`compact_distilled`, distilled from five models: **ships**", "fer2013_gpu", "compact_distilled"),
     ("ResNet-18, 54 epochs", "fer2013_gpu", "resnet18"),
     ("the same, 84 epochs", "fer2013_gpu_long", "resnet18"),
-    ("`wide_taught`, 54 epochs", "fer2013_gpu", "wide_taught"),
-    ("the same, 84 epochs", "fer2013_gpu_long", "wide_taught"),
+    ("`wide_distilled`, 54 epochs", "fer2013_gpu", "wide_distilled"),
+    ("the same, 84 epochs", "fer2013_gpu_long", "wide_distilled"),
     ("soft-voting ensemble of the seven models of study fer2013_gpu", "fer2013_gpu", "ensemble"),
     ("soft-voting ensemble of the seven models of study fer2013_gpu_long", "fer2013_gpu_long", "ensemble"),
 )

@@ -97,7 +97,7 @@ def test_a_run_of_another_study_is_refused(clone) -> None:
 def test_weights_of_another_net_are_refused(clone) -> None:
     path = clone / "models" / "five_layer" / "weights.safetensors"
     save_model(path, create_model("baseline"), name="baseline", options={}, expressions=EXPRESSIONS, mean=[0.5], std=[0.25], size=48, channels=1)
-    refuse(clone, r"its weights are of baseline \{\}, params.yaml says five_layer")
+    refuse(clone, r"its weights are of baseline \{\}, params.yaml has five_layer")
 
 
 def test_scores_of_another_training_are_refused(clone) -> None:

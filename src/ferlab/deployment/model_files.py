@@ -210,7 +210,7 @@ def _check_shapes(card: Mapping[str, Any], *, inputs: list[Any], outputs: list[A
         free = len(found) == 1 and found[0][2][:1] and not isinstance(found[0][2][0], int)  # the first axis, over faces, has no size
         if not free or found[0][:2] != (name, "tensor(float)") or found[0][2][1:] != shape:
             shown = ", ".join(f"{title} {kind} {size}" for title, kind, size in found)
-            raise InputError(f"{where}: its graph has {shown[:160]}; its card says {name} tensor(float) {['N', *shape]}; {OURS}")
+            raise InputError(f"{where}: its graph has {shown[:160]}; its card states {name} tensor(float) {['N', *shape]}; {OURS}")
 
 
 def _first_words(error: Exception) -> str:

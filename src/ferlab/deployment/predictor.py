@@ -224,5 +224,5 @@ def shipped_card() -> dict[str, Any]:
         raise InputError(f"{path}: missing or broken, so the model beside it cannot be checked; {AGAIN}") from None
     found = hashlib.sha256(SHIPPED.read_bytes()).hexdigest()
     if found != expected:
-        raise InputError(f"{SHIPPED}: changed or cut: its sha256 is {found[:12]}..., its card says {str(expected)[:12]}...; {AGAIN}")
+        raise InputError(f"{SHIPPED}: changed or cut: its sha256 is {found[:12]}..., its card states {str(expected)[:12]}...; {AGAIN}")
     return card

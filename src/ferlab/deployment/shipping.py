@@ -73,8 +73,8 @@ def ship(root: Path, run: str, *, cost: str, note: str = "", weights: str = "flo
     try:
         found = _write_model(model, beside / "model.onnx", store=store, weights=weights)
         card = _card(params, run, model=model, store=store, evaluated=evaluated)
-        told = ("best_epoch", "epochs_run", "teachers", "provenance")
-        card |= {"history": {key: trained.get(key) for key in told}, "training_cost": cost, "note": note}
+        keys = ("best_epoch", "epochs_run", "teachers", "provenance")
+        card |= {"history": {key: trained.get(key) for key in keys}, "training_cost": cost, "note": note}
         write_json(beside / "card.json", {**card, **_file_card(beside / "model.onnx", weights=weights, found=found)})
         shutil.copyfile(history, beside / "history.csv")
         shutil.copyfile(root / "params.yaml", beside / "study.yaml")
@@ -90,7 +90,7 @@ def _check_run(params: Params, run: str, *, model: LoadedModel, trained: dict[st
         raise InputError(f"run {run} was trained in study {study}, params.yaml holds {params.study}; `ferlab study {study}` first")
     wanted, built = (params.runs[run].model, params.runs[run].options), (model.name, model.options)
     if wanted != built:
-        raise InputError(f"run {run}: its weights are of {built[0]} {built[1]}, params.yaml says {wanted[0]} {wanted[1]}; `dvc repro` trains again")
+        raise InputError(f"run {run}: its weights are of {built[0]} {built[1]}, params.yaml has {wanted[0]} {wanted[1]}; `dvc repro` trains again")
     if sorted(evaluated["trained_on"]) != sorted(model.trained_on):
         raise InputError(f"run {run}: evaluated before its last training; `dvc repro` evaluates it again")
     if Exposure(model.trained_on, model.selected_on).role("test") != "untouched":
@@ -109,7 +109,7 @@ def _write_model(model: LoadedModel, path: Path, *, store: Store, weights: str) 
 
 
 def _card(params: Params, run: str, *, model: LoadedModel, store: Store, evaluated: dict[str, Any]) -> dict[str, Any]:
-    fitted = store.faces[store.faces["split"].isin(model.trained_on)]
+    faces = store.faces[store.faces["split"].isin(model.trained_on)]
     scores = {key.removeprefix("tta_"): score["test"] for key, score in evaluated.items() if key.startswith("tta_")}
     known = model_card(model.name)
     return {
@@ -124,7 +124,7 @@ def _card(params: Params, run: str, *, model: LoadedModel, store: Store, evaluat
         "preparation": model.preparation,
         "study": params.study,
         "seed": params.runs[run].seed,
-        "trained_on": {"dataset": evaluated["dataset"], "usages": sorted(set(fitted["usage"])), "splits": list(model.trained_on), "faces": len(fitted)},
+        "trained_on": {"dataset": evaluated["dataset"], "usages": sorted(set(faces["usage"])), "splits": list(model.trained_on), "faces": len(faces)},
         "selected_on": list(model.selected_on),
         "sources": list(model.sources),
         "test": {

@@ -166,12 +166,12 @@ def judge_methods(
         baseline's), `ahead_ci_low`, `ahead_ci_high`; and `verdict`: "believed", "not believed" or "undecided". Ratios of fewer than 2 maps
         are NaN.
     """
-    carrying = carrying_mask(faces, size=next(iter(maps.values())).shape[1])
-    known = carrying.any(axis=(1, 2)) & (np.asarray(classes) >= 0)
+    masks = carrying_mask(faces, size=next(iter(maps.values())).shape[1])
+    known = masks.any(axis=(1, 2)) & (np.asarray(classes) >= 0)
     subject = pd.factorize(faces["subject"])[0] if "subject" in faces else np.arange(len(faces))
-    truth = {"truth": carrying}
+    truth = {"truth": masks}
     mass = {name: attribution_mass(values, truth)["truth"].to_numpy() for name, values in (*maps.items(), *baselines.items())}
-    area = carrying.mean(axis=(1, 2))
+    area = masks.mean(axis=(1, 2))
     rows = []
     for method, values in maps.items():
         used = known & ~np.isnan(mass[method])

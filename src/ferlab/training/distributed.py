@@ -39,7 +39,7 @@ from ferlab.paths import InputError, report_progress
 TASK, LOG, OUTPUT, ERROR = "task.json", "log.txt", "processes.txt", "error.json"
 WITH_PARENT = "--with-parent"  # on a command line: leave when standard input closes, so that nothing outlives a killed kernel
 RENDEZVOUS = "PET_RDZV_ENDPOINT"  # torchrun's own variable for --rdzv-endpoint
-EVERY = 0.2  # seconds between looks at the log
+EVERY = 0.2  # seconds between reads of the log
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def _check_machines(machines: int, where: str) -> None:
     given = os.environ.get("SLURM_NNODES", os.environ.get("SLURM_JOB_NUM_NODES"))
     if given is None:
         hint = f"start it in a SLURM allocation of {machines} machines, or set {RENDEZVOUS}=host:port (see ferlab.training.distributed)"
-        raise InputError(f"{where}num_nodes: {machines}, but no variable of SLURM or torchrun says where the other machines are; {hint}")
+        raise InputError(f"{where}num_nodes: {machines}, but no variable of SLURM or torchrun names the other machines; {hint}")
     if int(given) != machines:
         raise InputError(f"{where}num_nodes: {machines}, but the SLURM allocation has {given}; expected the same number")
 

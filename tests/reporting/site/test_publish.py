@@ -130,7 +130,7 @@ def test_a_run_is_not_published_as_the_pupil_of_another_net(tmp_path, monkeypatc
     weights.parent.mkdir(parents=True)
     weights.write_bytes(b"now")
     publish_module._check_teachers({"small": {"teachers": {"big": hashlib.sha256(b"now").hexdigest()}}, "old": {}})
-    with pytest.raises(InputError, match="run 'small' was taught by big before that was trained anew"):
+    with pytest.raises(InputError, match="run 'small' was distilled from big before that was trained anew"):
         publish_module._check_teachers({"small": {"teachers": {"big": hashlib.sha256(b"then").hexdigest()}}})
 
 

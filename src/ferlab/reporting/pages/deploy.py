@@ -67,8 +67,8 @@ def plot_predictions(faces: np.ndarray, probs: np.ndarray, *, expressions: Seque
         bars.set_yticks(range(len(row)), expressions if number == 0 else [""] * len(row))
         bars.invert_yaxis()
         bars.grid(visible=False, axis="y")
-    told = [f"{expressions[int(row.argmax())]} ({percent(row.max(), digits=0)})" for row in probs]
-    return {"figure": figure, "alt": f"{len(faces)} faces above bars of their probabilities; from left to right: {', '.join(told)}."}
+    parts = [f"{expressions[int(row.argmax())]} ({percent(row.max(), digits=0)})" for row in probs]
+    return {"figure": figure, "alt": f"{len(faces)} faces above bars of their probabilities; from left to right: {', '.join(parts)}."}
 
 
 def plot_picture(picture: np.ndarray, faces: Sequence[ReadFace]) -> dict[str, Any]:
@@ -84,14 +84,14 @@ def plot_picture(picture: np.ndarray, faces: Sequence[ReadFace]) -> dict[str, An
     high, wide = picture.shape[:2]
     figure, axes = plt.subplots(figsize=(6, max(1.5, 6 * high / wide)), layout="constrained")
     draw_face(axes, picture)
-    told = []
+    parts = []
     for face in faces:
         x, y, width, height = face.box
         (name,) = face.likeliest(1)
-        told.append(f"{name} ({percent(face.probs.max(), digits=0)})")
+        parts.append(f"{name} ({percent(face.probs.max(), digits=0)})")
         axes.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=COLOURS[name], linewidth=2))
-        axes.annotate(told[-1], (x, max(y, 0)), xytext=(2, 3), textcoords="offset points", color="white", backgroundcolor="black", fontsize=9)
-    found = f"{len(faces)} {'face' if len(faces) == 1 else 'faces'}; from left to right: {', '.join(told)}" if faces else "no face found"
+        axes.annotate(parts[-1], (x, max(y, 0)), xytext=(2, 3), textcoords="offset points", color="white", backgroundcolor="black", fontsize=9)
+    found = f"{len(faces)} {'face' if len(faces) == 1 else 'faces'}; from left to right: {', '.join(parts)}" if faces else "no face found"
     return {"figure": figure, "alt": f"The picture with {found}."}
 
 

@@ -152,14 +152,14 @@ def plot_region_mass(tables: Mapping[str, pd.DataFrame]) -> Figure:
 def sample_sentence(target: np.ndarray, pred: np.ndarray, *, scored: int, split: str, source: str, dead: Mapping[str, int]) -> str:
     """Report the explained faces, of the `scored` ones of a split, and per method the maps that are zero everywhere."""
     correct = int((target == pred).sum())
-    told = f"{len(target)} of {scored:,} {split} faces ({source}) are explained: {correct} classified correctly, {len(target) - correct} misclassified."
+    text = f"{len(target)} of {scored:,} {split} faces ({source}) are explained: {correct} classified correctly, {len(target) - correct} misclassified."
     if not any(dead.values()):
-        return f"{told} No map is zero everywhere."
-    told += f" Maps that are zero everywhere: {', '.join(f'{NAMES[method]} {count}' for method, count in dead.items())}."
+        return f"{text} No map is zero everywhere."
+    text += f" Maps that are zero everywhere: {', '.join(f'{NAMES[method]} {count}' for method, count in dead.items())}."
     if dead.get("grad_cam", 0) <= dead.get("hires_cam", np.inf):
-        return told
+        return text
     return (
-        f"{told} Grad-CAM and HiResCAM use the same layer and gradients: Grad-CAM loses evidence where it averages gradients over space, because the "
+        f"{text} Grad-CAM and HiResCAM use the same layer and gradients: Grad-CAM loses evidence where it averages gradients over space, because the "
         "next linear layer weighs each place of the flattened features on its own."
     )
 
@@ -186,19 +186,19 @@ def mass_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def density_ratio_sentence(tables: Mapping[str, pd.DataFrame]) -> str:
     """Report per method the region of the highest density ratio among those whose interval lies above their area."""
-    told = []
+    text = []
     for method, table in tables.items():
         rows = table[table["region"] != REST]
         above = rows[rows["mass_ci_low"] > rows["area"]].sort_values("density_ratio", ascending=False)
         if above.empty:
-            told.append(f"{_start(NAMES[method])}: no region's interval lies above its area.")
+            text.append(f"{_start(NAMES[method])}: no region's interval lies above its area.")
             continue
         top = above.iloc[0]
-        told.append(
+        text.append(
             f"{_start(NAMES[method])}: the highest density ratio is {number(top['density_ratio'])}, on the {top['region']} of {top['expression']} "
             f"faces; {len(above)} of {len(rows)} intervals lie above the area."
         )
-    return " ".join(told)
+    return " ".join(text)
 
 
 def findings_table(findings: pd.DataFrame) -> pd.DataFrame:
@@ -267,10 +267,10 @@ def _unknown_verdict(dead: Mapping[str, int], maps: int) -> str:
     """Report the methods that too many zero maps rule out; without truth few zero maps do not rule a method in."""
     out = [method for method, count in dead.items() if count > MOST_ZERO * maps]
     limit = percent(MOST_ZERO, digits=0)
-    told = [f"**{_start(NAMES[m])} may not be believed on this run: {dead[m]} of {maps} maps are zero (limit: {limit}).**" for m in out]
+    text = [f"**{_start(NAMES[m])} may not be believed on this run: {dead[m]} of {maps} maps are zero (limit: {limit}).**" for m in out]
     if rest := [NAMES[method] for method in dead if method not in out]:
-        told.append(f"Whether {listed(rest)} may be believed is not known on these faces: they have no ground-truth pixels.")
-    return " ".join(told)
+        text.append(f"Whether {listed(rest)} may be believed is not known on these faces: they have no ground-truth pixels.")
+    return " ".join(text)
 
 
 def _failed(row: dict[Any, Any]) -> list[str]:

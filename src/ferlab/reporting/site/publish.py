@@ -172,7 +172,7 @@ def _check_teachers(trained: dict[str, dict[str, Any]]) -> None:
     for name, metrics in trained.items():
         for teacher, made in metrics.get("teachers", {}).items():
             if file_sha256(_existing(paths.artefact("train", "weights", teacher))) != made:
-                raise InputError(f"run {name!r} was taught by {teacher} before that was trained anew; teach it again: dvc repro -sf train@{name}")
+                raise InputError(f"run {name!r} was distilled from {teacher} before that was trained anew; train it again: dvc repro -sf train@{name}")
 
 
 def _chosen(params: Params, run: str) -> str:
