@@ -9,7 +9,6 @@ from ferlab.evaluation.intervals import metric_intervals
 from ferlab.evaluation.predictions import count_confusions, top3_hits
 from ferlab.evaluation.proportions import f1_bounds, newcombe, wilson
 from ferlab.expressions import EXPRESSIONS
-from ferlab.paths import InputError
 
 K = len(EXPRESSIONS)
 PRIVATE = np.array([491, 55, 528, 879, 594, 416, 626])
@@ -36,8 +35,6 @@ def test_newcombe_agrees_with_the_printed_example():
     gap = newcombe(56, 70, other_successes=48, other_n=80)
     assert gap["difference"] == pytest.approx(0.2)
     assert (gap["ci_low"], gap["ci_high"]) == pytest.approx((0.0524, 0.3339), abs=5e-5)
-    with pytest.raises(InputError, match="both groups"):
-        newcombe(0, 0, other_successes=1, other_n=2)
 
 
 def point_metrics(targets: np.ndarray, probs: np.ndarray) -> dict[str, float]:
@@ -126,12 +123,6 @@ def test_f1_bounds_hold_f1_and_do_not_collapse_where_a_class_is_never_or_always_
     assert f1_bounds(20, 20, 20)[0] < 0.95
     assert f1_bounds(20, 20, 20)[1] == pytest.approx(1)
     assert np.isnan(f1_bounds(0, 0, 0)).all()
-
-
-def test_too_few_resamples_are_refused():
-    targets, probs = draw(30, 0)
-    with pytest.raises(InputError, match="at least 100"):
-        metric_intervals(targets, probs, expressions=EXPRESSIONS, resamples=10)
 
 
 def test_two_thousand_resamples_of_the_private_test_take_seconds():

@@ -23,7 +23,6 @@ from ferlab.evaluation.confusion_posterior import KEYS, confusion_bounds
 from ferlab.evaluation.intervals import RESAMPLES, named_bounds
 from ferlab.evaluation.predictions import count_confusions, top3_hits
 from ferlab.evaluation.proportions import LEVEL, wilson
-from ferlab.paths import InputError
 
 
 def cluster_intervals(
@@ -31,14 +30,9 @@ def cluster_intervals(
 ) -> dict[str, float]:
     """Return `subjects` (how many), `effective_faces` (of the accuracy) and the 95 % bounds of the scalar metrics, ECE apart, for new subjects.
 
-    Arguments as for `metric_intervals`; `clusters` (N,) is the subject of each face.
-
-    Raises:
-        InputError: With fewer than two clusters.
+    Arguments as for `metric_intervals`; `clusters` (N,) is the subject of each face, two or more.
     """
     preds, subjects = probs.argmax(axis=1), count_clusters(clusters)
-    if subjects < 2:
-        raise InputError(f"Intervals over subjects need at least two, got {subjects}; report the intervals over faces")
     correct, losses = preds == targets, log_losses(targets, probs)
     effective, half = effective_faces(correct, clusters), student(subjects - 1) * cluster_error(losses, clusters)
     confusions = count_confusions(targets, preds, num_classes=probs.shape[1]) * (effective / len(targets))

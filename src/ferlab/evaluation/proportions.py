@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from ferlab.paths import InputError
-
 LEVEL = 0.95
 
 
@@ -41,12 +39,6 @@ def f1_bounds(hits: float, support: float, predicted: float) -> tuple[float, flo
 
 
 def newcombe(successes: int, n: int, *, other_successes: int, other_n: int) -> dict[str, float]:
-    """Return the difference of two independent proportions, first minus other, with Newcombe's interval.
-
-    Raises:
-        InputError: If a group is empty.
-    """
-    if min(n, other_n) == 0:
-        raise InputError(f"A difference of proportions needs faces in both groups, got {n} and {other_n}")
+    """Return the difference of two independent proportions, first minus other, with Newcombe's interval; neither group may be empty."""
     low, high = confint_proportions_2indep(successes, n, other_successes, other_n, method="newcomb", compare="diff", alpha=1 - LEVEL)
     return {"difference": successes / n - other_successes / other_n, "ci_low": float(low), "ci_high": float(high)}
