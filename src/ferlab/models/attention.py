@@ -15,11 +15,11 @@ References:
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from ferlab.models.layers import numbered, sequential
 
 
 def attention_cnn(num_classes: int = 7, in_channels: int = 1, *, dropout: float = 0.5) -> nn.Module:
@@ -28,26 +28,18 @@ def attention_cnn(num_classes: int = 7, in_channels: int = 1, *, dropout: float 
     Args:
         dropout: Rate before the hidden layer.
     """
-    return nn.Sequential(
-        OrderedDict(
-            transformer=SpatialTransformer(in_channels),
-            conv1=nn.Conv2d(in_channels, 10, 3),
-            relu1=nn.ReLU(),
-            conv2=nn.Conv2d(10, 10, 3),
-            relu2=nn.ReLU(),
-            pool2=nn.MaxPool2d(2),  # (N, 10, 22, 22)
-            conv3=nn.Conv2d(10, 10, 3),
-            relu3=nn.ReLU(),
-            conv4=nn.Conv2d(10, 10, 3),
-            bn4=nn.BatchNorm2d(10),
-            relu4=nn.ReLU(),  # before the pool: the values are the same, and Grad-CAM's map is twice as fine
-            pool4=nn.MaxPool2d(2),  # (N, 10, 9, 9)
-            dropout=nn.Dropout(dropout),
-            flatten=nn.Flatten(),
-            fc1=nn.Linear(10 * 9 * 9, 50),
-            relu5=nn.ReLU(),
-            logits=nn.Linear(50, num_classes),
-        )
+    return sequential(
+        {"transformer": SpatialTransformer(in_channels)},
+        numbered(1, conv=nn.Conv2d(in_channels, 10, 3), relu=nn.ReLU()),
+        numbered(2, conv=nn.Conv2d(10, 10, 3), relu=nn.ReLU(), pool=nn.MaxPool2d(2)),  # (N, 10, 22, 22)
+        numbered(3, conv=nn.Conv2d(10, 10, 3), relu=nn.ReLU()),
+        # ReLU before the pool: the values are the same, and Grad-CAM's map is twice as fine
+        numbered(4, conv=nn.Conv2d(10, 10, 3), bn=nn.BatchNorm2d(10), relu=nn.ReLU(), pool=nn.MaxPool2d(2)),  # (N, 10, 9, 9)
+        dropout=nn.Dropout(dropout),
+        flatten=nn.Flatten(),
+        fc1=nn.Linear(10 * 9 * 9, 50),
+        relu5=nn.ReLU(),
+        logits=nn.Linear(50, num_classes),
     )
 
 
@@ -56,19 +48,13 @@ class SpatialTransformer(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.localisation = nn.Sequential(
-            OrderedDict(
-                conv1=nn.Conv2d(channels, 8, 7),
-                pool1=nn.MaxPool2d(2),  # (N, 8, 21, 21)
-                relu1=nn.ReLU(),
-                conv2=nn.Conv2d(8, 10, 5),
-                pool2=nn.MaxPool2d(2),  # (N, 10, 8, 8)
-                relu2=nn.ReLU(),
-                flatten=nn.Flatten(),
-                fc1=nn.Linear(10 * 8 * 8, 32),
-                relu3=nn.ReLU(),
-                affine=nn.Linear(32, 6),
-            )
+        self.localisation = sequential(
+            numbered(1, conv=nn.Conv2d(channels, 8, 7), pool=nn.MaxPool2d(2), relu=nn.ReLU()),  # (N, 8, 21, 21)
+            numbered(2, conv=nn.Conv2d(8, 10, 5), pool=nn.MaxPool2d(2), relu=nn.ReLU()),  # (N, 10, 8, 8)
+            flatten=nn.Flatten(),
+            fc1=nn.Linear(10 * 8 * 8, 32),
+            relu3=nn.ReLU(),
+            affine=nn.Linear(32, 6),
         )
         nn.init.zeros_(self.localisation.affine.weight)
         with torch.no_grad():

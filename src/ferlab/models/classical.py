@@ -17,12 +17,11 @@ References:
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ferlab.models.layers import sequential
 from ferlab.paths import InputError
 
 CELL = 8  # pixels
@@ -47,7 +46,7 @@ def hog_svm(num_classes: int = 7, in_channels: int = 1, *, size: int = 48, grey_
     """
     cells = _cells("hog_svm", size)
     features = GradientHistograms(grey_levels=grey_levels)
-    return nn.Sequential(OrderedDict(features=features, logits=nn.Linear((cells - 1) ** 2 * BLOCK_VALUES, num_classes)))
+    return sequential(features=features, logits=nn.Linear((cells - 1) ** 2 * BLOCK_VALUES, num_classes))
 
 
 def lbp_svm(num_classes: int = 7, in_channels: int = 1, *, size: int = 48) -> nn.Module:
@@ -61,7 +60,7 @@ def lbp_svm(num_classes: int = 7, in_channels: int = 1, *, size: int = 48) -> nn
         InputError: If `size` is no multiple of 8.
     """
     cells = _cells("lbp_svm", size)
-    return nn.Sequential(OrderedDict(features=PatternHistograms(), logits=nn.Linear(in_channels * cells**2 * PATTERNS, num_classes)))
+    return sequential(features=PatternHistograms(), logits=nn.Linear(in_channels * cells**2 * PATTERNS, num_classes))
 
 
 class GradientHistograms(nn.Module):

@@ -18,10 +18,9 @@ References:
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from torch import Tensor, nn
 
+from ferlab.models.layers import sequential
 from ferlab.paths import InputError
 
 
@@ -70,19 +69,13 @@ def compact(
         raise InputError(f"compact: block: expected 'residual' or 'plain', got {block!r}")
     if len(blocks) != len(widths) - 1 or not blocks:
         raise InputError(f"compact: blocks: expected one number for each of the {len(widths) - 1} widths after the first, got {len(blocks)}")
-    layers: OrderedDict[str, nn.Module] = OrderedDict(stem=_convolution(in_channels, widths[0], stride=1))
+    layers: dict[str, nn.Module] = {"stem": _convolution(in_channels, widths[0], stride=1)}
     for n, count in enumerate(blocks, start=1):
-        stage: OrderedDict[str, nn.Module] = OrderedDict(pool=nn.MaxPool2d(2)) if down == "pool" else OrderedDict()
-        stage["down"] = _convolution(widths[n - 1], widths[n], stride=1 if down == "pool" else 2)
-        stage |= OrderedDict((f"block{b}", _block(block, widths[n])) for b in range(1, count + 1))
-        layers[f"stage{n}"] = nn.Sequential(stage)
-    layers |= OrderedDict(
-        average=nn.AdaptiveAvgPool2d(1),
-        flatten=nn.Flatten(),
-        dropout=nn.Dropout(dropout),
-        logits=nn.Linear(widths[-1], num_classes),
-    )
-    module = nn.Sequential(layers)
+        pool = {"pool": nn.MaxPool2d(2)} if down == "pool" else {}
+        first = {"down": _convolution(widths[n - 1], widths[n], stride=1 if pool else 2)}
+        layers[f"stage{n}"] = sequential(pool, first, {f"block{b}": _block(block, widths[n]) for b in range(1, count + 1)})
+    logits = nn.Linear(widths[-1], num_classes)
+    module = sequential(layers, average=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), dropout=nn.Dropout(dropout), logits=logits)
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
@@ -97,4 +90,4 @@ def _block(kind: str, channels: int) -> nn.Module:
 
 def _convolution(inputs: int, outputs: int, *, stride: int, inplace: bool = True) -> nn.Sequential:
     conv = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
-    return nn.Sequential(OrderedDict(conv=conv, bn=nn.BatchNorm2d(outputs), relu=nn.ReLU(inplace=inplace)))
+    return sequential(conv=conv, bn=nn.BatchNorm2d(outputs), relu=nn.ReLU(inplace=inplace))

@@ -17,11 +17,9 @@ References:
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from torch import nn
 
-from ferlab.models.keras import keras_norm, keras_weights
+from ferlab.models.layers import keras_norm, keras_weights, numbered, sequential
 from ferlab.paths import InputError
 
 SIZE = 48  # H and W of the faces
@@ -38,49 +36,32 @@ def five_layer(num_classes: int = 7, in_channels: int = 1, *, pool: str = "2x2",
         InputError: Another `pool`.
     """
     return keras_weights(
-        nn.Sequential(
-            OrderedDict(
-                conv1=nn.Conv2d(in_channels, 32, 5, padding=2),
-                relu1=nn.ReLU(),
-                bn1=keras_norm(32),
-                pool1=_pool(pool),  # (N, 32, 24, 24)
-                pad2=nn.ZeroPad2d((1, 2, 1, 2)),  # Keras's 'same' for a 4x4 kernel: 1 left and above, 2 right and below
-                conv2=nn.Conv2d(32, 32, 4),
-                relu2=nn.ReLU(),
-                bn2=keras_norm(32),
-                pool2=_pool(pool),  # (N, 32, 12, 12)
-                conv3=nn.Conv2d(32, 64, 5, padding=2),
-                relu3=nn.ReLU(),
-                bn3=keras_norm(64),
-                pool3=_pool(pool),  # (N, 64, 6, 6)
-                flatten=nn.Flatten(),
-                fc1=nn.Linear(64 * (SIZE // 8) ** 2, 1024),
-                relu4=nn.ReLU(),
-                dropout=nn.Dropout(dropout),
-                logits=nn.Linear(1024, num_classes),
-            )
+        sequential(
+            numbered(1, conv=nn.Conv2d(in_channels, 32, 5, padding=2), relu=nn.ReLU(), bn=keras_norm(32), pool=_pool(pool)),
+            {"pad2": nn.ZeroPad2d((1, 2, 1, 2))},  # Keras's 'same' for a 4x4 kernel: 1 left and above, 2 right and below
+            numbered(2, conv=nn.Conv2d(32, 32, 4), relu=nn.ReLU(), bn=keras_norm(32), pool=_pool(pool)),
+            numbered(3, conv=nn.Conv2d(32, 64, 5, padding=2), relu=nn.ReLU(), bn=keras_norm(64), pool=_pool(pool)),
+            flatten=nn.Flatten(),
+            fc1=nn.Linear(64 * (SIZE // 8) ** 2, 1024),
+            relu4=nn.ReLU(),
+            dropout=nn.Dropout(dropout),
+            logits=nn.Linear(1024, num_classes),
         )
     )
 
 
 def baseline(num_classes: int = 7, in_channels: int = 1, *, dropout: float = 0.3) -> nn.Module:
     """Build the notebook's baseline: batch normalisation of the input, 3x3 convolutions 32, 32, 64, 64 with dropout 0.2, FC 1024 with `dropout`."""
-    layers: OrderedDict[str, nn.Module] = OrderedDict(bn0=keras_norm(in_channels))
+    layers: dict[str, nn.Module] = {"bn0": keras_norm(in_channels)}
     widths = (in_channels, 32, 32, 64, 64)
     for n in range(1, 5):
         layers |= _stage(n, widths[n - 1], widths[n])
         if n > 1:  # the notebook comments the first pool out
             layers[f"pool{n}"] = nn.MaxPool2d(2)
         layers[f"dropout{n}"] = nn.Dropout(0.2)
-    layers |= OrderedDict(
-        flatten=nn.Flatten(),
-        fc1=nn.Linear(64 * (SIZE // 8) ** 2, 1024),
-        relu5=nn.ReLU(),
-        dropout5=nn.Dropout(dropout),
-        bn5=nn.BatchNorm1d(1024, eps=1e-3, momentum=0.01),
-        logits=nn.Linear(1024, num_classes),
-    )
-    return keras_weights(nn.Sequential(layers))
+    hidden, norm = nn.Linear(64 * (SIZE // 8) ** 2, 1024), nn.BatchNorm1d(1024, eps=1e-3, momentum=0.01)
+    layers |= {"flatten": nn.Flatten(), "fc1": hidden, **numbered(5, relu=nn.ReLU(), dropout=nn.Dropout(dropout), bn=norm)}
+    return keras_weights(sequential(layers, logits=nn.Linear(1024, num_classes)))
 
 
 def baseline_text(num_classes: int = 7, in_channels: int = 1, *, fc_units: int = 8192, dropout: float = 0.5) -> nn.Module:
@@ -90,24 +71,17 @@ def baseline_text(num_classes: int = 7, in_channels: int = 1, *, fc_units: int =
         fc_units: Width of the hidden layer, which the text does not give.
         dropout: Rate after the hidden layer.
     """
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    layers: dict[str, nn.Module] = {}
     for n in range(1, 5):
         layers |= _stage(n, in_channels if n == 1 else 32, 32)
         if n in (2, 4):
             layers[f"pool{n}"] = nn.MaxPool2d(2)
-    layers |= OrderedDict(
-        flatten=nn.Flatten(),
-        fc1=nn.Linear(32 * (SIZE // 4) ** 2, fc_units),
-        relu5=nn.ReLU(),
-        dropout=nn.Dropout(dropout),
-        logits=nn.Linear(fc_units, num_classes),
-    )
-    return keras_weights(nn.Sequential(layers))
+    layers |= {"flatten": nn.Flatten(), "fc1": nn.Linear(32 * (SIZE // 4) ** 2, fc_units), "relu5": nn.ReLU()}
+    return keras_weights(sequential(layers, dropout=nn.Dropout(dropout), logits=nn.Linear(fc_units, num_classes)))
 
 
-def _stage(n: int, inputs: int, outputs: int) -> OrderedDict[str, nn.Module]:
-    """Name a 3x3 convolution, its ReLU and its batch normalisation by the stage."""
-    return OrderedDict({f"conv{n}": nn.Conv2d(inputs, outputs, 3, padding=1), f"relu{n}": nn.ReLU(), f"bn{n}": keras_norm(outputs)})
+def _stage(n: int, inputs: int, outputs: int) -> dict[str, nn.Module]:
+    return numbered(n, conv=nn.Conv2d(inputs, outputs, 3, padding=1), relu=nn.ReLU(), bn=keras_norm(outputs))
 
 
 def _pool(pool: str) -> nn.MaxPool2d:

@@ -33,6 +33,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
+from ferlab.models.layers import numbered, sequential
 from ferlab.paths import InputError
 
 FREEZE = ("none", "paper", "all_but_head")
@@ -171,12 +172,8 @@ def _residual(num_classes: int, in_channels: int, *, dropout: float, variant: st
 def _head(features: int, num_classes: int, *, dropout: float, last_dropout: float) -> OrderedDict[str, nn.Module]:
     return OrderedDict(
         flatten=nn.Flatten(),
-        dropout6=nn.Dropout(dropout),
-        fc6=nn.Linear(features, 4096),
-        relu6=nn.ReLU(),
-        dropout7=nn.Dropout(dropout),
-        fc7=nn.Linear(4096, 1024),
-        relu7=nn.ReLU(),
+        **numbered(6, dropout=nn.Dropout(dropout), fc=nn.Linear(features, 4096), relu=nn.ReLU()),
+        **numbered(7, dropout=nn.Dropout(dropout), fc=nn.Linear(4096, 1024), relu=nn.ReLU()),
         dropout8=nn.Dropout(last_dropout),
         logits=nn.Linear(1024, num_classes),
     )
@@ -184,15 +181,8 @@ def _head(features: int, num_classes: int, *, dropout: float, last_dropout: floa
 
 def _gate(channels: int) -> nn.Module:
     """Return squeeze and excitation with a reduction of 16: (N, C, H, W) to weights (N, C, 1, 1)."""
-    return nn.Sequential(
-        OrderedDict(
-            average=nn.AdaptiveAvgPool2d(1),
-            down=nn.Conv2d(channels, channels // 16, 1),
-            relu=nn.ReLU(),
-            up=nn.Conv2d(channels // 16, channels, 1),
-            sigmoid=nn.Sigmoid(),
-        )
-    )
+    down, up = nn.Conv2d(channels, channels // 16, 1), nn.Conv2d(channels // 16, channels, 1)
+    return sequential(average=nn.AdaptiveAvgPool2d(1), down=down, relu=nn.ReLU(), up=up, sigmoid=nn.Sigmoid())
 
 
 def _norm(channels: int, eps: float) -> nn.BatchNorm2d:

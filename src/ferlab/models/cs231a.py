@@ -20,9 +20,9 @@ References:
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from torch import Tensor, nn
+
+from ferlab.models.layers import numbered, sequential
 
 WEIGHT_STD = 0.01  # of Caffe's gaussian filler
 HIDDEN_STD = 0.005  # of the two hidden layers' weights
@@ -55,17 +55,13 @@ def lenet_caffe(num_classes: int = 7, in_channels: int = 1, *, size: int = 250, 
     maps = size
     for _ in range(2):
         maps = (maps - 4 + ceil_mode) // 2  # a 5x5 convolution, then a 2x2 pool
-    module = nn.Sequential(
-        OrderedDict(
-            conv1=nn.Conv2d(in_channels, 20, 5),
-            pool1=nn.MaxPool2d(2, ceil_mode=ceil_mode),
-            conv2=nn.Conv2d(20, 50, 5),
-            pool2=nn.MaxPool2d(2, ceil_mode=ceil_mode),
-            flatten=nn.Flatten(),
-            ip1=nn.Linear(50 * maps**2, 500),
-            relu1=nn.ReLU(),
-            logits=nn.Linear(500, num_classes),
-        )
+    module = sequential(
+        numbered(1, conv=nn.Conv2d(in_channels, 20, 5), pool=nn.MaxPool2d(2, ceil_mode=ceil_mode)),
+        numbered(2, conv=nn.Conv2d(20, 50, 5), pool=nn.MaxPool2d(2, ceil_mode=ceil_mode)),
+        flatten=nn.Flatten(),
+        ip1=nn.Linear(50 * maps**2, 500),
+        relu1=nn.ReLU(),
+        logits=nn.Linear(500, num_classes),
     )
     for layer in module:
         if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -83,59 +79,42 @@ def caffenet(num_classes: int = 7, in_channels: int = 1, *, size: int = 250, dro
         grey_std: Factor on the faces before the first layer. Caffe's gaussian weights expect grey levels of 0 to 255 less the mean: 64, a
             standard deviation, for standardised faces; 255 for faces in [0, 1] less the mean image.
     """
-    layers = _alexnet(num_classes, in_channels, size=size, dropout=dropout, grey_std=grey_std, pool_first=True)
-    return _gaussian_weights(layers, bias=1.0)
+    return _alexnet(num_classes, in_channels, size=size, dropout=dropout, grey_std=grey_std, pool_first=True, bias=1.0)
 
 
 def alexnet_caffe(num_classes: int = 7, in_channels: int = 1, *, size: int = 250, dropout: float = 0.5, grey_std: float = 64.0) -> nn.Module:
     """Build AlexNet as Caffe has it: local response normalisation before each pool, initial biases of 0.1. Options as in `caffenet`."""
-    layers = _alexnet(num_classes, in_channels, size=size, dropout=dropout, grey_std=grey_std, pool_first=False)
-    return _gaussian_weights(layers, bias=0.1)
+    return _alexnet(num_classes, in_channels, size=size, dropout=dropout, grey_std=grey_std, pool_first=False, bias=0.1)
 
 
-def _alexnet(num_classes: int, in_channels: int, *, size: int, dropout: float, grey_std: float, pool_first: bool) -> OrderedDict[str, nn.Module]:
+def _alexnet(num_classes: int, in_channels: int, *, size: int, dropout: float, grey_std: float, pool_first: bool, bias: float) -> nn.Module:
     """Name the layers as Caffe does; shapes in comments are those of a 250-pixel face."""
     maps = (size - 11) // 4 + 1
     for _ in range(3):
         maps = -(-(maps - 3) // 2) + 1  # three pools; the other convolutions keep the side
-    layers: OrderedDict[str, nn.Module] = OrderedDict(grey=GreyLevels(grey_std))
-    layers |= OrderedDict(conv1=nn.Conv2d(in_channels, 96, 11, stride=4), relu1=nn.ReLU())  # (N, 96, 60, 60)
-    layers |= _pool_and_norm(1, pool_first=pool_first)  # (N, 96, 30, 30)
-    layers |= OrderedDict(conv2=nn.Conv2d(96, 256, 5, padding=2, groups=2), relu2=nn.ReLU())
-    layers |= _pool_and_norm(2, pool_first=pool_first)  # (N, 256, 15, 15)
-    return layers | OrderedDict(
-        conv3=nn.Conv2d(256, 384, 3, padding=1),
-        relu3=nn.ReLU(),
-        conv4=nn.Conv2d(384, 384, 3, padding=1, groups=2),
-        relu4=nn.ReLU(),
-        conv5=nn.Conv2d(384, 256, 3, padding=1, groups=2),
-        relu5=nn.ReLU(),
-        pool5=_pool(),  # (N, 256, 7, 7)
-        flatten=nn.Flatten(),
-        fc6=nn.Linear(256 * maps**2, 4096),
-        relu6=nn.ReLU(),
-        drop6=nn.Dropout(dropout),
-        fc7=nn.Linear(4096, 4096),
-        relu7=nn.ReLU(),
-        drop7=nn.Dropout(dropout),
+    model = sequential(
+        {"grey": GreyLevels(grey_std)},
+        numbered(1, conv=nn.Conv2d(in_channels, 96, 11, stride=4), relu=nn.ReLU(), **_pool_and_norm(pool_first=pool_first)),  # (N, 96, 30, 30)
+        numbered(2, conv=nn.Conv2d(96, 256, 5, padding=2, groups=2), relu=nn.ReLU(), **_pool_and_norm(pool_first=pool_first)),  # (N, 256, 15, 15)
+        numbered(3, conv=nn.Conv2d(256, 384, 3, padding=1), relu=nn.ReLU()),
+        numbered(4, conv=nn.Conv2d(384, 384, 3, padding=1, groups=2), relu=nn.ReLU()),
+        numbered(5, conv=nn.Conv2d(384, 256, 3, padding=1, groups=2), relu=nn.ReLU(), pool=_pool()),  # (N, 256, 7, 7)
+        {"flatten": nn.Flatten()},
+        numbered(6, fc=nn.Linear(256 * maps**2, 4096), relu=nn.ReLU(), drop=nn.Dropout(dropout)),
+        numbered(7, fc=nn.Linear(4096, 4096), relu=nn.ReLU(), drop=nn.Dropout(dropout)),
         fc8=nn.Linear(4096, num_classes),
     )
+    for name, layer in model.named_children():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.normal_(layer.weight, std=HIDDEN_STD if name in ("fc6", "fc7") else WEIGHT_STD)
+            nn.init.constant_(layer.bias, 0.0 if name in ZERO_BIASES else bias)
+    return model
 
 
-def _pool_and_norm(n: int, *, pool_first: bool) -> OrderedDict[str, nn.Module]:
-    """Order the n-th pool and local response normalisation."""
-    pool, norm = (f"pool{n}", _pool()), (f"norm{n}", nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75))
-    return OrderedDict([pool, norm] if pool_first else [norm, pool])
+def _pool_and_norm(*, pool_first: bool) -> dict[str, nn.Module]:
+    layers = {"pool": _pool(), "norm": nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75)}
+    return layers if pool_first else dict(reversed(layers.items()))
 
 
 def _pool() -> nn.MaxPool2d:
     return nn.MaxPool2d(3, stride=2, ceil_mode=True)
-
-
-def _gaussian_weights(layers: OrderedDict[str, nn.Module], *, bias: float) -> nn.Module:
-    """Draw weights from Caffe's gaussian filler and set the initial biases."""
-    for name, layer in layers.items():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            nn.init.normal_(layer.weight, std=HIDDEN_STD if name in ("fc6", "fc7") else WEIGHT_STD)
-            nn.init.constant_(layer.bias, 0.0 if name in ZERO_BIASES else bias)
-    return nn.Sequential(layers)

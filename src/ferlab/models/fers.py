@@ -16,11 +16,9 @@ References:
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from torch import nn
 
-from ferlab.models.keras import keras_norm, keras_weights
+from ferlab.models.layers import keras_norm, keras_weights, numbered, sequential
 
 BLOCKS = ((9, 16), (7, 32), (5, 64), (3, 128), (3, 128))  # kernel, channels of table I
 FLAT = 128 * 4 * 4  # of a 224x224 face
@@ -29,20 +27,10 @@ FLAT = 128 * 4 * 4  # of a 224x224 face
 def fers_alexnet(num_classes: int = 8, in_channels: int = 3) -> nn.Module:
     """Build five blocks of convolution, ReLU, 2x2 pool and batch normalisation, two hidden layers of 1024, and the classes.
     """
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    layers: dict[str, nn.Module] = {}
     inputs = in_channels
     for n, (kernel, channels) in enumerate(BLOCKS, start=1):
-        layers[f"conv{n}"] = nn.Conv2d(inputs, channels, kernel)
-        layers[f"relu{n}"] = nn.ReLU()
-        layers[f"pool{n}"] = nn.MaxPool2d(2)
-        layers[f"bn{n}"] = keras_norm(channels)
+        layers |= numbered(n, conv=nn.Conv2d(inputs, channels, kernel), relu=nn.ReLU(), pool=nn.MaxPool2d(2), bn=keras_norm(channels))
         inputs = channels
-    layers |= OrderedDict(
-        flatten=nn.Flatten(),  # (N, 2048)
-        fc1=nn.Linear(FLAT, 1024),
-        relu6=nn.ReLU(),
-        fc2=nn.Linear(1024, 1024),
-        relu7=nn.ReLU(),
-        logits=nn.Linear(1024, num_classes),
-    )
-    return keras_weights(nn.Sequential(layers))
+    layers |= {"flatten": nn.Flatten(), "fc1": nn.Linear(FLAT, 1024), "relu6": nn.ReLU(), "fc2": nn.Linear(1024, 1024), "relu7": nn.ReLU()}
+    return keras_weights(sequential(layers, logits=nn.Linear(1024, num_classes)))

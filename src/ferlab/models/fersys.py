@@ -14,11 +14,9 @@ References:
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from torch import nn
 
-from ferlab.models.keras import keras_norm, keras_weights
+from ferlab.models.layers import keras_norm, keras_weights, numbered, sequential
 
 SIZE = 48  # H and W of the faces
 WIDTHS = (32, 64, 128)  # of fersys_cnn's blocks, which the paper does not give
@@ -31,48 +29,31 @@ def fersys_cnn(num_classes: int = 7, in_channels: int = 1, *, dropout: float = 0
     Args:
         dropout: Rate after each hidden layer; the paper does not give it, see the card.
     """
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    layers: dict[str, nn.Module] = {}
     inputs = in_channels
     for n, channels in enumerate(WIDTHS, start=1):
-        layers[f"conv{n}"] = nn.Conv2d(inputs, channels, 3, padding=1)
-        layers[f"bn{n}"] = keras_norm(channels)
-        layers[f"relu{n}"] = nn.ReLU()
-        layers[f"pool{n}"] = nn.MaxPool2d(2)
+        layers |= numbered(n, conv=nn.Conv2d(inputs, channels, 3, padding=1), bn=keras_norm(channels), relu=nn.ReLU(), pool=nn.MaxPool2d(2))
         inputs = channels
-    layers |= OrderedDict(flatten=nn.Flatten())  # (N, 4608)
-    layers |= _hidden((WIDTHS[-1] * (SIZE // 8) ** 2, *HIDDEN), first=4, dropout=dropout)
-    layers["logits"] = nn.Linear(HIDDEN[-1], num_classes)
-    return keras_weights(nn.Sequential(layers))
+    hidden = _hidden((WIDTHS[-1] * (SIZE // 8) ** 2, *HIDDEN), first=4, dropout=dropout)
+    return keras_weights(sequential(layers, {"flatten": nn.Flatten()}, hidden, logits=nn.Linear(HIDDEN[-1], num_classes)))
 
 
 def deepface_emotion(num_classes: int = 7, in_channels: int = 1, *, dropout: float = 0.2) -> nn.Module:
     """Build conv 5x5x64, max pool, 3x3x64 twice, average pool, 3x3x128 twice, average pool, FC 1024 twice with dropout, the classes; all 'valid'."""
-    layers: OrderedDict[str, nn.Module] = OrderedDict(
-        conv1=nn.Conv2d(in_channels, 64, 5),
-        relu1=nn.ReLU(),
-        pool1=nn.MaxPool2d(5, stride=2),  # (N, 64, 20, 20)
-        conv2=nn.Conv2d(64, 64, 3),
-        relu2=nn.ReLU(),
-        conv3=nn.Conv2d(64, 64, 3),
-        relu3=nn.ReLU(),
-        pool3=nn.AvgPool2d(3, stride=2),  # (N, 64, 7, 7)
-        conv4=nn.Conv2d(64, 128, 3),
-        relu4=nn.ReLU(),
-        conv5=nn.Conv2d(128, 128, 3),
-        relu5=nn.ReLU(),
-        pool5=nn.AvgPool2d(3, stride=2),  # (N, 128, 1, 1)
-        flatten=nn.Flatten(),
+    layers = (
+        numbered(1, conv=nn.Conv2d(in_channels, 64, 5), relu=nn.ReLU(), pool=nn.MaxPool2d(5, stride=2)),  # (N, 64, 20, 20)
+        numbered(2, conv=nn.Conv2d(64, 64, 3), relu=nn.ReLU()),
+        numbered(3, conv=nn.Conv2d(64, 64, 3), relu=nn.ReLU(), pool=nn.AvgPool2d(3, stride=2)),  # (N, 64, 7, 7)
+        numbered(4, conv=nn.Conv2d(64, 128, 3), relu=nn.ReLU()),
+        numbered(5, conv=nn.Conv2d(128, 128, 3), relu=nn.ReLU(), pool=nn.AvgPool2d(3, stride=2)),  # (N, 128, 1, 1)
     )
-    layers |= _hidden((128, 1024, 1024), first=6, dropout=dropout)
-    layers["logits"] = nn.Linear(1024, num_classes)
-    return keras_weights(nn.Sequential(layers))
+    hidden = _hidden((128, 1024, 1024), first=6, dropout=dropout)
+    return keras_weights(sequential(*layers, {"flatten": nn.Flatten()}, hidden, logits=nn.Linear(1024, num_classes)))
 
 
-def _hidden(widths: tuple[int, ...], *, first: int, dropout: float) -> OrderedDict[str, nn.Module]:
+def _hidden(widths: tuple[int, ...], *, first: int, dropout: float) -> dict[str, nn.Module]:
     """Name linear layers between these widths, each with ReLU and dropout; the first activation is relu<first>."""
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    layers: dict[str, nn.Module] = {}
     for n in range(1, len(widths)):
-        layers[f"fc{n}"] = nn.Linear(widths[n - 1], widths[n])
-        layers[f"relu{first + n - 1}"] = nn.ReLU()
-        layers[f"dropout{n}"] = nn.Dropout(dropout)
+        layers |= {f"fc{n}": nn.Linear(widths[n - 1], widths[n]), f"relu{first + n - 1}": nn.ReLU(), f"dropout{n}": nn.Dropout(dropout)}
     return layers

@@ -20,12 +20,10 @@ References:
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ferlab.models.keras import keras_norm, keras_weights
+from ferlab.models.layers import keras_norm, keras_weights, numbered, sequential
 
 
 def vgg_fer(num_classes: int = 7, in_channels: int = 1, *, size: int = 40, dropout: float = 0.2) -> nn.Module:
@@ -35,19 +33,16 @@ def vgg_fer(num_classes: int = 7, in_channels: int = 1, *, size: int = 40, dropo
         size: H and W of the input.
         dropout: Rate after each hidden layer.
     """
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    layers: dict[str, nn.Module] = {}
     widths = (in_channels, 64, 128, 256, 512)
     for n in range(1, 5):
-        for part, inputs in (("a", widths[n - 1]), ("b", widths[n])):
-            layers[f"conv{n}{part}"] = nn.Conv2d(inputs, widths[n], 3, padding=1)
-            layers[f"bn{n}{part}"] = nn.BatchNorm2d(widths[n])
-            layers[f"relu{n}{part}"] = nn.ReLU()
+        for part, inputs in ((f"{n}a", widths[n - 1]), (f"{n}b", widths[n])):
+            layers |= numbered(part, conv=nn.Conv2d(inputs, widths[n], 3, padding=1), bn=nn.BatchNorm2d(widths[n]), relu=nn.ReLU())
         layers[f"pool{n}"] = nn.MaxPool2d(2)
     layers["flatten"] = nn.Flatten()
     for n, inputs in ((1, 512 * (size // 16) ** 2), (2, 4096)):
-        layers |= OrderedDict({f"fc{n}": nn.Linear(inputs, 4096), f"fc_relu{n}": nn.ReLU(), f"fc_dropout{n}": nn.Dropout(dropout)})
-    layers["logits"] = nn.Linear(4096, num_classes)
-    return nn.Sequential(layers)
+        layers |= numbered(n, fc=nn.Linear(inputs, 4096), fc_relu=nn.ReLU(), fc_dropout=nn.Dropout(dropout))
+    return sequential(layers, logits=nn.Linear(4096, num_classes))
 
 
 def resnet18_fer(num_classes: int = 7, in_channels: int = 1, *, width: int = 64, dropout: float = 0.0) -> nn.Module:
@@ -57,32 +52,27 @@ def resnet18_fer(num_classes: int = 7, in_channels: int = 1, *, width: int = 64,
         width: Channels of the first of four stages; each further one has twice as many.
         dropout: Rate before the last layer.
     """
-    layers: OrderedDict[str, nn.Module] = OrderedDict(
-        conv1=nn.Conv2d(in_channels, width, 3, padding=1, bias=False),
-        bn1=nn.BatchNorm2d(width),
-        relu1=nn.ReLU(),
-    )
+    layers = numbered(1, conv=nn.Conv2d(in_channels, width, 3, padding=1, bias=False), bn=nn.BatchNorm2d(width), relu=nn.ReLU())
     inputs = width
     for stage in range(1, 5):
         outputs = width * 2 ** (stage - 1)
         for block in (1, 2):
             layers[f"stage{stage}_{block}"] = ResidualBlock(inputs, outputs, stride=2 if stage > 1 and block == 1 else 1)
             inputs = outputs
-    layers |= OrderedDict(average=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), dropout=nn.Dropout(dropout))
-    layers["logits"] = nn.Linear(inputs, num_classes)
-    return nn.Sequential(layers)
+    layers |= {"average": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "dropout": nn.Dropout(dropout)}
+    return sequential(layers, logits=nn.Linear(inputs, num_classes))
 
 
 def mini_xception(num_classes: int = 7, in_channels: int = 1) -> nn.Module:
     """Build two 3x3x8 convolutions without padding, four residual blocks of separable convolutions (16, 32, 64, 128) and a map for each class.
     """
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    layers: dict[str, nn.Module] = {}
     for n, inputs in ((1, in_channels), (2, 8)):
-        layers |= OrderedDict({f"conv{n}": nn.Conv2d(inputs, 8, 3, bias=False), f"bn{n}": keras_norm(8), f"relu{n}": nn.ReLU()})
+        layers |= numbered(n, conv=nn.Conv2d(inputs, 8, 3, bias=False), bn=keras_norm(8), relu=nn.ReLU())
     for n, outputs in enumerate((16, 32, 64, 128), start=1):
         layers[f"block{n}"] = SeparableBlock(outputs // 2, outputs)
-    layers |= OrderedDict(maps=nn.Conv2d(128, num_classes, 3, padding=1), average=nn.AdaptiveAvgPool2d(1), logits=nn.Flatten())
-    return keras_weights(nn.Sequential(layers))
+    maps = nn.Conv2d(128, num_classes, 3, padding=1)
+    return keras_weights(sequential(layers, maps=maps, average=nn.AdaptiveAvgPool2d(1), logits=nn.Flatten()))
 
 
 class ResidualBlock(nn.Module):
@@ -127,7 +117,7 @@ class SeparableBlock(nn.Module):
 
 def _separable(inputs: int, outputs: int) -> nn.Module:
     depthwise = nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False)
-    return nn.Sequential(OrderedDict(depthwise=depthwise, pointwise=nn.Conv2d(inputs, outputs, 1, bias=False)))
+    return sequential(depthwise=depthwise, pointwise=nn.Conv2d(inputs, outputs, 1, bias=False))
 
 
 def _pool_same(maps: Tensor) -> Tensor:

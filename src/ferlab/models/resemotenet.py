@@ -22,10 +22,9 @@ References:
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from torch import Tensor, nn
 
+from ferlab.models.layers import numbered, sequential
 from ferlab.paths import InputError
 
 STAGES = ((64, 0.25), (128, 0.35), (256, 0.45), (512, 0.45), (512, 0.45))  # channels, dropout; the paper's model has the first three
@@ -44,19 +43,11 @@ def resemotenet_cnn(num_classes: int = 7, in_channels: int = 1, *, stages: int =
     """
     if stages not in (3, 4, 5):
         raise InputError(f"stages: expected 3, 4 or 5, got {stages!r}")
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    layers: dict[str, nn.Module] = {}
     for n, (channels, dropout) in enumerate(STAGES[:stages], start=1):
         layers[f"stage{n}"] = _stage(in_channels if n == 1 else STAGES[n - 2][0], channels, dropout=dropout)
-    layers |= OrderedDict(
-        average=nn.AdaptiveAvgPool2d(1),  # (N, 256, 1, 1)
-        flatten=nn.Flatten(),
-        fc1=nn.Linear(STAGES[stages - 1][0], 128),
-        bn=nn.BatchNorm1d(128),
-        relu=nn.ReLU(),
-        dropout=nn.Dropout(fc_dropout),
-        logits=nn.Linear(128, num_classes),
-    )
-    return nn.Sequential(layers)
+    layers |= {"average": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc1": nn.Linear(STAGES[stages - 1][0], 128), "bn": nn.BatchNorm1d(128)}
+    return sequential(layers, relu=nn.ReLU(), dropout=nn.Dropout(fc_dropout), logits=nn.Linear(128, num_classes))
 
 
 def resemotenet(num_classes: int = 7, in_channels: int = 1, *, dropout: float = 0.2, fc_dropout: float = 0.5) -> nn.Module:
@@ -66,24 +57,16 @@ def resemotenet(num_classes: int = 7, in_channels: int = 1, *, dropout: float = 
         dropout: Rate after the first two pools.
         fc_dropout: Rate after each of the three hidden layers.
     """
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    layers: dict[str, nn.Module] = {}
     for n, (inputs, outputs) in enumerate(((in_channels, 64), (64, 128), (128, 256)), start=1):
-        layers |= OrderedDict(
-            {
-                f"conv{n}": nn.Conv2d(inputs, outputs, 3, padding=1),
-                f"bn{n}": nn.BatchNorm2d(outputs),
-                f"relu{n}": nn.ReLU(),
-                f"pool{n}": nn.MaxPool2d(2),
-            }
-        )
+        layers |= numbered(n, conv=nn.Conv2d(inputs, outputs, 3, padding=1), bn=nn.BatchNorm2d(outputs), relu=nn.ReLU(), pool=nn.MaxPool2d(2))
         if n < 3:
             layers[f"dropout{n}"] = nn.Dropout(dropout)
-    layers |= OrderedDict(gate=ChannelGate(256, reduction=16), block1=ResidualBlock(256, 512), block2=ResidualBlock(512, 1024))
-    layers |= OrderedDict(block3=ResidualBlock(1024, 2048), average=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten())
+    layers |= {"gate": ChannelGate(256, reduction=16), "block1": ResidualBlock(256, 512), "block2": ResidualBlock(512, 1024)}
+    layers |= {"block3": ResidualBlock(1024, 2048), "average": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}
     for n, (inputs, outputs) in enumerate(((2048, 1024), (1024, 512), (512, 256)), start=1):
-        layers |= OrderedDict({f"fc{n}": nn.Linear(inputs, outputs), f"fc_relu{n}": nn.ReLU(), f"fc_dropout{n}": nn.Dropout(fc_dropout)})
-    layers["logits"] = nn.Linear(256, num_classes)
-    return nn.Sequential(layers)
+        layers |= numbered(n, fc=nn.Linear(inputs, outputs), fc_relu=nn.ReLU(), fc_dropout=nn.Dropout(fc_dropout))
+    return sequential(layers, logits=nn.Linear(256, num_classes))
 
 
 class ChannelGate(nn.Module):
@@ -108,8 +91,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        shortcut = OrderedDict(conv=nn.Conv2d(inputs, outputs, 1, stride=2), bn=nn.BatchNorm2d(outputs))
-        self.shortcut = nn.Sequential(shortcut)
+        self.shortcut = sequential(conv=nn.Conv2d(inputs, outputs, 1, stride=2), bn=nn.BatchNorm2d(outputs))
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)
         self.bn1 = nn.BatchNorm2d(outputs)
         self.relu1 = nn.ReLU()
@@ -124,15 +106,6 @@ class ResidualBlock(nn.Module):
 
 
 def _stage(inputs: int, outputs: int, *, dropout: float) -> nn.Module:
-    return nn.Sequential(
-        OrderedDict(
-            conv1=nn.Conv2d(inputs, outputs, 3, padding=1),
-            bn1=nn.BatchNorm2d(outputs),
-            relu1=nn.ReLU(),
-            conv2=nn.Conv2d(outputs, outputs, 3, padding=1),
-            bn2=nn.BatchNorm2d(outputs),
-            relu2=nn.ReLU(),
-            pool=nn.MaxPool2d(2),
-            dropout=nn.Dropout(dropout),
-        )
-    )
+    first = numbered(1, conv=nn.Conv2d(inputs, outputs, 3, padding=1), bn=nn.BatchNorm2d(outputs), relu=nn.ReLU())
+    second = numbered(2, conv=nn.Conv2d(outputs, outputs, 3, padding=1), bn=nn.BatchNorm2d(outputs), relu=nn.ReLU())
+    return sequential(first, second, pool=nn.MaxPool2d(2), dropout=nn.Dropout(dropout))

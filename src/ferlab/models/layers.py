@@ -1,8 +1,22 @@
-"""Keras's defaults, for the families whose papers used Keras: initial weights and batch normalisation. All that families may share."""
+"""What families of models share: named sequences of layers, and Keras's defaults, for papers that used Keras."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Mapping
+from itertools import chain
+
 from torch import nn
+
+
+def sequential(*parts: Mapping[str, nn.Module], **last: nn.Module) -> nn.Sequential:
+    """Return named layers in sequence."""
+    return nn.Sequential(OrderedDict(chain(*(part.items() for part in (*parts, last)))))
+
+
+def numbered(n: int | str, **layers: nn.Module) -> dict[str, nn.Module]:
+    """Return layers named conv1, relu1, ... for `n` = 1."""
+    return {f"{name}{n}": layer for name, layer in layers.items()}
 
 
 def keras_norm(channels: int) -> nn.BatchNorm2d:
