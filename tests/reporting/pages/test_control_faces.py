@@ -104,3 +104,9 @@ def test_the_summary_counts_faces_and_measures_masks():
     assert all(0.005 < area < 0.2 for area in measured["mask_area"].values())
     assert measured["valence"]["happy"] > 0 > measured["valence"]["sad"]
     assert measured["valence"]["neutral"] == measured["intensity"]["neutral"] == 0
+
+
+def test_rows_are_drawn_again_as_the_reader_draws_them():
+    images, faces = read(faces=12, subjects=3, size=SIZE, expressions=8, colour=True)
+    chosen = faces.iloc[[1, 7]]
+    np.testing.assert_array_equal(figures.draw_rows(chosen, size=SIZE), images[[1, 7]])

@@ -12,15 +12,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ferlab.control import ACTION_UNITS, FaceSpec, Light, Pose, draw_face, label_mask, read, sample_identity, unit_masks
+from ferlab.control import ACTION_UNITS, FaceSpec, Light, Pose, draw_face, label_mask, read, sample_identity, spec_of, unit_masks
 from ferlab.control.action_units import CIRCUMPLEX, NAMES, Unit, amplitude, draw_units
 from ferlab.control.drawing.masks import draw_unit_masks
+from ferlab.control.drawing.picture import draw_image
 from ferlab.control.source import NEAR_KINDS
 from ferlab.copies import alter
 from ferlab.reporting.faces import lit, pick_faces, picture_grid, truth_grid
 from ferlab.reporting.style import COLOURS
 from ferlab.reporting.tables import percent
 
+SMALL = 24  # pixels of faces that are drawn for their table alone
 INTENSITIES: tuple[float, ...] = (0.0, 1.0, 3.0, 5.0)
 UNIT_ROWS: tuple[tuple[Unit, ...], ...] = ((1, 2, 4, 5, 6, 7, 9), (10, 12, "12R", "12L", "14R", "14L", 20), (15, 16, 17, 23, 24, 25, 26))
 """Units of the upper face, of cheeks and corners of the mouth, of lips and jaw."""
@@ -49,6 +51,11 @@ def subjects_figure(*, size: int, seed: int) -> Figure:
     pictures = [[draw_face(spec, size, colour=True).image for spec in row] for row in rows]
     labels = [f"skin {row[0].identity.skin}" for row in rows]
     return picture_grid(pictures, columns=NAMES, labels=labels, colours=[COLOURS[name] for name in NAMES])
+
+
+def draw_rows(faces: pd.DataFrame, *, size: int) -> np.ndarray:
+    """Draw some rows of a control face table in colour, uint8 (N, size, size, 3): a set may be read at SMALL size to choose from."""
+    return np.stack([draw_image(spec_of(face), size, colour=True) for _, face in faces.iterrows()])
 
 
 def strongest_sequences(faces: pd.DataFrame, *, count: int) -> np.ndarray:
@@ -87,12 +94,12 @@ def world_figure(world: str, *, size: int, seed: int, note: str = "", usage: str
     Returns:
         `figure` and `alt`, as `ferlab.reporting.style.show` takes them.
     """
-    images, faces = read(faces=80, subjects=20, size=size, seed=seed, colour=True, expressions=8, world=world, **options)
+    faces = read(faces=80, subjects=20, size=SMALL, seed=seed, expressions=8, world=world, **options)[1]
     clear = faces[(faces["occluder"] == "none") & (faces["usage"] == usage)]
     clear = clear.iloc[pick_faces(clear, per_class=1, by="intensity")]
     notes = clear[note].tolist() if note else []
     alt = f"World {world}: a strong face of each label, and below it the ground-truth pixels of the label lit. {', '.join(notes)}"
-    return {"figure": truth_grid(images[clear.index], label_mask(clear, size=size), clear["target"].tolist(), NAMES, notes=notes), "alt": alt.strip()}
+    return {"figure": truth_grid(draw_rows(clear, size=size), label_mask(clear, size=size), clear["target"].tolist(), NAMES, notes=notes), "alt": alt.strip()}
 
 
 def copies_figure(*, size: int, seed: int) -> Figure:
@@ -126,7 +133,7 @@ def options_table(*, faces: int, seed: int) -> pd.DataFrame:
     asked_for = _options()
     rows = []
     for what, (options, found) in asked_for.items():
-        table = read(faces=faces, subjects=max(faces // 10, 1), size=24, seed=seed, **options)[1]
+        table = read(faces=faces, subjects=max(faces // 10, 1), size=SMALL, seed=seed, **options)[1]
         asked = ", ".join(f"{name}: {value}" for name, value in options.items())
         rows.append({"option": what, "value": asked, "found in the table": found(table)})
     return pd.DataFrame(rows).set_index("option")
@@ -134,7 +141,7 @@ def options_table(*, faces: int, seed: int) -> pd.DataFrame:
 
 def summary(*, faces: int, size: int, seed: int) -> dict[str, Any]:
     """Counts of a set of all eight expressions, mean area of each unit's mask, and each expression's mean valence and arousal."""
-    table = read(faces=faces, subjects=max(faces // 8, 1), size=24, seed=seed, expressions=8)[1]
+    table = read(faces=faces, subjects=max(faces // 8, 1), size=SMALL, seed=seed, expressions=8)[1]
     masks = unit_masks(table, size=size)
     shown = table["target"].map(dict(enumerate(NAMES)))
     means = table.groupby(shown)[["valence", "arousal", "intensity"]].mean()
