@@ -64,7 +64,8 @@ def measure(path: Path, *, exact: bool, limit: float) -> None:
     pairs, limit = search.find_near_pairs(images, np.arange(len(images)), targets=targets, limit=limit or None)
     pairs.to_parquet(path.with_suffix(".parquet"))
     used = resource.getrusage(resource.RUSAGE_SELF)
-    print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, limit)
+    peak = next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    print(used.ru_utime + used.ru_stime, int(peak) / 1024, limit)  # Keep: ru_maxrss begins at the memory of the process that started this one
 
 
 def run(path: Path, planted: pd.DataFrame, *, exact: bool, limit: float = 0.0) -> tuple[float, float, float, float]:
