@@ -1,6 +1,4 @@
-"""Facial action units of the control faces: what each unit is, where it shows, which expression it makes.
-
-Owns the tables. Knows nothing of drawing: `geometry` turns strengths of action units into shapes.
+"""Facial action units: what each is, where it shows, and which expressions they make.
 
 References:
     Ekman, Friesen and Hager (2002), Facial Action Coding System. The combinations per expression follow EMFACS as
@@ -121,15 +119,12 @@ CIRCUMPLEX: dict[str, tuple[float, float]] = {
 
 
 def draw_units(expression: str, *, habits: np.random.Generator, chance: np.random.Generator) -> tuple[Unit, ...]:
-    """Choose the action units of one face.
+    """Choose the active units of one face, in the order of `ACTION_UNITS`.
 
     Args:
         expression: A key of `COMBINATIONS`.
-        habits: Generator of the subject, so that optional units are the same in all the subject's faces.
-        chance: Generator of the face, for units of which one or the other shows.
-
-    Returns:
-        The active units, in the order of `ACTION_UNITS`; empty for neutral.
+        habits: Generator of the subject: optional units are the same in all its faces.
+        chance: Generator of the face: which of two alternative units shows.
     """
     combination = COMBINATIONS[expression]
     chosen: set[Unit] = set(combination.always)
@@ -145,10 +140,7 @@ def draw_units(expression: str, *, habits: np.random.Generator, chance: np.rando
 
 
 def amplitude(intensity: float) -> float:
-    """Strength of an action unit, 0 to 1, at a face's intensity of 0 to 5.
-
-    A little steeper than linear: a face of intensity 1 shows a sixth of the full movement, one of 4 four fifths.
-    """
+    """Strength of an action unit, 0 to 1, at an intensity of 0 to 5; a little steeper than linear."""
     return float((max(intensity, 0.0) / 5.0) ** 1.1)
 
 

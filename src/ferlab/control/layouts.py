@@ -1,4 +1,4 @@
-"""Control faces as files in the layout of a dataset: what stands in for one that cannot be had, read by that dataset's own reader.
+"""Control faces as files in the layout of a dataset, in place of one that cannot be had; that dataset's reader reads them.
 
     ckplus               cohn-kanade-images/S001/001/S001_001_00000001.png, Emotion/..., FACS/...: sequences from neutral to apex
     jaffe                AA.AN1.1.tiff and README_FIRST.txt with ratings
@@ -10,10 +10,9 @@
     fer2013_reshuffled   images/train and images/validation, each <expression>/<number>.jpg
     ferplus              fer2013.csv and fer2013new.csv, the votes of ten raters; contempt, which FER2013 does not have, is neutral there
 
-Every folder holds `CONTROL_FACES.txt`; by it `ferlab.data.preparation.sources` knows that its faces were drawn, and every page says so. Every
-subject shows every expression, and no subject is in two parts of a dataset (but in fer2013_reshuffled, which is that one's point).
-FER2013's layouts and AffectNet's train_set have happy thrice as often as the rarest expression. What nobody knows of a drawn face is
-not made up: the 68 landmarks are zeros or NULL, the box is the whole picture.
+Every folder holds `CONTROL_FACES.txt`, which marks its faces as drawn on every page. Every subject shows every expression, and no subject is in
+two parts of a dataset (but in fer2013_reshuffled). FER2013's layouts and AffectNet's train_set have happy three times as often as the rarest
+expression. Landmarks are zeros or NULL, the box is the whole picture.
 """
 
 from __future__ import annotations
@@ -59,10 +58,7 @@ class Cast:
     def faces(self, expressions: Sequence[str] = EXPRESSIONS, *, uneven: bool = False, posed: bool = False) -> Iterator[tuple[int, FaceSpec]]:
         """Yield subject and face, by subject, expression and take.
 
-        Args:
-            expressions: Those of every subject, in order.
-            uneven: The commonest three times, the rarest once where others are drawn twice.
-            posed: Nothing covers a face, as before a laboratory's camera; a detector misses many that are covered.
+        `uneven`: the commonest expression is drawn three times, the rarest once where others are drawn twice. `posed`: without occluders.
         """
         index = 0
         for subject in range(self.subjects):
@@ -161,12 +157,8 @@ def _marker(layout: str, cast: Cast) -> Files:
 # Pictures
 
 
-def _grey(cast: Cast, spec: FaceSpec, ending: str = "PNG") -> bytes:
-    return _encoded(draw_image(spec, cast.size), ending)
-
-
-def _colour(cast: Cast, spec: FaceSpec, ending: str) -> bytes:
-    return _encoded(draw_image(spec, cast.size, colour=True), ending)
+def _drawn(cast: Cast, spec: FaceSpec, ending: str = "PNG", *, colour: bool = False) -> bytes:
+    return _encoded(draw_image(spec, cast.size, colour=colour), ending)
 
 
 def _framed(picture: np.ndarray) -> np.ndarray:
@@ -240,7 +232,7 @@ def _affectnet(cast: Cast) -> Files:
     codes = {name: code for code, name in AFFECTNET_CODES.items()}
     for validates, number, spec in _annotated(cast):
         part, (valence, arousal) = "val_set" if validates else "train_set", affect(spec.expression, spec.intensity)
-        yield f"{part}/images/{number}.jpg", _colour(cast, spec, "JPEG")
+        yield f"{part}/images/{number}.jpg", _drawn(cast, spec, "JPEG", colour=True)
         for kind, value in {"exp": codes[spec.expression], "val": round(valence, 4), "aro": round(arousal, 4)}.items():
             yield f"{part}/annotations/{number}_{kind}.npy", _array(str(value))  # text, as delivered
         yield f"{part}/annotations/{number}_lnd.npy", _array(np.zeros(136))
@@ -252,7 +244,7 @@ def _affectnet_csv(cast: Cast) -> Files:
     for validates, number, spec in _annotated(cast):
         valence, arousal = affect(spec.expression, spec.intensity)
         name = f"{number % 3 + 1}/{number:056x}.jpg"
-        yield f"Manually_Annotated/Manually_Annotated_Images/{name}", _colour(cast, spec, "JPEG")
+        yield f"Manually_Annotated/Manually_Annotated_Images/{name}", _drawn(cast, spec, "JPEG", colour=True)
         row = f"{name},0,0,{cast.size},{cast.size},NULL,{codes[spec.expression]},{valence:.4f},{arousal:.4f}"
         rows["validation.csv" if validates else "training.csv"].append(row)
     for name, lines in rows.items():
@@ -262,7 +254,7 @@ def _affectnet_csv(cast: Cast) -> Files:
 def _class_folders(cast: Cast) -> Files:
     for number, (subject, spec) in enumerate(cast.faces()):
         part = cast.part(subject, {"train": 0.6, "validation": 0.2, "test": 0.2})
-        yield f"{part}/{spec.expression}/s{subject:04d}_{number:06d}.png", _grey(cast, spec)
+        yield f"{part}/{spec.expression}/s{subject:04d}_{number:06d}.png", _drawn(cast, spec)
 
 
 def _captured(cast: Cast) -> Files:
@@ -307,7 +299,7 @@ def _fer2013_reshuffled(cast: Cast) -> Files:
     order = np.random.default_rng([cast.seed, _SHUFFLE]).permutation(len(specs))
     for place, number in enumerate(order.tolist()):
         part = "train" if place < 0.8 * len(specs) else "validation"
-        yield f"images/{part}/{specs[number].expression}/{number}.jpg", _grey(cast, specs[number], "JPEG")
+        yield f"images/{part}/{specs[number].expression}/{number}.jpg", _drawn(cast, specs[number], "JPEG")
 
 
 LAYOUTS: dict[str, Layout] = {

@@ -1,4 +1,4 @@
-"""Options that change a set's table and not its faces: which faces train and test, and how many labels are wrong."""
+"""Options of the reader that change the table and not the faces: usages and label noise."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ def assign_usages(subject: np.ndarray, *, seed: int, test_share: float, val_shar
 
     Args:
         subject: Of each face (N,).
-        seed: Seed of the set.
-        test_share: Share of the faces in PrivateTest.
-        val_share: Share of the faces in PublicTest; its subjects have no other faces.
-        overlap: Share of the PrivateTest faces whose subject has Training faces too.
+        seed: Of the set.
+        test_share: Proportion of faces in PrivateTest.
+        val_share: Proportion of faces in PublicTest.
+        overlap: Proportion of PrivateTest faces whose subject has Training faces.
 
     Returns:
-        Usages (N,), and bool (N,): the PrivateTest faces whose subject has Training faces.
+        Usages (N,), and bool (N,): the faces of the overlap.
     """
     rng = np.random.default_rng([seed, _USAGES])
     count = len(subject)
@@ -48,14 +48,14 @@ def _spread(subject: np.ndarray, rows: np.ndarray, wanted: int, *, rng: np.rando
 
 
 def spoil_labels(targets: np.ndarray, groups: np.ndarray, *, share: float, classes: np.ndarray, seed: int) -> np.ndarray:
-    """Give a share of the groups a wrong label, each other class as likely.
+    """Return labels (N,) of which a `share` of the groups have a wrong one, each other class as likely.
 
     Args:
         targets: True labels (N,).
-        groups: Number of each face's group (N,), 0 to G - 1; a sequence is one, a still face another.
-        share: Of the groups.
+        groups: Number of each face's group (N,), 0 to G - 1: a sequence, or a still face.
+        share: Proportion of groups.
         classes: The K labels there are.
-        seed: Seed of the set.
+        seed: Of the set.
     """
     rng = np.random.default_rng([seed, _NOISE])
     count = int(groups.max()) + 1

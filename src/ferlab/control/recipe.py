@@ -1,7 +1,7 @@
-"""How a set of control faces is drawn: everything beyond seed, number and subject that decides a face's pixels.
+"""How a set of control faces is drawn: what decides a face's pixels beyond seed, number and subject, sequences included.
 
-A recipe travels in each row's `source_path` ("seed/index", then what differs from the default: "0/12?frames=8&skin=5,6"), so that
-a face and its masks can be drawn again from its row alone.
+A row's `source_path` holds the recipe ("seed/index", then what differs from the default: "0/12?frames=8&skin=5,6"), so that a face and its
+masks can be drawn again from its row.
 """
 
 from __future__ import annotations
@@ -69,15 +69,15 @@ def parse_recipe(text: str) -> Recipe:
 
 
 def compose(recipe: Recipe, *, seed: int, index: int, subjects: int = 150, subject: int | None = None, mark: str = "") -> FaceSpec:
-    """The spec of face `index` of a set drawn by a recipe.
+    """The spec of face `index` of a set; with sequences, `frames` consecutive faces are one.
 
     Args:
         recipe: Of the set.
         seed: Of the set.
-        index: Number of the face; with sequences, `frames` consecutive faces are one.
-        subjects: Number of subjects the faces are shared among.
-        subject: Overrides the subject that `subjects` would give.
-        mark: Expression for which the face's planted mark stands; empty: it carries none.
+        index: Number of the face.
+        subjects: Number of subjects.
+        subject: Overrides the one that `subjects` gives.
+        mark: Expression that the face's planted mark stands for; empty: it has none.
     """
     if recipe == Recipe():
         return sample_spec(seed, index, subjects=subjects, subject=subject)
@@ -96,7 +96,7 @@ def compose(recipe: Recipe, *, seed: int, index: int, subjects: int = 150, subje
 
 
 def rise(frame: int, frames: int) -> float:
-    """Share of the apex' intensity that a frame shows, 0 to 1, never falling.
+    """Fraction of the apex intensity that a frame shows, 0 to 1, not decreasing.
 
     >>> [round(rise(frame, 5), 2) for frame in range(5)]
     [0.0, 0.15, 0.5, 0.85, 1.0]
@@ -105,17 +105,9 @@ def rise(frame: int, frames: int) -> float:
 
 
 def frame_of(apex: FaceSpec, frame: int, *, frames: int, seed: int, number: int) -> FaceSpec:
-    """One frame of the sequence that ends in a face.
+    """Frame `frame` of `frames`, from 0, of sequence `number`, which ends in the face `apex`; light and pose drift a little.
 
-    Args:
-        apex: The face of the last frame, before jitter.
-        frame: Its number, from 0.
-        frames: How many there are, at least 2.
-        seed: Seed of the set.
-        number: Of the sequence.
-
-    Returns:
-        The frame's spec; frame 0 has intensity 0 and no active unit, whatever the expression.
+    Frame 0 has intensity 0 and no active unit, whatever the expression.
     """
     rng = np.random.default_rng([seed, _JITTER, number, frame])
     intensity = apex.intensity * rise(frame, frames)
@@ -137,9 +129,9 @@ def _jittered(still: Part, spreads: Mapping[str, float], *, rng: np.random.Gener
 
 
 def _long_tailed(recipe: Recipe, seed: int, number: int) -> str:
-    """Expression of a face where shares fall evenly, on a log scale, from the commonest of FER2013 to the rarest.
+    """Expression of a face; frequencies fall evenly on a log scale, in FER2013's order.
 
-    Dealt by steps of the golden ratio, so that the counts of any run of faces are within a few of their shares.
+    Steps of the golden ratio keep the counts of any run of faces within a few of their expectation.
     """
     names = [name for name in _COMMONEST_FIRST if name in recipe.names]
     shares = recipe.imbalance ** -np.linspace(0, 1, len(names))
@@ -149,7 +141,7 @@ def _long_tailed(recipe: Recipe, seed: int, number: int) -> str:
 
 @lru_cache(maxsize=4096)
 def _chosen_identity(who: Identity, recipe: Recipe, words: tuple[int, int]) -> Identity:
-    """The subject with skin and glasses as the recipe wants them; what it leaves open stays as sampled."""
+    """The subject with the recipe's skin and glasses."""
     seed, subject = words
     if recipe.glasses is not None:
         who = replace(who, glasses=bool(np.random.default_rng([seed, _GLASSES, subject]).random() < recipe.glasses))

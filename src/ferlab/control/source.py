@@ -1,4 +1,4 @@
-"""The control faces as a dataset: the reader, which draws instead of reading. `truth` draws a table's faces and masks again."""
+"""Control faces as a dataset: the reader draws them."""
 
 from __future__ import annotations
 
@@ -56,33 +56,31 @@ def read(
     Args:
         raw: Ignored; every reader takes a path.
         faces: Number of faces N.
-        subjects: Number of subjects they are shared among.
+        subjects: Number of subjects.
         size: Side S of a face in pixels.
-        seed: Seed of the set; face i depends on (seed, i), its subject and the options that change how faces are drawn.
-        colour: Red, green and blue instead of grey; the faces are the same.
+        seed: Face i depends on (seed, i), its subject and the options that change how faces are drawn.
+        colour: RGB instead of grey; the faces are the same.
         expressions: 7, or 8 with contempt (target 7).
-        frames: Faces per sequence, from neutral to apex; 1: still faces. All frames have the sequence's expression as their label;
-            what frame shows how much of it tells `intensity`, which is 0 in frame 0.
+        frames: Faces per sequence, from neutral to apex, all with the sequence's label; 1: still faces.
         world: What decides the label, see `ferlab.control.worlds`: faces, one_region, shortcut or null.
-        region: In the world one_region, the region that decides: mouth, brows, eyes or nose. Only expressions that it tells apart are drawn.
-        shortcut: In the world shortcut, the mark: corner, glasses or brightness. Each has a look per expression.
-        rho: Share of the Training and PublicTest faces whose mark goes with their label; among PrivateTest it is drawn without looking.
-        overlap: Share of the PrivateTest faces whose subject also has Training faces. None: usage is "Training" throughout, but in
-            the world shortcut, where it counts as 0.
-        test_share: Share of the faces that are PrivateTest where usages are assigned, by subject.
-        val_share: Share of the faces that are PublicTest where usages are assigned, by subject.
-        duplicates: Share of faces that are byte copies of another face of the same subject, to be found by an audit.
-        near_duplicates: Share of faces that are near-copies of another face of the same subject, of the six kinds of
-            `ferlab.copies` in turn. Their row tells about the original; `duplicate_kind` what became of it.
-        label_noise: Share of faces, or sequences, with a wrong label; `true_target` keeps the right one.
-        imbalance: Ratio of the commonest expression's share to the rarest's; between them shares fall evenly on a log scale.
+        region: The deciding region of one_region: mouth, brows, eyes or nose. Only expressions that it separates are drawn.
+        shortcut: The mark of the world shortcut: corner, glasses or brightness, with a look per expression.
+        rho: Proportion of Training and PublicTest faces whose mark agrees with their label; in PrivateTest it is independent.
+        overlap: Proportion of PrivateTest faces whose subject also has Training faces. None: usage is "Training" throughout, but in
+            the world shortcut, where it is 0.
+        test_share: Proportion of faces in PrivateTest where usages are assigned, by subject.
+        val_share: Proportion of faces in PublicTest, likewise.
+        duplicates: Proportion of faces that are exact duplicates of another face of the subject.
+        near_duplicates: Proportion of faces that are near-duplicates, of the six kinds of `ferlab.copies` in turn. Their row describes the
+            original; `duplicate_kind` names the kind.
+        label_noise: Proportion of faces, or sequences, with a wrong label; `true_target` is the right one.
+        imbalance: Ratio of the commonest expression to the rarest; the others lie between them, evenly on a log scale.
         skin: Skin tones, of 1 (lightest) to 6, that subjects may have; empty: all.
-        glasses: Share of subjects who wear glasses; None: as sampled, 0.15.
+        glasses: Proportion of subjects who wear glasses; None: as sampled, 0.15.
         light: Direction of the lamp in degrees, from the right positive: one angle, or lowest and highest; None: as sampled.
 
     Returns:
-        Images uint8 (N, S, S), in colour (N, S, S, 3), and their face table, without `content_hash` and `split`, which the data
-        room adds.
+        Images uint8 (N, S, S), in colour (N, S, S, 3), and their face table without `content_hash` and `split`.
 
     Raises:
         InputError: If an option is out of range.
@@ -125,7 +123,7 @@ def one_thread() -> Iterator[None]:
 
 
 def copy_rng(seed: int, index: int) -> np.random.Generator:
-    """Generator that decides how far near-copy `index` of a set moves."""
+    """Generator of the parameters of near-duplicate `index` of a set."""
     return np.random.default_rng([seed, _NEAR, index])
 
 
@@ -140,7 +138,7 @@ def _draw(specs: list[FaceSpec], drawn_from: np.ndarray, kinds: list[str], *, si
 
 
 def _choose_copies(subject: np.ndarray, *, seed: int, duplicates: float, near_duplicates: float) -> tuple[np.ndarray, list[str]]:
-    """Index each face is drawn from (N,), and what became of it on the way: "" for an original."""
+    """Index each face is drawn from (N,), and the kind of copy: "" for an original."""
     copied = _choose_duplicates(subject, rng=np.random.default_rng([seed, _DUPLICATES]), share=duplicates)
     kinds = np.where(copied != np.arange(len(subject)), "exact", "").astype(object)
     rng = np.random.default_rng([seed, _NEAR])
@@ -151,16 +149,10 @@ def _choose_copies(subject: np.ndarray, *, seed: int, duplicates: float, near_du
 
 
 def _choose_duplicates(subject: np.ndarray, *, rng: np.random.Generator, share: float, taken: np.ndarray | None = None) -> np.ndarray:
-    """Choose which faces are copies, and of which.
+    """Choose the copies: of each face (N,) the index it is drawn from, its own or that of an original of its subject.
 
-    Args:
-        subject: Of each face (N,).
-        rng: Of the choice.
-        share: Of the faces that become copies; fewer where subjects have too few faces.
-        taken: Index each face is drawn from (N,) after an earlier choice: its copies and their originals are left alone.
-
-    Returns:
-        Index each face is drawn from (N,): its own, or for a copy that of another face of its subject that is no copy.
+    A `share` of the faces become copies, fewer where subjects have too few faces. Copies of an earlier choice (`taken`) and their originals
+    stay.
     """
     own = np.arange(len(subject))
     drawn_from = own.copy() if taken is None else taken.copy()
@@ -181,7 +173,7 @@ def _choose_duplicates(subject: np.ndarray, *, rng: np.random.Generator, share: 
 
 
 def _labels(specs: list[FaceSpec], recipe: Recipe, *, drawn_from: np.ndarray, seed: int, label_noise: float) -> dict[str, Any]:
-    """Columns `target`, and where labels are not what is drawn, what is known instead."""
+    """Columns `target`, and what is known where the label is not what is drawn."""
     drawn = np.array([NAMES.index(spec.expression) for spec in specs])[drawn_from]
     groups, classes = np.arange(len(specs)) // recipe.frames, np.array([NAMES.index(name) for name in recipe.names])
     columns: dict[str, Any] = {"target": drawn}
@@ -208,7 +200,7 @@ def _usages(specs: list[FaceSpec], recipe: Recipe, *, seed: int, test_share: flo
 
 
 def _marks(columns: dict[str, Any], recipe: Recipe, *, rho: float, seed: int) -> np.ndarray:
-    """Expression for which each face's mark stands (N,); all frames of a sequence carry the same."""
+    """Expression that each face's mark stands for (N,), one per sequence."""
     targets, usage = np.asarray(columns["target"]), columns["usage"]
     classes = np.array([NAMES.index(name) for name in recipe.names])
     first = slice(None, None, recipe.frames)
@@ -275,4 +267,4 @@ def _check_sequences(recipe: Recipe, *, faces: int, copies: float) -> None:
         nearest = f"{whole} or {whole + recipe.frames}" if whole else recipe.frames
         raise InputError(f"control faces: expected whole sequences of {recipe.frames} frames, got faces={faces}; give {nearest}")
     if recipe.frames > 1 and copies:
-        raise InputError("control faces: expected no duplicates among sequences, whose frames are nearly copies already; give frames 1 or no duplicates")
+        raise InputError("control faces: expected no duplicates among sequences, whose frames are near-duplicates; give frames 1 or no duplicates")

@@ -1,7 +1,7 @@
 """What there is to know about one control face and its subject, and how both are sampled from (seed, index) and (seed, subject).
 
-A face depends on (seed, index, subject) only, an identity on (seed, subject) only; so order and number of faces do not
-matter. Lengths are in face units: the picture spans -1 to 1 both ways, x to the right, y down.
+A face depends on (seed, index, subject) and a subject on (seed, subject) only. Lengths are in face units: the picture spans -1 to 1 both ways,
+x to the right, y down.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Rest:
-    """Small differences between two faces of a subject at rest, in face units: what a model must not mistake for an action unit."""
+    """Small differences between two faces of a subject at rest, in face units."""
 
     brow_raise: float = 0.0
     brow_slope: float = 0.0
@@ -204,25 +204,22 @@ def sample_spec(
     expressions: Sequence[str] = EXPRESSIONS,
     expression: str | None = None,
 ) -> FaceSpec:
-    """Draw the spec of face `index`.
+    """Sample the spec of face `index`.
 
     Expressions are balanced in every round of as many faces as there are expressions, subjects in every `subjects` faces.
 
     Args:
-        seed: Seed of the whole set.
+        seed: Of the set.
         index: Number of the face, from 0.
-        subjects: Number of subjects the faces are shared among.
-        subject: Overrides the subject that `subjects` would give.
-        expressions: Those that are dealt.
-        expression: Overrides the one that is dealt.
-
-    Returns:
-        A spec that depends on the arguments only.
+        subjects: Number of subjects.
+        subject: Overrides the one that `subjects` gives.
+        expressions: Those that are drawn.
+        expression: Overrides the one that the order gives.
     """
     if subject is None:
-        subject = _dealt(index, subjects, (seed, _SUBJECT_ORDER))
+        subject = _in_rounds(index, subjects, (seed, _SUBJECT_ORDER))
     if expression is None:
-        expression = expressions[_dealt(index, len(expressions), (seed, _EXPRESSION_ORDER))]
+        expression = expressions[_in_rounds(index, len(expressions), (seed, _EXPRESSION_ORDER))]
     rng = np.random.default_rng([seed, _FACE, index])
     habits = np.random.default_rng([seed, _HABITS, subject, NAMES.index(expression)])
     level = 1 + int(rng.choice(5, p=LEVEL_SHARES))
@@ -246,7 +243,7 @@ def sample_spec(
 
 
 def without_deciding(spec: FaceSpec) -> FaceSpec:
-    """The face outside the region that decides its label: without that region's units. A face drawn as one is returned as it is."""
+    """The face without the units of its deciding region; another face as it is."""
     if not spec.region:
         return spec
     others = {unit: strength for unit, strength in spec.action_units.items() if unit not in spec.deciding}
@@ -254,12 +251,12 @@ def without_deciding(spec: FaceSpec) -> FaceSpec:
 
 
 def draw_strengths(units: Sequence[Unit], intensity: float, *, rng: np.random.Generator) -> dict[Unit, float]:
-    """Strength of each unit, 0.01 to 1, around what the intensity stands for."""
+    """Sample the strength of each unit, 0.01 to 1, around the amplitude of the intensity."""
     return {unit: float(np.clip(amplitude(intensity) * rng.uniform(0.75, 1.2), 0.01, 1.0)) for unit in units}
 
 
-def _dealt(index: int, count: int, words: tuple[int, ...]) -> int:
-    """Deal numbers 0 to count - 1 round after round, each round in an order of its own."""
+def _in_rounds(index: int, count: int, words: tuple[int, ...]) -> int:
+    """Return a number from 0 to count - 1: each round of `count` is a permutation of its own."""
     turn, place = divmod(index, count)
     return _shuffled(count, (*words, turn))[place]
 

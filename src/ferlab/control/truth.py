@@ -1,7 +1,7 @@
-"""The truth about the faces of a control table: each face's spec and masks, drawn again from its row, at any size.
+"""Ground truth of a table of control faces: each face's spec and masks, drawn again from its row at any size.
 
-A row's `source_path` and `subject` tell the spec, `shortcut` its planted mark, `duplicate_kind` what became of a near-copy; masks of a
-mirrored, shifted or rotated copy are moved as its picture was.
+`source_path` and `subject` give the spec, `shortcut` the planted mark, `duplicate_kind` the kind of a near-duplicate, whose masks are moved as
+its picture was.
 """
 
 from __future__ import annotations
@@ -42,23 +42,17 @@ def spec_of(face: pd.Series) -> FaceSpec:
 
 
 def region_masks(faces: pd.DataFrame, *, size: int) -> dict[str, np.ndarray]:
-    """Masks of every face of a table, drawn again from its geometry.
+    """Masks of the faces of a table: per region, and for "face" and "occluder", bool (N, S, S).
 
-    Args:
-        faces: Rows of a control face table (N).
-        size: Side S of the masks in pixels.
-
-    Returns:
-        Per region, and for "face" and "occluder", a bool array (N, S, S). Regions may overlap and are marked whether or not
-        something covers them.
+    Regions may overlap, and are marked whether or not something covers them.
     """
     return _draw_all(faces, (*REGIONS, "face", "occluder"), draw_masks, size=size)
 
 
 def unit_masks(faces: pd.DataFrame, *, size: int) -> dict[Unit, np.ndarray]:
-    """Where each action unit shows in every face of a table, or would show if it were active: per unit a bool array (N, S, S).
+    """Masks of each action unit, active or not, in the faces of a table: per unit bool (N, S, S).
 
-    Of a mirrored copy the sides of one-sided units are those of the picture: what was its R lies on the other side.
+    The sides of one-sided units in a mirrored duplicate are those of its picture.
     """
     return _draw_all(faces, tuple(ACTION_UNITS), draw_unit_masks, size=size)
 
@@ -69,16 +63,9 @@ def shortcut_mask(faces: pd.DataFrame, *, size: int) -> np.ndarray:
 
 
 def carrying_mask(faces: pd.DataFrame, *, size: int, visible_only: bool = False) -> np.ndarray:
-    """Pixels that carry what each face shows: the union of the regions of its active action units.
+    """Ground-truth pixels of the expression, bool (N, S, S): the union of the regions of the active action units.
 
-    Args:
-        faces: Rows of a control face table (N).
-        size: Side S of the masks in pixels.
-        visible_only: Leave out what an occluder covers.
-
-    Returns:
-        Bool (N, S, S); empty for neutral faces, whose expression is the absence of movement. In the world one_region, the region
-        that decides, of neutral faces too.
+    None of a neutral face; in the world one_region the deciding region, of neutral faces too. `visible_only` excludes what an occluder covers.
     """
     masks = region_masks(faces, size=size)
     carried = np.zeros((len(faces), size, size), bool)
@@ -93,11 +80,7 @@ def carrying_mask(faces: pd.DataFrame, *, size: int, visible_only: bool = False)
 
 
 def label_mask(faces: pd.DataFrame, *, size: int) -> np.ndarray:
-    """Pixels that a model which has learned its world's lesson looks at, bool (N, S, S).
-
-    In the world one_region the deciding region; in shortcut the planted mark, which is all a model needs in training; in null
-    nothing; else what carries the expression.
-    """
+    """Ground-truth pixels of the label, bool (N, S, S): the deciding region, the mark, in null none, else the expression's."""
     world = faces["world"] if "world" in faces.columns else pd.Series("faces", index=faces.index)
     mask = np.zeros((len(faces), size, size), bool)
     for name, draw in (("shortcut", shortcut_mask), ("one_region", carrying_mask), ("faces", carrying_mask)):

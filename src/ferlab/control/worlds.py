@@ -1,9 +1,9 @@
-"""Worlds in which it is known what decides the label: made to judge explanations.
+"""Worlds in which the evidence for a label is known, to validate attributions.
 
     faces       the label is the expression, and every action unit of it shows
-    one_region  the label decides the units of one region; all other units are drawn without looking at the label
-    shortcut    the label is the expression, and a planted mark goes with it in training, no longer at test
-    null        the label is drawn without looking at the face
+    one_region  the label decides the units of one region; all other units are independent of it
+    shortcut    the label is the expression, and a planted mark agrees with it in training and is independent of it at test
+    null        the label is independent of the face
 
 References:
     Adebayo et al. (2018), Sanity Checks for Saliency Maps, arXiv 1810.03292: labels that mean nothing.
@@ -42,21 +42,14 @@ DECIDING: dict[str, dict[str, tuple[Unit, ...]]] = {
     "eyes": {"angry": (7,), "happy": (6, 7), "surprise": (5,), "neutral": ()},
     "nose": {"disgust": (9,), "neutral": ()},
 }
-"""Per region the expressions it tells apart, and the units that do; expressions it cannot tell apart are not drawn there."""
+"""Per region the expressions that it separates, with their deciding units; other expressions are not drawn there."""
 
 _SEEN = 0.01  # share of a pixel below which the deciding units cannot be seen
 _JAW_WITHIN = 0.55  # most of a jaw drop that a mouth can show above a chin that stays
 
 
 def decide_by_region(spec: FaceSpec, region: str, *, seed: int, number: int) -> FaceSpec:
-    """Let the expression of a face show in one region alone.
-
-    Args:
-        spec: A face; its expression is the label.
-        region: A key of `DECIDING`.
-        seed: Seed of the set.
-        number: Of the face. The units elsewhere are those of another expression, drawn from (seed, number) and not from the label.
-    """
+    """Let the expression of face `number` show in one region; units elsewhere are those of another expression, independent of the label."""
     rng = np.random.default_rng([seed, _OTHERS, number])
     other, level = str(rng.choice(NAMES)), 1 + int(rng.choice(5, p=LEVEL_SHARES))
     units = draw_units(other, habits=rng, chance=rng)
@@ -70,10 +63,7 @@ def decide_by_region(spec: FaceSpec, region: str, *, seed: int, number: int) -> 
 
 
 def decision_layer(spec: FaceSpec, size: int) -> np.ndarray:
-    """Share of each pixel (S, S), float32, that is drawn with the deciding units: 1 in the region, fading to 0 at its rim.
-
-    The place is the subject's, not the label's: wherever the region's feature can lie under any label.
-    """
+    """Weight of the deciding units per pixel (S, S), float32: 1 wherever the region can lie under any label, fading to 0 at its rim."""
     share = np.zeros((size, size), np.float32)
     for polygon in _reach(spec.identity, spec.region):
         part = cover(polygon, size, blur=0.015)
@@ -82,7 +72,7 @@ def decision_layer(spec: FaceSpec, size: int) -> np.ndarray:
 
 
 def draw_decision_mask(spec: FaceSpec, size: int) -> np.ndarray:
-    """Pixels (size, size), bool, that can change with the label in the world one_region; `drawing` lets no other change."""
+    """Pixels (size, size), bool, that depend on the label in the world one_region; no other pixel does."""
     return seen_share(decision_layer(spec, fine_side(size)), spec, size=size) > _SEEN
 
 
@@ -97,7 +87,7 @@ def _reach(who: Identity, region: str) -> tuple[np.ndarray, ...]:
 
 
 def carry_mark(spec: FaceSpec, kind: str, expression: str) -> FaceSpec:
-    """Give a face the mark that stands for an expression. Under planted glasses it wears none of its own."""
+    """Return a face with the mark of an expression; planted glasses replace its own."""
     mark = Mark(kind=kind, look=NAMES.index(expression))
     if kind == "glasses":
         occluder = "none" if spec.occluder == "sunglasses" else spec.occluder
@@ -106,18 +96,15 @@ def carry_mark(spec: FaceSpec, kind: str, expression: str) -> FaceSpec:
 
 
 def plant_marks(targets: np.ndarray, *, holds: np.ndarray, rho: float, classes: np.ndarray, seed: int) -> np.ndarray:
-    """Choose which mark each face carries.
+    """Return the label that each face's mark stands for (N,).
 
     Args:
         targets: Labels (N,).
-        holds: Bool (N,): where the mark goes with the label with probability `rho`, and else stands for another class, each as
-            likely; elsewhere it is drawn without looking at the label.
-        rho: 0 to 1; 1 / K makes the mark mean nothing.
+        holds: Bool (N,): where the mark agrees with the label with probability `rho` and else stands for another class, each as likely;
+            elsewhere it is independent of the label.
+        rho: 0 to 1; at 1 / K the mark is independent of the label.
         classes: The K labels there are.
-        seed: Seed of the set.
-
-    Returns:
-        The label each mark stands for (N,).
+        seed: Of the set.
     """
     rng = np.random.default_rng([seed, _MARKS])
     count, kinds = len(targets), len(classes)
@@ -128,5 +115,5 @@ def plant_marks(targets: np.ndarray, *, holds: np.ndarray, rho: float, classes: 
 
 
 def meaningless_labels(count: int, *, classes: np.ndarray, seed: int) -> np.ndarray:
-    """Labels (N,) drawn without looking at any face."""
+    """Labels (N,) independent of the faces."""
     return np.random.default_rng([seed, _LABELS]).choice(classes, count)

@@ -1,4 +1,4 @@
-"""What a run has seen of each split, in words: every page's sentence on fitted, selected and untouched faces."""
+"""Sentences on which splits a run was trained and selected on, and what its scores are worth then."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def ensembles_sentence(
     Args:
         members: Set -> the runs that vote; sets of one run have no ensemble.
         metrics: Per run what evaluate wrote.
-        weights: Set -> run -> its fitted weight.
+        weights: Set -> run -> its weight, fitted on val.
     """
     told = [_of_ensemble(name, {run: recorded(metrics[run]) for run in runs}) for name, runs in members.items() if len(runs) > 1]
     told += [f"On {name} the weights were fitted on val: of the fitted ensemble, val scores are in-sample." for name in weights or {}]

@@ -1,7 +1,7 @@
-"""What a value may do in a page: be read. Names, paths and labels that people chose stand in prose, and Markdown would let them be HTML.
+"""Escaping of values in pages: names, paths and labels that people chose stand in prose, where Markdown would let them be HTML.
 
-Prose is made in many places, so nothing is asked of them: when a page has been read, each tag that Markdown let through and that is
-none of ours becomes the text that it was. Tables and boxes that notebooks show as HTML escape what they hold.
+When a page has been read, each tag that Markdown let through and that is none of ours becomes text. Tables and boxes that notebooks show as
+HTML escape their contents.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def disarm(_: Any, page: nodes.document) -> None:
         page: Changed in place.
     """
     for node in list(page.findall(nodes.raw)):
-        if not OWN.fullmatch(node.astext().strip()) and not _is_shown(node):
+        if not OWN.fullmatch(node.astext().strip()) and SHOWN not in node.get("classes", ()):
             _replace(node, node.astext())
     for node in list(page.findall(nodes.image)):
         if ELSEWHERE.match(node.get("uri", "")):
@@ -45,11 +45,6 @@ def escape_tags(text: str) -> str:
     p < .001, \<img src=x>
     """
     return re.sub(r"<(?=[A-Za-z/!?])", r"\\<", text.replace("\\", "\\\\"))
-
-
-def _is_shown(node: nodes.Node) -> bool:
-    """Whether it is the output of a cell, not a part of its prose."""
-    return SHOWN in node.get("classes", ())
 
 
 def _replace(node: nodes.Element, text: str) -> None:

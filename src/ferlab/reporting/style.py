@@ -67,7 +67,7 @@ def show(figure: Figure, alt: str) -> None:
         ValueError: If `alt` is shorter than 20 characters.
     """
     if len(alt) < 20:
-        raise ValueError(f"Expected alt text that says what the figure shows, got {alt!r}")
+        raise ValueError(f"Expected alt text that describes the figure, got {alt!r}")
     # Drawn here and not by the inline backend: that one may be absent, and writes its own version into the picture.
     picture = io.BytesIO()
     figure.savefig(picture, format="png", bbox_inches="tight", metadata={"Software": None})

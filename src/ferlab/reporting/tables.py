@@ -196,7 +196,7 @@ def ensembles_table(
     Args:
         votes: From `ferlab.evaluation.runs.score_ensembles`.
         members: Set -> the runs that vote.
-        weights: Set -> run -> its fitted weight.
+        weights: Set -> run -> its weight, fitted on val.
     """
     rows = [
         {
@@ -242,7 +242,7 @@ def published_table(published: pd.DataFrame) -> pd.DataFrame:
 
 
 def machine_table() -> pd.DataFrame:
-    """Return the hardware and software that ran this notebook; no times and no paths, so one machine always says the same."""
+    """Return the hardware and software that ran this notebook, without times and paths."""
     packages = ("torch", "numpy", "scikit-learn", "torchmetrics", "statsmodels", "pandas")
     facts = {
         "system": f"{platform.system()} on {platform.machine()}",
@@ -321,7 +321,7 @@ def _mean_and_spread(mean: float, sd: float) -> str:
 
 
 def _processor() -> str:
-    """Return the processor's name; Linux tells it in a file, other systems through the platform module."""
+    """Return the processor's name, on Linux from /proc/cpuinfo."""
     try:
         with open("/proc/cpuinfo") as lines:
             names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

@@ -232,8 +232,8 @@ def test_copies_and_blends_are_counted_apart():
 
 def test_votes_are_named_where_there_are_some():
     store = store_of(["Training"] * 30 + ["PublicTest"] * 20, np.arange(50) % 7, votes_happy=7, votes_sad=3)
-    assert "Raters voted on 50 of 50 faces, 10 to a face (median), over 2 labels." in page.set_sentence(store)
-    assert "Raters" not in page.set_sentence(store_of(["Training"] * 30 + ["PublicTest"] * 20, np.arange(50) % 7))
+    assert "50 of 50 faces have votes, 10 to a face (median), over 2 labels." in page.set_sentence(store)
+    assert "votes" not in page.set_sentence(store_of(["Training"] * 30 + ["PublicTest"] * 20, np.arange(50) % 7))
 
 
 def test_only_expressions_that_a_face_shows_are_counted():

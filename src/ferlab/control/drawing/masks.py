@@ -22,10 +22,7 @@ Polygons = list[np.ndarray]
 
 
 def draw_masks(spec: FaceSpec, size: int) -> dict[str, np.ndarray]:
-    """Masks of one face: every region, "face" (the head without ears and hair) and "occluder", each (size, size) bool.
-
-    Regions lie within "face" and are marked whether or not something covers them; several may share a pixel.
-    """
+    """Masks (size, size), bool, of every region (within "face"), "face" (without ears and hair) and "occluder"."""
     shape = shape_face(spec)
     polygons = {"face": [shape.outline]} | region_outlines(spec, shape) | {"occluder": occluder_outlines(spec, shape)}
     masks = rasterise(polygons, spec, size=size)
@@ -123,7 +120,7 @@ def _cheek(shape: FaceShape, side: int) -> np.ndarray:
 
 
 def draw_unit_masks(spec: FaceSpec, size: int) -> dict[Unit, np.ndarray]:
-    """Masks of one face, one per unit of `ACTION_UNITS` whether it is active or not, each (size, size) bool, within the head."""
+    """Masks (size, size), bool, of every action unit, active or not, within the head."""
     shape = shape_face(spec)
     masks = rasterise({"face": [shape.outline]} | unit_outlines(spec, shape), spec, size=size)
     face = masks.pop("face")

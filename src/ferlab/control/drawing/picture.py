@@ -1,7 +1,4 @@
-"""Draws a control face: paints skin, features and what covers them on a fine canvas, lights it, turns it, takes the picture.
-
-Grey values are reflectances until `_lens` and `_expose` turn them into a picture with lens blur and sensor noise.
-"""
+"""Draws a control face: reflectances on a fine canvas, lit, turned, blurred by the lens and exposed with sensor noise."""
 
 from __future__ import annotations
 
@@ -35,16 +32,7 @@ class DrawnFace:
 
 
 def draw_face(spec: FaceSpec, size: int, *, colour: bool = False) -> DrawnFace:
-    """Draw one control face.
-
-    Args:
-        spec: Everything that decides its pixels.
-        size: Side of the picture in pixels, 24 to 224.
-        colour: Draw red, green and blue.
-
-    Returns:
-        Picture and masks; the same bytes for the same arguments.
-    """
+    """Draw a face with its masks, `size` (24 to 224) pixels wide; the same bytes for the same arguments."""
     return DrawnFace(image=draw_image(spec, size, colour=colour), masks=draw_masks(spec, size))
 
 

@@ -160,7 +160,7 @@ def set_sentence(store: Store) -> str:
     total = votes.sum(axis="columns")[lambda count: count > 0]
     if votes.columns.empty or total.empty:
         return said
-    return f"{said} Raters voted on {len(total):,} of {len(faces):,} faces, {total.median():.0f} to a face (median), over {len(votes.columns)} labels."
+    return f"{said} {len(total):,} of {len(faces):,} faces have votes, {total.median():.0f} to a face (median), over {len(votes.columns)} labels."
 
 
 def kind_of(faces: pd.DataFrame) -> str:
@@ -238,7 +238,7 @@ def crossings_sentence(crossed: pd.DataFrame) -> str:
 
 
 def official_table(faces: pd.DataFrame, expressions: Sequence[str]) -> pd.DataFrame | None:
-    """Return, per part of each dataset, faces here, the official count and the difference, per expression where that is official, and in all.
+    """Return, per part of each dataset, faces here, official count and difference, per expression where that is official, and in all.
 
     None without official counts.
     """
@@ -248,7 +248,8 @@ def official_table(faces: pd.DataFrame, expressions: Sequence[str]) -> pd.DataFr
     kinds = ["here", "official", "difference"]
     long = counts.assign(part=_part_names(counts)).melt(["part", "expression"], kinds, var_name="count")
     table = long.pivot(index=["part", "count"], columns="expression", values="value")
-    table = table.reindex([(part, kind) for part in long["part"].unique() for kind in kinds], columns=list(dict.fromkeys([*counts["expression"], ALL])))
+    rows, columns = [(part, kind) for part in long["part"].unique() for kind in kinds], list(dict.fromkeys([*counts["expression"], ALL]))
+    table = table.reindex(rows, columns=columns)
     table = table[[*table.columns.drop(ALL), ALL]].rename_axis(columns=None)
     table[ALL] = table[ALL].fillna(table.drop(columns=ALL).sum(axis="columns"))
     return table.astype("Int64").astype(object).where(table.notna(), "") if table.isna().any(axis=None) else table.astype(int)
@@ -291,8 +292,8 @@ def two_labels_sentence(faces: pd.DataFrame) -> str:
     """Say how often the posed expression and the highest rating of JAFFE's faces differ."""
     _, counts = count_differences(faces)
     return (
-        f"JAFFE's faces have two labels, posed (rows) and rated (columns). **They differ on {counts['differ']:,} of {counts['rated']:,} rated faces;** "
-        f"{counts['neutral_mislabelled']:,} of them are neutral poses, which the ratings cannot name. cs231a trained on the ratings."
+        f"JAFFE's faces have two labels, posed (rows) and rated (columns). **They differ on {counts['differ']:,} of {counts['rated']:,} "
+        f"rated faces;** {counts['neutral_mislabelled']:,} of them are neutral poses, which the ratings cannot name. cs231a trained on the ratings."
     )
 
 
@@ -302,7 +303,7 @@ def imbalance_sentence(counts: pd.DataFrame) -> str:
     most, least = train.idxmax(), train.idxmin()
     splits = {split: row for split, row in counts.iterrows() if split != "train" and row.sum()}
     always = listed(f"{percent(row[most] / row.sum())} on {split}" for split, row in splits.items())
-    balanced = listed(dict.fromkeys(percent((row[most] > 0) / (row > 0).sum()) for row in splits.values()))  # over the expressions that occur
+    balanced = listed(dict.fromkeys(percent((row[most] > 0) / (row > 0).sum()) for row in splits.values()))  # of expressions that occur
     baseline = f"A model that always predicts {most} has an accuracy of {always}, and a balanced accuracy of {balanced}." if splits else ""
     if train[most] == train[least]:
         return f"Every expression has {train[most]:,} faces in train. {baseline}".strip()

@@ -149,7 +149,7 @@ def scorings_table(scorings: Sequence[Mapping[str, str]], *, study: str, runs: I
 
     Args:
         scorings: Rows of the ledger (study, run, set, record, ...), one per scoring.
-        study: Rows of other studies are left out.
+        study: Rows of other studies are ignored.
         runs: The runs to list, in order.
     """
     rows = []

@@ -99,7 +99,7 @@ def first_seeds(params: Params) -> list[str]:
 
 
 def summary_table(params: Params, runs: dict[str, dict[str, Any]]) -> str:
-    """Return a Markdown table: one row per run and split, accuracy with its interval and n, without test-time augmentation and by flip, then macro F1, NLL and ECE.
+    """Return a Markdown table, a row per run and split: n, accuracy with its interval, without and with TTA, macro F1, NLL and ECE.
 
     Where the model was trained on val, its val row is that of the model before the refit; where nothing was selected there is none. A test
     split that selected the epoch is marked.
@@ -168,11 +168,11 @@ def _ours(name: Any, studies: dict[str, Any]) -> dict[str, str]:
 
 
 def _check_teachers(trained: dict[str, dict[str, Any]]) -> None:
-    """A run may not be published as the pupil of another model than the one that stands beside it."""
+    """Refuse a run that was distilled from another model than the teacher published beside it."""
     for name, metrics in trained.items():
         for teacher, made in metrics.get("teachers", {}).items():
             if file_sha256(_existing(paths.artefact("train", "weights", teacher))) != made:
-                raise InputError(f"run {name!r} was distilled from {teacher} before that was trained anew; train it again: dvc repro -sf train@{name}")
+                raise InputError(f"run {name!r} was distilled from {teacher} before that was trained anew; repeat it: dvc repro -sf train@{name}")
 
 
 def _chosen(params: Params, run: str) -> str:
@@ -186,7 +186,7 @@ def _row(name: str, split: str, of: dict[str, Any], *, n: int, augmented: Mappin
         "split": split,
         "n": f"{n:,}",
         "accuracy, 95 % interval": estimate(of, "accuracy", digits=2),
-        **{column: "" if (value := augmented.get(tta)) is None else percent(value, digits=2) for column, tta in (("no TTA", "none"), ("flip", "flip"))},
+        **{name: percent(augmented[tta], digits=2) if augmented.get(tta) else "" for tta, name in {"none": "no TTA", "flip": "flip"}.items()},
         "macro F1": percent(of["macro_f1"]) if "macro_f1" in of else "",
         "NLL": number(of["nll"], digits=3),
         "ECE": percent(of["ece"]) if "ece" in of else "",
