@@ -63,12 +63,9 @@ def compare_pairs(
 
 
 def compare_correctness(a: np.ndarray, b: np.ndarray, *, subjects: np.ndarray | None = None, tests: int = 1) -> dict[str, float | int]:
-    """Return the columns of `compare_pairs` but for the names and `p_holm`.
+    """Return the columns of `compare_pairs` but for the names and `p_holm`, of two runs' correctness, (N,) bool each.
 
-    Args:
-        a: (N,) bool, whether the first run classifies each face correctly; `b` likewise the second.
-        subjects: (N,) the subject of each face, two or more: interval, p and detectable difference count by subject then.
-        tests: How many tests are corrected together.
+    With `subjects` (N,), two or more, interval, p and detectable difference count by subject; `tests` are corrected together.
     """
     n, only_a, only_b = len(a), int((a & ~b).sum()), int((~a & b).sum())
     table = [[int((a & b).sum()), only_a], [only_b, int((~a & ~b).sum())]]
@@ -105,14 +102,9 @@ def paired_difference_bounds(only_a: int, only_b: int, n: int) -> tuple[float, f
 
 
 def difference_by_cluster(differences: np.ndarray, clusters: np.ndarray, *, tests: int = 1) -> dict[str, float]:
-    """Return `ci_low, ci_high, p, detectable` of a mean difference over clusters, by Student's t.
+    """Return `ci_low, ci_high, p, detectable` of the mean of differences, (N,) from -1 to 1, over clusters (N,), by Student's t.
 
     Without any spread between clusters, p is that of a sign test over clusters, and the bounds are those of one face per cluster.
-
-    Args:
-        differences: (N,) from -1 to 1, correctness in one run minus in the other, or its mean over seeds.
-        clusters: (N,) the cluster of each.
-        tests: How many tests are corrected together.
     """
     m, mean, error = count_clusters(clusters), float(np.mean(differences)), cluster_error(differences, clusters)
     if error == 0:
@@ -125,10 +117,9 @@ def difference_by_cluster(differences: np.ndarray, clusters: np.ndarray, *, test
 
 
 def detectable_difference(discordant: float, n: int, *, tests: int = 1) -> float:
-    """Return the difference in accuracy that a paired test of n faces detects with 80 % power at the level 5 % / `tests`, at most 1.
+    """Return the difference in accuracy, at most 1, that a paired test of n faces detects with 80 % power at the level 5 % / `tests`.
 
-    Args:
-        discordant: Fraction of faces that exactly one of the two runs classifies correctly.
+    `discordant` is the fraction of faces that exactly one of the two runs classifies correctly.
 
     >>> round(detectable_difference(0.05, 3589), 4), round(detectable_difference(0.05, 3589, tests=36), 4)
     (0.0105, 0.0152)

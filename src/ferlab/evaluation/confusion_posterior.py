@@ -63,13 +63,7 @@ def confusion_metrics(confusions: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def confusion_bounds(confusions: np.ndarray, *, draws: int, seed: int = 0) -> Bounds:
-    """Return the 95 % interval of each of KEYS; (nan, nan) for the MCC where faces are of one class.
-
-    Args:
-        confusions: (K, K) counts, rows actual, columns predicted; fractions where faces count less than one (see `clusters`).
-        draws: Matrices drawn.
-        seed: Of the draws.
-    """
+    """Return the 95 % interval of each of KEYS from (K, K) counts, rows actual (fractions in `clusters`); (nan, nan) for the MCC of one class."""
     counts = np.asarray(confusions, dtype=np.float64)
     support, seen = counts.sum(axis=1), counts.sum(axis=1) + counts.sum(axis=0) > 0
     drawn = _metrics(draw_confusions(counts, draws=draws, rng=np.random.default_rng(seed)), seen)

@@ -92,10 +92,9 @@ def fit_weights(tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
 
 
 def least_nll(truths: np.ndarray) -> np.ndarray:
-    """Return the weights that minimise the mean of -log(truths @ weights), float64 (M,), not negative, summing to 1.
+    """Return the weights (M,), not negative and summing to 1, that minimise the mean of -log(truths @ weights).
 
-    Args:
-        truths: float64 (N, M), each member's probability of each face's true class.
+    `truths`, float64 (N, M), are the members' probabilities of each face's true class.
     """
     truths = np.maximum(truths, LEAST)
 

@@ -166,10 +166,7 @@ def summarise_comparison(
 
 def pairs_by_name(pairs: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
     """Return `{run_a: {run_b: {difference, ...}}}`."""
-    nested: dict[str, dict[str, dict[str, Any]]] = {}
-    for row in pairs.to_dict("records"):
-        nested.setdefault(row.pop("run_a"), {})[row.pop("run_b")] = row
-    return nested
+    return {str(a): rows.drop(columns="run_a").set_index("run_b").to_dict("index") for a, rows in pairs.groupby("run_a", sort=False)}
 
 
 def _summarise_runs(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -187,10 +184,8 @@ def _summarise_runs(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 def _summarise_groups(spread: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
     """Return the spread over seeds as `{set: {group: {seeds, test_accuracy_mean, test_accuracy_sd, ...}}}`."""
-    nested: dict[str, dict[str, dict[str, Any]]] = {}
-    for row in spread.to_dict("records"):
-        nested.setdefault(row.pop("set"), {})[row.pop("group")] = {str(key).replace(".", "_"): value for key, value in row.items()}
-    return nested
+    renamed = spread.rename(columns=lambda key: key.replace(".", "_"))
+    return {str(name): rows.drop(columns="set").set_index("group").to_dict("index") for name, rows in renamed.groupby("set", sort=False)}
 
 
 def _score(rows: pd.DataFrame, resamples: int) -> dict[str, Any]:

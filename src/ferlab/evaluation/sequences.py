@@ -21,11 +21,7 @@ ALPHA = 0.3  # weight of the newest frame: the last two frames carry half of a p
 
 
 def score_sequences(rows: pd.DataFrame, faces: pd.DataFrame) -> dict[str, Any] | None:
-    """Return the scores of sequences and of their frames, or None where no face is in a sequence.
-
-    Args:
-        rows: Predictions rows of one split.
-        faces: The set's face table, with or without `sequence`, `frame` and `subject`.
+    """Return the scores of sequences and of their frames, or None where no face is in a sequence; `rows` of one split.
 
     Returns:
         `sequences` and `frames` (how many), `mixed` (sequences whose frames have several targets), `accuracy` of sequences (mean probabilities
@@ -77,11 +73,7 @@ def smooth_frames(frames: pd.DataFrame, *, alpha: float = ALPHA) -> np.ndarray:
 
 
 def flicker_rate(preds: np.ndarray, sequences: np.ndarray) -> float:
-    """Return the fraction of consecutive frames of one sequence whose predictions differ; NaN where no sequence has two frames.
-
-    Args:
-        preds: (N,) int, in the order of the frames, sequence after sequence.
-        sequences: (N,) the sequence of each frame.
+    """Return the fraction of consecutive frames (N,) of one sequence whose predictions differ; NaN where no sequence has two frames.
 
     >>> flicker_rate(np.array([0, 0, 1, 2, 2]), np.array(["a", "a", "a", "b", "b"]))
     0.3333333333333333

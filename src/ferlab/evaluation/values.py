@@ -19,13 +19,9 @@ PREDICTED = "value_"  # column of the predictions table, before the value's name
 
 
 def score_values(predictions: pd.DataFrame, faces: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, dict[str, Any]] | None:
-    """Return the scores of each value of a predictions table, or None where it has none.
+    """Return the scores of each value (`value_<name>`) of predictions rows against the face table's column, or None where there is none.
 
-    Args:
-        predictions: Predictions rows of one split, with columns `value_<name>`.
-        faces: The set's face table, with columns `<name>`; faces where it is NaN are excluded.
-        resamples: Bootstrap resamples of faces, for the bounds.
-        seed: Of the bootstrap.
+    Faces whose value is not known are excluded; bounds are from a bootstrap of faces.
 
     Returns:
         `{name: {n, ccc, rmse, pearson, mean_rmse}}` with `_ci_low` and `_ci_high` of ccc and rmse; `mean_rmse` of predicting their mean.
