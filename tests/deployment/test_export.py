@@ -17,7 +17,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from ferlab.deployment.export import Parity, export_onnx, halve_weights, parity, quantise
+from ferlab.deployment.export import export_onnx, halve_weights, parity, quantise
 from ferlab.deployment.predictor import Predictor
 from ferlab.paths import InputError
 
@@ -27,17 +27,17 @@ FACES = np.random.default_rng(0).integers(0, 256, (37, 16, 16)).astype(np.uint8)
 
 def test_probabilities_and_labels_agree_with_the_source(tiny, tiny_onnx) -> None:
     found = parity(tiny, Predictor.load(tiny_onnx), FACES)
-    assert found.faces == 37
-    assert found.max_abs_diff < 1e-5
-    assert found.label_agreement == 1.0
+    assert found["faces"] == 37
+    assert found["max_abs_diff_millionths"] < 10
+    assert found["label_agreement"] == 1.0
 
 
 def test_parity_sees_another_net(tiny, tiny_onnx) -> None:
     torch.manual_seed(1)
     other = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 3)).eval()
     found = parity(dataclasses.replace(tiny, module=other), Predictor.load(tiny_onnx), FACES)
-    assert found.max_abs_diff > 0.1
-    assert found.label_agreement < 1
+    assert found["max_abs_diff_millionths"] > 1e5
+    assert found["label_agreement"] < 1
 
 
 def test_normalisation_and_softmax_are_inside_the_graph(tiny, tiny_onnx) -> None:
@@ -99,11 +99,6 @@ def test_two_processes_in_two_folders_write_the_same_bytes(weights, tmp_path) ->
     assert digests[0] == digests[1]
 
 
-def test_the_metrics_keep_a_difference_below_six_decimals() -> None:
-    found = Parity(faces=3, max_abs_diff=3.7e-8, label_agreement=1.0)
-    assert found.metrics()["max_abs_diff_millionths"] == pytest.approx(0.037)
-
-
 @pytest.fixture(scope="module")
 def halved(tiny_onnx):
     return halve_weights(onnx.load(tiny_onnx))
@@ -118,8 +113,8 @@ def test_the_answers_are_those_of_a_float32_net_with_rounded_weights(tiny, halve
         found = parity(dataclasses.replace(tiny, module=rounded), Predictor.load(tmp_path / "half.onnx"), FACES)
     finally:
         tiny.module.load_state_dict(before)
-    assert found.max_abs_diff < 1e-5
-    assert parity(tiny, Predictor.load(tmp_path / "half.onnx"), FACES).max_abs_diff > 1e-5, "nothing was rounded"
+    assert found["max_abs_diff_millionths"] < 10
+    assert parity(tiny, Predictor.load(tmp_path / "half.onnx"), FACES)["max_abs_diff_millionths"] > 10, "nothing was rounded"
 
 
 def test_large_tensors_take_half_the_bytes_and_small_ones_stay(tiny_onnx, halved) -> None:

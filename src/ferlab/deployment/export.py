@@ -17,7 +17,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -40,18 +40,6 @@ SMALLEST = 256  # values: below that a tensor (a bias, a scale, a running varian
 LARGEST = float(np.finfo(np.float16).max)
 BATCH = 32  # faces per call during calibration: bounds memory
 OPERATIONS = ("Conv", "Gemm", "MatMul", "Add", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool")
-
-
-class Parity(NamedTuple):
-    """Agreement of an exported model with its source."""
-
-    faces: int
-    max_abs_diff: float  # of probabilities
-    label_agreement: float  # fraction of faces with the same arg max
-
-    def metrics(self) -> dict[str, float]:
-        """Return the values of the metrics file, the difference in millionths: files keep six decimals."""
-        return {"faces": self.faces, "label_agreement": self.label_agreement, "max_abs_diff_millionths": 1e6 * self.max_abs_diff}
 
 
 class Deployed(nn.Module):
@@ -84,16 +72,9 @@ def export_onnx(model: LoadedModel, path: Path, *, weights: str = "float32") -> 
         raise ValueError(f"Expected weights in {{'float32', 'float16'}}, got {weights!r}")
     with _quiet():
         program = torch.onnx.export(
-            Deployed(model).eval(),
-            (torch.zeros(2, model.channels, model.size, model.size),),
-            dynamo=True,
-            external_data=False,
-            opset_version=OPSET,
-            input_names=["faces"],
-            output_names=["probabilities"],
-            dynamic_shapes=({0: torch.export.Dim("N")},),
-            verbose=False,
-        )
+            Deployed(model).eval(), (torch.zeros(2, model.channels, model.size, model.size),), dynamo=True, external_data=False, opset_version=OPSET,
+            input_names=["faces"], output_names=["probabilities"], dynamic_shapes=({0: torch.export.Dim("N")},), verbose=False,
+        )  # fmt: skip
     proto = _without_traces(program.model_proto)
     helper.set_model_props(proto, {KEY: json.dumps(exported_card(model), sort_keys=True)})  # one key: several would come in random order
     return _write(halve_weights(proto) if weights == "float16" else proto, path)
@@ -113,17 +94,21 @@ def exported_card(model: LoadedModel) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def parity(model: LoadedModel, exported: Predictor, faces: np.ndarray) -> Parity:
+def parity(model: LoadedModel, exported: Predictor, faces: np.ndarray) -> dict[str, float]:
     """Compare an exported model with its source on the same faces.
 
     Args:
         model: The source.
         exported: The export, opened.
         faces: uint8 (N, H, W) or (N, H, W, 3), N at least 1.
+
+    Returns:
+        `faces`, `label_agreement` (fraction with the same arg max), and the largest difference of a probability as `max_abs_diff_millionths`: metrics
+        files keep six decimals.
     """
     expected, found = model.probs(model.module(model.normalise(faces))).numpy(), exported.predict_prepared(faces)
     agreement = float((expected.argmax(axis=1) == found.argmax(axis=1)).mean())
-    return Parity(faces=len(faces), max_abs_diff=float(np.abs(expected - found).max()), label_agreement=agreement)
+    return {"faces": len(faces), "label_agreement": agreement, "max_abs_diff_millionths": 1e6 * float(np.abs(expected - found).max())}
 
 
 def halve_weights(proto: onnx.ModelProto) -> onnx.ModelProto:

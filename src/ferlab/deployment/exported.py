@@ -65,5 +65,5 @@ def _export(onnx: Path, int8: Path, facts: Path, *, p: StageParams, store: Store
     whole, small = (predict(faces).argmax(axis=1) for predict in ways.values())
     compared = {**compare_correctness(small == target, whole == target), "label_agreement": float((whole == small).mean())}
     times = measure_side_by_side(ways, faces[:TIMED], repeats=p.deploy.repeats)
-    parity = export.parity(model, opened["float32"], faces).metrics()
+    parity = export.parity(model, opened["float32"], faces)
     write_json(facts, {"parameters": count_parameters(model.module), "bytes": sizes, "parity": parity, "compared": compared, "times": times})

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ferlab.data.store import Store, open_store
-from ferlab.deployment.export import Parity, export_onnx, parity
+from ferlab.deployment.export import export_onnx, exported_card, parity
 from ferlab.deployment.inputs import spread_rows
 from ferlab.deployment.predictor import Predictor
 from ferlab.models import LoadedModel, count_parameters, load_model, model_card
@@ -97,49 +97,40 @@ def _check_run(params: Params, run: str, *, model: LoadedModel, trained: dict[st
         raise InputError(f"run {run}: test selected its epoch, so the card could name no score of untouched faces; ship a run of select: val or none")
 
 
-def _write_model(model: LoadedModel, path: Path, *, store: Store, weights: str) -> Parity:
+def _write_model(model: LoadedModel, path: Path, *, store: Store, weights: str) -> dict[str, float]:
     size = export_onnx(model, path, weights=weights)
     if size > MOST_BYTES:
         raise InputError(f"the model takes {size / 1e6:.1f} MB with {weights} weights; expected at most {MOST_BYTES / 1e6:.0f} MB. Ship a smaller one.")
     rows = spread_rows(store.faces["split"].to_numpy(), "val", COMPARED)
     found = parity(model, Predictor.load(path), np.asarray(store.images[rows]))
-    if found.max_abs_diff > LARGEST_CHANGE:
-        raise InputError(f"with {weights} weights a probability moves by {found.max_abs_diff:.3f}, more than {LARGEST_CHANGE}; try --weights float32")
+    if (change := found["max_abs_diff_millionths"] / 1e6) > LARGEST_CHANGE:
+        raise InputError(f"with {weights} weights a probability moves by {change:.3f}, more than {LARGEST_CHANGE}; try --weights float32")
     return found
 
 
 def _card(params: Params, run: str, *, model: LoadedModel, store: Store, evaluated: dict[str, Any]) -> dict[str, Any]:
     faces = store.faces[store.faces["split"].isin(model.trained_on)]
-    scores = {key.removeprefix("tta_"): score["test"] for key, score in evaluated.items() if key.startswith("tta_")}
-    known = model_card(model.name)
-    return {
+    usages = sorted(set(faces["usage"]))
+    keys = ("accuracy", "accuracy_ci_low", "accuracy_ci_high")
+    scores = {name.removeprefix("tta_"): {key: score["test"][key] for key in keys} for name, score in evaluated.items() if name.startswith("tta_")}
+    return exported_card(model) | {
         "run": run,
-        "name": model.name,
-        "title": known["title"],
+        "title": model_card(model.name)["title"],
         "options": model.options,
         "parameters": count_parameters(model.module),
-        "expressions": list(model.expressions),
-        "size": model.size,
-        "channels": model.channels,
-        "preparation": model.preparation,
         "study": params.study,
         "seed": params.runs[run].seed,
-        "trained_on": {"dataset": evaluated["dataset"], "usages": sorted(set(faces["usage"])), "splits": list(model.trained_on), "faces": len(faces)},
+        "trained_on": {"dataset": evaluated["dataset"], "usages": usages, "splits": list(model.trained_on), "faces": len(faces)},
         "selected_on": list(model.selected_on),
-        "sources": list(model.sources),
-        "test": {
-            "usage": evaluated["usage"]["test"],
-            "n": evaluated["n"]["test"],
-            **{tta: {key: score[key] for key in ("accuracy", "accuracy_ci_low", "accuracy_ci_high")} for tta, score in scores.items()},
-        },
+        "test": {"usage": evaluated["usage"]["test"], "n": evaluated["n"]["test"], **scores},
         "licence": LICENCE,
         "limits": LIMITS,
     }
 
 
-def _file_card(path: Path, *, weights: str, found: Parity) -> dict[str, Any]:
+def _file_card(path: Path, *, weights: str, found: dict[str, float]) -> dict[str, Any]:
     content = path.read_bytes()
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "weights": weights, "parity": found.metrics()}
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "weights": weights, "parity": found}
 
 
 def _move_into_place(ready: Path, folder: Path) -> None:

@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from ferlab.models import MODELS
 from ferlab.reporting.pages.train import (
     card_table,
-    changes_sentence,
     curves_sentence,
     plot_learning_curves,
     refit_sentence,
@@ -76,13 +75,6 @@ def test_sentences_say_the_histories_numbers() -> None:
     assert "By val loss epoch 3 is selected, 1 before the last; its val accuracy is 45.0 %, 5.0 points below train's 50.0 %" in text
     assert "trained on the 2,100 faces of train" in refit_sentence(history(), trained_faces=2100)
     assert "a refit over 3 epochs on the 2,400 faces" in refit_sentence(history(refit=3), trained_faces=2400)
-
-
-def test_changes_are_said_as_they_are_set() -> None:
-    values = {"flip": True, "rotation": 10.0, "zoom": 0.1, "shift": 0.0}
-    assert changes_sentence(values) == "Faces are mirrored with probability 0.5, rotated by up to 10 degrees, zoomed by up to 10 %, either way."
-    assert changes_sentence({**values, "crop": 0.9}).startswith("A random square of 90 % of the side is cropped. Faces are mirrored")
-    assert changes_sentence({"flip": False, "rotation": 0.0, "zoom": 0.0, "shift": 0.0}) == "Faces are not augmented."
 
 
 def test_card_sets_the_stated_size_beside_the_counted_one() -> None:

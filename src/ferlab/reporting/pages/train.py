@@ -57,24 +57,6 @@ def card_table(name: str, card: Mapping[str, Any], *, built: int, classes: int, 
     return pd.DataFrame({"": list(map(str, facts.values()))}, index=pd.Index(facts, name="card"))
 
 
-def changes_sentence(settings: Mapping[str, Any]) -> str:
-    """Report the augmentation of a run's `train` settings."""
-    parts = ["mirrored with probability 0.5"] if settings["flip"] else []
-    parts += [f"rotated by up to {settings['rotation']:g} degrees"] if settings["rotation"] else []
-    parts += [f"{word} by up to {100 * settings[key]:g} %" for key, word in (("zoom", "zoomed"), ("shift", "shifted")) if settings[key]]
-    changes = [f"Faces are {', '.join(parts)}, either way."] if parts else []
-    if settings.get("crop", 1.0) != 1:
-        changes.insert(0, f"A random square of {100 * settings['crop']:g} % of the side is cropped.")
-    changes += [
-        f"{name.capitalize()} changes by up to {100 * settings[name]:g} %, either way." for name in ("brightness", "contrast") if settings.get(name)
-    ]
-    if settings.get("erasing"):
-        changes.append(f"In {100 * settings['erasing']:g} % of the faces a random rectangle is filled with the face's mean.")
-    if mixed := [name for name in ("mixup", "cutmix") if settings.get(name)]:
-        changes.append(f"Faces of a batch are then mixed ({' and '.join(mixed)}; not shown).")
-    return " ".join(changes) or "Faces are not augmented."
-
-
 def training_table(targets: np.ndarray, expressions: Sequence[str], *, weighted: bool) -> pd.DataFrame:
     """Return count, percentage and loss weight of each expression among the training faces.
 
