@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +91,8 @@ def study_lines(root: Path) -> list[str]:
     lines = []
     for name in studies(root):
         params = _merged(root, name)[1]
-        recipe, cost = recipe_and_cost(root, name)
-        raw = ", ".join(wanted_data(root, params)) or "nothing"
-        lines.append(f"{name}: {_short(recipe)}; cost: {_short(cost)}; data/raw: {raw}")
+        recipe, cost = (textwrap.shorten(text, LONGEST, placeholder="...") for text in recipe_and_cost(root, name))
+        lines.append(f"{name}: {recipe}; cost: {cost}; data/raw: {', '.join(wanted_data(root, params)) or 'nothing'}")
     return lines
 
 
@@ -122,7 +122,3 @@ def _presence(path: Path) -> str:
         return "present"
     found = sorted(each.name for each in path.iterdir() if each.name != "README.md" and not each.name.startswith(".")) if path.is_dir() else []
     return f"holds {', '.join(found[:5])}{' ...' if len(found) > 5 else ''}" if found else missing
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3].rstrip()}..."

@@ -167,7 +167,7 @@ def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "net.pth"
     path.write_bytes(CONTENT)
     assert fetch(str(path), sha256=SHA256) == path
-    assert "mend the checksum" in refused(str(path), sha256="0" * 64)
+    assert "correct the checksum" in refused(str(path), sha256="0" * 64)
     assert "no such file; give the path of the weights" in refused(str(tmp_path / "none.pth"))
 
 

@@ -107,13 +107,8 @@ def _pickle(path: Path) -> dict[str, Any]:
 
 
 READERS: dict[str, Callable[[Path], Any]] = {
-    ".safetensors": load_file,
-    ".pth": _torch,
-    ".pt": _torch,
-    ".bin": _torch,
-    ".ckpt": _torch,
-    ".pkl": _pickle,
-}
+    ".safetensors": load_file, **dict.fromkeys((".pth", ".pt", ".bin", ".ckpt"), _torch), ".pkl": _pickle,
+}  # fmt: skip
 
 
 def _refusal(error: pickle.UnpicklingError) -> str:

@@ -7,9 +7,8 @@
 | compact, block: plain, down: pool, widths: 48, 96, 192, 384 (ships) | 2,618,647 (2,621,431) | 216 million |
 
 One 3x3 convolution at full size, then three stages at half, a quarter and an eighth of it: a 3x3 convolution with stride 2 and a
-residual block of two, or one more convolution (plain). Nearly all work is done on 64 channels and more, where matrix units are busy; at
-full size there is one input channel, and so little to do. No hidden layer: the classes are read off the means of the last maps, so that
-any size will do and each class has its class activation map.
+residual block of two, or one more convolution (plain). There is no hidden layer: the logits are linear in the means of the last maps, so any
+input size is possible and each class has its class activation map.
 
 References:
     He, Zhang, Ren & Sun (2015), Deep Residual Learning for Image Recognition, arXiv 1512.03385: the block, its initial weights.

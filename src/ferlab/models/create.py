@@ -77,7 +77,7 @@ def model_card(name: str, *, family: str | None = None) -> dict[str, Any]:
     if name not in MODELS:
         raise InputError(f"no model is called {name!r}; {nearest(name, MODELS)}")
     if family is not None and family != MODELS[name]["family"]:
-        raise InputError(f"model {name!r} is of the family {MODELS[name]['family']!r}, params.yaml says {family!r}; mend `family` of the run")
+        raise InputError(f"model {name!r} is of the family {MODELS[name]['family']!r}, params.yaml says {family!r}; correct `family` of the run")
     return MODELS[name]
 
 

@@ -51,7 +51,7 @@ def fetch(source: str, *, folder: Path | None = None, sha256: str | None = None)
         if not path.is_file():
             raise InputError(f"{source}: no such file; give the path of the weights, or hf:owner/name/file")
     if path.is_file():
-        _check(path, sha256, todo="remove it to fetch it again" if url else "get the file again, or mend the checksum")
+        _check(path, sha256, todo="remove it to fetch it again" if url else "get the file again, or correct the checksum")
     else:
         _download(url, path, sha256)
     return path

@@ -219,16 +219,17 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], Card]:
 
 
 def _checked_card(path: Path, card: Any) -> Card:
-    if not isinstance(card, dict):
-        raise InputError(f"{path}: its card is no dict but {type(card).__name__}; train the run again")
-    if missing := [name for name, field in Card.model_fields.items() if field.is_required() and name not in card]:
-        raise InputError(f"{path}: its card lacks {', '.join(missing)}; train the run again")
     try:
         checked = Card.model_validate(card)
-    except ValidationError as error:
-        name = str(error.errors()[0]["loc"][0])
-        said = f"{repr(card[name])[:60]}, expected {Card.model_fields[name].description}"
-        raise InputError(f"{path}: `{name}` of its card is {said}; train the run again") from None
+    except ValidationError as errors:
+        names = [str(error["loc"][0]) for error in errors.errors() if error["loc"]]
+        if not names:
+            wrong = f"its card is no dict but {type(card).__name__}"
+        elif missing := [name for name in names if name not in card]:
+            wrong = f"its card lacks {', '.join(missing)}"
+        else:
+            wrong = f"`{names[0]}` of its card is {repr(card[names[0]])[:60]}, expected {Card.model_fields[names[0]].description}"
+        raise InputError(f"{path}: {wrong}; train the run again") from None
     for name in ("mean", "std"):
         if len(card[name]) != checked.channels:
             raise InputError(f"{path}: `{name}` of its card is {card[name]}, expected {checked.channels} numbers; train the run again")
