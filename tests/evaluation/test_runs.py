@@ -136,6 +136,8 @@ def test_the_metrics_file_nests_by_set_and_run_and_holds_no_lists():
     assert "test_dedup" not in summary["runs"]["a0"]
     assert summary["groups"]["x"]["a"]["seeds"] == 2
     assert summary["groups"]["x"]["a"]["test_accuracy_mean"] == 0.5
+    assert set(summary["groups"]["x"]["a"]) == {"seeds", "test_accuracy_mean", "test_accuracy_sd"}
+    assert not {"run_a", "run_b"} & set(summary["pairs"]["a0"]["a1"])
     assert set(summary["pairs"]) == {"a0"}
     assert set(summary["ensemble_pairs"]["x"]) == {"a0", "a1"}
     assert set(summary["ensembles"]["x"]) == {"val", "test"}
