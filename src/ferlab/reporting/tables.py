@@ -276,7 +276,7 @@ def html_table(table: pd.DataFrame) -> str:
 def _texts(column: pd.Series, *, plain: bool) -> list[str]:
     """Return the cells of a column: counts with commas, floats with the same number of digits, a dash for what is missing."""
     floats = column.astype(float).dropna() if pd.api.types.is_float_dtype(column) else pd.Series(dtype=float)
-    digits = next((digits for digits in range(4) if (floats - floats.round(digits)).abs().max() < 1e-9), 4)
+    digits = next((digits for digits in range(4) if (floats - floats.round(digits)).abs().max() < 1e-6), 4)
     return [MISSING if value is None or value is pd.NA or value != value else _text(value, digits=digits, plain=plain) for value in column]
 
 

@@ -1,7 +1,6 @@
 """Control faces in colour: a face is drawn three times, in red, green and blue light, each with the albedos of that light.
 
-Owns the tints: how much redder than grey skin, lips, hair, iris and clothes are. Geometry, light and noise are those of the
-grey picture, so its masks hold, and the luminance of a colour face is close to the grey face.
+Geometry, light and noise are those of the grey picture, so its masks hold, and the luminance of a colour face is close to the grey face.
 
 References:
     Fitzpatrick (1988), the six skin types; the tints follow the sRGB swatches in common use for them.
@@ -9,7 +8,8 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 
 import numpy as np
 
@@ -44,32 +44,21 @@ _IRIS_TINTS = {
 _CLOTHES = ((1.0, 1.0, 1.0), (0.6, 0.95, 2.2), (2.3, 0.65, 0.65), (0.75, 1.1, 0.8), (1.5, 0.9, 0.5), (0.8, 1.02, 1.4), (1.3, 0.85, 1.6))
 
 
-@dataclass(frozen=True)
-class _Tints:
-    """Red, green and blue of each thing (3,), as factors of its grey."""
-
-    skin: np.ndarray
-    hair: np.ndarray
-    iris: np.ndarray
-    light: np.ndarray
-    pigments: dict[str, np.ndarray]
-
-
 def colour_specs(spec: FaceSpec) -> tuple[FaceSpec, FaceSpec, FaceSpec]:
     """The face in red, green and blue light."""
     tints = _tints(spec)
-    return tuple(_in_light(spec, tints, channel) for channel in range(3))  # type: ignore[return-value]
+    return tuple(_in_light(spec, {name: float(tint[channel]) for name, tint in tints.items()}) for channel in range(3))  # type: ignore[return-value]
 
 
-def _in_light(spec: FaceSpec, tints: _Tints, channel: int) -> FaceSpec:
+def _in_light(spec: FaceSpec, tints: Mapping[str, float]) -> FaceSpec:
     who = spec.identity
-    albedos = {name: float(getattr(who, f"{name}_albedo") * getattr(tints, name)[channel]) for name in ("skin", "hair", "iris")}
-    identity = replace(who, **{f"{name}_albedo": value for name, value in albedos.items()})
-    light = replace(spec.light, exposure=spec.light.exposure * float(tints.light[channel]))
-    return replace(spec, identity=identity, light=light, pigment=Pigment(**{name: float(tint[channel]) for name, tint in tints.pigments.items()}))
+    identity = replace(who, **{f"{name}_albedo": getattr(who, f"{name}_albedo") * tints[name] for name in ("skin", "hair", "iris")})
+    light = replace(spec.light, exposure=spec.light.exposure * tints["light"])
+    return replace(spec, identity=identity, light=light, pigment=Pigment(**{one.name: tints[one.name] for one in fields(Pigment)}))
 
 
-def _tints(spec: FaceSpec) -> _Tints:
+def _tints(spec: FaceSpec) -> dict[str, np.ndarray]:
+    """Red, green and blue of each thing (3,), as factors of its grey."""
     who = spec.identity
     subject = np.random.default_rng([who.texture, _SUBJECT])
     face = np.random.default_rng([*spec.noise_seed, _FACE])
@@ -80,13 +69,11 @@ def _tints(spec: FaceSpec) -> _Tints:
     iris = _level(np.array(_IRIS_TINTS[_iris_colour(who, subject)]))
     shirt, cap = (_pale(_CLOTHES[int(subject.integers(len(_CLOTHES)))], float(subject.uniform(0.2, 0.9))) for _ in range(2))
     cloth, backdrop = (_pale(_CLOTHES[int(face.integers(len(_CLOTHES)))], float(face.uniform(*reach))) for reach in ((0.0, 0.6), (0.0, 0.35)))
-    pigments = {
-        "lips": lips,
-        "tongue": np.array((1.9, 0.75, 0.8)),
-        "flush": np.array((1.07, 0.95, 0.96)),
+    return {
+        **{"skin": skin, "hair": hair, "iris": iris, "light": np.array((1 + warmth, 1.0, 1 - warmth)), "lips": lips},
+        **{"tongue": np.array((1.9, 0.75, 0.8)), "flush": np.array((1.07, 0.95, 0.96))},
         **{"shirt": shirt, "cap": cap, "cloth": cloth, "backdrop": backdrop},
     }
-    return _Tints(skin=skin, hair=hair, iris=iris, light=np.array((1 + warmth, 1.0, 1 - warmth)), pigments=pigments)
 
 
 def _level(tint: np.ndarray) -> np.ndarray:

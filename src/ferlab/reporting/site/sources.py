@@ -231,7 +231,7 @@ def _gallery(done: list[Entry], folder: Path) -> str:
             (folder / "pictures").mkdir(exist_ok=True)
             (folder / path).write_bytes(picture.png)
             figures.append(cards.figure(path, alt=picture.alt, caption=f"[{entry.title}]({entry.page}.ipynb)", target=f"{entry.page}.html"))
-    return _joined(["## A look inside", "::::{container} gallery", *figures, "::::"]) if figures else ""
+    return _joined(["## Figures", "::::{container} gallery", *figures, "::::"]) if figures else ""
 
 
 def _with_picture(done: list[Entry], stage: str, patterns: tuple[str, ...]) -> Iterator[tuple[Entry, Picture]]:
