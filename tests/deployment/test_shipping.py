@@ -16,6 +16,7 @@ from ferlab.deployment import Predictor, predictor, shipping
 from ferlab.deployment.shipping import FOLDER, ship
 from ferlab.expressions import EXPRESSIONS
 from ferlab.models import create_model, save_model
+from ferlab.params import load_params
 from ferlab.paths import InputError, write_json
 from ferlab.studies import write_study
 
@@ -126,3 +127,11 @@ def test_a_file_that_answers_otherwise_is_refused(clone, monkeypatch) -> None:
 def test_shipping_needs_a_clone(tmp_path) -> None:
     with pytest.raises(InputError, match="shipping works in a clone"):
         ship(tmp_path, "five_layer", cost="nothing")
+
+
+def test_the_shipped_card_and_study_are_in_today_s_form() -> None:
+    """A renamed key of params.yaml or of the card is renamed in the shipped files too."""
+    card, params = predictor.shipped_card(), load_params(predictor.SHIPPED.with_name("study.yaml"))
+    assert (params.study, params.runs[card["run"]].seed) == (card["study"], card["seed"])
+    assert {"trained_on", "parity", "test", "licence", "limits", "training_cost", "history"} <= card.keys()
+    assert (card["licence"], card["limits"]) == (shipping.LICENCE, shipping.LIMITS)
