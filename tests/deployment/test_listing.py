@@ -181,8 +181,6 @@ def test_a_table_of_its_own_is_written_again_and_a_link_followed(photo, tiny_onn
         predict_pictures([photo], model=str(tiny_onnx), table=str(tmp_path / "link.csv"), whole=True)
         assert (tmp_path / "link.csv").is_symlink()
         assert len((tmp_path / "there" / "out.csv").read_text().splitlines()) == 2
-    (tmp_path / "old.csv").write_text("picture,face,x,y,width,height,expression,prob_happy\na.png,0,0,0,9,9,happy,1.0\n")
-    assert check_table(str(tmp_path / "old.csv"), [photo]).name == "old.csv"
 
 
 def test_a_large_picture_whose_faces_were_found_says_what_was_not_looked_for(tiny_onnx, tmp_path, capsys) -> None:

@@ -108,11 +108,10 @@ def _head(path: Path, count: int) -> bytes:
 
 
 def _is_ours(head: bytes) -> bool:
-    """Return whether a file begins as a table of this command, with or without the column `score`, which older ones lack."""
+    """Return whether a file begins as a table of this command."""
     header = head.split(b"\n", 1)[0].decode(errors="replace").split(",")
-    expected = [column for column in COLUMNS if column in header or column != "score"]
-    rest = header[len(expected) :]
-    return header[: len(expected)] == expected and bool(rest) and all(column.startswith("prob_") for column in rest)
+    rest = header[len(COLUMNS) :]
+    return tuple(header[: len(COLUMNS)]) == COLUMNS and bool(rest) and all(column.startswith("prob_") for column in rest)
 
 
 def shown(name: str) -> str:

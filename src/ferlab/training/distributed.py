@@ -71,10 +71,6 @@ def processes(settings: Train) -> int:
 def check_devices(settings: Train, *, run: str) -> None:
     """Check devices and machines before anything is trained.
 
-    Args:
-        settings: The run's.
-        run: Its name in errors.
-
     Raises:
         InputError: cuda where PyTorch has none, more devices than present, several machines without a way to start them, a batch that cannot be
             divided evenly, sync_batchnorm without cuda.

@@ -96,13 +96,7 @@ def select_phase(task: Task) -> Phase:
 
 
 def refit_phase(task: Task, *, epochs: int, factors: tuple[float, ...]) -> Phase:
-    """Return the phase on train and val from the same initial weights.
-
-    Args:
-        task: As of the first phase.
-        epochs: The selected epoch, at which the schedule is left.
-        factors: On the learning rate, in each epoch of the first phase.
-    """
+    """Return the phase on train and val from the same initial weights: `epochs` of the schedule, with the first phase's `factors` on its rate."""
     return _phase(task, name="refit", epochs=epochs, patience=0, factors=factors)
 
 
@@ -148,12 +142,7 @@ def train_phase(phase: Phase, folder: Path, settings: Train, *, before: int, tot
 
 
 def drop_damaged(folder: Path, *, selecting: bool) -> None:
-    """Remove both checkpoints of a phase, with a message, if one is damaged, as by a power cut: neither is of use without the other.
-
-    Args:
-        folder: The phase's.
-        selecting: Whether the phase also keeps its best epoch.
-    """
+    """Remove both checkpoints of a phase, with a message, if one is damaged, as by a power cut: neither is of use without the other."""
     there = [path for path in (folder / LAST, folder / BEST) if path.exists()]
     wrong = [path.name for path in there if not _is_whole(path)]
     if selecting and (folder / LAST).exists() and not (folder / BEST).exists():

@@ -17,14 +17,7 @@ class Progress(pl.Callback):
     """Reports finished batches, and checks every few seconds that the loss is finite: a check at each step would stall a GPU."""
 
     def __init__(self, *, before: int, total: int, phase: str, watched: str = "val") -> None:
-        """Hold the position of the phase.
-
-        Args:
-            before: Batches of the phases before this one.
-            total: Batches of all phases.
-            phase: "select", "refit" or "whole".
-            watched: The validation split; Lightning logs it as val.
-        """
+        """Hold the batches `before` this phase, those of all phases, its name and its validation split, which Lightning logs as val."""
         self.before, self.total, self.phase, self.watched = before, total, phase, watched
         self.last = 0.0
 
