@@ -37,12 +37,9 @@ def hog_svm(num_classes: int = 7, in_channels: int = 1, *, size: int = 48, grey_
 
     Args:
         in_channels: C of the input; at each pixel the channel with the largest gradient is used.
-        size: H and W of the input.
+        size: H and W of the input, a multiple of 8.
         grey_levels: Grey levels per unit of the input: 255 times the faces' standard deviation. It matters only in nearly flat blocks, where
             the normalisation keeps small gradients small.
-
-    Raises:
-        InputError: If `size` is no multiple of 8.
     """
     cells = _cells("hog_svm", size)
     features = GradientHistograms(grey_levels=grey_levels)
@@ -54,10 +51,7 @@ def lbp_svm(num_classes: int = 7, in_channels: int = 1, *, size: int = 48) -> nn
 
     Args:
         in_channels: C of the input; each channel has its own histograms.
-        size: H and W of the input.
-
-    Raises:
-        InputError: If `size` is no multiple of 8.
+        size: H and W of the input, a multiple of 8.
     """
     cells = _cells("lbp_svm", size)
     return sequential(features=PatternHistograms(), logits=nn.Linear(in_channels * cells**2 * PATTERNS, num_classes))

@@ -58,9 +58,6 @@ def compact(
         down: How a stage halves the side: "stride" (of its first convolution) or "pool" (2x2, before it).
         block: "residual" (two convolutions and the identity) or "plain" (one convolution).
         dropout: Rate before the last layer.
-
-    Raises:
-        InputError: Not one number of blocks for each stage, or another `down` or `block`.
     """
     if down not in ("stride", "pool"):
         raise InputError(f"compact: down: expected 'stride' or 'pool', got {down!r}")

@@ -31,9 +31,6 @@ def five_layer(num_classes: int = 7, in_channels: int = 1, *, pool: str = "2x2",
     Args:
         pool: "2x2" (the shipped model) or "3x3same" (the text: 3x3, stride 2; 'same', as only that gives 2.4M parameters).
         dropout: Rate after the hidden layer.
-
-    Raises:
-        InputError: Another `pool`.
     """
     return keras_weights(
         sequential(

@@ -97,9 +97,6 @@ def cs230_vgg16(num_classes: int = 7, in_channels: int = 3, *, size: int = 197, 
         size: H and W of the input; at 197 the head has 6x6x512 inputs.
         dropout: Rate before each hidden layer.
         freeze: "none"; "paper" and "all_but_head" are the same here: every convolution.
-
-    Raises:
-        InputError: Another `freeze`.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     inputs = in_channels
@@ -121,9 +118,6 @@ def cs230_resnet50(
         dropout: Rate before each layer of the head.
         freeze: "none"; "paper": every convolution of the backbone; "all_but_head": its normalisations too.
         variant: "caffe", for VGGFace2's weights, or "torchvision".
-
-    Raises:
-        InputError: Another `freeze` or `variant`.
     """
     # keras-vggface leaves Keras's epsilon here; VGGFace2's Caffe model and torchvision have 1e-5
     norm_eps = 1e-3 if variant == "caffe" else 1e-5
@@ -137,9 +131,6 @@ def cs230_senet50(num_classes: int = 7, in_channels: int = 3, *, dropout: float 
     Args:
         dropout: Rate before each layer of the head.
         freeze: "none"; "paper": the convolutions up to `layer3.4.conv1`; "all_but_head": the whole backbone.
-
-    Raises:
-        InputError: Another `freeze`.
     """
     return _frozen(_residual(num_classes, in_channels, dropout=dropout, variant="caffe", norm_eps=1e-4, gated=True), freeze, paper=SENET50_FROZEN)
 

@@ -37,9 +37,6 @@ def resemotenet_cnn(num_classes: int = 7, in_channels: int = 1, *, stages: int =
         stages: 3, or 4 or 5 with 512 channels in those: the paper tried deeper ones, which "overfitted", and gives no widths. H and W are at least
             2 to the power of `stages`.
         fc_dropout: Rate before the last layer; the paper does not give it.
-
-    Raises:
-        InputError: Another number of stages.
     """
     if stages not in (3, 4, 5):
         raise InputError(f"stages: expected 3, 4 or 5, got {stages!r}")

@@ -1,15 +1,15 @@
 """The names in params.yaml: models, readers, sets and runs must exist.
 
-The registries of models and readers are parsed, not imported: params imports no room.
+The registries of models and readers are run as files of their own: params imports no room.
 """
 
 from __future__ import annotations
 
-import ast
 import difflib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 from ferlab.params.sections import Params, Run
@@ -53,9 +53,9 @@ def check_names(params: Params, source: str) -> None:
 def registered(table: str) -> dict[str, str]:
     """Return the names in a registry, "readers" or "models", each with its family ("" for readers)."""
     if table == "readers":
-        return dict.fromkeys(_literal_keys(PACKAGE / "data" / "readers" / "registry.py", "READERS"), "")
+        return dict.fromkeys(run_path(str(PACKAGE / "data" / "readers" / "registry.py"))["READERS"], "")
     cards = sorted((PACKAGE / "models" / "cards").glob("*.py"))
-    return {name: path.stem for path in cards for name in _literal_keys(path, "CARDS")}
+    return {name: path.stem for path in cards for name in run_path(str(path)).get("CARDS", ())}
 
 
 def _check_model(params: Params, name: str, source: str) -> None:
@@ -119,12 +119,3 @@ def _check_weights(params: Params, source: str) -> None:
 
 def _exposure(run: Run) -> Exposure:
     return planned(run.train.select, refit=run.train.refit)
-
-
-def _literal_keys(path: Path, table: str) -> list[str]:
-    """Return the literal keys of a dict in a file."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        if any(isinstance(target, ast.Name) and target.id == table for target in targets) and isinstance(node.value, ast.Dict):
-            return [key.value for key in node.value.keys if isinstance(key, ast.Constant)]
-    return []
