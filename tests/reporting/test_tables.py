@@ -173,4 +173,5 @@ def test_cells_are_counts_with_commas_few_digits_and_dashes():
     rows = cells_of(html_table(table))
     assert rows[1] == ["&lt;b&gt;", "28,709", "1234", "0.5", "1e-05", "&lt;img src=x&gt;"]
     assert rows[2] == ["a|b", "7", "0", "0.0", "–", "–"]
+    assert cells_of(html_table(pd.DataFrame({"rate": ["80.0 % [76.6, 83.0]"]})))[1][1] == "80.0\N{NO-BREAK SPACE}% [76.6, 83.0]"
     assert cells_of(html_table(table.set_axis(list("aabbc"), axis=1)))[1][1:3] == ["28,709", "1,234"]

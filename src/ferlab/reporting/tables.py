@@ -283,7 +283,9 @@ def _texts(column: pd.Series, *, plain: bool) -> list[str]:
 def _text(value: Any, *, digits: int, plain: bool) -> str:
     if isinstance(value, (float, np.floating)):
         return f"{value:z,.{digits}f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.2g}"
-    return f"{value:,}" if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and not plain else str(value)
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and not plain:
+        return f"{value:,}"
+    return str(value).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _alignment(texts: pd.Series) -> str:
