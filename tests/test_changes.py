@@ -130,10 +130,22 @@ def test_a_new_pin_makes_every_result_stale_and_says_so(clone):
     assert set(PAGES) <= found.keys()
 
 
-def test_an_edit_of_the_page_on_raw_data_prepares_no_control_faces(clone):
+def test_other_data_in_data_raw_leaves_sets_alone_and_a_file_of_theirs_does_not(clone):
+    params = yaml.safe_load((clone / "params.yaml").read_text())
+    params["prepare"]["fer"] = {"dataset": "fer2013", "raw": "data/raw"}
+    (clone / "params.yaml").write_text(yaml.safe_dump(params))
+    call(clone, "ferlab.cli", "draw", "fer2013", "data/raw/fer2013")
+    call(clone, "dvc", "repro", "prepare@fer")
     edit(clone, "data/raw/README.md", "# data/raw", "# data / raw")
-    assert states(status(clone), of="stale") == set()
-    assert states(status(clone), of="page only") == {"prepare@control"}
+    (clone / "data" / "raw" / "jaffe").mkdir()
+    (clone / "data" / "raw" / "jaffe" / "KA.AN1.39.tiff").write_bytes(b"1")
+    assert status(clone)["prepare@control"] == "page only: data/raw/README.md"
+    told = call(clone, "dvc", "repro", "prepare@fer", "prepare@control")
+    assert told.count("its result holds and is taken") == 2  # DVC looks at all of data/raw
+    assert not {"prepare@fer", "prepare@control"} & status(clone).keys()
+    file = clone / "data" / "raw" / "fer2013" / "fer2013.csv"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
+    assert status(clone)["prepare@fer"] == "stale: data"
 
 
 def test_a_new_reader_is_a_file_and_a_line_and_leaves_sets_alone(clone):
