@@ -36,14 +36,10 @@ def _different(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _plain_and_small(options: dict[str, Any]) -> dict[str, Any]:
-    """Refuse options that no model could be built with."""
-    lists = [option for option in options.values() if isinstance(option, list)]
-    alone = [option for option in options.values() if not isinstance(option, list)]
-    plain = all(isinstance(option, (str, bool, int, float, type(None))) for option in (*alone, *chain(*lists)))
-    largest = max((abs(option) for option in alone if isinstance(option, (int, float))), default=0)
-    if not plain or largest > MOST_OPTION or sum(abs(option) for option in chain(*lists) if isinstance(option, (int, float))) > MOST_LISTED:
-        raise ValueError("not plain, or too large")
+def _few(options: dict[str, Any]) -> dict[str, Any]:
+    listed = chain(*(option for option in options.values() if isinstance(option, list)))
+    if sum(abs(number) for number in listed if isinstance(number, (int, float))) > MOST_LISTED:
+        raise ValueError("too large")
     return options
 
 
@@ -56,6 +52,8 @@ def _ordered(spans: dict[str, tuple[float, float]]) -> dict[str, tuple[float, fl
 Text, Number = Annotated[str, Strict()], Annotated[float, Strict(), AllowInfNan(False)]
 Names = Annotated[tuple[Text, ...], AfterValidator(_different)]
 Span = tuple[Number, Number]
+Bounded = Field(ge=-MOST_OPTION, le=MOST_OPTION)
+Plain = str | bool | Annotated[int, Bounded] | Annotated[float, Bounded] | None
 
 
 class Card(BaseModel):
@@ -66,7 +64,7 @@ class Card(BaseModel):
     trained_on: Names = Field(description="a list of names")
     mean: tuple[Number, ...] = Field(description="a list of numbers")
     name: Text = Field(description="a str")
-    options: Annotated[dict[str, Any], AfterValidator(_plain_and_small)] = Field(
+    options: Annotated[dict[str, Plain | list[Plain]], AfterValidator(_few)] = Field(
         description=f"a dict of words and of numbers up to {MOST_OPTION:,}, in lists up to {MOST_LISTED:,}"
     )
     size: Annotated[int, Strict()] = Field(ge=1, le=1024, description="a whole number of 1 to 1024")
