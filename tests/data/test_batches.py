@@ -143,7 +143,7 @@ def test_shares_differ_by_a_face_and_one_process_has_all() -> None:
 
 
 @pytest.mark.parametrize(("count", "world"), [(50, 2), (49, 3), (12, 3), (3, 3)])
-def test_scored_faces_are_dealt_to_the_processes_each_once(count: int, world: int) -> None:
+def test_scored_faces_are_divided_among_the_processes_each_once(count: int, world: int) -> None:
     ranks = [training(count, seed=None, batch_size=12, rank=rank, world=world) for rank in range(world)]
     assert sorted(row for loader in ranks for row in rows_of(loader)) == list(range(count))
     assert all(len(targets) <= 12 // world for loader in ranks for _, targets in loader)

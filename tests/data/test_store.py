@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from ferlab.data.faces import hash_images
-from ferlab.data.store import open_store, write_store
+from ferlab.data.store import count_faces, open_store, write_store
 from ferlab.expressions import EXPRESSIONS
 from ferlab.paths import InputError
 
@@ -68,7 +68,7 @@ def test_the_same_faces_give_the_same_bytes_whatever_their_index(tmp_path, image
 
 def test_counts_per_split_and_expression_by_hand(tmp_path, images, faces):
     write_store(tmp_path, images, faces)
-    counts = open_store(tmp_path).counts()
+    counts = count_faces(open_store(tmp_path).faces, "split")
     assert list(counts.index) == ["train", "val", "test"]
     assert list(counts.columns) == list(EXPRESSIONS)
     assert counts.to_numpy().tolist() == [[2, 1, 0, 0, 0, 0, 0], [0, 0, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 1]]

@@ -47,10 +47,6 @@ class Store:
     folder: Path | None = None
     preparation: dict[str, Any] = field(default_factory=dict)
 
-    def counts(self) -> pd.DataFrame:
-        """Return faces per split (rows, in order of use) and expression (columns, in order of `target`)."""
-        return count_faces(self.faces, "split", expressions=self.expressions)
-
 
 @dataclass(frozen=True)
 class ImageRows:
@@ -232,7 +228,7 @@ def open_store(folder: Path) -> Store:
         raise InputError(f"{folder} cannot be read as a prepared dataset ({first_line(error)}). Run the stage prepare again.") from None
     stated = (table.schema.metadata or {}).get(METADATA)
     if stated is None:
-        raise InputError(f"{folder / FACES} does not name its expressions; expected a table written by write_store. Run the stage prepare again.")
+        raise InputError(f"{folder / FACES} does not name its expressions; expected the table of the stage prepare. Run the stage prepare again.")
     faces = table.replace_schema_metadata(None).to_pandas()
     _check_images(images, len(faces))
     known = json.loads(stated)
@@ -243,7 +239,7 @@ def open_store(folder: Path) -> Store:
 def _check_table(faces: pd.DataFrame, expressions: Sequence[str]) -> None:
     check_faces(faces)
     if "split" not in faces:
-        raise InputError("The face table has no column 'split'; expected one. Call assign_splits before write_store.")
+        raise InputError("The face table has no column 'split'; expected one. Call assign_splits first.")
     highest = int(faces["target"].max())
     if highest >= len(expressions):
         raise InputError(f"A face has target {highest}; expected 0 to {len(expressions) - 1}, for {', '.join(expressions)}.")

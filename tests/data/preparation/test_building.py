@@ -1,4 +1,4 @@
-"""Building a store: what goes in comes out, what is left out has a reason, and an interruption changes no byte."""
+"""Building a store: what goes in comes out, what is excluded has a reason, and an interruption changes no byte."""
 
 import io
 import shutil
@@ -28,7 +28,7 @@ NAMES = pd.Series([f"{row}.png" for row in range(COUNT)])
 def step(row, picture):
     if row % 10 == 3:
         raise NotAFace("no face found")
-    return picture[::-1], {"rung": row % 4}
+    return picture[::-1], {"level": row % 4}
 
 
 def build(folder, pictures, step=step, **options):
@@ -45,7 +45,7 @@ def test_faces_and_records_agree(tmp_path, pictures):
     assert (images == pictures[kept][:, ::-1]).all()
     assert records.loc[kept, "content_hash"].tolist() == hash_images(images)
     assert set(records.drop(index=kept)["reason"]) == {"no face found"}
-    assert records.loc[kept, "rung"].tolist() == [row % 4 for row in kept]
+    assert records.loc[kept, "level"].tolist() == [row % 4 for row in kept]
     assert "shape" not in records
 
 

@@ -1,4 +1,4 @@
-"""AffectNet: the same faces from both layouts, left-out rows that stay, and one line for everything that contradicts itself."""
+"""AffectNet: the same faces from both layouts, excluded rows that stay, and one line for everything that contradicts itself."""
 
 import numpy as np
 import pytest

@@ -142,7 +142,7 @@ def test_soft_targets_sum_to_one_or_are_missing_where_the_face_is_dropped(mode):
     np.testing.assert_array_equal(best[np.arange(len(best)), targets], best.max(axis=1))
 
 
-def test_of_seven_expressions_the_share_of_contempt_is_dealt_to_the_others():
+def test_of_seven_expressions_the_votes_for_contempt_are_distributed_among_the_others():
     soft = soft_targets(ballots([0, 4, 0, 0, 2, 0, 0, 4, 0, 0], [0, 0, 0, 0, 0, 0, 0, 10, 0, 0]), expressions=EXPRESSIONS)
     assert list(soft) == [f"soft_{name}" for name in EXPRESSIONS]
     assert soft.loc[0, ["soft_happy", "soft_angry"]].tolist() == [1, 0]  # angry is past three quarters
