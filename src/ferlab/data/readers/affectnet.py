@@ -181,7 +181,8 @@ def _read_rows(texts: pd.DataFrame, where: str, first: int, *, images: dict[str,
 
     keys = texts[COLUMNS[0]]
     refuse(keys.isna().to_numpy(), COLUMNS[0], "the image, <folder>/<file>")
-    columns: dict[str, Any] = {"key": keys, "path": keys.map(images)}
+    names = keys.tolist()  # Keep: a Series' map and isin index all images anew for each part
+    columns: dict[str, Any] = {"key": keys, "path": [images.get(name) for name in names]}
     columns["label"] = pd.Series(numbers("expression", lambda codes: np.isin(codes, list(LABELS)), CODE)).map(LABELS).to_numpy()
     for column in ("valence", "arousal"):
         values = numbers(column, _is_affect, AFFECT)
@@ -192,9 +193,9 @@ def _read_rows(texts: pd.DataFrame, where: str, first: int, *, images: dict[str,
     if "facial_landmarks" in texts:
         points = [_split_landmarks(text, name_row(where, row)) for row, text in enumerate(texts["facial_landmarks"], start=first)]
         columns["landmarks"] = pd.Series(points, dtype=object)
-    refuse((keys.duplicated() | keys.isin(named)).to_numpy(), COLUMNS[0], "every image once, but this one is annotated twice")
-    refuse(columns["path"].isna().to_numpy(), COLUMNS[0], "an image below Manually_Annotated_Images, but it is missing (unpack all archives)")
-    named.update(keys)
+    refuse(keys.duplicated().to_numpy() | [name in named for name in names], COLUMNS[0], "every image once, but this one is annotated twice")
+    refuse(np.array([path is None for path in columns["path"]]), COLUMNS[0], "an image below Manually_Annotated_Images, but it is missing (unpack all archives)")
+    named.update(names)
     return pd.DataFrame(columns)
 
 
