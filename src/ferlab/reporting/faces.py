@@ -1,4 +1,4 @@
-"""Figures of faces and of what a set holds. Never more than a few dozen faces of a dataset in one figure."""
+"""Figures of faces and of class counts. Never more than a few dozen faces of a dataset in one figure."""
 
 from __future__ import annotations
 

@@ -143,7 +143,8 @@ def runs_table(runs: pd.DataFrame) -> pd.DataFrame:
     table["ECE, test, %"] = [number(value, percent=True) for value in runs["test.ece"]]
     marks = [" (trained on)" if row.get("val.role") == "trained" else "" for _, row in runs.iterrows()]
     table["accuracy, val, %"] = [_split_cell(row, "val", "accuracy") + mark for (_, row), mark in zip(runs.iterrows(), marks, strict=True)]
-    return table.join(runs.rename(columns={"selected_on": "epoch selected on"})[["epoch selected on", "model", "seed", "set"]]).set_index("run")
+    named = runs[["selected_on", "model", "seed", "set"]].rename(columns={"selected_on": "epoch selected on", "set": "dataset"})
+    return table.join(named).set_index("run")
 
 
 def groups_table(spread: pd.DataFrame, keys: Mapping[str, str]) -> pd.DataFrame:
@@ -153,7 +154,7 @@ def groups_table(spread: pd.DataFrame, keys: Mapping[str, str]) -> pd.DataFrame:
         spread: From `spread_over_seeds`.
         keys: Column stem -> name for a reader, e.g. {"test.accuracy": "accuracy, test, %"}.
     """
-    table = spread[["group", "set", "seeds"]].copy()
+    table = spread[["group", "set", "seeds"]].rename(columns={"set": "dataset"})
     for key, name in keys.items():
         pairs = zip(spread[f"{key}_mean"], spread[f"{key}_sd"])
         table[name] = [_mean_and_spread(mean, sd) for mean, sd in pairs]
@@ -169,10 +170,10 @@ def pairs_table(pairs: pd.DataFrame) -> pd.DataFrame:
     bounded = pairs.rename(columns={"ci_low": "difference_ci_low", "ci_high": "difference_ci_high"}).to_dict("records")
     rows = [
         {
-            "set": row["set"],
+            "dataset": row["set"],
             "pair": f"{row['run_a']} − {row['run_b']}",
             "difference, points": cell(row, "difference"),
-            "right only in the first / second": f"{row['only_a']} / {row['only_b']}",
+            "correct only in first / second": f"{row['only_a']} / {row['only_b']}",
             "McNemar p": p_value(row["p_exact"]),
             "mid-p": p_value(row["p_mid"]),
             "p by subject": p_value(row.get("p_subjects", float("nan"))),
@@ -182,7 +183,7 @@ def pairs_table(pairs: pd.DataFrame) -> pd.DataFrame:
         for row in bounded
     ]
     tests = ["McNemar p", "mid-p", "p by subject", "Holm p", "detectable, points"]
-    table = pd.DataFrame(rows, columns=["set", "pair", "difference, points", "right only in the first / second", *tests]).set_index("pair")
+    table = pd.DataFrame(rows, columns=["dataset", "pair", "difference, points", "correct only in first / second", *tests]).set_index("pair")
     return table if (table["p by subject"] != MISSING).any() else table.drop(columns="p by subject")
 
 
@@ -200,7 +201,7 @@ def ensembles_table(
     """
     rows = [
         {
-            "set": name,
+            "dataset": name,
             "ensemble": kind,
             "members": ", ".join(members[name]) if kind == "ensemble" else named_weights((weights or {})[name]),
             **{f"{label}, {split}, %": cell(scores[split], key) for split in ("val", "test") for key, label in ENSEMBLE_KEYS.items()},
@@ -209,7 +210,7 @@ def ensembles_table(
         for kind, scores in kinds.items()
     ]
     columns = [f"{label}, {split}, %" for split in ("val", "test") for label in ENSEMBLE_KEYS.values()]
-    return pd.DataFrame(rows, columns=["set", "ensemble", "members", *columns]).set_index("set")
+    return pd.DataFrame(rows, columns=["dataset", "ensemble", "members", *columns]).set_index("dataset")
 
 
 def named_weights(weights: Mapping[str, float]) -> str:
@@ -228,7 +229,7 @@ def published_table(published: pd.DataFrame) -> pd.DataFrame:
         {
             "system": row["system"],
             "paper": row["paper"],
-            "set": row["dataset"],
+            "dataset": row["dataset"],
             "split": row["split"],
             "n": f"{row['n']:,.0f}" if row["n"] == row["n"] and row["n"] is not None else MISSING,
             "accuracy, %": cell(row, "accuracy"),
@@ -238,7 +239,7 @@ def published_table(published: pd.DataFrame) -> pd.DataFrame:
         }
         for row in rows
     ]
-    return pd.DataFrame(table, columns=["system", "paper", "set", "split", "n", "accuracy, %", "kind", "selected on", "note"]).set_index("system")
+    return pd.DataFrame(table, columns=["system", "paper", "dataset", "split", "n", "accuracy, %", "kind", "selected on", "note"]).set_index("system")
 
 
 def machine_table() -> pd.DataFrame:

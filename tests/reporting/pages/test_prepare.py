@@ -208,7 +208,7 @@ def test_crossings_are_counted_and_laid_at_the_right_door():
 def test_what_is_excluded_is_counted_by_source_and_reason():
     reasons = ["no label", "excluded: blurred (EK)", "excluded: a hand (EK)", "no label", "unreadable: x.png is cut"]
     excluded = pd.DataFrame({"face_id": list("abcde"), "source": list("xxxyx"), "source_path": "", "usage": "", "reason": reasons})
-    assert page.excluded_sentence(excluded, kept=15).startswith("**5 of the 20 pictures in the folder (25.0 %) are not in the set.**")
+    assert page.excluded_sentence(excluded, kept=15).startswith("**5 of the 20 pictures in the folder (25.0 %) are not in the dataset.**")
     assert page.excluded_table(excluded).to_numpy().tolist() == [
         ["x", "excluded", 2, "b"],
         ["x", "no label", 1, "a"],

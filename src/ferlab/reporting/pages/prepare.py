@@ -180,9 +180,9 @@ def count_drawn(faces: pd.DataFrame) -> int:
 def excluded_sentence(excluded: pd.DataFrame, *, kept: int) -> str:
     """Say how many of the pictures that lie in the set's folder it does not hold."""
     if len(excluded) == 0:
-        return f"**All {kept:,} pictures that were read are in the set.**"
+        return f"**All {kept:,} pictures that were read are in the dataset.**"
     read = kept + len(excluded)
-    return f"**{len(excluded):,} of the {read:,} pictures in the folder ({percent(len(excluded) / read)}) are not in the set.**"
+    return f"**{len(excluded):,} of the {read:,} pictures in the folder ({percent(len(excluded) / read)}) are not in the dataset.**"
 
 
 def excluded_table(excluded: pd.DataFrame) -> pd.DataFrame:
@@ -231,7 +231,7 @@ def crossings_sentence(crossed: pd.DataFrame) -> str:
     whose = {
         "official": "the dataset's own division put them there",
         "asked for": "a random split over frames was asked for",
-        "ours": "a split of ours parted them; prepare the set again",
+        "ours": "a split of ours parted them; prepare it again",
     }
     why = listed(whose[rule] for rule in whose if rule in set(crossed["rule"]))
     return f"**Faces that belong together stand in different splits: {why}.** {counts}."

@@ -70,7 +70,7 @@ def sets_table(params: Params, prepared: Mapping[str, Mapping[str, Any]], *, lin
         counts = [_thousands(metrics.get("splits", {}).get(split)) for split in SPLITS]
         datasets = " + ".join(dict.fromkeys(source["dataset"] for source in prepare.all_sources.values()))
         rows.append([_linked(name, links), datasets, *counts, f'<span class="rule">{html.escape(split_rule(metrics))}</span>'])
-    return table(["Set", "Dataset", *SPLITS, "Split rule"], rows, right=range(2, 5))
+    return table(["Prepared dataset", "Source", *SPLITS, "Split rule"], rows, right=range(2, 5))
 
 
 def _kind(prepare: Prepare, dataset: str) -> str:

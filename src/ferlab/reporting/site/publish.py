@@ -131,7 +131,7 @@ def beside_page(published: pd.DataFrame, folder: Path) -> str:
     table = pd.DataFrame(
         {
             "paper: system": theirs["paper"] + ": " + theirs["system"],
-            "its dataset": theirs["set"],
+            "its dataset": theirs["dataset"],
             "its split": theirs["split"],
             "its n": theirs["n"].replace(MISSING, "not said"),
             "its accuracy, %": theirs["accuracy, %"],

@@ -186,13 +186,13 @@ def _lead(params: Params, entry: Entry, prepared: dict[str, dict[str, Any]]) -> 
 def _write_set_card(params: Params, name: str, entries: list[Entry], folder: Path) -> None:
     own = {entry.stage: entry for entry in entries if entry.page.startswith(f"data/{name}/")}
     prepare, metrics = params.prepare[name], own["prepare"].metrics
-    fitted = [run for run, settings in params.runs.items() if settings.data == name]
+    users = [run for run, settings in params.runs.items() if settings.data == name]
     parts = [
-        f"# Set {name}",
+        f"# Dataset {name}",
         cards.banner(prepare, metrics),
         cards.sets_table(params.model_copy(update={"prepare": {name: prepare}}), {name: metrics}, links={}),
         cards.stage_list({stage: entry.notebook is not None for stage, entry in own.items()}),
-        ("Runs on this set: " + ", ".join(f"[{run}](../../runs/{run}/index.md)" for run in fitted) + ".") if fitted else "No run uses this set.",
+        ("Runs on this dataset: " + ", ".join(f"[{run}](../../runs/{run}/index.md)" for run in users) + ".") if users else "No run uses this dataset.",
         _page_tree(own),
     ]
     _write(folder / "data" / name / "index.md", _joined(parts))
