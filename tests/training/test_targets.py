@@ -20,7 +20,8 @@ def faces() -> pd.DataFrame:
 
 
 def wanted(**options: object) -> np.ndarray | None:
-    return wanted_targets(faces(), **{"expressions": EXPRESSIONS, "loss": "cross_entropy", "ferplus_weight": 0.0, "regress": [], **options})  # type: ignore[arg-type]
+    plain = {"expressions": EXPRESSIONS, "loss": "cross_entropy", "ferplus_weight": 0.0, "regress": []}
+    return wanted_targets(faces(), **{**plain, **options})  # type: ignore[arg-type]
 
 
 def test_votes_are_mixed_with_the_label_by_their_weight() -> None:

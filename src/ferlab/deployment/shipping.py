@@ -100,7 +100,7 @@ def _check_run(params: Params, run: str, *, model: LoadedModel, trained: dict[st
 def _write_model(model: LoadedModel, path: Path, *, store: Store, weights: str) -> dict[str, float]:
     size = export_onnx(model, path, weights=weights)
     if size > MOST_BYTES:
-        raise InputError(f"the model takes {size / 1e6:.1f} MB with {weights} weights; expected at most {MOST_BYTES / 1e6:.0f} MB. Ship a smaller one.")
+        raise InputError(f"the model takes {size / 1e6:.1f} MB with {weights} weights; expected at most {MOST_BYTES / 1e6:.0f}; ship a smaller one")
     rows = spread_rows(store.faces["split"].to_numpy(), "val", COMPARED)
     found = parity(model, Predictor.load(path), np.asarray(store.images[rows]))
     if (change := found["max_abs_diff_millionths"] / 1e6) > LARGEST_CHANGE:

@@ -1,4 +1,4 @@
-"""Regions of the face: a stated template of brows (with the furrow between them), eyes, nose, mouth and rest, registered to the mean face of a dataset.
+"""Regions of the face: a template of brows (with the furrow between them), eyes, nose, mouth and rest, registered to the mean face of a dataset.
 
 Real faces have no region masks, so one template serves all faces of a dataset. It holds on average only; on control faces, whose regions are
 known, the page prints its IoU with the truth.

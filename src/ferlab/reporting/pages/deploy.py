@@ -104,9 +104,10 @@ def export_sentence(facts: Mapping[str, Any], *, tolerance: float) -> str:
     """
     parity = facts["parity"]
     difference = parity["max_abs_diff_millionths"] / 1e6
+    verdict = "within" if difference <= tolerance else "**beyond**"
     return (
-        f"`model.onnx` holds {facts['parameters'] / 1e6:.2f} million parameters in **{facts['bytes']['float32'] / 1e6:.2f} MB**. On {parity['faces']:,} "
-        f"faces the largest difference of a probability is {difference:.1e}, {'within' if difference <= tolerance else '**beyond**'} the tolerance of "
+        f"`model.onnx` holds {facts['parameters'] / 1e6:.2f} million parameters in **{facts['bytes']['float32'] / 1e6:.2f} MB**. "
+        f"On {parity['faces']:,} faces the largest difference of a probability is {difference:.1e}, {verdict} the tolerance of "
         f"{tolerance:.0e}; {percent(parity['label_agreement'], digits=2)} of the labels agree."
     )
 

@@ -152,7 +152,8 @@ def plot_region_mass(tables: Mapping[str, pd.DataFrame]) -> Figure:
 def sample_sentence(target: np.ndarray, pred: np.ndarray, *, scored: int, split: str, source: str, dead: Mapping[str, int]) -> str:
     """Report the explained faces, of the `scored` ones of a split, and per method the maps that are zero everywhere."""
     correct = int((target == pred).sum())
-    text = f"{len(target)} of {scored:,} {split} faces ({source}) are explained: {correct} classified correctly, {len(target) - correct} misclassified."
+    counts = f"{correct} classified correctly, {len(target) - correct} misclassified"
+    text = f"{len(target)} of {scored:,} {split} faces ({source}) are explained: {counts}."
     if not any(dead.values()):
         return f"{text} No map is zero everywhere."
     text += f" Maps that are zero everywhere: {', '.join(f'{NAMES[method]} {count}' for method, count in dead.items())}."

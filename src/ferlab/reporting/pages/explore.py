@@ -246,8 +246,8 @@ class Explorer(widgets.VBox):
         alt = f"A face of {names[target]}, predicted as {names[pred]} with probability {probs[pred]:.2f}."
         self.picture.value = as_html(draw_face(scored.image(row), probs, expressions=names, target=target, heat=heat), alt=alt)
         figure = draw_confusions(scored, target, split=self.split.value)
-        alt = f"The most frequent confusions of {names[target]}, most confident first." if figure else f"No face of {names[target]} is misclassified here."
-        self.confusions.value = as_html(figure, alt=alt)
+        none = f"No face of {names[target]} is misclassified here."
+        self.confusions.value = as_html(figure, alt=f"The most frequent confusions of {names[target]}, most confident first." if figure else none)
 
     def _report(self, message: object) -> None:
         """Show a line instead of figures: an error inside a widget's callback would only reach the log."""

@@ -138,14 +138,15 @@ def curves_sentence(history: pd.DataFrame, *, best_epoch: int, monitor: str) -> 
     select, watched = history[history["phase"] != "refit"], watched_split(history)
     if not watched:
         first, end = (percent(select["train_accuracy"].iloc[at]) for at in (0, -1))
-        return f"Train accuracy (augmented, with dropout) rises from {first} to {end} over {len(select)} epochs; the last one is kept without selection."
+        return f"Train accuracy (augmented, with dropout) goes from {first} to {end} over {len(select)} epochs; the last is kept without selection."
     row, last, accuracy = select[select["epoch"] == best_epoch].iloc[0], select.iloc[-1], f"{watched}_accuracy"
     gap = round(100 * (row["train_accuracy"] - row[accuracy]), 1)
     relation = f"{abs(gap):.1f} points {'below' if gap > 0 else 'above'}" if gap else "equal to"
     after = f"{len(select) - best_epoch} before the last" if best_epoch < len(select) else "the last: more epochs might help"
+    epochs = f"{len(select)} epoch{'s' * (len(select) > 1)}"
     return (
-        f"{watched.capitalize()} accuracy goes from {percent(select[accuracy].iloc[0])} to {percent(last[accuracy])} over {len(select)} "
-        f"epoch{'s' * (len(select) > 1)}. By {monitor.replace('val/', f'{watched} ')} epoch {best_epoch} is selected, {after}; its {watched} accuracy is "
+        f"{watched.capitalize()} accuracy goes from {percent(select[accuracy].iloc[0])} to {percent(last[accuracy])} over {epochs}. "
+        f"By {monitor.replace('val/', f'{watched} ')} epoch {best_epoch} is selected, {after}; its {watched} accuracy is "
         f"{percent(row[accuracy])}, {relation} train's {percent(row['train_accuracy'])} (augmented, with dropout)."
     )
 
