@@ -194,7 +194,8 @@ def _read_rows(texts: pd.DataFrame, where: str, first: int, *, images: dict[str,
         points = [_split_landmarks(text, name_row(where, row)) for row, text in enumerate(texts["facial_landmarks"], start=first)]
         columns["landmarks"] = pd.Series(points, dtype=object)
     refuse(keys.duplicated().to_numpy() | [name in named for name in names], COLUMNS[0], "every image once, but this one is annotated twice")
-    refuse(np.array([path is None for path in columns["path"]]), COLUMNS[0], "an image below Manually_Annotated_Images, but it is missing (unpack all archives)")
+    missing = np.array([path is None for path in columns["path"]])
+    refuse(missing, COLUMNS[0], "an image below Manually_Annotated_Images, but it is missing (unpack all archives)")
     named.update(names)
     return pd.DataFrame(columns)
 
