@@ -82,9 +82,11 @@ def total_line(states: list[State]) -> str:
         return "everything is up to date: dvc repro has nothing to do"
     known = sum(each.seconds or 0.0 for each in states)
     unknown = sum(each.seconds is None for each in states)
+    done = f"dvc repro: {stale} results to compute, {pages} pages to make"
+    if not known:
+        return f"{done}; no stage has been timed here, `ferlab study` lists what studies cost"
     cost = f"{known:.0f} CPU seconds" if known < 120 else f"{known / 60:.0f} CPU minutes"
-    more = f", and {unknown} stages that have not been timed here" if unknown else ""
-    return f"dvc repro: {stale} results to compute, {pages} pages to make; about {cost}{more}"
+    return f"{done}; about {cost}{f', and {unknown} stages that have not been timed here' if unknown else ''}"
 
 
 def _enumerate(params: Params) -> Iterator[tuple[str, str]]:
