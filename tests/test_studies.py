@@ -16,7 +16,7 @@ from ferlab.data.preparation.sets import prepare_set
 from ferlab.data.preparation.sources import gather
 from ferlab.data.preparation.steps import plan_preparation, step_of
 from ferlab.data.readers.reading import find_reader
-from ferlab.data.store import Store
+from ferlab.data.store import Store, count_faces
 from ferlab.models import create_model, model_card
 from ferlab.models.create import input_shape
 from ferlab.params import Params, Prepare, check_params
@@ -232,7 +232,7 @@ def test_every_set_can_be_split_from_what_stands_in_for_its_data(drawn: Path, tm
     store = prepare_drawn(small, drawn, tmp_path)
     eight = name == "fers" or data.startswith("ckplus8")
     assert len(store.expressions) == (8 if eight else 7)
-    assert (store.counts().loc[["train", "val", "test"]] > 0).all(axis=None)
+    assert (count_faces(store.faces, "split", expressions=store.expressions).loc[["train", "val", "test"]] > 0).all(axis=None)
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "cs231a")) for name in LAYOUTS_OF])
