@@ -64,8 +64,8 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
 @lru_cache(maxsize=256)
 def parse_recipe(text: str) -> Recipe:
     """Read what `Recipe.text` wrote, without its "?"; a ValueError if it is not such a text."""
-    words = dict(part.split("=", 1) for part in text.split("&")) if text else {}
-    return Recipe.model_validate({name: word.split(",") if name in ("skin", "light") else word for name, word in words.items()})
+    values = dict(part.split("=", 1) for part in text.split("&")) if text else {}
+    return Recipe.model_validate({name: value.split(",") if name in ("skin", "light") else value for name, value in values.items()})
 
 
 def compose(recipe: Recipe, *, seed: int, index: int, subjects: int = 150, subject: int | None = None, mark: str = "") -> FaceSpec:
@@ -140,9 +140,9 @@ def _long_tailed(recipe: Recipe, seed: int, number: int) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _chosen_identity(who: Identity, recipe: Recipe, words: tuple[int, int]) -> Identity:
+def _chosen_identity(who: Identity, recipe: Recipe, key: tuple[int, int]) -> Identity:
     """The subject with the recipe's skin and glasses."""
-    seed, subject = words
+    seed, subject = key
     if recipe.glasses is not None:
         who = replace(who, glasses=bool(np.random.default_rng([seed, _GLASSES, subject]).random() < recipe.glasses))
     if recipe.skin and who.skin not in recipe.skin:

@@ -25,7 +25,7 @@ OCCLUDERS: tuple[str, ...] = ("none", "hand", "mask", "bar", "strand", "sunglass
 OCCLUDER_SHARES: tuple[float, ...] = (0.80, 0.05, 0.04, 0.04, 0.04, 0.03)
 LEVEL_SHARES: tuple[float, ...] = (0.14, 0.18, 0.22, 0.23, 0.23)
 """Shares of intensities 1 to 5."""
-# Streams of random numbers, kept apart by this second word of the seed; other modules number theirs from 7 on.
+# Streams of random numbers: the second element of a seed. Other modules number theirs from 7 on.
 _IDENTITY, _HABITS, _FACE, _NOISE, _EXPRESSION_ORDER, _SUBJECT_ORDER = range(1, 7)
 
 
@@ -141,7 +141,7 @@ class FaceSpec:
         expression: One of the eight expressions.
         intensity: 0 (neutral) to 5.
         action_units: Active units and their strengths in (0, 1]; empty for neutral.
-        noise_seed: Words that seed the sensor noise and the occluder's exact place.
+        noise_seed: Integers that seed the sensor noise and the occluder's exact place.
         blur: Standard deviation of the lens blur, in face units.
         noise: Standard deviation of the sensor noise, in grey levels of 0 to 255.
         frame: Number of the face within its sequence: sensor noise of its own, an occluder in its place.
@@ -255,15 +255,15 @@ def draw_strengths(units: Sequence[Unit], intensity: float, *, rng: np.random.Ge
     return {unit: float(np.clip(amplitude(intensity) * rng.uniform(0.75, 1.2), 0.01, 1.0)) for unit in units}
 
 
-def _in_rounds(index: int, count: int, words: tuple[int, ...]) -> int:
+def _in_rounds(index: int, count: int, key: tuple[int, ...]) -> int:
     """Return a number from 0 to count - 1: each round of `count` is a permutation of its own."""
     turn, place = divmod(index, count)
-    return _shuffled(count, (*words, turn))[place]
+    return _shuffled(count, (*key, turn))[place]
 
 
 @lru_cache(maxsize=64)
-def _shuffled(count: int, words: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(np.random.default_rng(words).permutation(count).tolist())
+def _shuffled(count: int, key: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(np.random.default_rng(key).permutation(count).tolist())
 
 
 def _clipped(rng: np.random.Generator, spread: float) -> float:

@@ -26,7 +26,7 @@ Masks = Mapping[Any, np.ndarray]
 
 def spec_of(face: pd.Series) -> FaceSpec:
     """The spec of one row of a control face table; of a copy, that of its original."""
-    path, _, words = str(face["source_path"]).partition("?")
+    path, _, query = str(face["source_path"]).partition("?")
     seed, _, index = path.partition("/")
     subject = str(face["subject"])
     if not (seed.isdigit() and index.isdigit() and subject[1:].isdigit()):
@@ -35,7 +35,7 @@ def spec_of(face: pd.Series) -> FaceSpec:
             f"got {face['source_path']!r} and {subject!r}; only faces drawn by ferlab.control have masks"
         )
     try:
-        recipe = parse_recipe(words)
+        recipe = parse_recipe(query)
     except ValueError as error:
         raise InputError(f"{face['face_id']}: source_path {face['source_path']!r} is no control face's ({error}); draw the set again") from error
     return compose(recipe, seed=int(seed), index=int(index), subject=int(subject[1:]), mark=str(face.get("shortcut", "")))
@@ -59,7 +59,7 @@ def unit_masks(faces: pd.DataFrame, *, size: int) -> dict[Unit, np.ndarray]:
 
 def shortcut_mask(faces: pd.DataFrame, *, size: int) -> np.ndarray:
     """Pixels of each face's planted mark, bool (N, S, S); none where it carries none, all where it is the brightness."""
-    return _draw_all(faces, ("mark",), lambda spec, side: {"mark": draw_mark_mask(spec, side)}, size=size)["mark"]
+    return _draw_one(faces, draw_mark_mask, size=size)
 
 
 def carrying_mask(faces: pd.DataFrame, *, size: int, visible_only: bool = False) -> np.ndarray:
@@ -75,7 +75,7 @@ def carrying_mask(faces: pd.DataFrame, *, size: int, visible_only: bool = False)
             carried[number] |= masks[region][number]
     decided = np.array([bool(spec.region) for spec in specs])
     if decided.any():
-        carried[decided] = _draw_all(faces[decided], ("decides",), _decision, size=size)["decides"]
+        carried[decided] = _draw_one(faces[decided], draw_decision_mask, size=size)
     return carried & ~masks["occluder"] if visible_only else carried
 
 
@@ -90,10 +90,6 @@ def label_mask(faces: pd.DataFrame, *, size: int) -> np.ndarray:
     return mask
 
 
-def _decision(spec: FaceSpec, size: int) -> Masks:
-    return {"decides": draw_decision_mask(spec, size)}
-
-
 def _draw_all(faces: pd.DataFrame, names: Iterable[Any], draw: Callable[[FaceSpec, int], Masks], *, size: int) -> dict[Any, np.ndarray]:
     masks = {name: np.zeros((len(faces), size, size), bool) for name in names}
     with one_thread():
@@ -102,6 +98,10 @@ def _draw_all(faces: pd.DataFrame, names: Iterable[Any], draw: Callable[[FaceSpe
             for name, mask in draw(spec_of(face), size).items():
                 masks[name][number] = move_alike(mask, kind, _rng_of(face)) if kind else mask
     return masks
+
+
+def _draw_one(faces: pd.DataFrame, draw: Callable[[FaceSpec, int], np.ndarray], *, size: int) -> np.ndarray:
+    return _draw_all(faces, ("one",), lambda spec, side: {"one": draw(spec, side)}, size=size)["one"]
 
 
 def _rng_of(face: pd.Series) -> np.random.Generator:
