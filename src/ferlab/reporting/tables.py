@@ -22,7 +22,7 @@ from ferlab.reporting.markup import escape_tags
 MISSING = "–"
 NUMBER = re.compile(r"[-+−(<±]?\s*[\d.]|[-–]?$")  # how a cell that stands right begins
 LONG = 40  # characters; a column with longer cells wraps
-PLAIN = ("seed", "year")  # columns of integers that are no counts
+PLAIN = ("seed", "year", "target", "duplicate_group")  # columns of integers that are no counts
 SPLIT_NAMES = {"val": "val", "test": "test", "test_dedup": "test, deduplicated"}
 ENSEMBLE_KEYS = {"accuracy": "accuracy", "macro_f1": "macro F1"}
 # Test-time augmentations, beside "none".
