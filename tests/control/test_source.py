@@ -237,3 +237,10 @@ def test_strong_expressions_are_far_easier_than_weak_ones_for_a_linear_classifie
 
 if __name__ == "__main__":
     cv2.imwrite(str(GOLDEN), golden_rows()[0], [cv2.IMWRITE_PNG_COMPRESSION, 9])
+
+
+def test_the_table_alone_is_that_of_the_drawn_set():
+    options = {"faces": 30, "subjects": 6, "size": 24, "duplicates": 0.1, "near_duplicates": 0.2}
+    images, table = read(**options, pictures=False)
+    assert images.shape == (0, 24, 24)
+    pd.testing.assert_frame_equal(table, read(**options)[1])

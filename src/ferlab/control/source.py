@@ -50,6 +50,7 @@ def read(
     skin: int | Sequence[int] = (),
     glasses: float | None = None,
     light: float | Sequence[float] | None = None,
+    pictures: bool = True,
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """Draw a set of control faces.
 
@@ -78,6 +79,7 @@ def read(
         skin: Skin tones, of 1 (lightest) to 6, that subjects may have; empty: all.
         glasses: Proportion of subjects who wear glasses; None: as sampled, 0.15.
         light: Direction of the lamp in degrees, from the right positive: one angle, or lowest and highest; None: as sampled.
+        pictures: False: no face is drawn, and no image returned, for who needs the table alone.
 
     Returns:
         Images uint8 (N, S, S), in colour (N, S, S, 3), and their face table without `content_hash` and `split`.
@@ -103,7 +105,7 @@ def read(
         marks = _marks(columns, recipe, rho=rho, seed=seed)[drawn_from]
         specs = [carry_mark(spec, shortcut, mark) for spec, mark in zip(specs, marks, strict=True)]
         columns["shortcut"] = marks
-    images = _draw(specs, drawn_from, kinds, size=size, seed=seed, colour=colour)
+    images = _draw(specs if pictures else [], drawn_from, kinds, size=size, seed=seed, colour=colour)
     rows = [
         _row(specs[origin], index=index, origin=int(origin), kind=kind, path=f"{seed}/{origin}{recipe.text()}")
         for index, (origin, kind) in enumerate(zip(drawn_from, kinds, strict=True))
@@ -130,9 +132,10 @@ def copy_rng(seed: int, index: int) -> np.random.Generator:
 def _draw(specs: list[FaceSpec], drawn_from: np.ndarray, kinds: list[str], *, size: int, seed: int, colour: bool) -> np.ndarray:
     images = np.empty((len(specs), size, size, 3) if colour else (len(specs), size, size), np.uint8)
     with one_thread():
-        for index in np.flatnonzero(drawn_from == np.arange(len(specs))):
+        own = (drawn_from == np.arange(len(drawn_from)))[: len(specs)]
+        for index in np.flatnonzero(own):
             images[index] = draw_image(specs[index], size, colour=colour)
-        for index in np.flatnonzero(drawn_from != np.arange(len(specs))):
+        for index in np.flatnonzero(~own):
             images[index] = alter(images[drawn_from[index]], kinds[index], copy_rng(seed, index))
     return images
 

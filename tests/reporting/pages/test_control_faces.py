@@ -86,8 +86,7 @@ def test_every_face_has_its_point_on_the_circumplex():
     assert {text.get_text() for text in axes.texts} == set(NAMES)
 
 
-def test_the_table_of_options_finds_what_was_asked(monkeypatch):
-    monkeypatch.setattr("ferlab.control.source.draw_image", lambda spec, size, colour: np.zeros((size, size), np.uint8))
+def test_the_table_of_options_finds_what_was_asked():
     found = figures.options_table(faces=400, seed=0)["found in the table"]
     assert found["overlap of subjects"] == "50 % of PrivateTest"
     assert found["exact duplicates"] == "10 %"

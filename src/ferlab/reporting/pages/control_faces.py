@@ -22,7 +22,6 @@ from ferlab.reporting.faces import lit, pick_faces, picture_grid, truth_grid
 from ferlab.reporting.style import COLOURS
 from ferlab.reporting.tables import percent
 
-SMALL = 24  # pixels of faces that are drawn for their table alone
 INTENSITIES: tuple[float, ...] = (0.0, 1.0, 3.0, 5.0)
 UNIT_ROWS: tuple[tuple[Unit, ...], ...] = ((1, 2, 4, 5, 6, 7, 9), (10, 12, "12R", "12L", "14R", "14L", 20), (15, 16, 17, 23, 24, 25, 26))
 """Units of the upper face, of cheeks and corners of the mouth, of lips and jaw."""
@@ -54,7 +53,7 @@ def subjects_figure(*, size: int, seed: int) -> Figure:
 
 
 def draw_rows(faces: pd.DataFrame, *, size: int) -> np.ndarray:
-    """Draw some rows of a control face table in colour, uint8 (N, size, size, 3): a set may be read at SMALL size to choose from."""
+    """Draw some rows of a control face table in colour, uint8 (N, size, size, 3)."""
     return np.stack([draw_image(spec_of(face), size, colour=True) for _, face in faces.iterrows()])
 
 
@@ -94,7 +93,7 @@ def world_figure(world: str, *, size: int, seed: int, note: str = "", usage: str
     Returns:
         `figure` and `alt`, as `ferlab.reporting.style.show` takes them.
     """
-    faces = read(faces=80, subjects=20, size=SMALL, seed=seed, expressions=8, world=world, **options)[1]
+    faces = read(faces=80, subjects=20, seed=seed, pictures=False, expressions=8, world=world, **options)[1]
     clear = faces[(faces["occluder"] == "none") & (faces["usage"] == usage)]
     clear = clear.iloc[pick_faces(clear, per_class=1, by="intensity")]
     notes = clear[note].tolist() if note else []
@@ -133,7 +132,7 @@ def options_table(*, faces: int, seed: int) -> pd.DataFrame:
     asked_for = _options()
     rows = []
     for what, (options, found) in asked_for.items():
-        table = read(faces=faces, subjects=max(faces // 10, 1), size=SMALL, seed=seed, **options)[1]
+        table = read(faces=faces, subjects=max(faces // 10, 1), seed=seed, pictures=False, **options)[1]
         asked = ", ".join(f"{name}: {value}" for name, value in options.items())
         rows.append({"option": what, "value": asked, "found in the table": found(table)})
     return pd.DataFrame(rows).set_index("option")
@@ -141,7 +140,7 @@ def options_table(*, faces: int, seed: int) -> pd.DataFrame:
 
 def summary(*, faces: int, size: int, seed: int) -> dict[str, Any]:
     """Counts of a set of all eight expressions, mean area of each unit's mask, and each expression's mean valence and arousal."""
-    table = read(faces=faces, subjects=max(faces // 8, 1), size=SMALL, seed=seed, expressions=8)[1]
+    table = read(faces=faces, subjects=max(faces // 8, 1), seed=seed, pictures=False, expressions=8)[1]
     masks = unit_masks(table, size=size)
     shown = table["target"].map(dict(enumerate(NAMES)))
     means = table.groupby(shown)[["valence", "arousal", "intensity"]].mean()
