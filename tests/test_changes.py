@@ -58,7 +58,8 @@ def status(clone: Path) -> dict[str, str]:
     """Return what `ferlab status` says of each stage that is not fresh: stage -> "<state>: <why>"."""
     lines = [line.split(maxsplit=1) for line in call(clone, "ferlab.cli", "status").splitlines()[:-1]]
     states = {stage: state.strip() for stage, state in lines}
-    return {stage: state.replace("page only  ", "page only: ").replace("stale      ", "stale: ") for stage, state in states.items() if state != "fresh"}
+    told = {stage: state for stage, state in states.items() if state != "fresh"}
+    return {stage: state.replace("page only  ", "page only: ").replace("stale      ", "stale: ") for stage, state in told.items()}
 
 
 def states(found: dict[str, str], *, of: str) -> set[str]:

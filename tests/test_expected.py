@@ -105,7 +105,8 @@ def test_a_row_of_a_list_is_found_by_what_stands_in_it(metrics: Path) -> None:
     rows = [{"method": method, "class": named, "density_ratio": density_ratio} for method, named, density_ratio in table]
     write(metrics, "explain/net", {"rows": rows}, params="p")
     for path, value in (("method=occlusion,class=all", 2), ("method=occlusion", 1)):
-        study = {"study": "s", "results": {"explain/net": {"params": "p", "numbers": {f"rows.{path}.density_ratio": {"value": value, "tolerance": 0}}}}}
+        numbers = {f"rows.{path}.density_ratio": {"value": value, "tolerance": 0}}
+        study = {"study": "s", "results": {"explain/net": {"params": "p", "numbers": numbers}}}
         assert expected.verdict(study, metrics).startswith("Reproduced: 1 of 1")
     for path in ("method=other.density_ratio", "0.density_ratio", "method=occlusion"):
         study = {"study": "s", "results": {"explain/net": {"params": "p", "numbers": {f"rows.{path}": {"value": 1, "tolerance": 9}}}}}

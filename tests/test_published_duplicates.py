@@ -85,12 +85,13 @@ def prose() -> list[str]:
     judged = pairs()
     below, found = judged[judged["sample"] == "below"], recall()["fer2013"]["found"]
     upper, mirrored = below[below["score"] >= 0.87], below[below["mirrored"]]
+    wide, narrow = (found[name]["pairs"] for name in ("wide search", "search"))
     cost = {name: recall()["fer2013"]["methods"][name]["equal"]["milliseconds"] for name in ("ECC", "registration")}
     return [
         *(same_of(judged[judged["sample"] == sample]) for sample in SAMPLES),
         f"from 0.87 to 0.90 {same_of(upper)}",
         f"none of the {len(mirrored)} mirrored pairs" if not (mirrored["verdict"] == VERDICTS[0]).any() else "mirrored",
-        f"{found['wide search']['pairs'] - found['search']['pairs']:,} pairs more ({found['wide search']['pairs']:,} for {found['search']['pairs']:,})",
+        f"{wide - narrow:,} pairs more ({wide:,} for {narrow:,})",
         f"{found['wide search']['crossing']:,} for {found['search']['crossing']}",
         f"{cost['ECC'] / cost['registration']:.0f} times the CPU time",
     ]
@@ -166,7 +167,8 @@ def test_every_score_on_file_comes_again_from_the_faces():
 
     encoded = pq.read_table(SHARED / "fer2013.parquet")["image"]
     judged = pairs()
-    faces = [np.stack([np.array(Image.open(io.BytesIO(encoded[row].as_py())).convert("L")) for row in judged[of]]) for of in ("first_row", "second_row")]
+    pictures = {row: np.array(Image.open(io.BytesIO(encoded[row].as_py())).convert("L")) for row in {*judged["first_row"], *judged["second_row"]}}
+    faces = [np.stack([pictures[row] for row in judged[of]]) for of in ("first_row", "second_row")]
     mirrored = judged["mirrored"].to_numpy()
     faces[0][mirrored] = faces[0][mirrored][:, :, ::-1]
     scores = np.stack([compare_pairs(*faces, shifts=np.tile(np.float32(shift), (len(judged), 1))) for shift in SHIFTS])

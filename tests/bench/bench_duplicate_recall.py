@@ -201,7 +201,7 @@ def read_fer2013(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict
 
 
 def count_pairs(found: pd.DataFrame, usage: np.ndarray) -> dict[str, int]:
-    """Return how many pairs score from 0.90, of them between Training and PublicTest, and from 0.85 to 0.90; both orientations of a pair count once."""
+    """Return how many pairs score from 0.90, of them between Training and PublicTest, and from 0.85 to 0.90; each pair counts once."""
     pairs = found.groupby(["first", "second"], as_index=False)["score"].max()
     accepted = pairs[pairs["score"] >= LEAST]
     crossing = usage[accepted["first"]] != usage[accepted["second"]]

@@ -138,7 +138,8 @@ def test_a_row_of_another_dataset_is_refused() -> None:
 
 
 OUT_OF_RANGE: list[dict[str, object]] = [
-    *({"faces": 0}, {"subjects": 0}, {"size": 8}, {"size": 500}, {"duplicates": 0.9}, {"near_duplicates": -0.1}, {"duplicates": 0.3, "near_duplicates": 0.3}),
+    *({"faces": 0}, {"subjects": 0}, {"size": 8}, {"size": 500}, {"duplicates": 0.9}, {"near_duplicates": -0.1}),
+    {"duplicates": 0.3, "near_duplicates": 0.3},
     *({"expressions": 6}, {"frames": 0}, {"frames": 7, "faces": 20}, {"frames": 2, "faces": 20, "duplicates": 0.1}),
     *({"world": "moon"}, {"region": "hat"}, {"shortcut": "bow"}, {"rho": 1.5}, {"overlap": -1.0}, {"test_share": 0.9, "val_share": 0.2}),
     *({"label_noise": 2.0}, {"imbalance": 0.5}, {"skin": [7]}, {"glasses": 1.2}, {"light": 120}, {"light": [30, -30]}),

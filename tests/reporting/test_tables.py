@@ -169,7 +169,8 @@ def test_the_names_of_the_index_stand_in_the_row_of_headings():
 
 
 def test_cells_are_counts_with_commas_few_digits_and_dashes():
-    table = pd.DataFrame({"n": [28709, 7], "seed": [1234, 0], "share": [0.5, -0.0], "rate": [1e-5, None], "word": ["<img src=x>", None]}, index=["<b>", "a|b"])
+    columns = {"n": [28709, 7], "seed": [1234, 0], "share": [0.5, -0.0], "rate": [1e-5, None], "word": ["<img src=x>", None]}
+    table = pd.DataFrame(columns, index=["<b>", "a|b"])
     rows = cells_of(html_table(table))
     assert rows[1] == ["&lt;b&gt;", "28,709", "1234", "0.5", "1e-05", "&lt;img src=x&gt;"]
     assert rows[2] == ["a|b", "7", "0", "0.0", "–", "–"]

@@ -30,8 +30,8 @@ VOTES = "votes_"  # prefix of the columns that count raters' votes: votes_happy,
 def face_schema() -> pa.DataFrameSchema:
     """Build the schema of a face table. Columns it does not name (skin, light, yaw, box, ...) are allowed.
 
-    `split` and `duplicate_group` may be missing (a reader's table has none); `subject`, `intensity` and votes are checked where a dataset has them. In a set
-    of several sources some may have no subjects.
+    `split` and `duplicate_group` may be missing (a reader's table has none); `subject`, `intensity` and votes are checked where a
+    dataset has them. In a set of several sources some may have no subjects.
     """
     # Keep: pandera costs a fifth of a second to import, and only code that checks tables needs it.
     import pandera.pandas as pa

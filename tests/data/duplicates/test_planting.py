@@ -45,7 +45,8 @@ def test_two_copies_of_one_original_are_a_right_pair():
 
 
 def test_copies_are_read_from_the_table_of_a_set():
-    table = pd.DataFrame({"face_id": ["a", "b", "c", "d"], "duplicate_of": ["", "a", "gone", "b"], "duplicate_kind": ["", "jpeg", "exact", "mirrored"]})
+    copies = {"duplicate_of": ["", "a", "gone", "b"], "duplicate_kind": ["", "jpeg", "exact", "mirrored"]}
+    table = pd.DataFrame({"face_id": ["a", "b", "c", "d"], **copies})
     planted = planted_in(table)
     assert planted[["origin", "copy", "kind"]].to_numpy().tolist() == [[0, 1, "jpeg"], [1, 3, "mirrored"]]
     assert planted_in(table.drop(columns="duplicate_kind"))["kind"].tolist() == ["exact", "exact"]

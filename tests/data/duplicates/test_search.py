@@ -11,7 +11,17 @@ from ferlab.control import draw_face, read, sample_spec
 from ferlab.copies import KINDS, alter, move
 from ferlab.data.duplicates import codes as face_codes
 from ferlab.data.duplicates import search as near_duplicates
-from ferlab.data.duplicates.codes import SHIFTS, UNSHIFTED, build_index, find_candidates, find_nearest, fit_codes, frequencies, name_search, thumbnails
+from ferlab.data.duplicates.codes import (
+    SHIFTS,
+    UNSHIFTED,
+    build_index,
+    find_candidates,
+    find_nearest,
+    fit_codes,
+    frequencies,
+    name_search,
+    thumbnails,
+)
 from ferlab.data.duplicates.planting import judge_found, plant
 from ferlab.data.duplicates.registration import compare_pairs
 from ferlab.data.duplicates.search import choose_limit, find_near_pairs, group_pairs, measure_reference, score_pairs

@@ -182,7 +182,8 @@ def test_a_store_of_another_kind_is_replaced(tmp_path, gathered):
     assert not (tmp_path / "store" / "images.npy").exists()
     assert (np.asarray(sharded.images) == images).all()
     build(tmp_path, gathered)
-    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["duplicate_pairs.parquet", "excluded.parquet", "faces.parquet", "images.npy"]
+    names = sorted(path.name for path in (tmp_path / "store").iterdir())
+    assert names == ["duplicate_pairs.parquet", "excluded.parquet", "faces.parquet", "images.npy"]
     assert (open_store(tmp_path / "store").images == images).all()
 
 

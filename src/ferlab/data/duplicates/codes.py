@@ -135,7 +135,9 @@ def find_candidates(faces: np.ndarray, space: CodeSpace) -> pd.DataFrame:
     return pairs[pairs["first"] < pairs["second"]].sort_values(PAIR, ignore_index=True)
 
 
-def find_nearest(index: faiss.Index, codes: np.ndarray, rows: np.ndarray, *, most: int, limit: float = np.inf, among: np.ndarray | None = None) -> pd.DataFrame:
+def find_nearest(
+    index: faiss.Index, codes: np.ndarray, rows: np.ndarray, *, most: int, limit: float = np.inf, among: np.ndarray | None = None
+) -> pd.DataFrame:
     """Find the `most` nearest other faces of each face.
 
     Args:

@@ -49,7 +49,9 @@ def search_own(images: np.ndarray, faces: pd.DataFrame, *, limit: float, each: i
     return {key: value for key, value in judged.items() if key not in ("false_pairs", "precision")}
 
 
-def _search_planted(images: np.ndarray, targets: np.ndarray, *, each: int, seed: int, alike: np.ndarray | None = None, **options: Any) -> dict[str, Any]:
+def _search_planted(
+    images: np.ndarray, targets: np.ndarray, *, each: int, seed: int, alike: np.ndarray | None = None, **options: Any
+) -> dict[str, Any]:
     planted_images, planted = plant(images, each=each, seed=seed)
     rows = np.concatenate([np.arange(len(images)), planted["origin"]])
     contents = pd.factorize(pd.Series(hash_images(planted_images)))[0]

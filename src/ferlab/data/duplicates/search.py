@@ -27,7 +27,7 @@ LEAST, MOST = 0.90, 0.99  # bounds of the limit
 # much more similar than faces of different ones (control faces: 3 to 7 %).
 FACTOR = 2.1
 WIDER = 3.0  # factor on the squared distance of codes in a wide search, which finds copies rotated by ten degrees or zoomed by a tenth
-FEW, COPIED = 5000, 0.25  # a wide search is for at most so many faces, or where such a share has a near-duplicate: probably augmented before its split
+FEW, COPIED = 5000, 0.25  # a wide search is for at most so many faces, or where this fraction has a near-duplicate: augmented
 ASKED, NEIGHBOURS = 300, 5  # faces that the reference is measured on, and how many of the nearest others each is compared with
 BATCH = 512
 

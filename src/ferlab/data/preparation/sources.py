@@ -191,7 +191,7 @@ def _map_usages(faces: pd.DataFrame, reasons: pd.Series, usages: Mapping[str, st
 def _split_by_subject(faces: pd.DataFrame, shares: Mapping[str, float], source: str, *, seed: int) -> pd.DataFrame:
     """Divide faces among usages, each subject's in one."""
     if "subject" not in faces or faces["subject"].isna().any():
-        raise InputError(f"sources.{source}.group_split: not every face has a subject; expected one for each, to split by subject. Remove `group_split`.")
+        raise InputError(f"sources.{source}.group_split: expected a subject for every face; some have none. Remove `group_split`.")
     if abs(sum(shares.values()) - 1) > 1e-6:
         raise InputError(f"sources.{source}.group_split: the fractions {dict(shares)} add up to {sum(shares.values()):g}; expected 1.")
     return faces.assign(usage=divide_groups(faces, shares, keys=("subject",), seed=seed).astype(str))

@@ -49,12 +49,12 @@ def crossings_box(
     if suspect and probe is not None:
         lines += [
             f"The nearest training face in pixels has the expression of {_percent(probe['dedup'])} of the {probe['dedup']['n']:,} test faces "
-            f"without a duplicate in train, the commonest expression that of {100 * probe['majority']:.1f} %: the search has probably missed copies or "
-            "frames, or the images are drawn after one pattern."
+            f"without a duplicate in train, the commonest expression that of {100 * probe['majority']:.1f} %: the search has probably missed copies "
+            "or frames, or the images are drawn after one pattern."
         ]
     if own is not None and own["planted"]:
         found = f"{own['found']:,} of {own['planted']:,} copies planted among its own faces were found (recall {own['recall']:.3f})"
-        lines += [f"At the limit of this dataset ({own['limit']:.3f}), {found}. More strongly altered copies are found less often: each count is a lower bound."]
+        lines += [f"At the limit of this dataset ({own['limit']:.3f}), {found}. Each count is a lower bound."]
     subjects = _shared(crossed)
     pairs = [(a, "test", others["test"]) for a, others in audit["cross_split"].items() if "test" in others]
     pairs += [(a, b, counts) for a, others in audit["cross_usage"].items() for b, counts in others.items()]
@@ -110,7 +110,7 @@ def duplicates_sentence(audit: Mapping[str, Any], *, limit: float, search: str) 
     if not audit["near_groups"]:
         none = f"no two faces have equal pixels, and none correlate above {limit:.3f} once aligned, straight or mirrored"
         return f"**No duplicates were found: {none}.** Search: {search}."
-    exact = f"{audit['faces_in_groups']:,} faces are exact duplicates, in {audit['groups']:,} groups; {audit['mirrored_duplicates']:,} are exactly mirrored"
+    exact = f"{audit['faces_in_groups']:,} faces are exact duplicates, in {audit['groups']:,} groups; {audit['mirrored_duplicates']:,} are mirrored"
     pairs = f"{audit['near_pairs']:,} pairs, {audit['near_pairs_mirrored']:,} of them mirrored"
     return (
         f"**{exact}; {audit['near_duplicates']:,} have a near-duplicate (correlation once aligned at least {limit:.3f}: {pairs}).** Together "
@@ -167,7 +167,7 @@ def probe_sentence(probe: Mapping[str, Any]) -> str:
         parts += [f"**Without the test faces that have a duplicate in train, accuracy is {gap:.1f} points lower.**"]
     high, bound = _exceeds(probe, "all"), f"{100 * _suspect(probe):.0f} %"
     means = (
-        f"The interval lies above {bound}: frames or duplicates of test faces are among the training faces, or the images are drawn after one pattern."
+        f"The interval lies above {bound}: frames or duplicates of test faces are in train, or the images are drawn after one pattern."
         if high
         else f"The interval does not lie above {bound}: about what images of different people give."
     )

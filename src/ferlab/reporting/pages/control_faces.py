@@ -98,7 +98,8 @@ def world_figure(world: str, *, size: int, seed: int, note: str = "", usage: str
     clear = clear.iloc[pick_faces(clear, per_class=1, by="intensity")]
     notes = clear[note].tolist() if note else []
     alt = f"World {world}: a strong face of each label, and below it the ground-truth pixels of the label lit. {', '.join(notes)}"
-    return {"figure": truth_grid(draw_rows(clear, size=size), label_mask(clear, size=size), clear["target"].tolist(), NAMES, notes=notes), "alt": alt.strip()}
+    figure = truth_grid(draw_rows(clear, size=size), label_mask(clear, size=size), clear["target"].tolist(), NAMES, notes=notes)
+    return {"figure": figure, "alt": alt.strip()}
 
 
 def copies_figure(*, size: int, seed: int) -> Figure:

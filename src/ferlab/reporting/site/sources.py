@@ -192,7 +192,7 @@ def _write_set_card(params: Params, name: str, entries: list[Entry], folder: Pat
         cards.banner(prepare, metrics),
         cards.sets_table(params.model_copy(update={"prepare": {name: prepare}}), {name: metrics}, links={}),
         cards.stage_list({stage: entry.notebook is not None for stage, entry in own.items()}),
-        ("Runs on this dataset: " + ", ".join(f"[{run}](../../runs/{run}/index.md)" for run in users) + ".") if users else "No run uses this dataset.",
+        f"Runs on this dataset: {', '.join(f'[{run}](../../runs/{run}/index.md)' for run in users) or 'none'}.",
         _page_tree(own),
     ]
     _write(folder / "data" / name / "index.md", _joined(parts))
