@@ -137,7 +137,7 @@ def _say_stale(stage: str, name: str, record: dict[str, str]) -> bool:
 
 
 def _check_unchanged(stage: str, name: str, before: dict[str, str]) -> None:
-    """DVC locks what lies there when a stage ends: results of what lay there when it began must not be taken for it."""
+    """DVC locks what lies there when a stage ends: results of what lay there when it began must not pass for it."""
     try:
         now = _provenance(stage, declared(load_params(), stage, name))
     except InputError as error:

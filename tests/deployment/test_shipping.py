@@ -116,7 +116,7 @@ def test_a_net_that_was_selected_on_test_is_refused(clone) -> None:
 
 def test_a_net_that_is_too_large_is_refused(clone, monkeypatch) -> None:
     monkeypatch.setattr(shipping, "MOST_BYTES", 4_000_000)
-    refuse(clone, r"takes 4\.9 MB with float16 weights; expected at most 4 MB")
+    refuse(clone, r"takes 4\.9 MB with float16 weights; expected at most 4; ship a smaller one")
 
 
 def test_a_file_that_answers_otherwise_is_refused(clone, monkeypatch) -> None:

@@ -229,7 +229,7 @@ def processes_of(folder: Path) -> list[str]:
     ("changes", "said"),
     [
         ({"devices": 999, "batch_size": 1998}, r"^run 'toy': train.devices: 999, but this machine has \d+ CPU cores; expected at most as many$"),
-        ({"num_nodes": 2}, r"^run 'toy': train.num_nodes: 2, but no variable of SLURM or torchrun says where"),
+        ({"num_nodes": 2}, r"^run 'toy': train.num_nodes: 2, but no variable of SLURM or torchrun names the other machines"),
         ({"devices": 2, "batch_size": 33}, r"train.batch_size: 33 faces for 2 processes .* expected a multiple of 2, 4 or more"),
         ({"devices": 2, "batch_size": 2}, r"train.batch_size: 2 faces for 2 processes"),
         ({"devices": 2, "sync_batchnorm": True}, r"train.sync_batchnorm: PyTorch has it for cuda alone"),

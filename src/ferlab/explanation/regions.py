@@ -33,7 +33,7 @@ _TONES = {"eyes": -1.0, "brows": -0.6, "nose": 0.3, "mouth": -0.8}
 SHIFTS_Y = np.arange(-4, 5) / 48  # fractions of the frame
 SHIFTS_X = np.arange(-4, 5) / 48
 SCALES = np.arange(80, 121, 5) / 100  # about the centre of the frame
-LEAST_CORRELATION = 0.4  # below it the mean face is not taken for a frontal face
+LEAST_CORRELATION = 0.4  # below it the mean face does not count as a frontal face
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def test_copies_are_made_of_train_alone_after_the_split(tmp_path, gathered):
     assert (store.images[mirrored.index] == store.images[rows][:, :, ::-1]).all()
 
 
-def test_blends_even_out_the_expressions_of_train(tmp_path, gathered):
+def test_synthetic_samples_even_out_the_expressions_of_train(tmp_path, gathered):
     gathered.faces["target"] = np.where(np.arange(COUNT) % 5 == 0, 1, 3)
     store = build(tmp_path, gathered, method="smote")
     train = store.faces.query("split == 'train'")
@@ -121,8 +121,8 @@ def test_blends_even_out_the_expressions_of_train(tmp_path, gathered):
     assert len(store.images) == len(store.faces)
 
 
-def test_blends_that_would_not_fit_in_memory_are_refused(tmp_path, gathered, monkeypatch):
-    monkeypatch.setattr(sets, "MOST_BLENDED", 1000)
+def test_synthetic_samples_that_would_not_fit_in_memory_are_refused(tmp_path, gathered, monkeypatch):
+    monkeypatch.setattr(sets, "MOST_SYNTHETIC", 1000)
     with pytest.raises(InputError, match="adasyn would take"):
         build(tmp_path, gathered, method="adasyn")
 

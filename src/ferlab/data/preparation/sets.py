@@ -1,6 +1,6 @@
 """A prepared dataset: pictures are prepared one by one, searched for duplicates, split, multiplied where that is asked for, and stored.
 
-The order matters: duplicates are found before faces are split, and faces are split before any is copied or blended; only faces of train are.
+The order matters: duplicates are found before faces are split, and faces are split before any is copied or synthesised; only faces of train are.
 What is prepared survives an interruption; under another plan it starts afresh.
 """
 
@@ -31,7 +31,7 @@ from ferlab.paths import InputError, held, lock_of
 
 MEAN_IMAGE, PLAN = "mean_image.npy", "plan.json"
 LEAST_EXPRESSIONS = 2  # in each split: with one there is nothing to tell apart
-MOST_BLENDED = 4 << 30  # bytes of float32 pixels that oversampling may take
+MOST_SYNTHETIC = 4 << 30  # bytes of float32 pixels that oversampling may take
 
 
 def prepare_set(
@@ -82,8 +82,8 @@ def prepare_set(
             _check_expressions(faces, excluded)
             if copies or method != "none":
                 kept = np.flatnonzero((records["content_hash"] != "").to_numpy())
-                blend = {"method": method, "seed": int(split["seed"]), "expressions": gathered.expressions}
-                faces = _multiply(faces, _again(gathered, step, kept), writer, copies=copies, blend=blend)
+                synthetic = {"method": method, "seed": int(split["seed"]), "expressions": gathered.expressions}
+                faces = _multiply(faces, _again(gathered, step, kept), writer, copies=copies, synthetic=synthetic)
             writer.finish()
             shape = writer.shape or ()
         for name in (IMAGES, SHARDS, INDEX):  # a store that lies here may have been of the other kind
@@ -150,7 +150,7 @@ def _again(gathered: Gathered, step: Step, kept: np.ndarray) -> Mapping[int, np.
     return Faces()
 
 
-def _multiply(faces: pd.DataFrame, images: Mapping[int, np.ndarray], writer: ImageWriter, *, copies: bool, blend: dict[str, Any]) -> pd.DataFrame:
+def _multiply(faces: pd.DataFrame, images: Mapping[int, np.ndarray], writer: ImageWriter, *, copies: bool, synthetic: dict[str, Any]) -> pd.DataFrame:
     """Append copies and synthetic samples of train's faces to the images and to the table."""
     train = np.flatnonzero((faces["split"] == "train").to_numpy())
     tables = [faces.assign(**dict.fromkeys(DERIVED, ""))]
@@ -161,8 +161,8 @@ def _multiply(faces: pd.DataFrame, images: Mapping[int, np.ndarray], writer: Ima
         origin = faces.iloc[list(rows)].reset_index(drop=True)
         ids = [f"{face_id}#{name.replace(' ', '')}" for face_id, name in zip(origin["face_id"], names, strict=True)]
         tables.append(origin.assign(derived_from=origin["face_id"], derivation=list(names), face_id=ids, content_hash=hashes))
-    if blend["method"] != "none":
-        tables.append(_blend(faces, train, images, writer, **blend))
+    if synthetic["method"] != "none":
+        tables.append(_oversampled(faces, train, images, writer, **synthetic))
     return check_faces(pd.concat(tables, ignore_index=True))
 
 
@@ -173,11 +173,13 @@ def _copies(train: np.ndarray, images: Mapping[int, np.ndarray], derived: list[t
         yield from made.values()
 
 
-def _blend(faces: pd.DataFrame, train: np.ndarray, images: Mapping[int, np.ndarray], writer: ImageWriter, *, method: str, **how: Any) -> pd.DataFrame:
+def _oversampled(
+    faces: pd.DataFrame, train: np.ndarray, images: Mapping[int, np.ndarray], writer: ImageWriter, *, method: str, **how: Any
+) -> pd.DataFrame:
     needed = 4 * len(train) * int(np.prod(writer.shape or ()))
-    if needed > MOST_BLENDED:
+    if needed > MOST_SYNTHETIC:
         taken = f"{method} would take {needed / 2**30:.0f} GiB for {len(train):,} faces"
-        raise InputError(f"{taken}; expected at most {MOST_BLENDED >> 30}. Set a smaller size.")
+        raise InputError(f"{taken}; expected at most {MOST_SYNTHETIC >> 30}. Set a smaller size.")
     made, targets = oversample(np.stack([images[row] for row in train.tolist()]), faces["target"].to_numpy()[train], method=method, **how)
     hashes = list(append_images(made, writer))
     table = {"face_id": [f"{method}/{number:07d}" for number in range(len(hashes))], "content_hash": hashes, "target": targets}

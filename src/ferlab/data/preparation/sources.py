@@ -138,7 +138,7 @@ def find_below(raw: Path, name: str, *, key: str) -> Path:
 
 
 def _account(pictures: Pictures, faces: pd.DataFrame, place: Path) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """Return the files of a delivery that have no row, as rows of those left out and as names, and its links."""
+    """Return the files of a delivery that have no row, as rows of those excluded and as names, and its links."""
     delivery = getattr(pictures, "delivery", None)
     if delivery is None:  # a reader that reads every file, or stops
         folders = {parent for path in faces["source_path"].unique() for parent in PurePosixPath(path).parents}
