@@ -34,7 +34,8 @@ def code_of(stage: str) -> list[str]:
     readers = [reader.split(":")[0].removeprefix("ferlab.") for reader in READERS.values()] if stage == "prepare" else []
     code = _relative(import_closure(ROOT / "notebooks" / f"{NOTEBOOKS[stage]}.ipynb", modules=readers))
     if stage in RUN_STAGES and (STAGES[stage].card or CREATE in code):
-        own = ("models/${item.family}", "models/cards/${item.family}", "models/layers")  # the last is all that families may share
+        shared = ("models/cards/__init__", "models/layers")  # all that families may share
+        own = ("models/${item.family}", "models/cards/${item.family}", *shared)
         code += [f"src/ferlab/{module}.py" for module in own]
     return sorted({LOCK, *code})
 

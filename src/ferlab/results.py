@@ -224,11 +224,12 @@ def card_of(p: StageParams) -> dict[str, Any]:
     Raises:
         InputError: The family has no such model.
     """
-    path = ROOT / "src" / "ferlab" / "models" / "cards" / f"{p.run.family}.py"
+    cards = ROOT / "src" / "ferlab" / "models" / "cards"
+    path = cards / f"{p.run.family}.py"
     card = runpy.run_path(str(path))["CARDS"].get(p.run.model) if path.is_file() else None
     if card is None:
         raise InputError(f"params.yaml: runs.{p.name}: the family {p.run.family!r} has no model {p.run.model!r}; see src/ferlab/models/cards")
-    return card
+    return runpy.run_path(str(cards / "__init__.py"))["DEFAULTS"] | card
 
 
 def _take(source: Path, place: Path) -> None:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ferlab.models.cards import attention, classical, compact, cs230, cs230_transfer, cs231a, fers, fersys, references, resemotenet
+from ferlab.models.cards import DEFAULTS, attention, classical, compact, cs230, cs230_transfer, cs231a, fers, fersys, references, resemotenet
 
 CARDS: dict[str, dict[str, Any]] = {
     **attention.CARDS,
@@ -37,7 +37,6 @@ CARDS: dict[str, dict[str, Any]] = {
     **references.CARDS,
     **resemotenet.CARDS,
 }
-DEFAULTS = {"paper": "", "stated": "not stated", "channels": 1, "num_classes": 7, "pretrained": None}
 MODELS: dict[str, dict[str, Any]] = {
     name: {**DEFAULTS, "family": card["build"].partition(":")[0], "sizes": str(card["input_size"]), **card} for name, card in CARDS.items()
 }
