@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +29,17 @@ def hash_path(path: Path) -> str:
     Files are named by their path in the folder, so that clones agree. What has the sizes and times of before is not read again; see KEPT.
     """
     start = len(os.path.join(path, ""))
-    inside = [] if path.is_file() else sorted(file for file, plain in walk_files(path, skip=lambda name: name.startswith(".")) if plain)
-    states = {file: os.stat(file) for file in inside or [os.fspath(path)]}
-    if sum(state.st_size for state in states.values()) <= SMALL and len(states) < 100:
-        return _read_hash(path, inside, start)
-    stamp = digest(*(f"{file[start:]} {state.st_size} {state.st_mtime_ns} {state.st_ino}" for file, state in states.items()))
-    key = os.fspath(path.resolve())
-    kept = _kept("files")
-    if kept.get(key, [""])[0] == stamp:
-        return str(kept[key][1])
-    found = _read_hash(path, inside, start)
-    if time.time() - max(state.st_mtime for state in states.values()) > SETTLED:
-        _keep("files", _kept("files") | {key: [stamp, found]})
+    inside = [path] if path.is_file() else sorted(file for file, plain in walk_files(path, skip=lambda name: name.startswith(".")) if plain)
+    states = {file: os.stat(file) for file in inside or [path]}
+    kept: dict[str, list[Any]] = {} if _small(states.values()) else _kept("files")
+    before = dict(kept)
+    if path.is_file():
+        found = _looked_up(path, {"": states[path]}, kept, lambda: _read_hash(path))
+    else:
+        named = {os.fspath(file)[start:]: state for file, state in states.items()}
+        found = _looked_up(path, named, kept, lambda: _folder_hash(inside, states, kept, start=start))
+    if kept != before:
+        _keep("files", _kept("files") | kept)
     return found
 
 
@@ -72,11 +71,31 @@ def import_closure(*sources: Path, modules: Iterable[str] = ()) -> dict[Path, st
     return dict(sorted(parsed.items()))
 
 
-def _read_hash(path: Path, inside: list[str], start: int) -> str:
-    if not inside and path.is_file():
-        with open(path, "rb") as stream:
-            return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    listed = [{"md5": hash_path(Path(file)), "relpath": Path(file[start:]).as_posix()} for file in inside]
+def _small(states: Collection[os.stat_result]) -> bool:
+    return sum(state.st_size for state in states) <= SMALL and len(states) < 100
+
+
+def _looked_up(path: Path | str, states: Mapping[str, os.stat_result], kept: dict[str, list[Any]], compute: Callable[[], str]) -> str:
+    """Return the kept hash of a file or folder whose files are unchanged; else compute it, and keep it once they are settled."""
+    if _small(states.values()):
+        return compute()
+    key, stamp = os.path.realpath(path), digest(*(f"{name} {state.st_size} {state.st_mtime_ns} {state.st_ino}" for name, state in states.items()))
+    if kept.get(key, [""])[0] == stamp:
+        return str(kept[key][1])
+    found = compute()
+    if time.time() - max(state.st_mtime for state in states.values()) > SETTLED:
+        kept[key] = [stamp, found]
+    return found
+
+
+def _read_hash(path: Path | str) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _folder_hash(inside: Sequence[str], states: Mapping[str, os.stat_result], kept: dict[str, list[Any]], *, start: int) -> str:
+    hashes = {file: _looked_up(file, {"": states[file]}, kept, lambda file=file: _read_hash(file)) for file in inside}
+    listed = [{"md5": found, "relpath": Path(file[start:]).as_posix()} for file, found in hashes.items()]
     listed.sort(key=lambda entry: entry["relpath"])
     return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
