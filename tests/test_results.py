@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,9 +107,9 @@ def clone(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def asked(seed: int = 1) -> StageParams:
+def asked(seed: int = 1, **settings: Any) -> StageParams:
     """What the stage may see of params.yaml, of a run of that seed."""
-    train = {"epochs": 1, "batch_size": 2, "optimizer": "sgd", "lr": 0.1, "weight_decay": 0.0, "schedule": "constant"}
+    train = settings | {"epochs": 1, "batch_size": 2, "optimizer": "sgd", "lr": 0.1, "weight_decay": 0.0, "schedule": "constant"}
     run = {"family": "mine", "model": "mine", "data": "control", "seed": seed, "group": "mine", "train": train}
     return stage_params("train", "run", {"study": "tiny", "name": "run", "run": run})
 
@@ -155,6 +156,30 @@ def test_a_result_is_computed_anew_where_code_pins_data_or_its_own_bytes_changed
     assert ask(clone) == "taken"
 
 
+def test_what_a_teacher_weighs_is_an_input_of_its_pupils_training(clone, monkeypatch):
+    monkeypatch.setitem(paths.OUTPUTS, "train", {"weights": "models/{name}/weights"})
+    (clone / "models" / "big").mkdir(parents=True)
+    before = []
+    for text in ("one", "other"):
+        (clone / "models" / "big" / "weights").write_text(text)
+        assert results.inputs_of("train", asked(teachers=["big"]))["train weights of big"] == clone / "models" / "big" / "weights"
+        before.append(record_of("train", asked(teachers=["big"])))
+    assert {kind for kind in results.KINDS if before[0][kind] != before[1][kind]} == {"data"}
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_file_of_pretrained_weights_is_an_input_of_a_training(clone, tmp_path_factory, inside):
+    file = (clone if inside else tmp_path_factory.mktemp("elsewhere")) / "first.safetensors"
+    p = asked(pretrained=file.name if inside else str(file))
+    with pytest.raises(paths.InputError, match=r"first\.safetensors: no such file; give the path of the weights, or hf:owner/name/file"):
+        record_of("train", p)
+    file.write_text("one")
+    before = record_of("train", p)
+    file.write_text("other")
+    assert {kind for kind in results.KINDS if before[kind] != record_of("train", p)[kind]} == {"data"}
+    assert record_of("train", asked(pretrained="hf:owner/name/file")) == record_of("train", asked())  # its file is not known here
+
+
 def test_a_result_is_computed_anew_for_other_params_that_shape_it(clone):
     ask(clone)
     assert (ask(clone, seed=2), ask(clone, seed=2)) == ("computed", "taken")
@@ -179,6 +204,24 @@ def test_an_unchanged_file_is_not_read_again_and_a_changed_one_is(clone, monkeyp
     file.write_bytes(b"1" * 200_000)
     assert hash_path(file) != first[0]
     assert hash_path(folder) != first[1]
+
+
+def test_what_is_kept_is_written_once_for_a_folder_and_a_changed_file_is_read_alone(clone, monkeypatch):
+    files = [clone / "raw" / f"{number}.png" for number in range(20)]
+    files[0].parent.mkdir()
+    for file in files:
+        file.write_bytes(file.name.encode() * 30_000)
+        os.utime(file, (1_000_000_000, 1_000_000_000))
+    written, read = [], []
+    keep, digest_of = hashes._keep, hashes.hashlib.file_digest
+    monkeypatch.setattr(hashes, "_keep", lambda kind, entries: written.append(kind) or keep(kind, entries))
+    monkeypatch.setattr(hashes.hashlib, "file_digest", lambda stream, *more: read.append(stream.name) or digest_of(stream, *more))
+    first = hash_path(files[0].parent)
+    assert (written, len(read)) == (["files"], 20)
+    files[7].write_bytes(b"0" * 200_000)
+    os.utime(files[7], (1_000_000_001, 1_000_000_001))
+    assert hash_path(files[0].parent) != first
+    assert (written, read[20:]) == (["files"] * 2, [str(files[7])])
 
 
 def test_a_file_that_has_just_changed_is_read_each_time(clone):

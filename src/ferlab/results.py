@@ -98,7 +98,7 @@ class Obtained:
     record: dict[str, str]
 
 
-def obtain(stage: str, p: StageParams, compute: Callable[..., None], /, **given: Any) -> Obtained:
+def obtain(stage: str, p: StageParams, compute: Callable[..., None], /, *, anew: bool = False, **given: Any) -> Obtained:
     """Take the result of a stage as it lies where its record holds; compute it otherwise.
 
     In the pipeline its files are staged. When exploring, it is read where the pipeline left it if it holds, and computed below data/scratch if not.
@@ -107,11 +107,12 @@ def obtain(stage: str, p: StageParams, compute: Callable[..., None], /, **given:
         stage: A key of STAGES that has `modules`.
         p: What the stage may see of params.yaml.
         compute: Called with the place of each file by name, and with `given`; writes every file.
+        anew: Whether to compute it though its record holds.
         given: Passed on to `compute`.
     """
     files, record = STAGES[stage].files, record_of(stage, p)
     kept = {each: artefact(stage, each, p.name) for each in (*files, "record")}
-    stale = why_stale(stage, p.name, record)
+    stale = anew or why_stale(stage, p.name, record)
     if not stale and STAGING not in os.environ:  # Keep: a second name of a file would let scratch work write into it
         return Obtained(kept, record)
     places = {each: output(stage, each, p.name) for each in kept}
@@ -179,7 +180,7 @@ def inputs_of(stage: str, p: StageParams, *, page: bool = False) -> dict[str, Pa
     """Return the files and folders that a result is computed from, by name; those that its page reads besides, where asked for.
 
     Raises:
-        InputError: Raw files that are not there. Outputs of earlier stages need not exist yet.
+        InputError: Raw files, or a file of pretrained weights, that are not there. Outputs of earlier stages need not exist yet.
     """
     if stage == "prepare":
         return import_module("ferlab.data.readers.raw_files").raw_files(ROOT / p.prepare.raw, p.prepare)
@@ -189,7 +190,18 @@ def inputs_of(stage: str, p: StageParams, *, page: bool = False) -> dict[str, Pa
         inputs |= {f"{before} {what} {name}" if stage == "compare" else f"{before} {what}": artefact(before, what, name) for name in names or ()}
     if stage == "train":
         inputs |= {f"train weights of {teacher}": artefact(*WEIGHTS, teacher) for teacher in p.run.train.teachers}
+        inputs |= _pretrained_file(p.run.train.pretrained)
     return inputs | ({PUBLISHED: ROOT / PUBLISHED} if stage == "compare" else {})
+
+
+def _pretrained_file(source: str) -> dict[str, Path]:
+    """Return the file of pretrained weights that a path names; none for those that are downloaded, see `ferlab.models.hub.fetch`."""
+    if source in ("", "published") or source.startswith(("hf:", "http://", "https://")):
+        return {}
+    path = ROOT / Path(source).expanduser()
+    if not path.is_file():
+        raise InputError(f"{source}: no such file; give the path of the weights, or hf:owner/name/file")
+    return {"pretrained weights": path}
 
 
 def hash_inputs(inputs: Mapping[str, Path]) -> str:

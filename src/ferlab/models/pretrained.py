@@ -158,9 +158,8 @@ def pretrained_or_scratch(
     layout = layout or (card["layout"] if card else "")
     try:
         if source == PUBLISHED:
-            if card is None:
-                raise Unavailable(f"model {name!r}: its card names no pretrained weights")
-            source, layout, sha256 = f"{card['hub']}/{card['file']}", card["layout"], sha256 or card["sha256"]
+            source, sha256 = _published(name, sha256)
+            layout = card["layout"]
         report = load_pretrained(module, source, layout=layout, sha256=sha256, grey=grey, folder=folder)
     except Unavailable as error:
         report_progress(say=str(error))  # not on the page: how a connection fails differs between tries
@@ -169,6 +168,24 @@ def pretrained_or_scratch(
     channels = _first_convolution(module)[1]
     mean, std = (_for_channels(values, channels) for values in _statistics(report.file, layout, card))
     return InitialWeights(report.sentence(), mean, std, report)
+
+
+def is_available(name: str, *, source: str, sha256: str | None = None, folder: Path | None = None) -> bool:
+    """Whether pretrained weights are there or can be downloaded, which is then done; arguments and errors as of `pretrained_or_scratch`."""
+    try:
+        source, sha256 = _published(name, sha256) if source == PUBLISHED else (source, sha256)
+        fetch(source, folder=folder, sha256=sha256)
+    except Unavailable:
+        return False
+    return True
+
+
+def _published(name: str, sha256: str | None) -> tuple[str, str | None]:
+    """Return the hub id and checksum of the weights that a model's card names."""
+    card = model_card(name)["pretrained"]
+    if card is None:
+        raise Unavailable(f"model {name!r}: its card names no pretrained weights")
+    return f"{card['hub']}/{card['file']}", sha256 or card["sha256"]
 
 
 def _statistics(path: Path, layout: str, card: dict | None) -> tuple[Sequence[float] | None, Sequence[float] | None]:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ferlab.data.store import Store
 from ferlab.params import StageParams
-from ferlab.paths import partial_folder, read_json, write_json
+from ferlab.paths import artefact, partial_folder, read_json, write_json
 from ferlab.results import obtain
 from ferlab.roles import Exposure
 
@@ -39,7 +39,7 @@ class Trained:
 
 
 def trained(p: StageParams, store: Store) -> Trained:
-    """Take the trained model of a run, or train it.
+    """Take the trained model of a run, or train it: also where it was trained without the pretrained weights asked for, and these are available now.
 
     Args:
         p: The run's sections of params.yaml.
@@ -48,10 +48,19 @@ def trained(p: StageParams, store: Store) -> Trained:
     Raises:
         InputError: As `fit`.
     """
-    made = obtain("train", p, _train, p=p, store=store)
+    made = obtain("train", p, _train, anew=_misses_available_weights(p), p=p, store=store)
     facts = read_json(made.places["facts"], made_by="stage train")
     seen = Exposure(tuple(facts.pop("trained_on")), tuple(facts.pop("selected_on")))
     return Trained(history=pd.read_csv(made.places["history"]), seen=seen, facts=facts, record=made.record)
+
+
+def _misses_available_weights(p: StageParams) -> bool:
+    settings, kept = p.run.train, artefact("train", "facts", p.name)
+    if not settings.pretrained or not kept.is_file() or read_json(kept, made_by="stage train").get("pretrained", True):
+        return False
+    from ferlab.models.pretrained import is_available  # Keep: a page whose model is taken starts no PyTorch
+
+    return is_available(p.run.model, source=settings.pretrained, sha256=settings.pretrained_sha256 or None)
 
 
 def _train(weights: Path, history: Path, facts: Path, *, p: StageParams, store: Store) -> None:
