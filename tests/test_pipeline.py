@@ -131,9 +131,11 @@ def test_a_missing_raw_path_names_what_to_do(tmp_path, arguments):
 
 
 @pytest.mark.parametrize(
-    ("stale", "cause"), [(["missing"], "it is not trained yet"), (["data"], "it was trained on an earlier state of its set"), (["code"], None)]
-)
-def test_a_teacher_of_an_earlier_state_of_the_set_teaches_no_more(monkeypatch, stale, cause):
+    ("stale", "cause"),
+    [(["missing"], "not computed yet"), (["data"], "data"), (["code"], "code"), (["params", "environment"], "params, environment: requirements"),
+     (["damaged"], "its files were changed by hand"), ([], None)],
+)  # fmt: skip
+def test_a_stale_teacher_teaches_no_more(monkeypatch, stale, cause):
     """With the set drawn anew, faces that a teacher was trained on may judge its student; its split names would not show it."""
     monkeypatch.setattr(results, "record_of", lambda *_: {})
     monkeypatch.setattr(results, "why_stale", lambda *_: stale)
@@ -144,9 +146,21 @@ def test_a_teacher_of_an_earlier_state_of_the_set_teaches_no_more(monkeypatch, s
     if cause is None:
         pipeline._check_teachers(params, "train", section)
     else:
-        said = f"run 'five_layer_seed1': train.teachers: five_layer: {cause}.*train it first: dvc repro train@five_layer"
+        said = rf"run 'five_layer_seed1': train.teachers: five_layer: its training is stale \({cause}.*\); train it first: dvc repro train@five_layer"
         with pytest.raises(InputError, match=said):
             pipeline._check_teachers(params, "train", section)
+
+
+@pytest.mark.parametrize(("status", "kept"), [(0, [("report", "", "page")]), (1, [])])
+def test_only_a_report_that_was_built_has_a_cost(monkeypatch, status, kept):
+    noted = []
+    monkeypatch.setattr(pipeline.privacy, "guard", lambda _: None)
+    monkeypatch.setattr(pipeline.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, status))
+    monkeypatch.setattr(pipeline, "keep_cost", lambda *cost: noted.append(cost))
+    monkeypatch.setattr(pipeline, "_own_code_first", lambda: None)
+    monkeypatch.setattr(pipeline.Interruption, "install", lambda _: None)
+    assert pipeline.main(["report"]) == status
+    assert noted == kept
 
 
 SLOW = f"""

@@ -48,7 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.stage == "report":
             privacy.guard(load_params())
             built = subprocess.run([sys.executable, "-m", "ferlab.reporting.site.build"], cwd=ROOT, check=False, start_new_session=True)
-            keep_cost("report", "", "page")
+            if built.returncode == 0:
+                keep_cost("report", "", "page")
             return built.returncode
         name = _name_of(chosen.stage, run=chosen.run, set_name=chosen.set)
         interruption.title = f"{chosen.stage} {name}".strip()
@@ -169,13 +170,13 @@ def _own_code_first() -> None:
 
 
 def _check_teachers(params: Params, stage: str, section: dict[str, Any]) -> None:
-    """A teacher that was trained on an earlier state of the set may have been trained on faces that now judge its student."""
+    """A stale teacher is refused: one of an earlier state of the set, for one, may have been trained on faces that now judge its student."""
     for teacher in section["run"]["train"]["teachers"] if stage == "train" else ():
         record = results.record_of("train", stage_params("train", teacher, declared(params, "train", teacher)))
         stale = results.why_stale("train", teacher, record)
-        if stale == ["missing"] or "data" in stale:
-            what = "it was trained on an earlier state of its set or of its own teachers" if "data" in stale else "it is not trained yet"
-            raise InputError(f"run {section['name']!r}: train.teachers: {teacher}: {what}; train it first: dvc repro train@{teacher}")
+        if stale:
+            what = f"its training is stale ({results.in_words(stale)}); train it first: dvc repro train@{teacher}"
+            raise InputError(f"run {section['name']!r}: train.teachers: {teacher}: {what}")
 
 
 def _move_into_place(stage: str, name: str, *, new: Path, executed: Path, provenance: dict[str, str]) -> None:
