@@ -117,7 +117,7 @@ def test_tables_and_sentences_repeat_the_numbers() -> None:
     assert wide.loc["area, %", "eyes"] == "25.0"
     assert (wide.loc["fear", "faces"], wide.loc["fear", "eyes"]) == ("0", "–")
     said = explain.density_ratio_sentence({"occlusion": table})
-    assert said == "Occlusion: the highest density ratio is 2.5, on the eyes of angry faces; 1 of 2 intervals lie above the area."
+    assert said == "Occlusion: the highest density ratio is 2.5, on the eyes of angry faces; 1 of 2 intervals lies above the area."
 
 
 def test_registration_sentence_names_the_direction_and_the_fallback() -> None:
@@ -125,6 +125,21 @@ def test_registration_sentence_names_the_direction_and_the_fallback() -> None:
     assert "1.0 px up and 2.0 px to the right" in said
     assert "85 % in height and 80 % in width" in said
     assert "not registered (correlation with the mean face 0.10)" in explain.registration_sentence(Registration(correlation=0.1), 48)
+
+
+def test_a_template_that_stays_in_place_is_not_said_to_move() -> None:
+    still = explain.registration_sentence(Registration(0.0, 1e-4, 0.9, 0.8, 0.7, True), 48)
+    assert still.startswith("The template is scaled to 90 % in height")
+    down = explain.registration_sentence(Registration(2 / 48, 0.0, 0.9, 0.8, 0.7, True), 48)
+    assert down.startswith("The template is moved 2.0 px down and scaled to")
+
+
+def test_the_gallery_s_alt_text_names_the_faces_that_are_missing(explained: dict[str, np.ndarray]) -> None:
+    pairs = typical_pairs(explained["target"], explained["probs"], num_classes=7)
+    said = explain.gallery_alt(pairs, EXPRESSIONS)
+    assert "a correctly classified and a misclassified face of angry, fear, happy, surprise and neutral; " in said
+    assert "; a correctly classified face alone of disgust; a misclassified face alone of sad." in said
+    assert explain.gallery_alt([(None, None), (1, 2)], ("angry", "fear")).endswith("misclassified face of fear; no face of angry.")
 
 
 def sample_sentence(dead: dict[str, int]) -> str:
@@ -180,6 +195,24 @@ def test_truth_tables_keep_the_order_of_methods_and_expressions() -> None:
     assert verdict.loc["occlusion", "density ratio"] == "2.00 [1.50, 2.50]"
     assert verdict["maps judged"].tolist() == ["32", "72", "72"]
     assert explain.truth_tables({}) == []
+
+
+def test_without_a_correct_face_the_tables_that_exist_are_shown() -> None:
+    nothing = {"n": 0, "ratio": np.nan, "baseline_ratio": np.nan, "ahead": np.nan}
+    some = truth()
+    lacking = some | {"ground_truth": some["ground_truth"].iloc[:0], "verdict": some["verdict"].assign(**nothing)}
+    regions, verdict = explain.truth_tables(lacking)
+    assert regions.index.name == "region"
+    assert verdict.loc["occlusion", ["maps judged", "density ratio", "better baseline", "difference"]].tolist() == ["0", "–", "–", "–"]
+    assert "none can be compared" in explain.verdict_sentence(lacking, dead={}, maps=91)
+    assert "ground-truth pixels in percent" not in explain.truth_text(lacking)
+    single = some | {"verdict": some["verdict"].assign(**nothing | {"n": 1})}
+    assert "only one can be compared with the truth." in explain.verdict_sentence(single, dead={}, maps=91)
+
+
+def test_the_tables_are_described_only_where_they_are() -> None:
+    assert explain.truth_text({}) == ""
+    assert "The next gives the attribution mass on the ground-truth pixels in percent" in explain.truth_text(truth())
 
 
 def test_the_verdict_names_each_method_its_reasons_and_the_criterion() -> None:

@@ -1,7 +1,4 @@
-"""The explain page: faces with their maps, mean maps, attribution mass per region, and the validation of the methods on control faces.
-
-Every map is drawn as density, its positive part divided by its own mean, so that all methods share one colour scale; a uniform map is 1.
-"""
+"""The explain page: faces with their maps, mean maps, attribution mass per region, and the validation of the methods on control faces."""
 
 from __future__ import annotations
 
@@ -11,27 +8,20 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from ferlab.explanation.attribution_mass import relative_density
 from ferlab.explanation.control_truth import BELIEVED, FEWEST, MOST_ZERO, NOT_BELIEVED, zero_fraction
 from ferlab.explanation.regions import REST, Registration
 from ferlab.reporting.faces import draw_face
+from ferlab.reporting.maps import GREY, add_colour_bar, draw_map, top_density, write_in
 from ferlab.reporting.style import COLOURS
 from ferlab.reporting.tables import MISSING, cell, number, percent
 from ferlab.roles import listed
 
-COLOUR_MAP = "plasma"
-OPACITY = 0.75  # of a map over a face, reached at the density SOLID; below it the face shows through
-SOLID = 1.5
-TOP_QUANTILE = 0.995  # of the densities shown; higher ones have the last colour
 METHOD_MARKERS: dict[str, str] = {"grad_cam": "o", "hires_cam": "s", "occlusion": "D"}
 METHOD_NAMES: dict[str, str] = {"grad_cam": "Grad-CAM", "hires_cam": "HiResCAM", "occlusion": "occlusion"}
 NAMES: dict[str, str] = METHOD_NAMES | {"centre": "centred blob", "edges": "edges of the face"}
-GREY = "#4A4A4A"
 CRITERION = (
     f"Criterion: at most {percent(MOST_ZERO, digits=0)} of the maps are zero; the 95 % interval of the density ratio on the ground-truth pixels lies "
     "above 1, and that of its difference from the better baseline map, on the same faces, above 0."
@@ -58,7 +48,7 @@ def plot_gallery(
         expressions: Names of the classes.
     """
     density = {method: relative_density(values) for method, values in maps.items()}
-    top = _top(density, [row for pair in pairs for row in pair if row is not None])
+    top = top_density(density, [row for pair in pairs for row in pair if row is not None])
     width = 1 + len(maps)
     figure, axes = plt.subplots(
         len(expressions), 2 * width + 1, figsize=(1.32 * 2 * width + 0.9, 1.5 * len(expressions) + 0.5), layout="constrained",
@@ -70,15 +60,26 @@ def plot_gallery(
         for start, row, kind in ((0, pair[0], "correctly classified"), (width + 1, pair[1], "misclassified")):
             cells = line[start : start + width]
             if row is None:
-                _write(cells[0], f"no {kind}\n{name} face")
+                write_in(cells[0], f"no {kind}\n{name} face")
                 continue
             draw_face(cells[0], images[row], title=_prediction(target[row], probs[row], expressions), colour=COLOURS.get(name, "black"))
             for axis, (method, values) in zip(cells[1:], density.items(), strict=True):
-                _draw_map(axis, images[row], values[row], top=top)
+                draw_map(axis, images[row], values[row], top=top)
                 drop = f"\nup to {100 * maps[method][row].max():.0f} points" if method == "occlusion" else ""
                 axis.set_title(f"{METHOD_NAMES[method]}{drop}", fontsize=9, fontweight="normal", color=GREY)
-    _add_colour_bar(figure, axes, top)
+    add_colour_bar(figure, axes, top)
     return figure
+
+
+def gallery_alt(pairs: Sequence[tuple[int | None, int | None]], expressions: Sequence[str]) -> str:
+    """Describe the figure of `plot_gallery`: which faces it has of which expressions."""
+    both, either = "a correctly classified and a misclassified face", ("a correctly classified face alone", "a misclassified face alone")
+    kinds = {(True, True): both, (True, False): either[0], (False, True): either[1], (False, False): "no face"}
+    shown: dict[str, list[str]] = {kind: [] for kind in kinds.values()}
+    for (right, wrong), name in zip(pairs, expressions, strict=True):
+        shown[kinds[right is not None, wrong is not None]].append(name)
+    parts = "; ".join(f"{kind} of {listed(names)}" for kind, names in shown.items() if names)
+    return f"Faces of median confidence, each with one map per method: {parts}."
 
 
 def plot_mean_maps(
@@ -91,7 +92,7 @@ def plot_mean_maps(
     density = {method: relative_density(values) for method, values in maps.items()}
     alive = {method: values.any(axis=(1, 2)) for method, values in density.items()}
     means = {m: np.stack([_mean_of(values, alive[m] & (classes == c)) for c in range(len(expressions))]) for m, values in density.items()}
-    top = _top(means, range(len(expressions)))
+    top = top_density(means, range(len(expressions)))
     figure, axes = plt.subplots(
         len(maps), len(expressions), figsize=(1.4 * len(expressions) + 0.9, 1.55 * len(maps) + 0.4), layout="constrained", squeeze=False
     )
@@ -102,17 +103,17 @@ def plot_mean_maps(
             axis.grid(visible=False)
             axis.spines[:].set_visible(False)
             if own.any():
-                _draw_map(axis, np.asarray(images[own]).mean(axis=0), values[c], top=top)
+                draw_map(axis, np.asarray(images[own]).mean(axis=0), values[c], top=top)
                 for region, mask in masks.items():
                     if region != REST:
                         axis.contour(mask, levels=[0.5], colors="white", linewidths=0.6)
             else:
-                _write(axis, "no correctly\nclassified face")
+                write_in(axis, "no correctly\nclassified face")
             axis.set_xlabel(f"{int(alive[method][own].sum())} of {int(own.sum())} maps", fontsize=9)
         line[0].set_ylabel(METHOD_NAMES[method])
     for axis, name in zip(axes[0], expressions, strict=True):
         axis.set_title(name, color=COLOURS.get(name, "black"))
-    _add_colour_bar(figure, axes, top)
+    add_colour_bar(figure, axes, top)
     return figure
 
 
@@ -170,10 +171,11 @@ def registration_sentence(registration: Registration, size: int) -> str:
     correlation = number(registration.correlation, digits=2)
     if not registration.found:
         return f"The template is not registered (correlation with the mean face {correlation}); masses per region are unreliable here."
-    down, right = registration.shift_y * size, registration.shift_x * size
-    shifts = f"{number(abs(down))} px {'down' if down >= 0 else 'up'} and {number(abs(right))} px to the {'right' if right >= 0 else 'left'}"
+    sides = ((registration.shift_y * size, "down", "up"), (registration.shift_x * size, "to the right", "to the left"))
+    shifts = [f"{number(abs(shift))} px {ahead if shift > 0 else back}" for shift, ahead, back in sides if number(abs(shift)) != "0.0"]
+    moved = f"moved {listed(shifts)} and " if shifts else ""
     scales = f"{percent(registration.scale_y, digits=0)} in height and {percent(registration.scale_x, digits=0)} in width"
-    return f"The template is moved {shifts} and scaled to {scales}; its correlation with the mean face is {correlation}."
+    return f"The template is {moved}scaled to {scales}; its correlation with the mean face is {correlation}."
 
 
 def mass_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -197,7 +199,7 @@ def density_ratio_sentence(tables: Mapping[str, pd.DataFrame]) -> str:
         top = above.iloc[0]
         text.append(
             f"{_start(NAMES[method])}: the highest density ratio is {number(top['density_ratio'])}, on the {top['region']} of {top['expression']} "
-            f"faces; {len(above)} of {len(rows)} intervals lie above the area."
+            f"faces; {len(above)} of {len(rows)} intervals {'lies' if len(above) == 1 else 'lie'} above the area."
         )
     return " ".join(text)
 
@@ -209,8 +211,24 @@ def findings_table(findings: pd.DataFrame) -> pd.DataFrame:
     return shown.assign(**{name: [number(value, digits=2) for value in values] for name, values in ratios.items()}).set_index("expression")
 
 
+def truth_text(truth: Mapping[str, pd.DataFrame]) -> str:
+    """Describe the tables of `truth_tables`; "" where there are none."""
+    if not truth:
+        return ""
+    mass = (
+        "The next gives the attribution mass on the ground-truth pixels in percent, for the methods and for two baseline maps that need no model; "
+        "a low mass has two readings: the map is wrong, or the model relies on other pixels. "
+    )
+    return (
+        "On control faces the regions and the ground-truth pixels of each expression are known. The first table compares the template with the "
+        f"true regions. {mass if len(truth['ground_truth']) else ''}The last judges each method, with intervals bootstrapped over subjects; its "
+        "verdicts hold for this model on control faces, and another seed of the same settings may have others. Occlusion has further support: "
+        "it changes the prediction."
+    )
+
+
 def truth_tables(truth: Mapping[str, pd.DataFrame]) -> list[pd.DataFrame]:
-    """Return the tables of `compare_with_truth` as the page shows them: regions, ground-truth mass and verdict."""
+    """Return the tables of `compare_with_truth` as the page shows them: regions, ground-truth mass where any is known, and verdict."""
     if not truth:
         return []
     regions, mass, rows = truth["regions"], truth["ground_truth"], truth["verdict"].to_dict("records")
@@ -218,23 +236,28 @@ def truth_tables(truth: Mapping[str, pd.DataFrame]) -> list[pd.DataFrame]:
     columns = {"IoU": [number(value, digits=2) for value in regions["iou"]]}
     for column, name in (("area", "area"), *((method, NAMES[method]) for method in methods)):
         columns |= {f"{name}, {kind}, %": [number(value, percent=True) for value in regions[f"{column}_{kind}"]] for kind in ("template", "true")}
-    every = mass[mass["method"] == mass["method"].iloc[-1]]  # a baseline, without zero maps, has all faces
-    wide = _wide(mass.assign(method=mass["method"].map(NAMES)), index="method", columns="expression")[list(every["expression"])]
-    wide.loc["area, %"] = [number(area, percent=True) for area in every["area"]]
-    wide.insert(0, "maps", [*mass.loc[mass["expression"] == "all", "n"].astype(str), ""])
     verdict = {
         "zero maps": [f"{row['zero']} of {row['maps']}" for row in rows],
         "maps judged": [str(row["n"]) for row in rows],
         "density ratio": [cell(row, "ratio", percent=False, digits=2) for row in rows],
-        "better baseline": [f"{NAMES[row['baseline']]}, {number(row['baseline_ratio'], digits=2)}" for row in rows],
+        "better baseline": [f"{NAMES[row['baseline']]}, {number(row['baseline_ratio'], digits=2)}" if row["n"] > 1 else MISSING for row in rows],
         "difference": [cell(row, "ahead", percent=False, digits=2) for row in rows],
         "verdict": [row["verdict"] for row in rows],
     }
     return [
         pd.DataFrame(columns, index=pd.Index(regions["region"], name="region")),
-        wide,
+        *([_truth_mass(mass)] if len(mass) else []),
         pd.DataFrame(verdict, index=pd.Index([NAMES[row["method"]] for row in rows], name="method")),
     ]
+
+
+def _truth_mass(mass: pd.DataFrame) -> pd.DataFrame:
+    """Return the masses of `ground_truth_mass`: methods as rows, expressions as columns, areas in the last row."""
+    every = mass[mass["method"] == mass["method"].iloc[-1]]  # a baseline, without zero maps, has all faces
+    wide = _wide(mass.assign(method=mass["method"].map(NAMES)), index="method", columns="expression")[list(every["expression"])]
+    wide.loc["area, %"] = [number(area, percent=True) for area in every["area"]]
+    wide.insert(0, "maps", [*mass.loc[mass["expression"] == "all", "n"].astype(str), ""])
+    return wide
 
 
 def verdict_sentence(truth: Mapping[str, pd.DataFrame], *, dead: Mapping[str, int], maps: int) -> str:
@@ -276,8 +299,8 @@ def _unknown_verdict(dead: Mapping[str, int], maps: int) -> str:
 
 def _failed(row: dict[Any, Any]) -> list[str]:
     """Return the criteria of `ferlab.explanation.control_truth` that a method fails, with its numbers."""
-    if not row["n"]:
-        return [f"{row['zero']} of {row['maps']} maps are zero", "none can be compared with the truth"]
+    if row["n"] < 2:
+        return [f"{row['zero']} of {row['maps']} maps are zero", f"{'only one' if row['n'] else 'none'} can be compared with the truth"]
     ratio, ahead = (cell(row, key, percent=False, digits=2) for key in ("ratio", "ahead"))
     reasons = [f"{row['zero']} of {row['maps']} maps are zero"] if zero_fraction(row) > MOST_ZERO else []
     reasons += [f"only {row['n']} maps can be compared with the truth"] if row["n"] < FEWEST else []
@@ -297,47 +320,14 @@ def _areas(tables: Mapping[str, pd.DataFrame]) -> pd.Series:
     return next(iter(tables.values())).drop_duplicates("region").set_index("region")["area"]
 
 
-def _top(density: Mapping[str, np.ndarray], rows: Sequence[int] | range) -> float:
-    """Return the upper end of the shared scale, at least 2: a flat map must not look like a sharp one."""
-    values = np.concatenate([maps[list(rows)].ravel() for maps in density.values()])
-    finite = values[np.isfinite(values)]
-    return max(2.0, float(np.quantile(finite, TOP_QUANTILE))) if finite.size else 2.0
-
-
 def _mean_of(density: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     return density[chosen].mean(axis=0) if chosen.any() else np.full(density.shape[1:], np.nan)
-
-
-def _draw_map(axis: Axes, image: np.ndarray, density: np.ndarray, *, top: float) -> None:
-    """Blend the colours of a map with the grey face below it."""
-    face = np.asarray(image, dtype=np.float64) / 255
-    if not np.nan_to_num(density).any():
-        draw_face(axis, face, limits=(0, 1), alpha=0.35)
-        _write(axis, "zero\neverywhere")
-        return
-    draw_face(axis, _blend(face if face.ndim == 3 else face[..., None], density, top))
-
-
-def _blend(face: np.ndarray | float, density: np.ndarray, top: float) -> np.ndarray:
-    """Return colours (..., 3) of densities over grey or colour values from 0 to 1."""
-    opacity = OPACITY * np.clip(density / SOLID, 0, 1)[..., None]
-    return (1 - opacity) * face + opacity * plt.get_cmap(COLOUR_MAP)(np.clip(density / top, 0, 1))[..., :3]
 
 
 def _prediction(target: int, probs: np.ndarray, expressions: Sequence[str]) -> str:
     pred = int(probs.argmax())
     predicted = f"{expressions[pred]} {percent(probs[pred], digits=0)}"
     return predicted if pred == target else f"{expressions[target]}, predicted as\n{predicted}"
-
-
-def _write(axis: Axes, text: str) -> None:
-    axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center", fontsize=9, color=GREY)
-
-
-def _add_colour_bar(figure: Figure, axes: np.ndarray, top: float) -> None:
-    over_grey = ListedColormap(_blend(0.5, np.linspace(0, top, 256), top))  # as the maps look over a mid-grey face
-    label = "attribution, 1: mean of its own map"
-    figure.colorbar(ScalarMappable(Normalize(0, top), over_grey), ax=axes, shrink=0.7, aspect=25, extend="max", label=label)
 
 
 def _start(text: str) -> str:
