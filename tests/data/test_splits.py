@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ferlab.data.splits import assign_splits, crossings, split_rule
+from ferlab.data.splits import assign_splits, crossings, divide_groups, split_rule
 from ferlab.expressions import SPLITS
 from ferlab.paths import InputError
 
@@ -120,6 +120,23 @@ def test_three_subjects_are_enough_and_two_are_not():
         assign_splits(subjects(2, 7))
 
 
+@pytest.mark.parametrize("targets", [[0, 1, 2], [0, 0, 1], [0, 0, 0]])
+def test_three_subjects_of_one_expression_each_are_enough(targets):
+    faces = subjects(3, 7).assign(target=np.repeat(targets, 7))
+    assert set(assign_splits(faces)["split"]) == set(SPLITS)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_split_of_ours_leaves_none_empty_where_there_are_three_groups(seed):
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 60, rng.integers(3, 8))
+    target = np.concatenate([rng.choice(rng.permutation(7)[: rng.integers(1, 4)], size) for size in sizes])
+    faces = pd.DataFrame({"target": target, "subject": np.repeat(np.arange(len(sizes)), sizes).astype(str)})
+    part = divide_groups(faces, {"train": 0.7, "val": 0.1, "test": 0.2}, seed=seed)
+    assert set(part) == set(SPLITS)
+    assert (pd.Series(part).groupby(faces["subject"]).nunique() == 1).all()
+
+
 def test_faces_without_usage_or_subject_are_split_by_expression():
     faces = assign_splits(table([""] * 1000, np.arange(1000) % 5), val_fraction=0.1, test_fraction=0.2)
     assert faces.groupby("split")["target"].value_counts().unstack().loc[list(SPLITS)].to_numpy().tolist() == [[140] * 5, [20] * 5, [40] * 5]
@@ -194,6 +211,14 @@ def test_the_rule_of_a_split_by_subject_counts_them():
     assert split_rule(faces) == "By subject: of 10 subjects, 7 train, 1 val, 2 test; no subject is in two splits."
 
 
+def test_the_rule_of_leaving_one_subject_out_counts_subjects_and_no_commas():
+    faces = subjects(4, 7)
+    faces["subject"] = faces["subject"].str.replace("s00", "Doe, John ")
+    faces["split"] = np.repeat(["train", "train", "val", "test"], 7)
+    rule = split_rule(faces, rule="leave_one_subject_out")
+    assert rule.startswith("Leave one subject out: test is Doe, John 3, the other 3 subjects train and select;")
+
+
 def test_other_words_for_official_parts_do_the_same():
     raf = assign_splits(table(["train"] * 700 + ["test"] * 91, np.arange(791) % 7))
     assert set(raf.loc[raf["usage"] == "test", "split"]) == {"test"}
@@ -236,7 +261,9 @@ def test_leaving_one_subject_out_tests_that_one():
     split = assign_splits(faces, rule="leave_one_subject_out", fold=4)
     assert set(split.loc[split["split"] == "test", "subject"]) == {"s004"}
     assert set(split.loc[split["split"] != "test", "subject"]) == set(faces["subject"]) - {"s004"}
-    assert split_rule(split, rule="leave_one_subject_out").startswith("Leave one subject out: test is s004, the other 9 subjects train and select.")
+    assert split_rule(split, rule="leave_one_subject_out") == (
+        "Leave one subject out: test is s004, the other 9 subjects train and select; no subject is in two splits."
+    )
 
 
 def test_a_subject_that_shares_a_picture_with_the_one_excluded_is_excluded_too():

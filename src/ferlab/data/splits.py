@@ -22,6 +22,7 @@ from ferlab.paths import InputError
 
 TOGETHER = ("subject", "sequence", "duplicate_group")  # faces that share one of these are never parted by a split of ours
 OFFICIAL_USAGES = (*FITTING_USAGES, *SELECTING_USAGES, *TESTING_USAGES)
+NOT_PARTED = "no subject is in two splits"
 GROUPED = "stratified by expression and grouped by duplicates"
 
 
@@ -129,8 +130,9 @@ def split_rule(faces: pd.DataFrame, *, rule: str = "auto") -> str:
     if rule == "random_frames":
         return f"At random over frames, as cs231a split: {shares}. The same subjects, and nearly the same images, are in several splits."
     if rule == "leave_one_subject_out":
-        tests = ", ".join(sorted(set(faces.loc[faces["split"] == "test", "subject"])))
-        return f"Leave one subject out: test is {tests}, the other {faces['subject'].nunique() - tests.count(',') - 1} subjects train and select."
+        tests = sorted(set(faces.loc[faces["split"] == "test", "subject"]))
+        others = faces.loc[faces["split"] != "test", "subject"].nunique()
+        return f"Leave one subject out: test is {', '.join(tests)}, the other {others} subjects train and select; {NOT_PARTED}."
     usages = {split: set(faces.loc[faces["split"] == split, "usage"]) for split in SPLITS}
     if rule in ("auto", "official") and _has_official_parts(faces):
         return _official_rule(faces, usages)
@@ -138,7 +140,7 @@ def split_rule(faces: pd.DataFrame, *, rule: str = "auto") -> str:
         people = faces.groupby("split")["subject"].nunique()
         kind = "By subject, one fold tests" if rule == "group_k_fold" else "By subject"
         counts = ", ".join(f"{people[split]} {split}" for split in SPLITS)
-        return f"{kind}: of {faces['subject'].nunique()} subjects, {counts}; no subject is in two splits."
+        return f"{kind}: of {faces['subject'].nunique()} subjects, {counts}; {NOT_PARTED}."
     return f"A split of our own, {GROUPED}: {shares}."
 
 
@@ -218,7 +220,7 @@ def divide_groups(faces: pd.DataFrame, fractions: Mapping[str, float], *, seed: 
         keys: Columns whose values stay together; None: TOGETHER, as far as there are.
 
     Returns:
-        The part of each face, object (N,).
+        The part of each face, object (N,). Every part has some where there are as many groups as parts.
     """
     if len(faces) == 0:
         return np.empty(0, dtype=object)
@@ -240,6 +242,9 @@ def divide_groups(faces: pd.DataFrame, fractions: Mapping[str, float], *, seed: 
         filled = [held / share for held, share in zip(has[target], wants[target], strict=True)]
         part[group] = filled.index(min(filled))
         has[target][part[group]] += size
+    for empty in np.flatnonzero(np.bincount(part, minlength=len(wanted)) == 0) if len(counts) >= len(wanted) else ():  # of few groups: the smallest
+        spare = np.flatnonzero(np.bincount(part, minlength=len(wanted))[part] > 1)
+        part[spare[counts[spare].sum(axis=1).argmin()]] = empty
     return np.array(list(fractions), dtype=object)[part[groups]]
 
 
