@@ -94,7 +94,7 @@ def test_of_two_pictures_of_a_name_the_one_in_the_rows_part_is_meant(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "options", "said"),
     [
-        (["file,label", "0.png,hapy"], {}, r"data row 1 .*'hapy' is no expression \(did you mean 'happy'\?\)"),
+        (["file,label", "0.png,hapy"], {}, r"data row 1 .*'hapy' is no expression \(did you mean 'happy'\?\).*labels: \{'hapy': happy\}"),
         (["file,label", "9.png,happy"], {}, r"data row 1 .*'9\.png' is no picture here"),
         (["file,label", "0.png,happy", "0.png,happy"], {}, r"data row 2 .*listed a second time"),
         (["file,label", "0.png"], {}, "data row 1 .*1 cells; expected 2"),

@@ -36,6 +36,11 @@ def test_what_would_change_fer2013_is_seen_when_it_appears(raw, name):
     assert raw_files(raw, FER2013) == {"fer2013.csv": raw / "fer2013.csv", name: raw / name}
 
 
+def test_a_marker_beside_a_file_that_is_named_is_read_and_seen(raw):
+    (raw / "CONTROL_FACES.txt").write_bytes(b"1")
+    assert set(raw_files(raw / "fer2013.csv", FER2013).values()) == {raw / "fer2013.csv", raw / "CONTROL_FACES.txt"}
+
+
 def test_a_form_that_comes_first_takes_the_place_of_another(raw):
     (raw / "fer2013.csv").rename(raw / "icml_face_data.csv")
     assert set(raw_files(raw, FER2013)) == {"icml_face_data.csv"}

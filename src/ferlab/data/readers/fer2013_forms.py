@@ -106,7 +106,7 @@ def files_read(raw: Path) -> list[Path]:
     source = find_source(raw)
     parts = [path for path in source.iterdir() if path.is_dir() and match_part(path.name)] if source.is_dir() else [source]
     plain, called = _beside(source) if raw.is_dir() else ([], [])
-    markers = [folder / MARKER for folder in {raw, source, source.parent} if (folder / MARKER).is_file() and raw.is_dir()]
+    markers = [folder / MARKER for folder in {raw, source, source.parent} if (folder / MARKER).is_file()]
     return [*parts, *plain[:1], *called, *markers]
 
 

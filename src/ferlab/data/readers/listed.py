@@ -30,7 +30,7 @@ import yaml
 from ferlab.data.readers.accounting import picture_names, say_unread
 from ferlab.data.readers.archives import ending
 from ferlab.data.readers.delivery import Delivery
-from ferlab.data.readers.folder_names import match_expression, match_part, part_of, read_label, settle_part
+from ferlab.data.readers.folder_names import match_expression, match_part, near_expression, part_of, read_label, settle_part
 from ferlab.data.readers.images import PictureFiles, decode_picture
 from ferlab.data.readers.tables import BOX, face_table, name_row, parse_numbers, read_cells
 from ferlab.expressions import ALL_EXPRESSIONS
@@ -129,7 +129,7 @@ def _label(rows: pd.DataFrame, chosen: dict[str, str | None]) -> list[str]:
 def _meaning(word: str, chosen: dict[str, str | None], where: str) -> str:
     key = _code(word)
     if key not in chosen:
-        way = f"expected an expression. State its meaning in options, labels: {{{key!r}: ...}}; null excludes it."
+        way = f"expected an expression. State its meaning in options, labels: {{{key!r}: {near_expression(key) or '...'}}}; null excludes it."
         return read_label(word, where=where, way=way)
     if chosen[key] is None:
         return f"label {key!r} excluded"
