@@ -153,6 +153,24 @@ def test_options_out_of_range_are_refused(options: dict[str, object]) -> None:
         read(**options)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"test_share": 0.5, "val_share": 0.5}, "expected test_share and val_share to leave faces for Training, got 1 together"),
+        ({"test_share": 1.5}, "expected test_share of 0 to 1, got 1.5"),
+        ({"light": [1, 2, 3]}, "expected light to be one angle or [lowest, highest], of -90 to 90 degrees, got [1, 2, 3]"),
+        ({"light": [30, -30]}, "expected light to be one angle or [lowest, highest], of -90 to 90 degrees, got [30, -30]"),
+        ({"skin": "dark"}, "expected skin to be skin tones of 1 (lightest) to 6, got 'dark'"),
+        ({"skin": [1, 7]}, "expected skin to be skin tones of 1 (lightest) to 6, got 7"),
+    ],
+    ids=str,
+)
+def test_a_refused_option_is_told_as_a_person_reads_it(options: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError) as error:
+        read(pictures=False, **options)  # type: ignore[arg-type]
+    assert str(error.value) == f"control faces: {said}"
+
+
 def test_contempt_is_target_7_and_its_strengths_have_columns() -> None:
     _, faces = read(faces=80, subjects=8, size=24, expressions=8)
     assert (faces["target"].value_counts() == 10).all()

@@ -22,6 +22,7 @@ from ferlab.copies import KINDS, alter
 from ferlab.paths import InputError
 
 SIZES = (24, 224)
+SEVERAL = {"skin": "skin tones of 1 (lightest) to 6", "light": "one angle or [lowest, highest], of -90 to 90 degrees"}  # options of several values
 NEAR_KINDS = KINDS[:-1]  # of near-duplicates; "combined" is for measuring a search
 _DUPLICATES, _NEAR = 7, 20  # streams of random numbers, apart from those of `specs`
 
@@ -93,7 +94,10 @@ def read(
     copies = {"duplicates": duplicates, "near_duplicates": near_duplicates, "duplicates + near_duplicates": duplicates + near_duplicates}
     _check_limits({"faces": faces, "subjects": subjects}, 1, np.inf)
     _check_limits({"size": size}, *SIZES)
-    _check_limits(shares | {"test_share + val_share": test_share + val_share + 1e-9}, 0, 1)  # some faces are left for Training
+    _check_limits(shares, 0, 1)
+    if test_share + val_share > 1 - 1e-9:
+        together = f"{test_share + val_share:g} together"
+        raise InputError(f"control faces: expected test_share and val_share to leave faces for Training, got {together}")
     _check_limits(copies, 0, 0.5)
     _check_sequences(recipe, faces=faces, copies=duplicates + near_duplicates)
     specs = [compose(recipe, seed=seed, index=index, subjects=subjects) for index in range(faces)]
@@ -254,8 +258,9 @@ def _checked_recipe(**options: Any) -> Recipe:
         return Recipe(**options)
     except ValidationError as errors:
         error = errors.errors()[0]
-        expected = error["msg"].lower().removeprefix("input should be ")
-        raise InputError(f"control faces: expected {error['loc'][0]} to be {expected}, got {error['input']!r}") from None
+        expected = SEVERAL.get(error["loc"][0], error["msg"].lower().removeprefix("input should be "))
+        got = list(error["input"]) if isinstance(error["input"], tuple) else error["input"]
+        raise InputError(f"control faces: expected {error['loc'][0]} to be {expected}, got {got!r}") from None
 
 
 def _check_limits(values: Mapping[str, float], low: float, high: float) -> None:
