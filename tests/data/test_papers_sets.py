@@ -1,6 +1,7 @@
 """The papers' sets end to end, from files as delivered to a store: cs231a's CK+ with JAFFE and custom photos, cs230's FER2013 with auxiliary data."""
 
 import io
+from itertools import product
 
 import captured_files
 import ckplus_files
@@ -11,6 +12,8 @@ from fer2013_files import csv_text
 from PIL import Image
 
 from ferlab.control import read as draw_control_faces
+from ferlab.control.drawing.picture import draw_image
+from ferlab.control.recipe import Recipe, compose
 from ferlab.data.faces import originals
 from ferlab.data.preparation.sets import prepare_set
 from ferlab.data.preparation.sources import gather
@@ -35,14 +38,18 @@ def prepare(folder, raw, **settings):
     return prepare_set(folder / "store", gathered, step, split=split, work=folder / "work", plan=values, **more)
 
 
-def grained(name, data):
-    """A picture with a grain of its own: the small trees draw one face for every sequence, and duplicates stay together."""
-    if not name.endswith(".png"):
-        return data
-    face = np.asarray(Image.open(io.BytesIO(data))).astype(np.int16)
-    file = io.BytesIO()
-    Image.fromarray(np.clip(face + np.random.default_rng(list(name.encode())).integers(-3, 4, face.shape), 0, 255).astype(np.uint8)).save(file, "PNG")
-    return file.getvalue()
+def drawn_ckplus(subjects, codes, *, frames=9):
+    """CK+'s files, each person and sequence drawn as its own: the small trees draw one for all, and duplicates stay together."""
+    files = {}
+    for person, (sequence, code) in product(range(subjects), enumerate(codes)):
+        name = f"S{person:03d}/{sequence + 1:03d}"
+        files |= ckplus_files.sequence_files(name, frames, code)
+        for number in range(frames):
+            spec = compose(Recipe(frames=frames), seed=0, index=(person * len(codes) + sequence) * frames + number, subject=person)
+            file = io.BytesIO()
+            Image.fromarray(draw_image(spec, 48)).save(file, "PNG")
+            files[f"cohn-kanade-images/{name}/{name.replace('/', '_')}_{number + 1:08d}.png"] = file.getvalue()
+    return files
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +57,7 @@ def raw(tmp_path_factory):
     """CK+ as its zips, JAFFE as a folder, four people's captures, and a FER2013 csv."""
     root = tmp_path_factory.mktemp("raw")
     (root / "ckplus").mkdir()
-    files = {}
-    for subject in range(12):
-        for sequence, code in enumerate((1, 2, 3, 5, 7, None)):
-            files |= ckplus_files.sequence_files(f"S{subject:03d}/{sequence + 1:03d}", 9, code)
-    ckplus_files.write_zips(root / "ckplus", {name: grained(name, data) for name, data in files.items()})
+    ckplus_files.write_zips(root / "ckplus", drawn_ckplus(12, (1, 2, 3, 5, 7, None)))
     posed = [f"{who}.{code}{1}.{serial}" for serial, (who, code) in enumerate(((w, c) for w in ("KA", "KL", "KM") for c in ("AN", "HA", "NE")), 1)]
     rows = [f"{n} 1.5 2.0 1.2 {4 if '.AN' in name else 1} 1.1 1.3 {name[:2]}-{name[3:6]}" for n, name in enumerate(posed, 1)]
     jaffe_files.write_files(root / "jaffe", jaffe_files.jaffe_files(posed, rows))
