@@ -16,6 +16,7 @@ from ferlab import cli
 from ferlab.cli import main
 from ferlab.params import load_params
 from ferlab.paths import InputError
+from ferlab.status import STALE, State
 from ferlab.studies import recipe_and_cost, studies, study_lines, study_text, write_study
 
 ROOT = Path(__file__).parents[1]
@@ -81,6 +82,15 @@ def test_each_study_is_a_line_with_recipe_cost_and_data(clone):
     assert "cost: an hour and a half of two CPU cores for each of 12 runs, minutes on a GPU; data/raw: " in line
     assert "ckplus in data/raw/ckplus" in line
     assert next(line for line in lines if line.startswith("quick: ")).endswith("; cost: a few minutes of two CPU cores; data/raw: nothing")
+
+
+def test_the_table_of_states_prints_reasons_as_they_are(monkeypatch, capsys):
+    state = State("train@a", STALE, "data/raw/[red]/x.csv: option tables: [...]; [/] is no file", None)
+    monkeypatch.setattr("ferlab.status.read_status", lambda: [state])
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "150")
+    assert main(["status"]) == 0
+    assert state.why in capsys.readouterr().out
 
 
 def test_a_study_says_what_must_lie_in_data_raw_and_whether_it_does(clone, capsys):

@@ -89,11 +89,12 @@ def _status(_: argparse.Namespace) -> int:
     *lines, total = status_lines(states)
     if sys.stdout.isatty():
         from rich import print as show
+        from rich.markup import escape
         from rich.table import Table
 
         table, colours = Table("stage", "state", "why", box=None), {"fresh": "green", "page only": "yellow", "stale": "red"}
         for each in states:
-            table.add_row(each.stage, f"[{colours[each.state]}]{each.state}[/]", each.why)
+            table.add_row(escape(each.stage), f"[{colours[each.state]}]{each.state}[/]", escape(each.why))
         show(table)
     else:
         print("\n".join(lines))
