@@ -165,6 +165,7 @@ def test_notebooks_tell_a_story(path):
     for cell in code:
         source = "".join(cell["source"])
         tree = ast.parse(source)
+        assert len(re.findall(r"\bshow\(", source)) <= 1, f"one figure to a cell, or they share their alt text: {source}"
         banned = (ast.FunctionDef, ast.ClassDef, ast.For, ast.While, ast.Try, ast.Lambda)
         assert not [node for node in ast.walk(tree) if isinstance(node, banned)], source
         assert "parameters" in cell["metadata"].get("tags", []) or len([ln for ln in source.splitlines() if ln.strip()]) <= 14, source

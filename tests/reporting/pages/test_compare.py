@@ -196,3 +196,9 @@ def test_fitted_weights_are_told_against_equal_ones():
     told = ensembles_sentence(votes, rows)
     assert "On x the fitted ensemble of 2 runs reaches 60.0" in told
     assert "Fitted weights against equal ones: 0.3 points [-0.4, 1.0], Holm p = 0.500." in told
+
+
+def test_without_two_runs_on_a_dataset_there_is_nothing_to_pair() -> None:
+    assert pairs_sentence(pd.DataFrame()) == "Fewer than two runs share a dataset: no pair to compare."
+    assert pairs_sentence(pd.DataFrame(), named=True) == "No contrast names two runs of one dataset."
+    assert ensembles_sentence({}, pd.DataFrame()) == "No dataset has two runs: there is no ensemble."

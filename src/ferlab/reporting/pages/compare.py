@@ -114,7 +114,7 @@ def seeds_sentence(spread: pd.DataFrame) -> str:
 def pairs_sentence(pairs: pd.DataFrame, *, named: bool = False) -> str:
     """Say which tests form Holm's family (`named`: by params or factors), how many pairs differ at the 5 % level, and the largest difference."""
     if pairs.empty:
-        return "No contrast names two runs of one set." if named else "Fewer than two runs share a set: no pair to compare."
+        return "No contrast names two runs of one dataset." if named else "Fewer than two runs share a dataset: no pair to compare."
     counts = " and ".join(f"{n} on {name}" for name, n in pairs.groupby("set", sort=False).size().items())
     family = "counts the contrasts that params name" if named else "counts all pairs, since params name no contrasts (`compare.contrasts`)"
     head = f"Holm's correction {family}: {counts}. {int((pairs['p_holm'] < ALPHA).sum())} of {len(pairs)} pairs differ at the 5 % level after it."
@@ -136,7 +136,7 @@ def ensembles_sentence(scores: Mapping[str, Mapping[str, Mapping[str, Any]]], pa
     and that of fitted weights from equal ones.
     """
     if not scores:
-        return "No set has two runs: there is no ensemble."
+        return "No dataset has two runs: there is no ensemble."
     told = []
     for name, kinds in scores.items():
         of_set = pairs[pairs["set"] == name]
