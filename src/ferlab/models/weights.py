@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from annotated_types import Gt
-from pydantic import AfterValidator, AllowInfNan, BaseModel, Field, Strict, ValidationError
+from pydantic import AfterValidator, AllowInfNan, BaseModel, BeforeValidator, Field, Strict, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -34,6 +34,12 @@ def _different(names: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(names)) != len(names):
         raise ValueError("repeated names")
     return names
+
+
+def _whole(value: Any) -> Any:
+    if type(value) is not int:  # True and 1.0 equal 1
+        raise ValueError("not a whole number")
+    return value
 
 
 def _few(options: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +65,7 @@ Plain = str | bool | Annotated[int, Bounded] | Annotated[float, Bounded] | None
 class Card(BaseModel):
     """The metadata of a weights file: the attributes of `LoadedModel` that JSON can hold. Descriptions are what errors expect."""
 
-    channels: Literal[1, 3] = Field(description="1 or 3")
+    channels: Annotated[Literal[1, 3], BeforeValidator(_whole)] = Field(description="1 or 3")
     expressions: Names = Field(min_length=1, max_length=100, description="a list of different names")
     trained_on: Names = Field(description="a list of names")
     mean: tuple[Number, ...] = Field(description="a list of numbers")
