@@ -32,8 +32,8 @@ SPLIT_COLOURS: dict[str, str] = {"train": "#6B6B6B", "val": "#0072B2", "test": "
 
 
 def use_style() -> None:
-    """Set the notebooks' defaults: white ground, quiet axes, 120 dpi, text of at least 9 points; tables as `html_table`, up to 120 rows whole."""
-    pd.set_option("display.max_colwidth", None, "display.max_rows", 120, "styler.render.max_rows", 120)
+    """Set the notebooks' defaults: white ground, quiet axes, 120 dpi, text of at least 9 points; tables as `html_table`."""
+    pd.set_option("display.max_colwidth", None, "display.max_rows", 120)
     if (shell := get_ipython()) is not None:
         shell.display_formatter.formatters["text/html"].for_type(pd.DataFrame, html_table)
     mpl.rcParams.update(

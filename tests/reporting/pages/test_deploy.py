@@ -16,7 +16,7 @@ def test_the_figure_marks_the_budget() -> None:
     assert axes.get_xscale() == "log"
     assert any(list(line.get_xdata()) == [100, 100] for line in axes.lines)
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
-        "float32: median 3.5 ms, 95 % within 4.8 ms", "int8: median 1.5 ms, 95 % within 1.9 ms"
+        "float32: median 3.50 ms, 95 % within 4.85 ms", "int8: median 1.50 ms, 95 % within 1.95 ms"
     ]  # fmt: skip
     assert any("budget: 100 ms" in text.get_text() for text in axes.texts)
     plt.close(figure)
@@ -52,12 +52,14 @@ def test_the_int8_sentence_gives_the_loss_with_its_interval() -> None:
 def test_the_latency_sentence_reports_budget_and_ratio() -> None:
     slow, fast = (summarise_latency(np.full(20, value), budget_ms=2) for value in (3.0, 1.5))
     told = latency_sentence({"float32": slow, "int8": fast})
-    assert "3 ms (median)" in told
+    assert "takes 3.00 ms (median)" in told
     assert "**beyond** the budget of 2 ms" in told
-    assert told.endswith("0.5 times as long by the median.")
+    assert told.endswith("0.50 times as long by the median.")
     other = latency_sentence({"float32": fast, "int8": slow})
     assert ", within the budget of 2 ms" in other
-    assert other.endswith("saves space and no time.")
+    assert other.endswith("on the machine that measured both it saves space and no time.")
+    long = summarise_latency(np.full(20, 123.4), budget_ms=2)
+    assert "takes 123 ms (median) and at most 123 ms" in latency_sentence({"float32": long, "int8": long})
 
 
 def test_a_picture_shows_a_box_for_each_face_and_names_them() -> None:

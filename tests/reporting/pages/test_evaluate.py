@@ -147,7 +147,7 @@ def test_the_reported_augmentation_stands_beside_none_with_its_cost():
     told = tta_sentence(augmented | {"tta": "flip", "passes": 2})
     assert told.startswith("Without test-time augmentation: 60.0 % [55.0, 65.0] on test, one pass")
     assert "mirror image: 61.0 % [55.0, 65.0], 2 passes. The last is reported." in told
-    assert "No augmentation is reported" in tta_sentence(augmented | {"tta": "none", "passes": 1})
+    assert tta_sentence(augmented | {"tta": "none", "passes": 1}).endswith("per face. This is the reported accuracy.")
 
 
 def test_augmentations_within_the_reported_one_stand_before_it():
@@ -155,7 +155,7 @@ def test_augmentations_within_the_reported_one_stand_before_it():
     told = tta_sentence(augmented | {"tta_none": {"test": BOUNDED}, "tta": "two_scales", "passes": 12, "ties": None})
     places = [told.index(share) for share in ("60.0", "61.0", "62.0", "63.0")]
     assert places == sorted(places)
-    assert told.endswith("the mean of the two: 63.0 % [55.0, 65.0], 12 passes. The last is reported.")
+    assert told.endswith("the mean of flip (a face and its mirror image) and ten crops: 63.0 % [55.0, 65.0], 12 passes. The last is reported.")
 
 
 def test_a_vote_tells_its_ties_and_that_its_probabilities_are_none():
@@ -181,7 +181,8 @@ def test_sequences_are_told_only_where_there_are_some():
 
 def test_few_subjects_are_warned_of():
     subjects = {"subjects": 8, "accuracy_ci_low": 0.5, "accuracy_ci_high": 0.7}
-    assert "2.0 times as wide as over faces. Fewer than 20" in subjects_sentence(BOUNDED, subjects)
+    told = subjects_sentence(BOUNDED, subjects)
+    assert told.startswith("Over 8 subjects, the test accuracy is 60.0 % [50.0, 70.0], an interval 2.0 times as wide as over faces. Fewer than 20")
     assert "Fewer" not in subjects_sentence(BOUNDED, subjects | {"subjects": 40})
     assert "name no subjects" in subjects_sentence(BOUNDED, None)
 

@@ -30,7 +30,7 @@ def plot_latency(milliseconds: Mapping[str, np.ndarray], *, budget_ms: float) ->
     for (name, times), colour in zip(milliseconds.items(), LINES, strict=False):
         ordered = np.sort(times)
         p50, p95 = np.percentile(times, [50, 95])
-        label = f"{name}: median {p50:.2g} ms, 95 % within {p95:.2g} ms"
+        label = f"{name}: median {_milliseconds(p50)}, 95 % within {_milliseconds(p95)}"
         axes.step(ordered, np.arange(1, len(ordered) + 1) / len(ordered), where="post", color=colour, linewidth=2, label=label)
         axes.plot([p50, p95], [0.5, 0.95], "o", color=colour)
     axes.axvline(budget_ms, color="#D55E00", linestyle="--", linewidth=1.5)
@@ -133,7 +133,11 @@ def latency_sentence(speed: Mapping[str, Mapping[str, Any]]) -> str:
     whole, ratio = speed["float32"], speed["int8"]["p50_ms"] / speed["float32"]["p50_ms"]
     verdict = "within" if whole["p95_within_budget"] else "**beyond**"
     return (
-        f"One face takes {whole['p50_ms']:.2g} ms (median) and at most {whole['p95_ms']:.2g} ms in 95 % of {whole['calls']} calls on one CPU thread, "
-        f"{verdict} the budget of {whole['budget_ms']:g} ms. The int8 file takes {ratio:.2g} times as long by the median"
-        f"{': on this machine it saves space and no time' if ratio > 1 else ''}."
+        f"One face takes {_milliseconds(whole['p50_ms'])} (median) and at most {_milliseconds(whole['p95_ms'])} in 95 % of {whole['calls']} calls on "
+        f"one CPU thread, {verdict} the budget of {whole['budget_ms']:g} ms. The int8 file takes {ratio:.2f} times as long by the median"
+        f"{': on the machine that measured both it saves space and no time' if ratio > 1 else ''}."
     )
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.2f} ms" if round(value, 2) < 10 else f"{value:.0f} ms"

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ferlab.reporting.style import COLOURS, SPLIT_COLOURS
-from ferlab.reporting.tables import SPLIT_NAMES, TTA, cell, estimate, number, percent
+from ferlab.reporting.tables import SPLIT_NAMES, TTA, cell, estimate, percent
 from ferlab.roles import MARKS, Exposure, listed
 
 COLOUR_MAP = "Blues"
@@ -178,7 +178,7 @@ def tta_sentence(scores: Mapping[str, Any]) -> str:
     """
     plain = f"Without test-time augmentation: {estimate(scores['tta_none']['test'], 'accuracy')} on test, one pass of the model per face"
     if scores["tta"] == "none":
-        return f"{plain}. No augmentation is reported."
+        return f"{plain}. This is the reported accuracy."
     others = [f"{name}: {estimate(scores[f'tta_{tta}']['test'], 'accuracy')}" for tta, name in TTA.items() if f"tta_{tta}" in scores]
     told = f"{'; '.join([plain, *others])}, {scores['passes']} passes. The last is reported."
     if scores["ties"] is None:
@@ -201,10 +201,10 @@ def subjects_sentence(scores: Mapping[str, Any], subjects: Mapping[str, Any] | N
     if subjects is None:
         return "The faces of this dataset name no subjects: its intervals take faces as independent."
     over_faces, over_subjects = (of["accuracy_ci_high"] - of["accuracy_ci_low"] for of in (scores, subjects))
-    low, high = (number(subjects[f"accuracy_ci_{side}"], percent=True) for side in ("low", "high"))
     few = " Fewer than 20 subjects make a rough interval." if subjects["subjects"] < 20 else ""
-    ratio = f", {over_subjects / over_faces:.1f} times as wide as over faces" if over_faces > 0 else ""
-    return f"Over {subjects['subjects']} subjects, the interval of the test accuracy is [{low}, {high}] %{ratio}.{few}"
+    ratio = f", an interval {over_subjects / over_faces:.1f} times as wide as over faces" if over_faces > 0 else ""
+    told = estimate({"accuracy": scores["accuracy"], **subjects}, "accuracy")
+    return f"Over {subjects['subjects']} subjects, the test accuracy is {told}{ratio}.{few}"
 
 
 def sequences_text(sequences: Mapping[str, Any] | None) -> list[str]:
