@@ -104,7 +104,7 @@ def test_nothing_to_do_says_so_and_leaves_the_tree_clean(clone):
 
 def test_a_zip_unpacked_at_another_path_ends_with_the_same_lock(clone, tmp_path):
     second = make_clone(tmp_path / "a longer path" / "second", zipped=True)
-    call(second, "dvc", "repro", "compare", "explain@tiny", "analyze_errors@tiny", "control_faces")
+    call(second, "dvc", "repro", "audit@control", "compare", "explain@tiny", "analyze_errors@tiny", "control_faces")
     ours, theirs = locked(clone), locked(second)
     assert {name for name in ours if ours[name] != theirs.get(name)} == set()
 
