@@ -104,7 +104,7 @@ def test_epochs_compared_on_test_stand_under_test_and_nowhere_under_val(clone):
 def test_the_curves_are_read_as_they_ran(clone):
     for run in ("chosen", "peeking"):
         last = metrics(clone, "train", run)["best_epoch"] == 2
-        assert ("whether more epochs would help is open" in page(clone, "train", run)) is last
+        assert ("more epochs might help" in page(clone, "train", run)) is last
 
 
 def test_confident_learning_is_called_in_sample_where_it_is(clone):
@@ -141,7 +141,7 @@ def test_the_sets_pages_conclude_nothing_that_is_not_there(clone):
     assert ("errs on at least" in audit) is bool(conflicts)
     for text in (prepare, audit):
         for table in re.findall(r"<table.*?</table>", text, flags=re.DOTALL):
-            assert table.count("<td>") > 1, table  # neither a header alone nor one cell
+            assert table.count("<td") > 1, table  # neither a header alone nor one cell
 
 
 def test_the_overview_marks_each_split_and_names_the_augmentation(clone):

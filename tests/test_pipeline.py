@@ -60,7 +60,7 @@ def test_two_clones_at_different_paths_write_the_same_bytes(tmp_path):
         ("from ferlab.paths import InputError\nraise InputError('faces.csv, row 3: bad pixel')", "prepare: faces.csv, row 3: bad pixel"),
         ("from ferlab.paths import output, write_json\nstore = output('prepare', 'store', 'control')\nstore.mkdir()\n(store / 'images.npy').touch()\n"
          "[write_json(output('prepare', each, 'control'), {}) for each in ('facts', 'record', 'metrics')]",
-         "faces.parquet is missing; expected a prepared set"),
+         "faces.parquet is missing; expected a prepared dataset"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("import sys; sys.exit(0)", "left the notebook early"),
         ("import os; os.kill(os.getpid(), 9)", "the kernel of 01_prepare.ipynb stopped: it was killed, as happens where memory runs out"),
