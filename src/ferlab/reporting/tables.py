@@ -293,7 +293,7 @@ def _texts(column: pd.Series, *, name: Any) -> list[str]:
     """Return the cells of a column: counts with commas, floats with the same number of digits, a dash for what is missing."""
     floats = column.astype(float).dropna() if pd.api.types.is_float_dtype(column) else pd.Series(dtype=float)
     if name in RATES:
-        return [MISSING if value != value else f"{value:.1e}" for value in column]
+        return [MISSING if value != value else f"{value:.2e}" for value in column]
     digits = next((digits for digits in range(4) if (floats - floats.round(digits)).abs().max() < 1e-6), 4)
     return [MISSING if value is None or value is pd.NA or value != value else _text(value, digits=digits, plain=name in PLAIN) for value in column]
 
