@@ -118,7 +118,7 @@ def test_the_web_set_is_dealt_by_person(tmp_path, sources):
     assert (gathered.faces.groupby("subject")["usage"].nunique() == 1).all()
     assert (gathered.faces["usage"] == "train").mean() == pytest.approx(0.8, abs=0.05)
     sources["b"] = faces_of("b", 7)
-    with pytest.raises(InputError, match="not every face has a subject"):
+    with pytest.raises(InputError, match=r"sources\.b\.group_split: expected a subject for every face; some have none"):
         gather(tmp_path, {"b": {"dataset": "b", "group_split": {"train": 0.8, "test": 0.2}}})
     with pytest.raises(InputError, match=r"add up to 0\.9; expected 1"):
         gather(tmp_path, {"web": {"dataset": "web", "group_split": {"train": 0.7, "test": 0.2}}})
