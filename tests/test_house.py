@@ -19,7 +19,7 @@ from ferlab.results import PUBLISHED, STAGES
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "ferlab"
 FLOORS = {
-    **dict.fromkeys(("copies", "expressions", "params", "paths", "roles"), 0),
+    **dict.fromkeys(("copies", "expressions", "opencv", "params", "paths", "roles"), 0),
     "hashes": 0.4,
     "results": 0.5,
     **dict.fromkeys(("data", "control", "models"), 1),

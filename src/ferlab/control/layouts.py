@@ -30,9 +30,9 @@ from PIL import Image
 from ferlab.control.action_units import NAMES, affect
 from ferlab.control.drawing.picture import draw_image
 from ferlab.control.recipe import frame_of
-from ferlab.control.source import one_thread
 from ferlab.control.specs import FaceSpec, sample_spec
 from ferlab.expressions import AFFECTNET_CODES, CKPLUS_CODES, CONTEMPT, EXPRESSIONS, FERPLUS_COLUMNS, JAFFE_CODES, JAFFE_RATINGS, USAGES
+from ferlab.opencv import one_thread
 from ferlab.params import nearest
 from ferlab.paths import InputError
 

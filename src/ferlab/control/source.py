@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 from pydantic import ValidationError
@@ -19,6 +17,7 @@ from ferlab.control.recipe import Recipe, compose
 from ferlab.control.specs import FaceSpec
 from ferlab.control.worlds import carry_mark, meaningless_labels, plant_marks
 from ferlab.copies import KINDS, alter
+from ferlab.opencv import one_thread
 from ferlab.paths import InputError
 
 SIZES = (24, 224)
@@ -115,17 +114,6 @@ def read(
         for index, (origin, kind) in enumerate(zip(drawn_from, kinds, strict=True))
     ]
     return images, pd.DataFrame(rows).assign(**columns).astype({"target": "int64"})
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep OpenCV on one thread: on pictures this small its thread pool doubles the CPU time and saves none."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
 
 
 def copy_rng(seed: int, index: int) -> np.random.Generator:

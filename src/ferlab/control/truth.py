@@ -15,10 +15,11 @@ import pandas as pd
 from ferlab.control.action_units import ACTION_UNITS, REGIONS, Unit, regions_of
 from ferlab.control.drawing.masks import draw_mark_mask, draw_masks, draw_unit_masks
 from ferlab.control.recipe import compose, parse_recipe
-from ferlab.control.source import copy_rng, one_thread
+from ferlab.control.source import copy_rng
 from ferlab.control.specs import FaceSpec
 from ferlab.control.worlds import draw_decision_mask
 from ferlab.copies import move_alike
+from ferlab.opencv import one_thread
 from ferlab.paths import InputError
 
 Masks = Mapping[Any, np.ndarray]

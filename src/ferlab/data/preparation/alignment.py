@@ -20,7 +20,8 @@ import cv2
 import numpy as np
 
 from ferlab.data.preparation.appearance import check_image, to_grey
-from ferlab.data.preparation.detectors import load_cascade, one_thread
+from ferlab.data.preparation.detectors import load_cascade
+from ferlab.opencv import one_thread
 from ferlab.paths import InputError
 
 EYE_DISTANCE, EYE_HEIGHT = 0.37, 0.38  # fractions of the side: means over 273 Training faces of FER2013 whose eyes `find_eyes` found

@@ -28,7 +28,8 @@ import numpy as np
 
 from ferlab.data.preparation import detectors
 from ferlab.data.preparation.appearance import check_image, equalise_histogram
-from ferlab.data.preparation.detectors import SEARCHED, SearchLevel, one_thread
+from ferlab.data.preparation.detectors import SEARCHED, SearchLevel
+from ferlab.opencv import one_thread
 from ferlab.paths import InputError
 
 DETECTORS = ("haar", "yunet")

@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -41,17 +39,6 @@ class SearchLevel:
     enlarge: bool = False
     side: int = SEARCHED
     scored: bool = False
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep OpenCV on one thread: its threads make the order of hits random, and cost more than they save on small pictures."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
 
 
 def load_cascade(name: str) -> cv2.CascadeClassifier:
