@@ -8,7 +8,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/src
 READY := $(VENV)/.ready
 
-.PHONY: repro test lab bench fuzz deps clean
+.PHONY: repro test lab live live-assets bench fuzz deps clean
 repro: $(READY)  ## run the whole pipeline; open reports/site/index.html afterwards
 	@python -m ferlab.clone
 	@python -m ferlab.pipeline check
@@ -16,11 +16,18 @@ repro: $(READY)  ## run the whole pipeline; open reports/site/index.html afterwa
 	@echo "The report: reports/site/index.html"
 	@python -m ferlab.expected
 
-test: $(READY)  ## all tests, fast ones first; the slow ones too where a fast one failed
-	trap 'exit 130' INT; status=0; for part in "not slow" "slow"; do python -m pytest -q -m "$$part" || status=1; done; exit $$status
+test: $(READY)  ## all tests, fast ones first; the slow ones too where a fast one failed; a file's tests in one process, up to four processes
+	trap 'exit 130' INT; status=0; for part in "not slow" "slow"; do \
+	  python -m pytest -q -m "$$part" -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder || status=1; done; exit $$status
 
 lab: $(READY)  ## JupyterLab on the notebooks; saving one without an edit leaves its bytes as they were
 	JUPYTER_CONFIG_DIR="$(CURDIR)/conf/jupyter" python -m jupyter lab
+
+live: $(READY)  ## the live notebooks alone: camera, pictures, videos; on this machine only
+	JUPYTER_CONFIG_DIR="$(CURDIR)/conf/jupyter" python -m voila notebooks/live
+
+live-assets: $(READY)  ## write the packed browser parts again from their npm packages; nothing else needs npm
+	python -m ferlab.live.parts
 
 bench: $(READY)  ## speed and memory as ratios of one run
 	trap 'exit 130' INT; status=0; for bench in tests/bench/bench_*.py; do \

@@ -14,9 +14,10 @@ import yaml
 from test_end_to_end import call, make_clone
 
 pytestmark = pytest.mark.slow
-RUN = ("train@tiny", "evaluate@tiny", "explain@tiny", "deploy@tiny", "analyze_errors@tiny")
-PAGES = ("prepare@control", "audit@control", *RUN, "compare")
-FOLLOWING = {"report", "control_faces"}  # not run here, to save their time: always to be made
+RUN = ("train@tiny", "evaluate@tiny", "explain@tiny", "deploy@tiny", "analyze_errors@tiny", "robustness@tiny")
+PAGES = ("prepare@control", "audit@control", *RUN, "worlds", "compare")
+FOLLOWING = {"report", "control_faces", "frame", "claims"}  # not run here, to save their time: always to be made
+COSTLY = ("train", "evaluate", "explain", "analyze_errors", "deploy", "robustness")  # of a run
 MINE = """
 from torch import nn
 
@@ -67,11 +68,12 @@ def states(found: dict[str, str], *, of: str) -> set[str]:
 
 
 def test_a_reworded_page_is_made_anew_and_computes_nothing(clone):
-    notebooks = ("01_prepare", "02_audit", "03_train", "04_evaluate", "05_explain", "08_deploy")
+    notebooks = ("01_prepare", "02_audit", "03_train", "04_evaluate", "05_explain", "06_analyze_errors", "08_deploy")
     for name in notebooks:
         edit(clone, f"notebooks/{name}.ipynb", "## 1. ", "## 1. In other words: ")
     found = status(clone)
-    assert states(found, of="page only") == {"prepare@control", "audit@control", "train@tiny", "evaluate@tiny", "explain@tiny", "deploy@tiny"}
+    runs = {f"{stage}@tiny" for stage in ("train", "evaluate", "explain", "analyze_errors", "deploy")}
+    assert states(found, of="page only") == {"prepare@control", "audit@control", *runs}
     assert not states(found, of="stale")
     kept = [path for folder in ("data/prepared", "data/records", "data/predictions", "data/attributions", "models") for path in walk(clone / folder)]
     metrics = [path for path in walk(clone / "reports" / "metrics")]
@@ -90,11 +92,15 @@ def walk(folder: Path) -> list[Path]:
 
 
 def test_a_colour_a_comment_and_a_figure_on_a_page_compute_nothing(clone):
-    edit(clone, "src/ferlab/reporting/style.py", "COLOURS", "SHADE = 'red'\nCOLOURS")
+    edit(clone, "src/ferlab/reporting/style.py", "def use_style", "SHADE = 'red'\n\n\ndef use_style")
     assert states(status(clone), of="page only") == set(PAGES)
-    edit(clone, "src/ferlab/reporting/style.py", "SHADE = 'red'\n", "")
+    edit(clone, "src/ferlab/reporting/style.py", "SHADE = 'red'\n\n\n", "")
+    edit(clone, "src/ferlab/colours.py", "#D55E00", "#D55E01")
+    assert states(status(clone), of="stale") == set()
+    assert "evaluate@tiny" in states(status(clone), of="page only")
+    edit(clone, "src/ferlab/colours.py", "#D55E01", "#D55E00")
     edit(clone, "src/ferlab/training/fit.py", "from __future__", "# A comment.\nfrom __future__")
-    assert status(clone).keys() - FOLLOWING == {"train@tiny"}
+    assert status(clone).keys() - FOLLOWING == {"train@tiny", "worlds"}
     assert status(clone)["train@tiny"].startswith("page only: src/ferlab/training/fit.py")
     edit(clone, "src/ferlab/training/fit.py", "# A comment.\n", "")
     edit(clone, "src/ferlab/reporting/pages/train.py", "\n\ndef ", "\n\ndef plot_more() -> None: ...\n\n\ndef ")
@@ -107,7 +113,7 @@ def test_a_cards_target_layer_makes_explain_stale_and_its_input_size_train(clone
     card = "src/ferlab/models/cards/cs230.py"
     edit(clone, card, '"target_layer": "relu3"', '"target_layer": "relu2"')
     found = status(clone)
-    assert states(found, of="stale") == {"explain@tiny"}
+    assert states(found, of="stale") == {"explain@tiny", "worlds"}
     assert found["explain@tiny"] == "stale: params"
     assert {"train@tiny", "evaluate@tiny", "deploy@tiny"} <= states(found, of="page only")
     edit(clone, card, '"target_layer": "relu2"', '"target_layer": "relu3"')
@@ -115,7 +121,7 @@ def test_a_cards_target_layer_makes_explain_stale_and_its_input_size_train(clone
     found = status(clone)
     assert found["train@tiny"] == "stale: params"
     assert found["evaluate@tiny"] == "stale: waits for train@tiny"
-    assert found["analyze_errors@tiny"] == "page only: waits for evaluate@tiny"
+    assert found["analyze_errors@tiny"] == "stale: waits for train@tiny"
     assert not {"prepare@control", "audit@control"} & found.keys()
     edit(clone, card, '"input_size": 64', '"input_size": 48')
     edit(clone, card, '"title": "', '"title": "The ')
@@ -125,7 +131,7 @@ def test_a_cards_target_layer_makes_explain_stale_and_its_input_size_train(clone
 def test_a_new_pin_makes_every_result_stale_and_says_so(clone):
     edit(clone, "requirements.lock", "numpy==", "numpy==9.")
     found = status(clone)
-    costly = {"prepare@control", "audit@control", "train@tiny", "evaluate@tiny", "explain@tiny", "deploy@tiny"}
+    costly = {"prepare@control", "audit@control", "worlds", *(f"{stage}@tiny" for stage in COSTLY)}
     assert states(found, of="stale") == costly
     assert all("environment: requirements.lock" in found[stage] for stage in costly)
     assert set(PAGES) <= found.keys()

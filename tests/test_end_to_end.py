@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from evidence_again import differing
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data" / "fer2013.parquet"
@@ -30,8 +32,12 @@ train: {epochs: 2, batch_size: 64}
 runs:
   tiny: {family: cs230, model: five_layer, data: control, seed: 0, group: tiny}
 evaluate: {bootstrap: 100}
-explain: {faces_per_class: 2}
+explain: {faces_per_class: 2, faithfulness: {faces: 12, recomputed: 2, squares: 4, samples: 1, copies: 2, stages: 2}}
 deploy: {repeats: 10}
+robustness: {faces: 10}
+frame: {models: [shipped, tiny], sets: [control]}
+claims: {draws: 2, subjects: 12, sequences: 24}
+worlds: {faces: 120, epochs: 1, per_class: 1, chimeras: 2, methods: [grad_cam, hires_cam, occlusion], stride: 8}
 """
 pytestmark = pytest.mark.slow
 
@@ -91,9 +97,11 @@ def test_the_pipeline_ends_with_a_report_page_per_stage_set_and_run(clone):
     site = clone / "reports" / "site"
     pages = {path.relative_to(site).with_suffix("").as_posix() for path in site.rglob("*.html")}
     assert {"index", "data/control/prepare", "data/control/audit", "compare"} <= pages
-    assert {f"runs/tiny/{stage}" for stage in ("train", "evaluate", "explain", "analyze_errors", "deploy")} <= pages
+    assert {f"runs/tiny/{stage}" for stage in ("train", "evaluate", "explain", "analyze_errors", "robustness", "deploy")} <= pages
+    assert {"control_faces", "worlds", "frame", "claims"} <= pages
+    assert not [path for path in site.rglob("*.html") if "&lt;IPython.core" in path.read_text()], "an empty text is not shown as an object"
     metrics = json.loads((clone / "reports" / "metrics" / "evaluate" / "tiny.json").read_text())
-    assert {"val", "test", "test_dedup"} <= set(metrics)
+    assert {"val", "test", "test_dedup", "calibration", "selective", "prediction_sets", "votes"} <= set(metrics)
     assert metrics["provenance"]["study"] == "tiny"
 
 
@@ -104,9 +112,54 @@ def test_nothing_to_do_says_so_and_leaves_the_tree_clean(clone):
 
 def test_a_zip_unpacked_at_another_path_ends_with_the_same_lock(clone, tmp_path):
     second = make_clone(tmp_path / "a longer path" / "second", zipped=True)
-    call(second, "dvc", "repro", "audit@control", "compare", "explain@tiny", "analyze_errors@tiny", "control_faces")
+    call(second, "dvc", "repro", "audit@control", "compare", "explain@tiny", "analyze_errors@tiny", "control_faces", "frame", "claims")
     ours, theirs = locked(clone), locked(second)
     assert {name for name in ours if ours[name] != theirs.get(name)} == set()
+
+
+PUBLISH = "from pathlib import Path; from ferlab.params import load_params; from ferlab.reporting.site.publish import publish"
+
+
+def publish_in(clone: Path, folder: Path) -> str:
+    """Publish a finished clone to a folder outside of it; return what was printed."""
+    environment = {**os.environ, "PYTHONPATH": str(clone / "src")}
+    code = f"{PUBLISH}; publish(load_params(), Path({str(folder)!r}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=clone, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def test_a_finished_study_is_published_with_the_evidence_of_the_stages_that_ran(clone, tmp_path):
+    assert publish_in(clone, tmp_path / "tiny") == ""
+    page = (tmp_path / "tiny" / "README.md").read_text()
+    sections = ("What ran", "Results", "Hypotheses", "Maps", "Robustness", "Label issues", "Worlds", "Claims", "Figures")
+    assert [name for name in sections if f"\n## {name}\n" not in page] == []
+    assert [name for name in ("Changes", "Experts", "Covered faces") if f"## {name}\n" in page] == []
+    assert differing(tmp_path / "tiny") == []
+    named = set(re.findall(r"\]\((\w[\w.-]*)\)", page))
+    assert [name for name in named if not (tmp_path / "tiny" / name).is_file()] == []
+    assert {path.name.partition("-")[0] for path in (tmp_path / "tiny").glob("*.png")} >= {"mean_maps", "hypotheses", "corruptions", "worlds"}
+
+
+def test_stages_that_did_not_run_or_are_stale_are_not_published_and_worlds_alone_are(clone, tmp_path):
+    other = tmp_path / "clone"
+    shutil.copytree(clone, other, copy_function=os.link, ignore=shutil.ignore_patterns(".git"))
+    (other / "reports" / "metrics" / "explain" / "tiny.json").unlink()
+    record = other / "data" / "records" / "robustness" / "tiny.json"
+    made = json.loads(record.read_text())
+    record.unlink()
+    record.write_text(json.dumps({**made, "code": "another"}))
+    assert publish_in(other, tmp_path / "some" / "tiny") == "publish: robustness tiny is not published: it is stale (code)\n"
+    page = (tmp_path / "some" / "tiny" / "README.md").read_text()
+    assert "`explain` and `robustness` did not run." in page
+    assert "## Hypotheses" not in page
+    assert json.loads((tmp_path / "some" / "tiny" / "summary.json").read_text())["runs"]["tiny"].keys() == {"train", "evaluate", "analyze_errors"}
+    (other / "reports" / "metrics" / "train" / "tiny.json").unlink()
+    publish_in(other, tmp_path / "alone" / "tiny")
+    page = (tmp_path / "alone" / "tiny" / "README.md").read_text()
+    assert "No run of this study was trained: `worlds` and `claims` ran alone." in page
+    assert "## Results" not in page
+    assert differing(tmp_path / "alone" / "tiny") == []
 
 
 def test_experiments_that_differ_in_one_param_are_both_listed_with_their_numbers(clone):

@@ -27,6 +27,7 @@ runs:
   peeking: {family: cs230, model: five_layer, data: control, seed: 0, group: peeking, train: {select: test}}
   whole: {family: cs230, model: five_layer, data: control, seed: 0, group: whole, train: {select: none}}
 evaluate: {bootstrap: 100}
+robustness: {faces: 8}
 """
 TRAINING, BIASED = "Scores on val are training scores.", "Scores on {} describe the best of several epochs and are optimistically biased."
 # run -> roles of val and test, as its metrics must hold them
@@ -47,7 +48,7 @@ def clone(tmp_path_factory) -> Path:
     for stage in ("prepare", "audit"):
         call(folder, "ferlab.pipeline", stage, "--set", "control")
     for run in (*ROLES, "chosen_seed1"):
-        for stage in ("train", "evaluate", *(["analyze_errors"] if run in ROLES else [])):
+        for stage in ("train", "evaluate", "robustness", *(["analyze_errors"] if run in ROLES else [])):
             call(folder, "ferlab.pipeline", stage, "--run", run)
     call(folder, "ferlab.pipeline", "compare")
     return folder
@@ -84,7 +85,7 @@ def test_every_page_of_a_run_says_what_it_has_seen_of_each_split(clone):
             assert (BIASED.format("test") in text) is (test == "selected_on"), run
             assert "came to rest" not in text
         assert ("do not compare" in pages["evaluate"]) is (val == "trained")
-        assert ("The training page reports it without augmentation" in pages["evaluate"]) is (val == "selected_on")
+        assert ("The training page reports the val accuracy without augmentation" in pages["evaluate"]) is (val == "selected_on")
 
 
 def test_epochs_compared_on_test_stand_under_test_and_nowhere_under_val(clone):
@@ -107,11 +108,11 @@ def test_the_curves_are_read_as_they_ran(clone):
         assert ("more epochs might help" in page(clone, "train", run)) is last
 
 
-def test_confident_learning_is_called_in_sample_where_it_is(clone):
+def test_confident_learning_is_cross_validated_on_faces_that_a_run_was_trained_on(clone):
     for run, (val, _) in ROLES.items():
         text, found = page(clone, "analyze_errors", run), metrics(clone, "analyze_errors", run)
         assert (found["role"], found["held_out"]) == (val, val != "trained")
-        assert ("Confident learning on in-sample probabilities" in text) is (val == "trained")
+        assert ("Confident learning on cross-validated probabilities, as the run was trained on these faces," in text) is (val == "trained")
         assert ("Confident learning on out-of-sample probabilities" in text) is (val != "trained")
         assert ("they selected its epoch" in text) is (val == "selected_on")
 

@@ -14,27 +14,30 @@ import yaml
 from ferlab import dependencies, notebooks
 from ferlab.params import load_params
 from ferlab.paths import NOTEBOOKS, OUTPUTS, RUN_STAGES, SET_STAGES
-from ferlab.results import PUBLISHED, STAGES
+from ferlab.results import CLAIMS, PAGES, PUBLISHED, SHIPPED_CARD, STAGES
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "ferlab"
 FLOORS = {
-    **dict.fromkeys(("copies", "expressions", "opencv", "params", "paths", "roles"), 0),
+    **dict.fromkeys(("colours", "copies", "expressions", "locks", "opencv", "params", "paths", "roles", "terminal"), 0),
     "hashes": 0.4,
     "results": 0.5,
     **dict.fromkeys(("data", "control", "models"), 1),
     **dict.fromkeys(("training", "evaluation"), 2),
     **dict.fromkeys(("explanation", "deployment"), 2.5),  # both score faces to compare with
-    "error_analysis": 3,
+    **dict.fromkeys(("error_analysis", "live"), 3),
     "reporting": 4,
-    **dict.fromkeys(("clone", "expected", "progress", "notebooks", "staging", "privacy", "studies", "execution", "status", "pipeline"), 5),
+    "evaluations": 5,
+    **dict.fromkeys(("clone", "expected", "progress", "notebooks", "staging", "privacy", "remains", "studies", "execution", "status", "pipeline"), 5),
+    "forgetting": 5.5,  # it opens the collection, and what remains of it anywhere
     "cli": 6,
     "dependencies": 6,
 }
 MODULES = [p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py"]
 TEXTS = (".py", ".ipynb", ".md", ".yaml", ".yml", ".toml", ".lock")
-PIPELINE_NOTEBOOKS = sorted((ROOT / "notebooks").glob("0[1-9]_*.ipynb"))
-ALL_NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PIPELINE_NOTEBOOKS = sorted(path for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb") if not path.name.startswith("00"))
+LIVE_NOTEBOOKS = sorted((ROOT / "notebooks" / "live").glob("*.ipynb"))
+ALL_NOTEBOOKS = [*sorted((ROOT / "notebooks").glob("*.ipynb")), *LIVE_NOTEBOOKS]
 
 
 def room(path: Path) -> str:
@@ -55,9 +58,10 @@ def imported_rooms(path: Path) -> set[str]:
 def test_imports_only_go_down(path):
     own = room(path)
     below = {other for other in imported_rooms(path) if other != own}
-    if own in ("pipeline", "execution", "cli"):  # the command opens two rooms, when asked for: the predictor and the drawing of control faces
+    if own in ("pipeline", "execution", "cli"):  # the command opens rooms when asked for: prediction, drawing, forgetting, evaluations, a card
         runner = {"params", "paths", "hashes", "results", "progress", "staging", "privacy", "execution", "status"}
-        assert below <= runner | ({"studies", "deployment", "control"} if own == "cli" else set())
+        rooms = {"studies", "deployment", "control", "live", "forgetting", "evaluations", "reporting"}
+        assert below <= runner | (rooms if own == "cli" else set())
     else:
         assert all(FLOORS[other] < FLOORS[own] for other in below if FLOORS[own] > 0), below
 
@@ -67,7 +71,7 @@ def stages() -> dict:
 
 
 def template_name(stage: str) -> str:
-    return "" if stage in ("compare", "control_faces") else "${key}"
+    return "" if stage in ("compare", "control_faces", "frame", "claims", "worlds") else "${key}"
 
 
 @pytest.mark.parametrize("stage", NOTEBOOKS)
@@ -114,10 +118,16 @@ def test_dvc_yaml_depends_on_what_the_runner_hashes(stage):
     listed = {dep for dep in body["deps"] if not dep.startswith(("src/", "notebooks/", "requirements.lock"))}
     if stage == "prepare":
         assert listed == {"${item.raw}"}
-    elif stage == "control_faces":  # it draws, and reads nothing
+    elif stage in ("control_faces", "worlds"):  # they draw, and read nothing
         assert listed == set()
     elif stage == "compare":  # a folder: the runs are enumerated from params, and DVC wires every run's stage to it
         assert listed == {str(Path(OUTPUTS[s][what].format(name="x")).parent) for s, what in STAGES[stage].shows} | {PUBLISHED}
+    elif stage == "robustness":  # the sets of robustness.sets, too
+        assert listed == {"data/prepared", "models/${key}/weights.safetensors"}
+    elif stage == "frame":  # likewise of the sets and models that params name
+        assert listed == {"data/prepared", "models"}
+    elif stage == "claims":
+        assert listed == {CLAIMS, PUBLISHED, *PAGES} - {SHIPPED_CARD}  # the card is listed with the code
     else:
         key = {True: "${key}", False: "${item.data}"}
         read = STAGES[stage].reads + STAGES[stage].shows
@@ -128,6 +138,13 @@ def test_a_result_names_the_module_that_computes_it_and_its_files():
     for stage, made in STAGES.items():
         assert all((SOURCE / module.replace(".", "/")).with_suffix(".py").is_file() for module in made.modules)
         assert {*made.files, *(["record"] if made.modules else [])} <= set(OUTPUTS[stage])
+
+
+def test_stages_are_listed_after_those_that_they_read():
+    """`ferlab status` asks each stage for the states of those that it reads."""
+    order = list(NOTEBOOKS)
+    late = [(stage, before) for stage, made in STAGES.items() for before, _ in made.reads + made.shows if order.index(before) > order.index(stage)]
+    assert late == []
 
 
 def test_environment_files_hold_one_list():

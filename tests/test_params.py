@@ -31,6 +31,7 @@ def raw() -> dict:
     [
         ("train", "epoch", 3, "train.epoch: unknown key; did you mean 'epochs'?"),
         ("train", "loss", "l2_svm", "label_smoothing needs cross_entropy: expected 0.0 with loss: l2_svm"),
+        ("train", "loss", "balanced_focal", "label_smoothing needs cross_entropy: expected 0.0 with loss: balanced_focal"),
         ("train", "lr", "0.1", "train.lr: input should be a valid number, got '0.1'"),
         ("train", "epochs", 0, "train.epochs: input should be greater than or equal to 1, got 0"),
         ("train", "optimizer", "sgdd", "train.optimizer: input should be 'sgd', 'adam' or 'adamw', got 'sgdd'"),
@@ -40,8 +41,14 @@ def raw() -> dict:
         ("prepare", "control", {"sources": {"a": {"dataset": "x"}}, "labels": {"contempt": None}}, "`sources` with theirs, and not both"),
         ("explain", "windw", 8, "explain.windw: unknown key; did you mean 'window'?"),
         ("compare", "ensemble", ["five"], "compare.ensemble: no run is called 'five'; did you mean 'five_layer'?"),
+        ("compare", "baseline", "five", "compare.baseline: no run is called 'five'; did you mean 'five_layer'?"),
+        ("robustness", "sets", ["contrl"], "robustness.sets: no set is called 'contrl'; did you mean 'control'?"),
+        ("robustness", "sets", ["control"], "robustness.sets: 'control' is the set of every run; expected other sets of prepare"),
+        ("robustness", "faces", 1, "robustness.faces: input should be greater than or equal to 2, got 1"),
         ("compare", "contrasts", [["five", "b"]], "compare.contrasts: five against b: no run is called 'five'; did you mean 'five_layer'?"),
         ("compare", "contrasts", [["five_layer"]], "compare.contrasts.0: "),
+        ("compare", "experts", [["five_layer", "b"]], "compare.experts: b for five_layer: no run is called 'b'"),
+        ("compare", "experts", [["five_layer", "five_layer_seed1"]], "expected an expert with two train.expressions, for a run without; got []"),
         ("compare", "contrasts", [["five_layer", "five_layer"]], "expected two different runs, and each pair once"),
     ],
 )
@@ -144,7 +151,7 @@ def test_what_is_injected_reads_back_as_typed_params(raw, stage):
     name = "control" if stage in SET_STAGES else "five_layer" if stage in RUN_STAGES else ""
     typed = stage_params(stage, name, declared(check_params(raw), stage, name))
     assert typed.study == "quick"
-    assert stage in ("compare", "control_faces") or typed.set_name == "control"
+    assert stage in ("compare", "control_faces", "frame", "claims", "worlds") or typed.set_name == "control"
 
 
 @pytest.mark.parametrize("path", [ROOT / "params.yaml", *STUDIES], ids=lambda p: p.stem)

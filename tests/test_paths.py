@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 
 from ferlab import paths
 
@@ -35,3 +36,15 @@ def test_progress_is_silent_outside_the_runner_and_a_json_line_inside(tmp_path, 
     monkeypatch.setenv(paths.PROGRESS, str(tmp_path / "p.jsonl"))
     paths.report_progress(done=1, total=2, note="epoch 1")
     assert (tmp_path / "p.jsonl").read_text() == '{"done": 1, "total": 2, "note": "epoch 1"}\n'
+
+
+def test_rows_are_written_and_read_as_a_list_and_nothing_else(tmp_path):
+    path = tmp_path / "rows.json"
+    paths.write_json(path, [{"b": 1, "a": float("nan")}, {"a": np.float32(0.5)}])
+    assert paths.read_rows(path, made_by="x") == [{"a": None, "b": 1}, {"a": 0.5}]
+    with pytest.raises(paths.InputError, match="expected a JSON object, got list"):
+        paths.read_json(path, made_by="x")
+    for wrong in ("{}", "[1]"):
+        path.write_text(wrong)
+        with pytest.raises(paths.InputError, match=r"rows\.json: expected a JSON list of objects"):
+            paths.read_rows(path, made_by="x")

@@ -37,20 +37,29 @@ def contents(project: Path) -> dict[str, bytes]:
     return {p.relative_to(project).as_posix(): p.read_bytes() for folder in folders for p in folder.rglob("*") if p.is_file()}
 
 
-@pytest.mark.slow
-def test_two_clones_at_different_paths_write_the_same_bytes(tmp_path):
-    projects = [make_project(tmp_path / "a", GOOD), make_project(tmp_path / "a longer name" / "b", GOOD)]
-    for project in projects:
+@pytest.fixture(scope="module")
+def clones(tmp_path_factory) -> dict[Path, str]:
+    """Two projects at different paths in which the stage was run, each with what it printed."""
+    metrics = """{"faces": 3, "excluded": {"no label": 1}, "level": __import__("logging").getLogger("tornado.general").getEffectiveLevel()}"""
+    places, code = (tmp_path_factory.mktemp("a"), tmp_path_factory.mktemp("a longer name") / "b"), GOOD.replace('{"faces": 3}', metrics)
+    told = {}
+    for project in (make_project(place / "p", code) for place in places):
         done = run(project)
         assert done.returncode == 0, done.stderr
-    first, second = (contents(project) for project in projects)
+        told[project] = done.stdout
+    return told
+
+
+@pytest.mark.slow
+def test_two_clones_at_different_paths_write_the_same_bytes(clones):
+    first, second = (contents(project) for project in clones)
     store = {"data/prepared/control/images.npy", "data/prepared/control/faces.parquet"}
     assert set(first) == store | {"reports/metrics/prepare/control.json", "reports/notebooks/01_prepare-control.ipynb"}
     assert first == second
     metrics = json.loads(first["reports/metrics/prepare/control.json"])
     assert metrics["faces"] == 3
     assert set(metrics["provenance"]) == {"study", "params", "data", "code", "environment"}
-    assert not list((projects[0] / "data" / ".partial").iterdir())
+    assert not list((next(iter(clones)) / "data" / ".partial").iterdir())
 
 
 @pytest.mark.slow
@@ -165,7 +174,8 @@ def test_only_a_report_that_was_built_has_a_cost(monkeypatch, status, kept):
 
 SLOW = f"""
 import time
-from ferlab.paths import partial_folder, report_progress
+from ferlab.locks import partial_folder
+from ferlab.paths import report_progress
 (partial_folder() / "epoch").write_text("10")
 report_progress(done=10, total=16, note="epoch 10 of 16")
 open("started", "w").close()
@@ -328,9 +338,8 @@ def test_the_last_line_of_prepare_says_what_is_excluded(tmp_path, monkeypatch, c
 
 
 @pytest.mark.slow
-def test_prepare_ends_with_that_line(tmp_path):
-    project = make_project(tmp_path, GOOD.replace('{"faces": 3}', '{"faces": 3, "excluded": {"no label": 1}}'))
-    assert run(project).stdout.splitlines()[-1] == "prepare control: 1 picture excluded: 1 no label"
+def test_prepare_ends_with_that_line(clones):
+    assert {told.splitlines()[-1] for told in clones.values()} == {"prepare control: 1 picture excluded: 1 no label"}
 
 
 def test_a_change_behind_a_link_is_found_by_check(tmp_path):
@@ -355,7 +364,6 @@ def test_a_change_behind_a_link_is_found_by_check(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_kernels_own_loggers_are_quiet(tmp_path):
-    project = make_project(tmp_path / "p", "import logging\nassert logging.getLogger('tornado.general').getEffectiveLevel() == 60\n" + GOOD)
-    done = run(project)
-    assert done.returncode == 0, done.stderr
+def test_a_kernels_own_loggers_are_quiet(clones):
+    levels = {json.loads((project / "reports" / "metrics" / "prepare" / "control.json").read_text())["level"] for project in clones}
+    assert levels == {60}

@@ -11,10 +11,10 @@ from ferlab.status import FRESH, PAGE, STALE, State, status_lines, total_line
     ("states", "line"),
     [
         ([State("compare", FRESH)], "everything is up to date: dvc repro has nothing to do"),
-        ([State("train@a", STALE, "code", 300.0), State("report", PAGE, "waits", 4.0)], "1 results to compute, 1 pages to make; about 5 CPU minutes"),
+        ([State("train@a", STALE, "code", 300.0), State("report", PAGE, "waits", 4.0)], "1 result to compute, 1 page to make; about 5 CPU minutes"),
         (
             [State("compare", PAGE, "style", 5.0), State("report", PAGE, "waits", None)],
-            "about 5 CPU seconds, and 1 stages that have not been timed here",
+            "about 5 CPU seconds, and 1 stage not yet timed here",
         ),
         ([State("train@a", STALE, "not computed yet", None)], "no stage has been timed here, `ferlab study` lists what studies cost"),
     ],

@@ -21,6 +21,8 @@ c.FileContentsManager.pre_save_hook = strip_before_save
 
 # Faces dropped into an upload widget travel over the websocket; its default of 10 MB drops larger ones without a word.
 c.ServerApp.tornado_settings = {"websocket_max_message_size": 100 * 1024 * 1024}
+# A page that is opened again asks for the widgets' states, with the parts that the browser runs, in one message.
+c.ZMQChannelsWebsocketConnection.iopub_data_rate_limit = 1_000_000_000
 c.ServerApp.root_dir = str(Path(__file__).resolve().parents[2])
 c.LabApp.default_url = "/lab/tree/notebooks/00_explore.ipynb"
 c.LabApp.news_url = None

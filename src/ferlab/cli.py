@@ -3,10 +3,13 @@
     ferlab study                       the studies at hand: recipe, cost, and what must lie in data/raw
     ferlab study cs230                 write params.yaml for that study, and say what must lie in data/raw
     ferlab status                      per stage: fresh, page only, or stale and why; and what `dvc repro` would cost
-    ferlab predict photo.jpg           the expression of each face, from any folder
+    ferlab predict photo.jpg clip.mp4  the expression of each face of pictures and videos, from any folder
+    ferlab evaluate MODEL --set NAME   any model on a prepared set, or on --folder PHOTOS, with a page
+    ferlab serve                       answer other programs, over HTTP and a WebSocket of this machine
     ferlab ship compact --cost TEXT    put a trained run's model into the package
     ferlab draw ckplus                 control faces as CK+'s files, for a study whose data cannot be had
     ferlab forget                      after consent was withdrawn: remove every earlier state of faces
+    ferlab forget p-7k3q               erase that person's pictures, rows and all that was computed from them, and prove it
 
 Studies, shipping, drawing and forgetting belong to a clone; predicting needs none, and no torch.
 """
@@ -15,12 +18,14 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from ferlab.params import load_params
 from ferlab.paths import ROOT, InputError
-from ferlab.privacy import forget
+from ferlab.privacy import forget, guard
 from ferlab.studies import study_lines, write_study
 
 
@@ -48,30 +53,55 @@ def _parser() -> argparse.ArgumentParser:
     study.set_defaults(run=_study)
     status = commands.add_parser("status", help="what is fresh, what is stale and why, and what dvc repro would cost")
     status.set_defaults(run=_status)
-    predict = commands.add_parser("predict", help="print the expression of each face in some pictures")
-    predict.add_argument("pictures", nargs="+", metavar="PICTURE", help="PNG, JPEG, TIFF, BMP, PPM, PGM, WebP or GIF")
+    predict = commands.add_parser("predict", help="print the expression of each face in some pictures and videos")
+    predict.add_argument("files", nargs="+", metavar="FILE", help="PNG, JPEG, TIFF, BMP, PPM, PGM, WebP or GIF; MP4, MOV, AVI, Matroska or WebM")
     predict.add_argument("--model", metavar="ONNX", help="another model than the one that ships, e.g. models/RUN/model.onnx")
     predict.add_argument("--top", type=int, default=3, metavar="N", help="expressions on a line, the likeliest first (3)")
-    predict.add_argument("--csv", metavar="FILE", help="write a row for each face to a new .csv as well, with all probabilities")
+    predict.add_argument("--csv", metavar="FILE", help="write a row for each face (of a video, of each frame) to a new .csv as well")
+    predict.add_argument("--every", type=int, default=1, metavar="N", help="look at every N-th frame of a video (1)")
+    predict.add_argument("--risk", type=float, metavar="RATE", help="error rate among predictions not marked uncertain: 0.05, 0.1, 0.15 or 0.2 (0.1)")
     predict.add_argument("--small", action="store_true", help="search large pictures for small faces too: slower, and more boxes that are no faces")
     predict.add_argument("--whole", action="store_true", help="each picture is a face already: search for none")
     predict.set_defaults(run=_predict)
+    _add_evaluate(commands)
+    served = commands.add_parser("serve", help="predict for other programs, over HTTP and a WebSocket; on this machine alone unless a key is stated")
+    served.add_argument("--model", metavar="NAME", help="a deployed run, or an ONNX file, instead of the model that ships")
+    served.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="another than 127.0.0.1 needs a key")
+    served.add_argument("--port", type=int, default=8471, metavar="N", help="0 for any that is free (8471)")
+    served.add_argument("--key", metavar="KEY", help="that requests bring; other users of the machine may see it: prefer --key-file or FERLAB_KEY")
+    served.add_argument("--key-file", metavar="FILE", help="a text file that holds the key")
+    served.add_argument("--risk", type=float, metavar="RATE", help="as for predict (0.1)")
+    served.set_defaults(run=_serve)
     ship = commands.add_parser("ship", help="put the model of a trained and evaluated run into the package")
     ship.add_argument("name", metavar="RUN", help="a run of params.yaml")
     ship.add_argument("--cost", required=True, metavar="TEXT", help="what training took, e.g. '6,000 CPU seconds on 2 cores'")
     ship.add_argument("--note", default="", metavar="TEXT", help="what else a user of the model should know")
     ship.add_argument("--weights", choices=("float16", "float32"), default="float16", help="how weights are stored; computed is in float32 (float16)")
     ship.set_defaults(run=_ship)
-    gone = commands.add_parser("forget", help="after consent was withdrawn and dvc repro has run: remove earlier results, from DVC's cache too")
+    gone = commands.add_parser("forget", help="after consent was withdrawn: erase a person, or remove earlier results from DVC's cache")
+    gone.add_argument("person", nargs="?", metavar="ID", help="a pseudonym; without one, after dvc repro: remove all results but the current")
     gone.set_defaults(run=_forget)
     draw = commands.add_parser("draw", help="draw control faces as a dataset's files, to stand in for it")
-    draw.add_argument("layout", help="ckplus, jaffe, affectnet, affectnet_csv, class_folders, captured, fer2013, fer2013_reshuffled or ferplus")
+    draw.add_argument("layout", help="ckplus, jaffe, affectnet, affectnet_csv, class_folders, captured, web, fer2013, fer2013_reshuffled or ferplus")
     draw.add_argument("folder", nargs="?", help="a new or empty one (data/raw/LAYOUT)")
     draw.add_argument("--subjects", type=int, metavar="N", help="people that are drawn (3 to 30, by layout)")
     draw.add_argument("--each", type=int, metavar="N", help="pictures of each expression of each of them (1 to 4, by layout)")
     draw.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, other faces (0)")
     draw.set_defaults(run=_draw)
     return parser
+
+
+def _add_evaluate(commands: Any) -> None:
+    evaluate = commands.add_parser("evaluate", help="score any model on a prepared set or a folder of photographs, with a page")
+    evaluate.add_argument("model", metavar="MODEL", help="shipped, a run of params.yaml, or the path of an ONNX file with a card beside it")
+    evaluate.add_argument("--set", metavar="NAME", default="", help="a prepared set: its test split is scored")
+    evaluate.add_argument("--folder", metavar="PHOTOS", help="photographs in class folders, or labelled by --csv; faces are searched for")
+    evaluate.add_argument("--csv", metavar="LABELS", help="file,expression[,person]: a row for each picture of the folder")
+    evaluate.add_argument("--person", metavar="PATTERN", help="of class folders: finds the person in a file's name, e.g. '^(p[0-9]+)_'")
+    evaluate.add_argument("--whole", action="store_true", help="each picture is a face already: search for none")
+    evaluate.add_argument("--flip", action="store_true", help="predict the mean over a face and its mirror image")
+    evaluate.add_argument("--name", default="", metavar="NAME", help="of the folder below reports/evaluations (MODEL-FACES)")
+    evaluate.set_defaults(run=_evaluate)
 
 
 def _study(chosen: argparse.Namespace) -> int:
@@ -103,24 +133,52 @@ def _status(_: argparse.Namespace) -> int:
 
 
 def _forget(chosen: argparse.Namespace) -> int:
-    print("\n".join(forget(ROOT, load_params())))
-    return 0
+    if chosen.person is None:
+        print("\n".join(forget(ROOT, load_params())))
+        return 0
+    from ferlab.forgetting import forget_person
+
+    lines, nothing_left = forget_person(ROOT, load_params(), chosen.person)
+    print("\n".join(lines))
+    return 0 if nothing_left else 1
 
 
 def _predict(chosen: argparse.Namespace) -> int:
-    from ferlab.deployment.listing import predict_pictures
+    from ferlab.deployment.video_listing import predict_files
 
-    told = {"model": chosen.model, "top": chosen.top, "table": chosen.csv, "whole": chosen.whole, "small": chosen.small}
-    unread = predict_pictures(chosen.pictures, **told)
+    told = {"model": chosen.model, "top": chosen.top, "table": chosen.csv, "whole": chosen.whole, "small": chosen.small, "risk": chosen.risk}
+    unread = predict_files(chosen.files, every=chosen.every, **told)
     for line in unread:
         print(f"ferlab: {' '.join(line.split())}", file=sys.stderr)
     return 1 if unread else 0
 
 
+def _serve(chosen: argparse.Namespace) -> int:
+    from ferlab.live.serving.server import read_key, serve
+
+    key = read_key(chosen.key, chosen.key_file, os.environ)
+    serve(chosen.model, host=chosen.host, port=chosen.port, key=key, risk=chosen.risk)
+    return 0
+
+
+def _evaluate(chosen: argparse.Namespace) -> int:
+    from ferlab.evaluations import Asked, evaluate
+
+    guard(load_params())
+    folder, table = (Path(given) if given else None for given in (chosen.folder, chosen.csv))
+    how = {"person": chosen.person, "whole": chosen.whole, "flip": chosen.flip, "name": chosen.name}
+    asked = Asked(chosen.model, chosen.set, folder=folder, table=table, **how)
+    page, lines = evaluate(asked)
+    print("\n".join([*lines, f"page: {page.relative_to(ROOT)}"]))
+    return 0
+
+
 def _ship(chosen: argparse.Namespace) -> int:
     from ferlab.deployment.shipping import ship
+    from ferlab.reporting.site.shipped_card import write_shipped_card
 
     folder = ship(ROOT, chosen.name, cost=chosen.cost, note=chosen.note, weights=chosen.weights)
+    write_shipped_card(ROOT)
     print(f"{chosen.name} now ships: {folder.relative_to(ROOT)}; next: git add and commit that folder")
     return 0
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from ferlab.data.readers.registry import READERS
 from ferlab.hashes import import_closure
+from ferlab.params import Worlds
 from ferlab.paths import NOTEBOOKS, ROOT, RUN_STAGES, write_whole
-from ferlab.results import LOCK, STAGES
+from ferlab.results import LOCK, SHIPPED_CARD, SHIPPED_MODEL, STAGES, claimed_families
 
 DVC_YAML = ROOT / "dvc.yaml"
 CREATE = "src/ferlab/models/create.py"  # it opens the file of the run's family by name
@@ -34,9 +35,18 @@ def code_of(stage: str) -> list[str]:
     readers = [reader.split(":")[0].removeprefix("ferlab.") for reader in READERS.values()] if stage == "prepare" else []
     code = _relative(import_closure(ROOT / "notebooks" / f"{NOTEBOOKS[stage]}.ipynb", modules=readers))
     if stage in RUN_STAGES and (STAGES[stage].card or CREATE in code):
-        shared = ("models/cards/__init__", "models/layers")  # all that families may share
+        shared = ("models/cards/__init__", "models/descriptors", "models/layers")  # all that families may share
         own = ("models/${item.family}", "models/cards/${item.family}", *shared)
         code += [f"src/ferlab/{module}.py" for module in own]
+    if stage == "frame":
+        code.append(SHIPPED_MODEL)
+    if stage == "claims":  # models are opened by the family that a claim names
+        code.append(SHIPPED_CARD)
+        families = sorted(claimed_families())
+    if stage == "worlds":
+        families = [Worlds().family]
+    if stage in ("claims", "worlds"):
+        code += _relative(import_closure(modules=[f"models.{module}" for family in families for module in (family, f"cards.{family}")]))
     return sorted({LOCK, *code})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import shutil
 import sys
@@ -92,7 +93,16 @@ def _kernel_environment(work: Path, progress: Path) -> dict[str, str]:
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic matrix products on a GPU
         "TQDM_DISABLE": "1",
         "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait give their core away: half the CPU time on a busy machine
+        **_allocator(),
     }
+
+
+def _allocator() -> dict[str, str]:
+    """Let glibc keep freed tensors for the next pass; the kernel zeroes every page it hands out anew, a third of the CPU time of explain."""
+    library, release = platform.libc_ver()
+    if library != "glibc" or tuple(int(part) for part in release.split(".")[:2]) < (2, 36):
+        return {}  # earlier ones refuse a large threshold
+    return {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
 
 
 def _check_parameters(source: Path, parameters: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ def stored_text(notebook: dict[str, Any]) -> str:
 
 
 def strip_before_save(model: dict[str, Any], path: str, contents_manager: Any, **_: Any) -> None:
-    """JupyterLab's pre-save hook: strip pipeline notebooks in place, and no other file.
+    """JupyterLab's pre-save hook: strip the notebooks of notebooks/ and notebooks/live/ in place, and no other file.
 
     Args:
         model: The contents model; `content` holds the notebook.
@@ -44,7 +44,8 @@ def strip_before_save(model: dict[str, Any], path: str, contents_manager: Any, *
     if model.get("type") != "notebook" or model["content"].get("nbformat") != 4:
         return
     on_disk = Path(contents_manager._get_os_path(path))
-    if on_disk.parent.name != "notebooks" or not (on_disk.parent.parent / "dvc.yaml").is_file():
+    folder = on_disk.parent.parent if on_disk.parent.name == "live" else on_disk.parent
+    if folder.name != "notebooks" or not (folder.parent / "dvc.yaml").is_file():
         return
     content: dict[str, Any] = model["content"]
     stripped = strip(content)

@@ -7,10 +7,8 @@ Inside the runner a notebook writes to a staging folder; outside it, below `data
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +17,6 @@ STAGING = "FERLAB_STAGING"  # set by the runner for the kernel: where this stage
 PARTIAL = "FERLAB_PARTIAL"  # set by the runner: where a stage keeps what it needs to go on after a kill
 PROGRESS = "FERLAB_PROGRESS"  # set by the runner: the file of JSON lines that it tails as a progress bar
 MOST_LINKS = 10_000  # to folders, below one folder: links among each other would lead around for ever
-
-
-_HELD: dict[Path, int] = {}  # what this process holds: path -> the open file
 
 
 class InputError(ValueError):
@@ -55,14 +50,19 @@ NOTEBOOKS: dict[str, str] = {
     "audit": "02_audit",
     "train": "03_train",
     "evaluate": "04_evaluate",
+    "worlds": "12_worlds",  # before explain, which reads it
     "explain": "05_explain",
     "analyze_errors": "06_analyze_errors",
+    "robustness": "11_robustness",  # before compare, which reads it
     "compare": "07_compare",
     "deploy": "08_deploy",
     "control_faces": "09_control_faces",
+    "frame": "10_frame",
+    "claims": "13_claims",
 }
 SET_STAGES = ("prepare", "audit")
-RUN_STAGES = ("train", "evaluate", "explain", "analyze_errors", "deploy")
+ROWS = ("claims",)  # stages whose metrics are a list of rows, which has no place for provenance
+RUN_STAGES = ("train", "evaluate", "explain", "analyze_errors", "robustness", "deploy")
 
 # What each stage writes, relative to ROOT; {name} is the set or the run.
 OUTPUTS: dict[str, dict[str, str]] = {
@@ -88,6 +88,7 @@ OUTPUTS: dict[str, dict[str, str]] = {
     "evaluate": {
         "predictions": "data/predictions/{name}.parquet",
         "tta": "data/tta/{name}.npz",
+        "train": "data/train_predictions/{name}.parquet",
         "record": "data/records/evaluate/{name}.json",
         "metrics": "reports/metrics/evaluate/{name}.json",
         "summary": "reports/summary/{name}.json",
@@ -95,13 +96,29 @@ OUTPUTS: dict[str, dict[str, str]] = {
     },
     "explain": {
         "attributions": "data/attributions/{name}.npz",
+        "faithfulness": "data/attributions/{name}.faithfulness.parquet",
+        "masses": "data/attributions/{name}.masses.parquet",
         "record": "data/records/explain/{name}.json",
         "metrics": "reports/metrics/explain/{name}.json",
     },
     "analyze_errors": {
+        "checked": "data/cross_validated/{name}.parquet",
+        "planted": "data/planted_labels/{name}.parquet",
+        "maps": "data/worst_pairs/{name}.npz",
+        "record": "data/records/analyze_errors/{name}.json",
         "label_issues": "reports/tables/label_issues/{name}.csv",
+        "training_issues": "reports/tables/training_label_issues/{name}.csv",
         "confused_pairs": "reports/tables/confused_pairs/{name}.csv",
+        "subjects": "reports/tables/errors_by_subject/{name}.csv",
+        "two_labels": "reports/tables/two_label_faces/{name}.csv",
         "metrics": "reports/metrics/analyze_errors/{name}.json",
+    },
+    "robustness": {
+        "table": "data/robustness/{name}.parquet",
+        "transfer": "data/transfer/{name}.parquet",
+        "facts": "data/records/robustness/{name}.facts.json",
+        "record": "data/records/robustness/{name}.json",
+        "metrics": "reports/metrics/robustness/{name}.json",
     },
     "compare": {"table": "reports/tables/results.md", "metrics": "reports/metrics/compare.json"},
     "deploy": {
@@ -112,6 +129,26 @@ OUTPUTS: dict[str, dict[str, str]] = {
         "metrics": "reports/metrics/deploy/{name}.json",
     },
     "control_faces": {"metrics": "reports/metrics/control_faces.json"},
+    "frame": {
+        "predictions": "data/frame/predictions.parquet",
+        "facts": "data/records/frame.facts.json",
+        "record": "data/records/frame.json",
+        "metrics": "reports/metrics/frame.json",
+    },
+    "claims": {
+        "leak": "data/claims/frame_leak.parquet",
+        "facts": "data/records/claims.facts.json",
+        "record": "data/records/claims.json",
+        "metrics": "reports/metrics/claims.json",
+    },
+    "worlds": {
+        "scores": "data/worlds/scores.parquet",
+        "interventions": "data/worlds/interventions.parquet",
+        "examples": "data/worlds/examples.npz",
+        "facts": "data/records/worlds.facts.json",
+        "record": "data/records/worlds.json",
+        "metrics": "reports/metrics/worlds.json",
+    },
 }
 
 
@@ -139,89 +176,6 @@ def output(stage: str, what: str, name: str = "") -> Path:
     return path
 
 
-def partial_folder() -> Path:
-    """Return the folder for work that survives a kill; the runner names it by the fingerprint of params, inputs and code.
-
-    Inside the runner it is held by the asking process until that ends: a kernel may outlive its runner by a moment.
-    """
-    path = Path(os.environ[PARTIAL]) if PARTIAL in os.environ else ROOT / "data" / "scratch" / "partial"
-    path.mkdir(parents=True, exist_ok=True)
-    if PARTIAL in os.environ:
-        hold(lock_of(path), what=str(path.parent.name))
-    return path
-
-
-def lock_of(folder: Path) -> Path:
-    """Return the lock file of a work folder, which lies beside it."""
-    return folder.with_name(f"{folder.name}.lock")
-
-
-def hold(path: Path, *, what: str, wait: float = 0.0) -> None:
-    """Hold a lock file until this process ends or lets go of it; holding it twice is holding it once.
-
-    Args:
-        path: The file; it is made, and holds the process's number.
-        what: What is held, for the message.
-        wait: Seconds to wait for another process.
-
-    Raises:
-        InputError: Another process, which is named, holds it still.
-    """
-    until = time.monotonic() + wait
-    path.parent.mkdir(parents=True, exist_ok=True)
-    while path not in _HELD:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        if not _locked(file):
-            owner = os.read(file, 20).decode(errors="replace").strip() or "of another user"
-            os.close(file)
-            if time.monotonic() >= until:
-                raise InputError(f"{what}: busy: process {owner} works on it; wait for its end, or stop it, then start this again") from None
-            time.sleep(0.1)
-        elif _is_still(path, file):
-            os.ftruncate(file, 0)
-            os.write(file, f"{os.getpid()}\n".encode())
-            _HELD[path] = file
-        else:  # whoever held it took the file away meanwhile
-            os.close(file)
-
-
-@contextlib.contextmanager
-def held(path: Path, *, what: str) -> Iterator[None]:
-    """Hold a lock file while the block runs; see `hold`."""
-    hold(path, what=what)
-    try:
-        yield
-    finally:
-        let_go(path)
-
-
-def let_go(path: Path) -> None:
-    """Let go of a lock file that this process holds, and take it away."""
-    file = _HELD.pop(path)
-    path.unlink(missing_ok=True)
-    os.close(file)
-
-
-def _locked(file: int) -> bool:
-    import fcntl  # Keep: Windows has none, and reads paths to predict
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):  # a disk that knows no locks: as before there were any
-            raise
-    return True
-
-
-def _is_still(path: Path, file: int) -> bool:
-    try:
-        return path.stat().st_ino == os.fstat(file).st_ino
-    except FileNotFoundError:
-        return False
-
-
 def report_progress(**record: Any) -> None:
     """Append a JSON line for the runner's progress bar: `report_progress(done=3, total=12, note="val 61.2 %")`. Outside the runner: nothing."""
     if PROGRESS in os.environ:
@@ -235,22 +189,34 @@ def read_json(path: Path, *, made_by: str) -> dict[str, Any]:
     Raises:
         InputError: It is missing, not JSON, or another thing than an object; with `made_by`, what makes it anew.
     """
+    values = _read_any_json(path, made_by=made_by)
+    if not isinstance(values, dict):
+        raise InputError(f"{_shown(path)}: expected a JSON object, got {type(values).__name__}; {made_by} makes it anew")
+    return values
+
+
+def read_rows(path: Path, *, made_by: str) -> list[dict[str, Any]]:
+    """Read a JSON list of objects; arguments and errors as for `read_json`."""
+    values = _read_any_json(path, made_by=made_by)
+    if not isinstance(values, list) or not all(isinstance(row, dict) for row in values):
+        raise InputError(f"{_shown(path)}: expected a JSON list of objects, got {type(values).__name__}; {made_by} makes it anew")
+    return values
+
+
+def _read_any_json(path: Path, *, made_by: str) -> Any:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{_shown(path)}: not found; {made_by} makes it") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{_shown(path)}: not JSON ({' '.join(str(error).split())[:100]}); {made_by} makes it anew") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{_shown(path)}: expected a JSON object, got {type(values).__name__}; {made_by} makes it anew")
-    return values
 
 
 def _shown(path: Path) -> str:
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
 
 
-def write_json(path: Path, values: dict[str, Any]) -> None:
+def write_json(path: Path, values: dict[str, Any] | list[dict[str, Any]]) -> None:
     """Write `values` as sorted, indented JSON, floats to 6 decimals; a NaN or infinity becomes null. Same values, same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(_plain(values), indent=2, sort_keys=True) + "\n")

@@ -133,7 +133,7 @@ def _say_stale(stage: str, name: str, record: dict[str, str]) -> bool:
         return False
     stale = results.why_stale(stage, name, record)
     done = f"is computed ({results.in_words(stale)})" if stale else "holds and is taken: only its page is made"
-    print(f"{stage} {name}: its result {done}", flush=True)
+    print(f"{stage} {name}".strip() + f": its result {done}", flush=True)
     return bool(stale)
 
 
@@ -185,7 +185,10 @@ def _move_into_place(stage: str, name: str, *, new: Path, executed: Path, proven
     staging.put_back(list(moves.values()))
     staging.check_outputs(moves, outputs, staging=new)
     metrics = new / outputs["metrics"]
-    paths.write_json(metrics, {**paths.read_json(metrics, made_by="its notebook"), "provenance": provenance})
+    if stage in paths.ROWS:
+        paths.read_rows(metrics, made_by="its notebook")
+    else:
+        paths.write_json(metrics, {**paths.read_json(metrics, made_by="its notebook"), "provenance": provenance})
     staging.move_into_place({**moves, executed: paths.executed_notebook(stage, name)})
     (ROOT / "reports" / "_failed" / executed.name).unlink(missing_ok=True)
 

@@ -1,26 +1,30 @@
 """Captured faces (`dataset: captured`): readable by their owner alone, and removed when consent is withdrawn.
 
 DVC's cache keeps earlier stores and executed notebooks; interrupted and failed runs leave more. `ferlab forget` removes these, and names what it
-cannot reach.
+cannot reach; with a pseudonym it erases that person (`ferlab.forgetting`).
 """
 
 from __future__ import annotations
 
 import configparser
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ferlab import paths
+from ferlab.locks import held
 from ferlab.params import Params, Prepare
 from ferlab.paths import InputError
 
 CONSENTED = "captured"
 WITHDRAWN = "consent withdrawn"  # as the reader gives the reason
-PRIVATE = ("data", "reports/notebooks", "reports/_failed", "reports/site", ".dvc/tmp")  # hold faces, below a clone
-LEFTOVERS = ("data/.partial", "data/scratch", "reports/_failed", ".dvc/tmp/exps")
+PRIVATE = ("data", "reports/notebooks", "reports/evaluations", "reports/_failed", "reports/site", ".dvc/tmp")  # hold faces, below a clone
+PARTIALS = "data/.partial"  # where stages work, with a lock each
+LEFTOVERS = (PARTIALS, "data/scratch", "reports/_failed", ".dvc/tmp/exps")
 BEYOND = (
     "Not reached: DVC remotes (`dvc gc --workspace --cloud`), models that were trained on them and what was exported or shipped from these, "
     "sets and runs that params.yaml no longer names (data/prepared, reports/notebooks), other clones, backups, Git history where pictures were "
@@ -70,12 +74,41 @@ def forget(root: Path, params: Params) -> list[str]:
     status = _dvc(root, "status", "--quiet")
     if status.returncode:
         raise InputError(f"some results are older than data/raw or params.yaml: run `dvc repro` first, which removes who withdrew {_told(status)}")
-    for leftover in LEFTOVERS:
-        shutil.rmtree(root / leftover, ignore_errors=True)
-    cleaned = _dvc(root, "gc", "--workspace", "--force")
-    if cleaned.returncode:
-        raise InputError(f"dvc gc --workspace --force: {_told(cleaned)}")
+    with while_nothing_runs(root):
+        for leftover in LEFTOVERS:
+            for path in sorted((root / leftover).glob("*")):  # of a link to a folder, its content
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            with contextlib.suppress(OSError):  # a link stays
+                (root / leftover).rmdir()
+    if refused := clean_cache(root):
+        raise InputError(refused)
     return [f"removed: all results but the current ones from {cache_folder(root)}, and {', '.join(LEFTOVERS)}", BEYOND]
+
+
+@contextlib.contextmanager
+def while_nothing_runs(root: Path, *, stages: Iterable[tuple[str, str]] = ()) -> Iterator[None]:
+    """Hold what running stages of this clone and its experiments hold while the block runs, since what they work on is removed.
+
+    Args:
+        root: The clone.
+        stages: With their set or run, "" for none: these cannot start either.
+
+    Raises:
+        InputError: A stage runs, or another process forgets.
+    """
+    locks = {root / PARTIALS / f"{stage}-{name}.lock" for stage, name in stages}
+    locks |= {*(root / PARTIALS).glob("*.lock"), *(root / ".dvc" / "tmp" / "exps").rglob(f"{PARTIALS}/*.lock")}
+    with contextlib.ExitStack() as holding:
+        holding.enter_context(held(root / "data" / ".forgetting.lock", what="ferlab forget"))
+        for lock in sorted(locks):
+            holding.enter_context(held(lock, what=lock.stem.replace("-", " ", 1).strip()))
+        yield
+
+
+def clean_cache(root: Path) -> str:
+    """Remove from DVC's cache all but what dvc.lock names now; return why it was refused, or ""."""
+    cleaned = _dvc(root, "gc", "--workspace", "--force")
+    return f"dvc gc --workspace --force: {_told(cleaned)}" if cleaned.returncode else ""
 
 
 def _dvc(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

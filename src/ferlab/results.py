@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import shutil
 from collections.abc import Callable, Mapping
@@ -50,7 +51,9 @@ class Stage:
 
 
 STORE, WEIGHTS, PREDICTIONS = ("prepare", "store"), ("train", "weights"), ("evaluate", "predictions")
-SAMPLED = ("split", "faces_per_class", "window", "stride", "seed")
+SAMPLED = (
+    "split", "methods", "steps", "samples", "masks", "faces_per_class", "hypothesis_faces", "window", "stride", "seed", "faithfulness",
+)  # fmt: skip
 STAGES = {
     "prepare": Stage(modules=("data.preparation.prepared",), files=("store", "facts"), params={"prepare": ()}),
     "audit": Stage((STORE,), modules=("data.duplicates.audited", "control.source"), files=("facts",)),
@@ -64,25 +67,55 @@ STAGES = {
     "evaluate": Stage(
         (STORE, WEIGHTS),
         modules=("evaluation.scored",),
-        files=("predictions", "tta"),
+        files=("predictions", "tta", "train"),
         params={"evaluate": ("tta", "crop")},
         card=BUILT,
     ),
     "explain": Stage(
-        (STORE, WEIGHTS), modules=("explanation.explained",), files=("attributions",), params={"explain": SAMPLED}, card=(*BUILT, "target_layer")
-    ),
-    "analyze_errors": Stage(shows=(STORE, PREDICTIONS)),
-    "compare": Stage(shows=(PREDICTIONS, ("evaluate", "metrics"))),
-    "deploy": Stage(
         (STORE, WEIGHTS),
+        shows=(("worlds", "metrics"),),
+        modules=("explanation.explained",),
+        files=("attributions", "faithfulness", "masses"),
+        params={"explain": SAMPLED},
+        card=(*BUILT, "target_layer"),
+    ),
+    "analyze_errors": Stage(
+        (STORE, WEIGHTS, PREDICTIONS),
+        modules=("error_analysis.analyzed",),
+        files=("checked", "planted", "maps"),
+        params={"analyze_errors": ("split", "folds", "folds_model", "seed"), "run": ("model", "options", "seed", "train")},
+        card=BUILT,
+    ),
+    "robustness": Stage(
+        (STORE, WEIGHTS),
+        modules=("error_analysis.perturbed",),
+        files=("table", "transfer", "facts"),
+        params={"robustness": ("split", "faces", "sets", "seed")},
+        card=BUILT,
+    ),
+    "compare": Stage(shows=(PREDICTIONS, ("evaluate", "metrics"), ("robustness", "table"))),
+    "deploy": Stage(
+        (STORE, WEIGHTS, PREDICTIONS, ("evaluate", "tta")),
         modules=("deployment.exported",),
         files=("onnx", "int8", "facts"),
-        params={"deploy": ("repeats", "compared", "calibration")},
+        params={"deploy": ("repeats", "compared", "calibration", "risk")},
         card=BUILT,
     ),
     "control_faces": Stage(),
+    "worlds": Stage(
+        modules=("explanation.world_scores",),
+        files=("scores", "interventions", "examples", "facts"),
+        params={"worlds": ()},
+        card=(*BUILT, "input_size", "target_layer"),
+    ),
+    "frame": Stage((STORE, ("deploy", "onnx")), modules=("deployment.frame",), files=("predictions", "facts"), params={"frame": ()}),
+    "claims": Stage(modules=("error_analysis.frame_leak",), files=("leak", "facts"), params={"claims": ()}),
 }
-PUBLISHED = "conf/published"  # what the page of compare reads besides
+SHIPS = "shipped"  # the model that ships, in frame.models and on the command line
+SHIPPED_MODEL = "src/ferlab/deployment/weights/model.onnx"
+SHIPPED_CARD = "src/ferlab/deployment/weights/card.json"
+PUBLISHED, CLAIMS = "conf/published", "conf/claims"  # what the pages of compare and claims read besides
+PAGES = ("README.md", "docs/results.md", "reports/published", SHIPPED_CARD)  # what this project's own claims are read from, and checked with
 
 
 @dataclass(frozen=True)
@@ -184,6 +217,10 @@ def inputs_of(stage: str, p: StageParams, *, page: bool = False) -> dict[str, Pa
     """
     if stage == "prepare":
         return import_module("ferlab.data.readers.raw_files").raw_files(ROOT / p.prepare.raw, p.prepare)
+    if stage == "frame":
+        return _framed(p)
+    if stage == "claims":
+        return {name: ROOT / name for name in (CLAIMS, *((PUBLISHED, *PAGES) if page else ()))}
     inputs = {}
     for before, what in STAGES[stage].reads + STAGES[stage].shows * page:
         names = p.runs if stage == "compare" else [p.set_name if before in SET_STAGES else p.name]
@@ -191,7 +228,45 @@ def inputs_of(stage: str, p: StageParams, *, page: bool = False) -> dict[str, Pa
     if stage == "train":
         inputs |= {f"train weights of {teacher}": artefact(*WEIGHTS, teacher) for teacher in p.run.train.teachers}
         inputs |= _pretrained_file(p.run.train.pretrained)
+    if stage == "robustness":
+        inputs |= {f"prepare store {name}": artefact(*STORE, name) for name in p.robustness.sets}
     return inputs | ({PUBLISHED: ROOT / PUBLISHED} if stage == "compare" else {})
+
+
+def model_file(asked: str, runs: Mapping[str, Any]) -> Path:
+    """Return the ONNX file of a model: the one that ships, a run's, or one named by its path or folder.
+
+    Args:
+        asked: "shipped", a run, or a path, relative ones below ROOT.
+        runs: The runs of params.yaml.
+
+    Raises:
+        InputError: An unknown name.
+    """
+    if asked == SHIPS:
+        return ROOT / SHIPPED_MODEL
+    if asked in runs:
+        return artefact("deploy", "onnx", asked)
+    path = ROOT / Path(asked).expanduser()
+    path = path / "model.onnx" if path.is_dir() else path
+    if not path.is_file():
+        known = ", ".join([SHIPS, *runs])
+        raise InputError(f"{asked}: no model; expected {known}, or the path of an ONNX file. python -m ferlab.deployment.peers fetches peers.")
+    return path
+
+
+def model_inputs(asked: str, runs: Mapping[str, Any]) -> dict[str, Path]:
+    """Return the file of a model, and the card of one made elsewhere, by name; arguments and errors as for `model_file`."""
+    path = model_file(asked, runs)
+    card = path.with_suffix(".yaml")
+    return {f"deploy onnx {asked}": path} | ({f"card {asked}": card} if card.is_file() else {})
+
+
+def _framed(p: StageParams) -> dict[str, Path]:
+    inputs = {f"prepare store {name}": artefact(*STORE, name) for name in p.frame.sets}
+    for asked in p.frame.models:
+        inputs |= model_inputs(asked, p.runs or {})
+    return inputs
 
 
 def _pretrained_file(source: str) -> dict[str, Path]:
@@ -227,20 +302,36 @@ def loaded_by_name(stage: str, p: StageParams) -> tuple[str, ...]:
     """Return the modules that a stage loads by name, below ferlab: the run's model, the readers of a set."""
     if stage == "prepare":
         return import_module("ferlab.data.readers.raw_files").reader_modules(p.prepare)
+    if stage == "claims":
+        families = sorted(claimed_families())
+        return tuple(f"models.{module}" for family in families for module in (family, f"cards.{family}"))
+    if stage == "worlds":
+        return (f"models.{p.worlds.family}",)
     return (f"models.{p.run.family}",) if p.run else ()
 
 
+def claimed_families() -> set[str]:
+    """Return the families of the models that claims name."""
+    files = sorted((ROOT / CLAIMS).glob("*.yaml"))
+    return {family for path in files for family in re.findall(r"\bfamily: ?(\w+)", path.read_text(encoding="utf-8")) if _is_family(family)}
+
+
+def _is_family(name: str) -> bool:
+    return (ROOT / "src" / "ferlab" / "models" / "cards" / f"{name}.py").is_file()
+
+
 def card_of(p: StageParams) -> dict[str, Any]:
-    """Return the card of a run's model, read from its family's file of cards alone: the package `ferlab.models` starts PyTorch.
+    """Return the card of a run's model, or of the worlds', read from its family's file of cards alone: `ferlab.models` starts PyTorch.
 
     Raises:
         InputError: The family has no such model.
     """
     cards = ROOT / "src" / "ferlab" / "models" / "cards"
-    path = cards / f"{p.run.family}.py"
-    card = runpy.run_path(str(path))["CARDS"].get(p.run.model) if path.is_file() else None
+    of, where = (p.run, f"runs.{p.name}") if p.run else (p.worlds, "worlds")
+    path = cards / f"{of.family}.py"
+    card = runpy.run_path(str(path))["CARDS"].get(of.model) if path.is_file() else None
     if card is None:
-        raise InputError(f"params.yaml: runs.{p.name}: the family {p.run.family!r} has no model {p.run.model!r}; see src/ferlab/models/cards")
+        raise InputError(f"params.yaml: {where}: the family {of.family!r} has no model {of.model!r}; see src/ferlab/models/cards")
     return runpy.run_path(str(cards / "__init__.py"))["DEFAULTS"] | card
 
 

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ferlab import paths
-from ferlab.paths import InputError, held, hold, let_go, lock_of
+from ferlab.locks import held, hold, let_go, lock_of
+from ferlab.paths import InputError
 
 ORPHAN = 10.0  # seconds that a kernel without its runner may take to end
 # What is opened before it is moved: the name of an output -> "module:function", by name since the runner imports no room.

@@ -82,11 +82,15 @@ def total_line(states: list[State]) -> str:
         return "everything is up to date: dvc repro has nothing to do"
     known = sum(each.seconds or 0.0 for each in states)
     unknown = sum(each.seconds is None for each in states)
-    done = f"dvc repro: {stale} results to compute, {pages} pages to make"
+    done = f"dvc repro: {_many(stale, 'result')} to compute, {_many(pages, 'page')} to make"
     if not known:
         return f"{done}; no stage has been timed here, `ferlab study` lists what studies cost"
     cost = f"{known:.0f} CPU seconds" if known < 120 else f"{known / 60:.0f} CPU minutes"
-    return f"{done}; about {cost}{f', and {unknown} stages that have not been timed here' if unknown else ''}"
+    return f"{done}; about {cost}" + (f", and {_many(unknown, 'stage')} not yet timed here" if unknown else "")
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _enumerate(params: Params) -> Iterator[tuple[str, str]]:
@@ -145,8 +149,19 @@ def _waits(params: Params, stage: str, name: str, states: Mapping[str, State]) -
 
 def _before(params: Params, stage: str, name: str, reads: tuple[tuple[str, str], ...]) -> list[str]:
     """Return the stages whose outputs a stage reads."""
+    if stage == "frame":
+        known = [model for model in params.frame.models if model in params.runs]
+        return [*(_key("prepare", name) for name in params.frame.sets), *(_key("deploy", model) for model in known)]
     runs = params.runs if stage == "compare" else [name]
-    return [_key(before, params.runs[run].data if before in SET_STAGES and run in params.runs else run) for before, _ in reads for run in runs]
+    named = [_key(before, _name_before(params, before, run)) for before, _ in reads for run in runs]
+    return named + [_key("prepare", other) for other in (params.robustness.sets if stage == "robustness" else [])]
+
+
+def _name_before(params: Params, before: str, run: str) -> str:
+    """Return the set or run of an earlier stage whose output a run, or a set, reads; "" where that stage has neither."""
+    if before in SET_STAGES:
+        return params.runs[run].data if run in params.runs else run
+    return run if before in RUN_STAGES else ""
 
 
 def _filled(text: str, item: Mapping[str, str]) -> str:

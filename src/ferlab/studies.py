@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 
 from ferlab.params import Params, check_params, nearest, read_yaml
 from ferlab.paths import InputError, write_whole
+from ferlab.results import SHIPS
 
 BASE = "quick"  # the complete study; every other one is an overlay on it
 BASE_HEAD = "cs230's five-layer model on control faces, two seeds. Cost: a few minutes of two CPU cores."
@@ -47,9 +48,10 @@ def write_study(root: Path, name: str) -> None:
         kept.write_text(path.read_text())
         print(f"params.yaml was edited by hand; the edited file is kept in {kept.relative_to(root)}")
     write_whole(path, text.encode())
-    wanted = wanted_data(root, _merged(root, name)[1])
-    print("\n".join([f"params.yaml now holds study {name}", *wanted.values()]))
-    print("next: " + ("add the missing data, then dvc repro" if any("missing" in line for line in wanted.values()) else "dvc repro"))
+    params = _merged(root, name)[1]
+    wanted = [*wanted_data(root, params).values(), *_wanted_models(root, params)]
+    print("\n".join([f"params.yaml now holds study {name}", *wanted]))
+    print("next: " + ("add what is missing, then dvc repro" if any("missing" in line for line in wanted) else "dvc repro"))
 
 
 def study_text(root: Path, name: str) -> str:
@@ -66,6 +68,7 @@ def _merged(root: Path, name: str) -> tuple[Any, Params]:
         raise InputError(f"no study is called {name!r}; {nearest(name, studies(root))}")
     base = _load(root, BASE)
     if name != BASE:
+        base["frame"] |= {"models": [], "sets": []}  # of the base's own runs and sets
         _overlay(base, _load(root, name))
     base["study"] = name
     return base, check_params(base, source=f"conf/study/{name}.yaml")
@@ -77,8 +80,8 @@ def _overlay(base: Any, over: Any) -> None:
             base[key] = value
         else:
             _overlay(base[key], value)
-    for key in over:  # its comments
-        if key in over.ca.items:
+    for key in over:  # its comments; what ruamel holds of a mapping in braces is the end of its line
+        if key in over.ca.items and not over.fa.flow_style():
             base.ca.items[key] = over.ca.items[key]
 
 
@@ -114,6 +117,13 @@ def wanted_data(root: Path, params: Params) -> dict[str, str]:
             if source["dataset"] != DRAWN:
                 wanted[f"{source['dataset']} in {place}"] = f"{source['dataset']}: {place}: {_presence(root / place)}"
     return wanted
+
+
+def _wanted_models(root: Path, params: Params) -> list[str]:
+    """Return a line for each model made elsewhere of the frame, whether it is present."""
+    missing = "missing; python -m ferlab.deployment.peers fetches those of fer and face-api"
+    paths = [name for name in params.frame.models if name not in (SHIPS, *params.runs)]
+    return [f"frame: {name}: {'present' if (root / Path(name).expanduser()).exists() else missing}" for name in paths]
 
 
 def _presence(path: Path) -> str:

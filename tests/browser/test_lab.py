@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from live_browser import serve_lab
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from ferlab.notebooks import stored_text
@@ -46,32 +40,8 @@ def workspace(tmp_path: Path) -> Path:
 @pytest.fixture
 def lab(workspace: Path) -> Iterator[str]:
     """Start JupyterLab on a free port of the loopback, as `make lab` does; return its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "FERLAB", "PYTHONPATH"))}
-    environment |= {"JUPYTER_CONFIG_DIR": str(workspace / "conf" / "jupyter"), "JUPYTER_RUNTIME_DIR": str(workspace.parent / "runtime")}
-    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.ip=127.0.0.1"]
-    command.append(f"--IdentityProvider.token={TOKEN}")
-    log = workspace.parent / "lab.log"
-    with open(log, "w") as lines, subprocess.Popen(command, cwd=workspace, env=environment, stdout=lines, stderr=lines) as server:
-        try:
-            _wait_until_up(f"http://127.0.0.1:{port}/api", server, log)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait(timeout=30)
-
-
-def _wait_until_up(address: str, server: subprocess.Popen, log: Path) -> None:
-    for _ in range(240):
-        assert server.poll() is None, log.read_text()
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
-    pytest.fail(f"JupyterLab did not start: {log.read_text()}")
+    with serve_lab(workspace, token=TOKEN) as address:
+        yield address
 
 
 def _save(page, path: Path) -> bytes:

@@ -22,6 +22,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*is deprecated. Check CHANGES:PendingDeprecationWarning"),
 ]
 
+ALONE = ("compare", "worlds", "claims")
 CONF = Path(__file__).resolve().parents[2] / "reports"
 TRAIN = {"epochs": 1, "batch_size": 8, "optimizer": "sgd", "lr": 0.1, "weight_decay": 0.0, "schedule": "constant"}
 
@@ -55,7 +56,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "ROOT", root)
         named = [(stage, "control") for stage in paths.SET_STAGES] + [(stage, "a_run") for stage in paths.RUN_STAGES]
-        for stage, name in [*named, ("compare", "")]:
+        for stage, name in [*named, *((stage, "") for stage in ALONE)]:
             path = paths.executed_notebook(stage, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             nbformat.write(executed(), path)
@@ -70,6 +71,7 @@ FACTS = """() => ({
     theme: document.documentElement.dataset.theme,
     width: document.documentElement.scrollWidth,
     images: [...document.querySelectorAll("article img")].map(i => [i.alt, i.naturalWidth, getComputedStyle(i).backgroundColor]),
+    cut: [...document.querySelectorAll("article :is(p, li) > code")].filter(c => c.getBoundingClientRect().right > innerWidth).map(c => c.innerText),
     boxes: [...document.querySelectorAll(".table-box")].map(b => b.scrollWidth > b.clientWidth),
 })"""
 
@@ -91,7 +93,8 @@ def visit(request, browser, report) -> dict:
 
 
 def test_no_page_complains_or_asks_the_network(visit) -> None:
-    assert len(visit["pages"]) == 12
+    stages = len(paths.SET_STAGES) + len(paths.RUN_STAGES) + len(ALONE)
+    assert len(visit["pages"]) == stages + 5  # the overview, the search, the pages of the set and of the run, its model card
     assert visit["complaints"] == []
 
 
@@ -108,6 +111,10 @@ def test_every_figure_is_drawn_on_white_and_has_alt_text(visit) -> None:
 def test_wide_tables_scroll_inside_and_no_page_does(visit) -> None:
     assert [name for name, facts in visit["pages"].items() if facts["width"] > visit["width"]] == []
     assert all(visit["pages"]["runs/a_run/evaluate.html"]["boxes"])
+
+
+def test_long_paths_break_before_the_edge_of_the_page(visit) -> None:
+    assert {name: facts["cut"] for name, facts in visit["pages"].items() if facts["cut"]} == {}
 
 
 def test_code_is_folded_until_asked_for(browser, report) -> None:

@@ -10,13 +10,17 @@ import pandas as pd
 import pytest
 
 from ferlab.control.layouts import LAYOUTS, MARKER, Cast, draw_layout
+from ferlab.control.snapshots import take_snapshot
+from ferlab.control.specs import sample_spec
 from ferlab.data.faces import drawn_layouts
 from ferlab.data.preparation.sources import Gathered, gather
 from ferlab.data.readers import delivery
 from ferlab.data.splits import assign_splits, crossings
-from ferlab.expressions import ALL_EXPRESSIONS
+from ferlab.deployment.face_search import find_faces
+from ferlab.expressions import ALL_EXPRESSIONS, EXPRESSIONS
 from ferlab.paths import InputError
 
+READERS = {"web": "class_folders"}  # of layouts that bear another name than their reader
 EIGHT = ("ckplus", "affectnet", "affectnet_csv", "ferplus")
 
 
@@ -25,6 +29,7 @@ def fast(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Non
     """Draw noise that differs from face to face, where only files and tables are asked about: drawing takes 7 ms a face."""
     if "drawn" not in request.fixturenames:
         monkeypatch.setattr("ferlab.control.layouts.draw_image", noise)
+        monkeypatch.setattr("ferlab.control.layouts.take_snapshot", lambda spec, *, seed, number: noise(spec, 24, colour=True))
 
 
 def noise(spec: object, size: int, *, colour: bool = False) -> np.ndarray:
@@ -38,7 +43,9 @@ def drawn() -> None:
 
 def gathered(folder: Path, layout: str, **source: object) -> Gathered:
     dataset = layout.removesuffix("_csv")
-    return gather(folder, {dataset: {"dataset": dataset, **source}})
+    if layout == "web":
+        source = {"options": {"name": "web", "subject": "^(p[0-9]+)_"}, **source}
+    return gather(folder, {dataset: {"dataset": READERS.get(layout, dataset), **source}})
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -56,6 +63,24 @@ def test_its_datasets_reader_reads_it_and_every_expression_is_in_every_split(tmp
     assert len(read.expressions) == (8 if layout in EIGHT else 7)
     assert read.pictures[0].shape[0] >= 24
     assert crossings(faces).empty
+
+
+def test_the_web_set_is_cs230s_258_pictures_of_12_people_with_a_fifth_for_the_test_by_person(tmp_path: Path) -> None:
+    draw_layout("web", tmp_path / "raw")
+    faces = gathered(tmp_path / "raw", "web").faces
+    assert (len(faces), faces["subject"].nunique()) == (258, 12)
+    assert faces["usage"].value_counts().to_dict() == {"train": 206, "test": 52}
+    assert not set(faces.loc[faces["usage"] == "train", "subject"]) & set(faces.loc[faces["usage"] == "test", "subject"])
+
+
+def test_snapshots_are_whole_pictures_whose_faces_are_mostly_found_and_some_are_hard(drawn: None) -> None:
+    specs = [sample_spec(0, number, subject=number % 12, expression=EXPRESSIONS[number % 7]) for number in range(24)]
+    pictures = [take_snapshot(spec, seed=0, number=number) for number, spec in enumerate(specs)]
+    assert {(picture.shape, picture.dtype.name) for picture in pictures} == {((480, 640, 3), "uint8")}
+    assert (pictures[0] == take_snapshot(specs[0], seed=0, number=0)).all()
+    found = [len(find_faces(picture).boxes) for picture in pictures]
+    assert sum(count == 1 for count in found) >= 20
+    assert 0 in found
 
 
 def test_the_same_arguments_give_the_same_bytes_and_another_seed_others(tmp_path: Path, drawn: None) -> None:

@@ -52,3 +52,18 @@ def weights(tmp_path: Path) -> Path:
     save_model(path, create_model("baseline"), name="baseline", options={}, expressions=names, mean=[0.5], std=[0.25], size=48, channels=1)
     load_model(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def acted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list]:
+    """Return a clip of 5 s at 15 frames a second, and its truth: one acts happy, the other is covered for a second; one of them leaves."""
+    from ferlab.control.clips import Act, Person, draw_clip, write_clip
+
+    people = [
+        Person(1, (Act("happy", start=1.0, hold=1.6, rise=0.4),), centre=(0.27, 0.5), side=0.62),
+        Person(8, centre=(0.75, 0.5), side=0.55, covered=(2.0, 3.0), present=(0.0, 4.0)),
+    ]
+    frames = list(draw_clip(people, seconds=5, fps=15, size=(480, 300)))
+    path = tmp_path_factory.mktemp("clips") / "acted.avi"
+    write_clip(path, [frame.picture for frame in frames], fps=15)
+    return path, frames

@@ -16,9 +16,11 @@ import onnxruntime
 import pytest
 import torch
 from onnx import numpy_helper
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from ferlab.deployment.export import export_onnx, halve_weights, parity, quantise
 from ferlab.deployment.predictor import Predictor
+from ferlab.models.classical import hog_boosting
 from ferlab.paths import InputError
 
 CALIBRATION = np.random.default_rng(0).integers(0, 256, (70, 16, 16)).astype(np.uint8)
@@ -38,6 +40,25 @@ def test_parity_sees_another_net(tiny, tiny_onnx) -> None:
     found = parity(dataclasses.replace(tiny, module=other), Predictor.load(tiny_onnx), FACES)
     assert found["max_abs_diff_millionths"] > 1e5
     assert found["label_agreement"] < 1
+
+
+def test_boosted_trees_decide_alike_in_every_file(tiny, tmp_path) -> None:
+    """Neither rounded thresholds nor quantised features move a face to another leaf."""
+    module, targets = hog_boosting(3, size=16, rounds=40, depth=2).eval(), np.arange(37) % 3
+    faces = torch.from_numpy(FACES)[:, None] / 255
+    machine = HistGradientBoostingClassifier(max_iter=40, max_depth=2, max_leaf_nodes=4, min_samples_leaf=3)
+    machine.fit(module.features((faces - 0.5) / 0.25).numpy(), targets)
+    nodes = [[tree.nodes for tree in turn] for turn in machine._predictors]
+    module.trees.hold(nodes, prior=machine._baseline_prediction.ravel(), classes=machine.classes_)
+    source = dataclasses.replace(tiny, module=module)
+    export_onnx(source, tmp_path / "model.onnx")
+    export_onnx(source, tmp_path / "half.onnx", weights="float16")
+    quantise(tmp_path / "model.onnx", tmp_path / "int8.onnx", CALIBRATION)
+    assert len(np.unique(Predictor.load(tmp_path / "model.onnx").predict_faces(FACES).argmax(axis=1))) == 3
+    for name, most in {"model": 100, "half": 2000, "int8": 100}.items():
+        found = parity(source, Predictor.load(tmp_path / f"{name}.onnx"), FACES)
+        assert found["label_agreement"] == 1.0, name
+        assert found["max_abs_diff_millionths"] < most, name
 
 
 def test_normalisation_and_softmax_are_inside_the_graph(tiny, tiny_onnx) -> None:

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from ferlab.control import read
+from ferlab.deployment.confidence import Confidence, Precision
 from ferlab.deployment.export import export_onnx
 from ferlab.deployment.face_steps import DRAWN
-from ferlab.deployment.listing import check_table, face_lines, predict_pictures, shown
+from ferlab.deployment.listing import check_table, confidence_notes, face_lines, predict_pictures, shown
 from ferlab.deployment.predictor import Predictor, ReadFace, ReadPicture
 from ferlab.paths import InputError
 
@@ -34,6 +35,38 @@ def test_a_line_names_the_picture_the_box_its_score_and_the_likeliest_first() ->
     assert face_lines("a.jpg", picture(FACE), top=2) == ["a.jpg: face at 3, -4, 50 x 50 (score 6.8): happy 50.0 %, neutral 30.0 %"]
     assert face_lines("a.jpg", picture(replace(FACE, score=None)), top=1) == ["a.jpg: face at 3, -4, 50 x 50: happy 50.0 %"]
     assert len(face_lines("a.jpg", picture(FACE, FACE), top=9)) == 2
+    assert face_lines("a.jpg", picture(replace(FACE, uncertain=True)), top=1)[0].endswith(": uncertain: happy 50.0 %")
+
+
+def test_the_card_is_stated_once_for_what_was_predicted() -> None:
+    known = {"happy": Precision(30, 40, 0.6, 0.86, "neutral"), "angry": Precision(1, 2, 0.1, 0.9, "")}
+    confidence = Confidence(risk=0.1, threshold=0.6, precision=known, measured_on="jaffe, test")
+    rates, unsure = confidence_notes(confidence, [FACE.likeliest(1)[0]] * 2, uncertain=1)
+    assert rates == "right on test faces (jaffe, test) when predicted: happy 75.0 % of 40"
+    assert unsure.startswith("uncertain (1 of 2 faces): confidence below 60.0 %, above which at most 10 % of such faces are wrong")
+    assert confidence_notes(confidence, [], uncertain=0) == confidence_notes(Confidence(), FACE.likeliest(1), uncertain=0) == []
+    raw = replace(confidence, threshold=None, fitted_on="no split is held out")
+    assert confidence_notes(raw, FACE.likeliest(1), uncertain=0)[1] == "Confidences are not calibrated: no split is held out."
+    never = confidence_notes(replace(raw, temperature=1.2), FACE.likeliest(1), uncertain=0)[1]
+    assert "no threshold was found that keeps an error rate of at most 10 %" in never
+
+
+def test_uncertain_faces_are_marked_in_lines_and_table_and_another_risk_moves_the_mark(photo, tiny, tmp_path, capsys) -> None:
+    rows = [{"risk": 0.1, "threshold": 0.999999}, {"risk": 0.2, "threshold": 0.0}]
+    export_onnx(tiny, tmp_path / "calibrated.onnx", confidence={"temperature": 4.0, "risk": 0.1, "abstention": rows})
+    for risk, mark in ((None, "yes"), (0.2, "no")):
+        predict_pictures([photo], model=str(tmp_path / "calibrated.onnx"), table=str(tmp_path / "out.csv"), whole=True, risk=risk)
+        (row,) = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
+        assert row["uncertain"] == mark
+        assert (": uncertain: " in capsys.readouterr().out) == (mark == "yes")
+    with pytest.raises(InputError, match=r"risk 0\.3: expected one of 0\.1, 0\.2"):
+        predict_pictures([photo], model=str(tmp_path / "calibrated.onnx"), whole=True, risk=0.3)
+
+
+def test_a_table_from_before_the_mark_may_be_replaced(tmp_path) -> None:
+    old = "picture,face,x,y,width,height,score,expression,prob_happy,prob_sad\n"
+    (tmp_path / "old.csv").write_text(old)
+    assert check_table(str(tmp_path / "old.csv"), []) == (tmp_path / "old.csv").resolve()
 
 
 @pytest.mark.parametrize(

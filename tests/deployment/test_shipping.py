@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from ferlab.deployment import Predictor, predictor, shipping
+from ferlab.deployment.confidence import Confidence
 from ferlab.deployment.shipping import FOLDER, ship
+from ferlab.evaluation.predictions import predictions_table, write_predictions
 from ferlab.expressions import EXPRESSIONS
 from ferlab.models import create_model, save_model
 from ferlab.params import load_params
@@ -42,6 +44,12 @@ def clone(tmp_path: Path, monkeypatch) -> Path:
     write_json(tmp_path / "reports/metrics/evaluate/five_layer.json", {**scores, "tta_flip": {"test": {**SCORE, "accuracy": 0.75}}})
     images = np.random.default_rng(0).integers(0, 256, (FACES, 48, 48)).astype(np.uint8)
     faces = pd.DataFrame({"split": ["train"] * 5 + ["val"] * 3 + ["test"] * 4, "usage": ["Training"] * 8 + ["PublicTest"] * 4})
+    faces = faces.assign(face_id=[f"control/{number}" for number in range(FACES)], source="control", duplicate_group=np.arange(FACES))
+    probs = np.eye(7, dtype=np.float32)[[3] * 7] * 0.5 + np.float32(0.5 / 7)
+    table = predictions_table(faces["face_id"][5:], faces["split"][5:], np.array([3, 0, 3, 3, 3, 6, 6]), probs=probs, expressions=EXPRESSIONS)
+    write_predictions(tmp_path / "data/predictions/five_layer.parquet", table)
+    (tmp_path / "data" / "tta").mkdir()
+    np.savez(tmp_path / "data/tta/five_layer.npz", none=probs, flip=probs, trained_on=np.array(["train"]), selected_on=np.array(["val"]))
     kept = shipping.Store(images=images, faces=faces, expressions=EXPRESSIONS)
     (tmp_path / "data" / "prepared" / "control").mkdir(parents=True)
     monkeypatch.setattr(shipping, "open_store", lambda path: kept)
@@ -62,6 +70,11 @@ def test_what_ships_opens_and_its_card_says_what_it_is(clone) -> None:
     assert (card["test"]["usage"], card["test"]["n"]) == ("PublicTest", 4)
     assert (card["test"]["none"]["accuracy"], card["test"]["flip"]["accuracy"]) == (0.5, 0.75)
     assert card["parity"]["faces"] == 3
+    happy = card["confidence"]["precision"]["happy"]
+    assert (happy["right"], happy["n"], happy["confused_with"]) == (2, 4, "neutral")
+    assert card["confidence"]["measured_on"] == "control faces, test, deduplicated"
+    assert card["confidence"]["fitted_on"] == "1 of 3 faces (control faces, val, deduplicated) are wrong, too few to fit a temperature"
+    assert Predictor.load().confidence == Confidence.from_card(card)
     assert (folder / "study.yaml").read_text() == (clone / "params.yaml").read_text()
     assert (folder / "history.csv").read_text() == "epoch,phase\n1,select\n"
     assert sorted(path.name for path in folder.parent.iterdir()) == ["weights"]
@@ -83,7 +96,11 @@ def test_an_unknown_run_is_refused(clone) -> None:
 
 
 @pytest.mark.parametrize(
-    "gone", ["models/five_layer/weights.safetensors", "models/five_layer/history.csv", "reports/metrics/evaluate/five_layer.json"]
+    "gone",
+    [
+        "models/five_layer/weights.safetensors", "models/five_layer/history.csv", "reports/metrics/evaluate/five_layer.json",
+        "data/predictions/five_layer.parquet", "data/tta/five_layer.npz",
+    ],
 )
 def test_a_run_that_lacks_a_file_is_refused(clone, gone) -> None:
     (clone / gone).unlink()

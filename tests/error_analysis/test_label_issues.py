@@ -9,10 +9,12 @@ import pytest
 from ferlab.error_analysis.label_issues import (
     count_agreement,
     issues_per_class,
+    out_of_sample,
     rank_label_issues,
     with_votes,
 )
 from ferlab.evaluation.predictions import predictions_table
+from ferlab.paths import InputError
 
 NAMES = ("angry", "disgust", "fear")
 LABEL_COLUMNS = ("face_id", "given", "suggested", "label_quality", "prob_suggested")
@@ -35,7 +37,7 @@ def planted(n: int = 300, wrong: int = 15, *, sure: float = 0.9) -> tuple[pd.Dat
 
 def test_planted_label_errors_are_found_and_no_others() -> None:
     predictions, changed = planted()
-    issues = rank_label_issues(predictions)
+    issues = rank_label_issues(predictions, role="untouched")
     assert sorted(issues["face_id"]) == predictions["face_id"].iloc[changed].tolist()
     assert tuple(issues.columns) == LABEL_COLUMNS
     assert issues["label_quality"].is_monotonic_increasing
@@ -43,7 +45,7 @@ def test_planted_label_errors_are_found_and_no_others() -> None:
 
 def test_quality_is_the_probability_of_the_given_label() -> None:
     predictions, _ = planted()
-    for row in rank_label_issues(predictions).itertuples():
+    for row in rank_label_issues(predictions, role="untouched").itertuples():
         face = predictions.set_index("face_id").loc[row.face_id]
         assert row.label_quality == pytest.approx(face[f"prob_{row.given}"])
         assert row.prob_suggested == pytest.approx(face[f"prob_{row.suggested}"])
@@ -51,14 +53,14 @@ def test_quality_is_the_probability_of_the_given_label() -> None:
 
 def test_faultless_labels_give_an_empty_table() -> None:
     predictions, _ = planted(wrong=0)
-    issues = rank_label_issues(predictions)
+    issues = rank_label_issues(predictions, role="untouched")
     assert issues.empty
     assert tuple(issues.columns) == LABEL_COLUMNS
 
 
 def test_split_without_a_class_is_no_problem() -> None:
     predictions, _ = planted()
-    issues = rank_label_issues(predictions[predictions["target"] != 1])
+    issues = rank_label_issues(predictions[predictions["target"] != 1], role="untouched")
     assert set(issues["given"]) <= {"angry", "fear"}
     counts = issues_per_class(issues, predictions[predictions["target"] != 1]).set_index("expression")
     assert counts.loc["disgust", "faces"] == 0
@@ -70,16 +72,16 @@ def test_an_expression_that_no_label_bears_is_never_suggested() -> None:
     probs = np.column_stack([0.45 * full[[f"prob_{name}" for name in NAMES]].to_numpy(), np.full(len(full), 0.55)])
     predictions = predictions_table(full["face_id"], full["split"], full["target"].to_numpy(), probs=probs, expressions=(*NAMES, "neutral"))
     assert (predictions["pred"] == 3).all()  # the model says neutral to all, and no face is given as neutral
-    issues = rank_label_issues(predictions)
+    issues = rank_label_issues(predictions, role="untouched")
     assert sorted(issues["face_id"]) == full["face_id"].iloc[changed].tolist()
-    assert issues["suggested"].tolist() == rank_label_issues(full)["suggested"].tolist()
+    assert issues["suggested"].tolist() == rank_label_issues(full, role="untouched")["suggested"].tolist()
 
 
 @pytest.mark.parametrize("given", [[0], [1, 1, 1], [0, 1], [0, 2, 2, 2]])
 def test_splits_of_few_faces_or_one_class_give_a_table(given: list[int]) -> None:
     probs = np.full((len(given), 3), [1.0, 0.0, 0.0])
     predictions = predictions_table([f"set/{n}" for n in range(len(given))], ["val"] * len(given), np.array(given), probs=probs, expressions=NAMES)
-    assert tuple(rank_label_issues(predictions).columns) == LABEL_COLUMNS
+    assert tuple(rank_label_issues(predictions, role="untouched").columns) == LABEL_COLUMNS
 
 
 def test_raters_are_read_by_hand() -> None:
@@ -109,16 +111,27 @@ def test_face_without_votes_has_no_share() -> None:
 def test_votes_stand_beside_issues_only_where_the_set_has_them() -> None:
     predictions, _ = planted()
     faces = predictions[["face_id"]].assign(votes_angry=3, votes_fear=7)
-    assert tuple(rank_label_issues(predictions, faces).columns) == LABEL_COLUMNS + VOTE_COLUMNS
-    assert tuple(rank_label_issues(predictions, faces[["face_id"]]).columns) == LABEL_COLUMNS
-    assert tuple(rank_label_issues(planted(wrong=0)[0], faces).columns) == LABEL_COLUMNS + VOTE_COLUMNS
-    assert count_agreement(rank_label_issues(predictions)) == {}
+    assert tuple(rank_label_issues(predictions, faces, role="untouched").columns) == LABEL_COLUMNS + VOTE_COLUMNS
+    assert tuple(rank_label_issues(predictions, faces[["face_id"]], role="untouched").columns) == LABEL_COLUMNS
+    assert tuple(rank_label_issues(planted(wrong=0)[0], faces, role="untouched").columns) == LABEL_COLUMNS + VOTE_COLUMNS
+    assert count_agreement(rank_label_issues(predictions, role="untouched")) == {}
 
 
 def test_issues_per_class_count_the_given_label() -> None:
     predictions, _ = planted()
-    issues = rank_label_issues(predictions)
+    issues = rank_label_issues(predictions, role="untouched")
     counts = issues_per_class(issues, predictions)
     assert counts["issues"].sum() == len(issues)
     assert counts["faces"].sum() == len(predictions)
     assert counts["expression"].tolist() == list(NAMES)
+
+
+def test_in_sample_probabilities_are_refused_and_cross_validated_ones_taken() -> None:
+    predictions, changed = planted()
+    with pytest.raises(InputError, match="the model was trained on these 300 faces; expected out-of-sample probabilities"):
+        rank_label_issues(predictions, role="trained")
+    checked = pd.concat([predictions.assign(fold=0), predictions.assign(fold=1, split="train", face_id=predictions["face_id"] + "b")])
+    scored = out_of_sample(predictions, checked, role="trained")
+    assert scored["fold"].unique().tolist() == [0], "the same split, by models that were not trained on it"
+    assert sorted(rank_label_issues(scored, role="trained")["face_id"]) == predictions["face_id"].iloc[changed].tolist()
+    assert out_of_sample(predictions, checked, role="selected_on") is predictions

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import ttest_rel
+from scipy.stats import ttest_1samp, ttest_rel
 
-from ferlab.evaluation.ablations import factor_effects, name_contrasts, table_by_factors
+from ferlab.evaluation.ablations import changes_from_base, factor_effects, name_contrasts, table_by_factors
 from ferlab.evaluation.predictions import predictions_table
 
 
@@ -96,6 +96,7 @@ def test_faces_of_few_persons_tell_less_of_a_change() -> None:
     by_face, by_person = (factor_effects(RUNS, of, trained_on=TEST_ALONE).iloc[0] for of in (TABLES, tables))
     assert by_person["difference"] == by_face["difference"]
     assert by_person["p"] != by_face["p"]
+    assert (by_person["subjects"], np.isnan(by_face["subjects"])) == (8, True)
     before, after = ((table_by_factors(RUNS, of)["ci_high"] - table_by_factors(RUNS, of)["ci_low"]).mean() for of in (TABLES, tables))
     assert after > before
 
@@ -114,3 +115,30 @@ def test_without_factors_there_is_nothing_to_show() -> None:
     runs = {name: {**each, "factors": {}} for name, each in RUNS.items()}
     assert table_by_factors(runs, TABLES).empty
     assert factor_effects(runs, TABLES, trained_on=UNSEEN).empty
+
+
+def classes_table(pred: list[int]) -> pd.DataFrame:
+    """Return predictions on four val and four test faces, three of happy and one of sad."""
+    ids, splits = [f"{split}{face}" for split in ("val", "test") for face in range(4)], np.repeat(["val", "test"], 4).tolist()
+    return predictions_table(ids, splits, np.array([0, 0, 0, 1] * 2), probs=np.eye(2)[pred * 2], expressions=("happy", "sad"))
+
+
+def test_a_balanced_change_is_the_difference_of_mean_recalls() -> None:
+    runs = {"before": run(0, weights="off"), "after": run(0, weights="on")}
+    tables = {"before": classes_table([0, 0, 0, 0]), "after": classes_table([0, 1, 1, 1])}  # recalls 1 and 0, then 1/3 and 1
+    plain, balanced = (factor_effects(runs, tables, trained_on=TEST_ALONE | dict.fromkeys(runs, ()), balanced=b)["difference"] for b in (False, True))
+    assert plain.tolist() == pytest.approx([-1 / 4] * 2)
+    assert balanced.tolist() == pytest.approx([1 / 6] * 2)
+
+
+def test_changes_from_the_first_level_are_corrected_among_themselves_and_bounded_over_seeds() -> None:
+    third = {f"more{seed}": run(seed, network="five", class_weights="more") for seed in (0, 1)}
+    rights = {"more0": RIGHT["on0"], "more1": RIGHT["off1"]}
+    runs, tables = {**RUNS, **third}, {**TABLES, **{name: table(right) for name, right in rights.items()}}
+    effects = factor_effects(runs, tables, trained_on=dict.fromkeys(runs, ("train", "val")))
+    own = changes_from_base(effects, runs)
+    assert own[["from", "to"]].to_numpy().tolist() == [["off", "on"], ["off", "more"]]  # of three changes
+    assert own["p_holm"].tolist() == pytest.approx([min(1, 2 * own["p"].iloc[0]), own["p"].max()])
+    each = [RIGHT[f"on{seed}"].mean() - RIGHT[f"off{seed}"].mean() for seed in (0, 1)]
+    low, high = ttest_1samp(each, 0).confidence_interval()
+    assert own[["seeds_ci_low", "seeds_ci_high"]].iloc[0].tolist() == pytest.approx([low, high])

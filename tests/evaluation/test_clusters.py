@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ferlab.evaluation.clusters import cluster_error, cluster_intervals, cluster_proportion, effective_faces
+from ferlab.evaluation.clusters import (
+    cluster_error,
+    cluster_intervals,
+    cluster_proportion,
+    effective_faces,
+    intervals_over,
+    proportion_bounds,
+)
+from ferlab.evaluation.intervals import metric_intervals
 from ferlab.evaluation.proportions import wilson
 from ferlab.expressions import EXPRESSIONS
 
@@ -65,3 +73,29 @@ def test_shares_of_few_persons_cover_where_faces_of_a_person_resemble_each_other
         low, high = cluster_proportion(right, persons)
         held += low <= 0.9 <= high
     assert held / 400 > 0.93
+
+
+def test_a_proportion_is_bounded_over_subjects_where_faces_name_them_and_over_faces_elsewhere():
+    right, persons = np.arange(40) % 4 > 0, np.repeat(["a", "b", "c", "d"], 10)
+    assert proportion_bounds(right, None) == wilson(30, 40)
+    assert proportion_bounds(right, persons) == cluster_proportion(right, persons) != wilson(30, 40)
+    assert proportion_bounds(right[:1], None) == wilson(0, 1)
+    assert np.isnan(proportion_bounds(right[:1], persons[:1])).all()
+
+
+def test_bounds_of_classes_are_those_over_faces_where_every_face_is_a_subject_and_wider_where_subjects_differ():
+    rng = np.random.default_rng(4)
+    targets, persons = rng.integers(0, 3, 300), np.repeat(np.arange(15), 20)
+    wrong = np.where(persons < 5, rng.random(300) < 0.9, rng.random(300) < 0.1)
+    probs = np.eye(3)[np.where(wrong, (targets + 1) % 3, targets)] * 0.8 + 0.2 / 3
+    names = ("a", "b", "c")
+    over_faces = metric_intervals(targets, probs, expressions=names, resamples=100)
+    alone, over_people = (intervals_over(targets, probs, subjects, expressions=names, resamples=100) for subjects in (np.arange(300), persons))
+    assert over_people["subjects"] == 15
+    for name in names:
+        for key in ("precision", "recall", "f1"):
+            low, high = (f"{key}_ci_{side}" for side in ("low", "high"))
+            assert alone["per_class"][name][low] == pytest.approx(over_faces["per_class"][name][low])
+            wide, narrow = (of["per_class"][name][high] - of["per_class"][name][low] for of in (over_people, over_faces))
+            assert wide > 1.5 * narrow, (name, key)
+    assert intervals_over(targets, probs, None, expressions=names, resamples=100) == over_faces

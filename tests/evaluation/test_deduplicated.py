@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from ferlab.data.faces import describe_faces
+from ferlab.evaluation import deduplicated
+from ferlab.evaluation.clusters import cluster_proportion
 from ferlab.evaluation.deduplicated import accuracy_at_mix, compare_duplicates, mark_duplicates
-from ferlab.evaluation.predictions import predictions_table, probs_of
+from ferlab.evaluation.predictions import faces_in, predictions_table, probs_of
 from ferlab.evaluation.proportions import newcombe, wilson
-from ferlab.evaluation.scores import score_probs, score_run, score_subjects, score_tta, summarise
+from ferlab.evaluation.scores import score_probs, score_run, score_tta, subjects_by_split, summarise
 from ferlab.paths import InputError
 
 NAMES = ("angry", "happy", "sad")
@@ -74,8 +78,9 @@ def test_accuracy_at_another_mix_by_hand():
     assert same["accuracy_at_test_mix"] == pytest.approx(4 / 6)
 
 
-def test_the_interval_at_another_mix_covers_the_truth():
+def test_the_interval_at_another_mix_covers_the_truth(monkeypatch):
     """In 400 draws of unequal classes, as of FER2013's: 93 % or more."""
+    monkeypatch.setattr(deduplicated, "wilson", cache(deduplicated.wilson))  # few counts, many times
     rng, sizes, recalls = np.random.default_rng(0), np.array([348, 29, 327, 827, 537, 191, 541]), np.array([0.6, 0.3, 0.4, 0.85, 0.6, 0.7, 0.65])
     mix = np.array([467, 56, 496, 895, 653, 415, 607])
     truth = float((mix / mix.sum()) @ recalls)
@@ -116,9 +121,20 @@ def test_where_faces_come_from_is_told_by_split():
     assert describe_faces(faces) == {"dataset": "fer2013", "usage": {"val": "Training", "test": "PublicTest"}}
 
 
-def test_subjects_are_redrawn_only_where_there_are_some():
-    predictions, _ = run()
-    faces = pd.DataFrame({"face_id": predictions["face_id"], "subject": [f"p{i % 6}" for i in range(60)]})
-    assert score_subjects(predictions, faces, resamples=100)["subjects"] == 6
-    assert score_subjects(predictions, faces.drop(columns="subject"), resamples=100) is None
-    assert score_subjects(predictions, faces.assign(subject="one"), resamples=100) is None
+def test_bounds_are_over_subjects_where_faces_name_some_and_over_faces_elsewhere():
+    predictions, faces = run()
+    people = np.array([f"p{i % 6}" for i in range(len(faces))])
+    scores, alone = score_run(predictions, faces.assign(subject=people), resamples=100), score_run(predictions, faces, resamples=100)
+    test = faces_in(predictions, "test")
+    hits, subjects = (test["pred"] == test["target"]).to_numpy(), pd.Series(people, faces["face_id"])[test["face_id"]].to_numpy()
+    assert (scores["test"]["accuracy_ci_low"], scores["test"]["accuracy_ci_high"]) == cluster_proportion(hits, subjects)
+    sad = (test["target"] == NAMES.index("sad")).to_numpy()
+    assert scores["test"]["per_class"]["sad"]["recall_ci_high"] == cluster_proportion(hits[sad], subjects[sad])[1]
+    assert scores["test"]["ece_ci_high"] == alone["test"]["ece_ci_high"]
+    by_split = subjects_by_split(scores)
+    assert (by_split["test"]["subjects"], by_split["test"]["accuracy_ci_low"]) == (6, scores["test"]["accuracy_ci_low"])
+    assert "ece_ci_low" not in by_split["test"]
+    for other in (faces, faces.assign(subject="one")):
+        scores = score_run(predictions, other, resamples=100)
+        assert scores["test"]["accuracy_ci_low"] == wilson(hits.sum(), len(hits))[0]
+        assert subjects_by_split(scores) == {"val": None, "test": None, "test_dedup": None}

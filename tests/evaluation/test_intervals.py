@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from statsmodels.stats.multitest import multipletests
 
 from ferlab.evaluation.calibration import calibration_error, log_losses, reliability_bins
 from ferlab.evaluation.confusion_posterior import KEYS, confusion_metrics, draw_confusions, mean_bounds
 from ferlab.evaluation.intervals import metric_intervals
 from ferlab.evaluation.predictions import count_confusions, top3_hits
-from ferlab.evaluation.proportions import f1_bounds, newcombe, wilson
+from ferlab.evaluation.proportions import f1_bounds, holm, newcombe, wilson
 from ferlab.expressions import EXPRESSIONS
 
 K = len(EXPRESSIONS)
@@ -21,6 +22,16 @@ def draw(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     targets = (rng.random((n, 1)) > probs.cumsum(axis=1)).sum(axis=1).clip(max=K - 1)
     return targets, probs.astype(np.float32)
+
+
+def test_holm_is_that_of_statsmodels_to_the_bit(monkeypatch):
+    monkeypatch.setattr("gc.collect", lambda: 0)  # statsmodels calls it in every correction
+    rng = np.random.default_rng(0)
+    for size in (1, 2, 7, 40):
+        p = rng.random(size) ** 3
+        np.testing.assert_array_equal(holm(p), multipletests(p, method="holm")[1])
+    np.testing.assert_array_equal(holm([0.04, 0.01, 0.01]), multipletests([0.04, 0.01, 0.01], method="holm")[1])
+    assert holm([]).shape == (0,)
 
 
 def test_wilson_agrees_with_newcombes_printed_examples():

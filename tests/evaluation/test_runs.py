@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -149,11 +146,3 @@ def test_a_run_that_was_not_evaluated_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(runs_module, "artefact", lambda stage, what, name: tmp_path / f"{name}.{what}")
     with pytest.raises(InputError, match="run the evaluate stage"):
         read_runs(["a0"])
-
-
-def test_comparing_runs_needs_no_torch():
-    names = ("runs", "ensembles", "sequences", "published", "ledger", "deduplicated", "calibration")
-    rooms = ", ".join(f"ferlab.evaluation.{name}" for name in names)
-    code = f"import sys, {rooms}; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"

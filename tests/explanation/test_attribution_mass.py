@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import ttest_1samp
 
-from ferlab.explanation.attribution_mass import attribution_mass, cs230_findings, mass_by_expression, nested_mass, relative_density
-from ferlab.explanation.regions import template_masks
+from ferlab.data.regions import template_masks
+from ferlab.explanation.attribution_mass import attribution_mass, mass_by_expression, nested_mass, relative_density
 from ferlab.paths import InputError
 
 
@@ -66,7 +66,7 @@ def test_means_per_expression_have_intervals_around_them() -> None:
     eyes = table[table["region"] == "eyes"].set_index("expression")
     assert eyes["n"].tolist() == [2, 1, 0]
     np.testing.assert_allclose(eyes["mass"], [0.3, 0.9, np.nan])
-    assert (eyes.loc["angry", "mass_ci_low"], eyes.loc["angry", "mass_ci_high"]) == pytest.approx((0.2, 0.4))
+    assert (eyes.loc["angry", "mass_ci_low"], eyes.loc["angry", "mass_ci_high"]) == (0, 1), "0.3 ± 1.27: Student's with one degree of freedom"
     assert eyes.loc[["fear", "sad"], ["mass_ci_low", "mass_ci_high"]].isna().all(axis=None)
     nested = nested_mass({"one": table})
     assert nested["one"]["angry"]["n"] == 2
@@ -81,26 +81,15 @@ def test_the_area_of_masks_per_face_is_that_of_the_faces_whose_maps_count() -> N
     assert (row["n"], row["area"], row["density_ratio"]) == (1, 0.25, 1.0)
 
 
-def test_bootstrap_interval_is_near_the_normal_one() -> None:
+def test_the_interval_is_students_over_faces_or_subjects() -> None:
     values = np.random.default_rng(0).normal(0.5, 0.1, 200)
     maps = np.stack([values, 1 - values], axis=1)[:, None]
     row = mass_by_expression(maps, {"eyes": np.array([[True, False]])}, classes=np.zeros(200, int), expressions=("angry",)).iloc[0]
-    half = 1.96 * values.std(ddof=1) / np.sqrt(200)
-    np.testing.assert_allclose([row["mass_ci_low"], row["mass_ci_high"]], [values.mean() - half, values.mean() + half], atol=0.003)
-
-
-def test_cs230_findings_are_compared_with_the_measured_regions() -> None:
-    mass = {"brows": 0.04, "eyes": 0.04, "nose": 0.05, "mouth": 0.6, "rest": 0.27}
-    areas = {"brows": 0.05, "eyes": 0.05, "nose": 0.1, "mouth": 0.1, "rest": 0.7}
-    rows = [
-        {"expression": name, "region": region, "n": n, "mass": mass[region], "mass_ci_low": mass[region] - 0.02, "area": areas[region]}
-        for name, n in (("happy", 30), ("disgust", 0))
-        for region in areas
-    ]
-    table = pd.DataFrame(rows).assign(density_ratio=lambda rows: rows["mass"] / rows["area"])
-    found = cs230_findings(table).set_index("expression")
-    assert found.loc["happy", "cs230"] == found.loc["happy", "measured"] == "mouth"
-    assert found.loc["happy", "density_ratio_named"] == pytest.approx(6)
-    assert found.loc["happy", "density_ratio_others"] == pytest.approx(0.4 / 0.9)
-    assert found.loc["disgust", "n"] == 0
-    assert np.isnan(found.loc["disgust", "density_ratio_named"])
+    assert (row["mass_ci_low"], row["mass_ci_high"]) == pytest.approx(ttest_1samp(values, 0).confidence_interval())
+    people = np.repeat(np.arange(20), 10)
+    masks, alike = {"eyes": np.array([[True, False]])}, maps[people]  # each subject's faces have one map
+    by_subject = mass_by_expression(alike, masks, classes=np.zeros(200, int), expressions=("angry",), subjects=people).iloc[0]
+    expected = ttest_1samp(values[:20], 0).confidence_interval()
+    assert (by_subject["mass_ci_low"], by_subject["mass_ci_high"]) == pytest.approx(expected)
+    alone = mass_by_expression(alike, masks, classes=np.zeros(200, int), expressions=("angry",), subjects=np.zeros(200)).iloc[0]
+    assert np.isnan(alone["mass_ci_low"])

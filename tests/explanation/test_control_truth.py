@@ -7,12 +7,14 @@ import pandas as pd
 import pytest
 
 from ferlab import control
+from ferlab.control import carrying_mask
+from ferlab.data.regions import REGIONS, template_masks
+from ferlab.explanation.baselines import baseline_maps
 from ferlab.explanation.control_truth import (
     BELIEVED,
     FEWEST,
     NOT_BELIEVED,
     UNDECIDED,
-    baseline_maps,
     compare_regions,
     compare_with_truth,
     ground_truth_mass,
@@ -20,7 +22,6 @@ from ferlab.explanation.control_truth import (
     judge_methods,
     true_masks,
 )
-from ferlab.explanation.regions import REGIONS, template_masks
 from ferlab.expressions import EXPRESSIONS
 
 NEUTRAL = EXPRESSIONS.index("neutral")
@@ -70,15 +71,6 @@ def test_regions_are_compared_with_their_own_truth(drawn: tuple[np.ndarray, pd.D
     assert table.loc["rest", "area_template"] == pytest.approx(template["rest"].mean())
 
 
-def test_baseline_maps_know_the_middle_and_the_edges() -> None:
-    images = np.zeros((1, 48, 48), np.uint8)
-    images[:, :, 24:] = 200
-    maps = baseline_maps(images)
-    assert np.unravel_index(maps["centre"][0].argmax(), (48, 48)) in {(23, 23), (23, 24), (24, 23), (24, 24)}
-    np.testing.assert_allclose(maps["centre"], maps["centre"][:, ::-1, ::-1])
-    assert set(np.argsort(maps["edges"][0].sum(axis=0))[-2:]) == {23, 24}
-
-
 def test_iou_equals_the_hand_counted_overlap() -> None:
     template = np.array([[True, True, False], [False, False, False]])
     truth = np.array([[[True, True, False], [False, False, False]], [[False, True, True], [True, False, False]], np.zeros((2, 3), bool)])
@@ -96,7 +88,7 @@ def test_only_tables_of_control_faces_have_a_truth(drawn: tuple[np.ndarray, pd.D
     known = {"maps": {"flat": np.ones((56, 48, 48))}, "template": template_masks((48, 48)), "classes": faces["target"], "expressions": EXPRESSIONS}
     found = compare_with_truth(faces, images, **known)
     assert list(found) == ["regions", "ground_truth", "verdict"]
-    assert set(found["ground_truth"]["method"]) == {"flat", "centre", "edges"}
+    assert set(found["ground_truth"]["method"]) == {"flat", "random", "centre", "edges"}
     assert compare_with_truth(faces.assign(source=["fer2013"] + ["control"] * 55), images, **known) == {}
 
 
@@ -147,7 +139,19 @@ def test_too_few_maps_or_an_interval_over_zero_decide_nothing(drawn: tuple[np.nd
 def test_subjects_are_resampled_whole(drawn: tuple[np.ndarray, pd.DataFrame]) -> None:
     images, faces = drawn
     noise = np.random.default_rng(0).random((56, 48, 48)) ** 4
-    one_person = faces.assign(subject="s1")
-    row = judge_methods(one_person, maps={"m": noise}, baselines=baseline_maps(images), classes=faces["target"].to_numpy()).iloc[0]
-    assert row["ratio_ci_low"] == pytest.approx(row["ratio_ci_high"])  # of one subject every resample is the same
-    assert judge((images, faces), {"m": noise}).loc["m", "ratio_ci_low"] < row["ratio_ci_low"]
+    one = judge((images, faces.assign(subject="s1")), {"m": noise}).loc["m"]
+    assert np.isnan([one["ratio_ci_low"], one["ratio_ci_high"]]).all()  # of one subject every resample is the same
+    assert one["verdict"] == UNDECIDED
+    twice = (np.concatenate([images] * 2), pd.concat([faces] * 2).assign(face_id=range(112)))
+    whole, copied = judge((images, faces), {"m": noise}).loc["m"], judge(twice, {"m": np.concatenate([noise] * 2)}).loc["m"]
+    assert copied["ratio_ci_low"] == pytest.approx(whole["ratio_ci_low"])  # twice the faces of the same subjects tell nothing more
+
+
+def test_a_map_that_is_the_same_for_a_class_is_not_ahead_of_its_class_s_mean(drawn: tuple[np.ndarray, pd.DataFrame]) -> None:
+    _, faces = drawn
+    masks = carrying_mask(faces, size=48).astype(float)
+    own = judge(drawn, {"own": masks}).loc["own"]
+    assert own["own_ci_low"] > 0
+    target = faces["target"].to_numpy()
+    mean = np.stack([masks[target == cls].mean(axis=0) for cls in target])
+    assert judge(drawn, {"mean": mean}).loc["mean", "own"] == pytest.approx(0, abs=1e-9)

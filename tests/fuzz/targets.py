@@ -193,7 +193,9 @@ class Models:
     def _export(self, model: object, path: Path) -> bytes:
         from ferlab.deployment.export import export_onnx
 
-        export_onnx(model, path)  # type: ignore[arg-type]
+        rows = [{"risk": 0.1, "threshold": 0.5}]
+        stated = {"temperature": 1.1, "fitted_on": "9 faces", "risk": 0.1, "abstention": rows, "precision": {}, "measured_on": "9 faces"}
+        export_onnx(model, path, confidence=stated)  # type: ignore[arg-type]
         return path.read_bytes()
 
     def run(self, rng: random.Random, folder: Path) -> None:
@@ -250,21 +252,25 @@ class Models:
 
 
 class Tables:
-    """Small tables that a user writes by hand: boxes and exclusions."""
+    """Small tables that a user writes by hand: boxes, exclusions and corrections."""
 
     def __init__(self, folder: Path) -> None:
         self.boxes = "face_id,x,y,width,height\n" + "".join(f"s/{row}.png,{row},0,{10 + row},12\n" for row in range(6))
         self.excluded = "face_id,why,who\n" + "".join(f"s/{row}.png,blurred,me\n" for row in range(6))
+        corrected = "".join(f"s/{row}.png,happy,sad|fear,me,looked,2026-11-28\n" for row in range(6))
+        self.corrected = f"face_id,old,new,who,why,when\n{corrected}"
 
     def run(self, rng: random.Random, folder: Path) -> None:
         """Read one table."""
         import pandas as pd
 
+        from ferlab.data.preparation.corrections import read_corrections
         from ferlab.data.preparation.sources import read_exclusions
         from ferlab.data.preparation.steps import read_boxes
 
         known = pd.Series([f"s/{row}.png" for row in range(6)])
-        text, read = rng.choice(((self.boxes, functools.partial(read_boxes, known=known)), (self.excluded, read_exclusions)))
+        boxes = functools.partial(read_boxes, known=known)
+        text, read = rng.choice(((self.boxes, boxes), (self.excluded, read_exclusions), (self.corrected, read_corrections)))
         (folder / "t.csv").write_bytes(spoil_text(rng, text))
         read(folder / "t.csv")
 

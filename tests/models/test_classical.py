@@ -4,9 +4,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
+from skimage.filters import gabor_kernel
 from sklearn.svm import LinearSVC
 
-from ferlab.models.classical import GradientHistograms, PatternHistograms, hog_svm, lbp_svm, local_binary_patterns, uniform_labels
+from ferlab.models.classical import gabor_svm, hog_svm, lbp_svm
+from ferlab.models.descriptors import GaborEnergies, GradientHistograms, PatternHistograms, local_binary_patterns, uniform_labels
 from ferlab.paths import InputError
 
 
@@ -79,13 +82,32 @@ def test_light_and_contrast_leave_the_patterns() -> None:
     assert torch.equal(PatternHistograms()(grey), PatternHistograms()((grey - 0.5) / 0.25))
 
 
-@pytest.mark.parametrize("build", [hog_svm, lbp_svm])
+@pytest.mark.parametrize("build", [hog_svm, lbp_svm, gabor_svm])
 def test_features_are_fixed_and_the_same_in_half_precision(build: type) -> None:
     module, images = build(), torch.randn(2, 1, 48, 48)
     assert [name for name, _ in module.named_parameters()] == list(module.state_dict()) == ["logits.weight", "logits.bias"]
     exact = module.features(images)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(module.features(images), exact)
+
+
+def test_gabor_energies_are_those_of_scikit_images_filter() -> None:
+    face = cv2.GaussianBlur(faces(4, 64)[0], (0, 0), 1).astype(np.float64) / 255
+    found = GaborEnergies()(torch.from_numpy(face)[None, None].float()).view(4, 8, 8, 8)
+    for wave, turn in ((4.0, 0), (8.0, 3)):
+        kernel = gabor_kernel(1 / wave, theta=np.pi * turn / 8, bandwidth=1.0, n_stds=2)
+        even, odd = (ndimage.correlate(face, part, mode="nearest") for part in (kernel.real, kernel.imag))
+        even -= kernel.real.sum() * ndimage.uniform_filter(face, 27, mode="nearest")  # the even kernel has no mean over the common square
+        expected = np.hypot(even, odd)[::2, ::2].reshape(8, 4, 8, 4).mean(axis=(1, 3))
+        np.testing.assert_allclose(found[(4.0, 5.7, 8.0, 11.3).index(wave), turn], np.log1p(expected), atol=2e-3)
+
+
+def test_gabor_energies_follow_the_direction_of_stripes_and_not_the_light() -> None:
+    columns = torch.arange(48) * 2 * torch.pi / 8
+    stripes = columns.sin().expand(48, 48)[None, None]
+    per_direction = GaborEnergies()(torch.cat([stripes, stripes.mT, stripes + 5])).view(3, 4, 8, 6, 6)[:, 2, :, 2:4, 2:4].mean((2, 3))
+    assert per_direction.argmax(dim=1).tolist() == [0, 4, 0]
+    torch.testing.assert_close(per_direction[2], per_direction[0], atol=1e-4, rtol=1e-4)
 
 
 def test_a_side_that_cells_do_not_fill_is_refused() -> None:

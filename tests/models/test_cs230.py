@@ -5,7 +5,8 @@ import torch
 from torch.nn import functional as F
 
 from ferlab.models import count_parameters
-from ferlab.models.cs230 import baseline, baseline_text, five_layer
+from ferlab.models.cs230 import baseline, baseline_text, five_layer, five_layer_hog
+from ferlab.models.descriptors import GradientHistograms
 from ferlab.paths import InputError
 
 
@@ -68,3 +69,15 @@ def test_baselines_have_the_counts_of_the_notebook_and_of_the_text() -> None:
     assert count_parameters(baseline()) == 2_434_921
     assert round(count_parameters(baseline_text()) / 1e6, 1) == 37.8
     assert round(count_parameters(baseline_text(fc_units=1024)) / 1e6, 2) == 4.76  # the reading that misses the paper's number
+
+
+def test_histograms_enter_the_first_dense_layer_beside_the_maps() -> None:
+    fused, plain, faces = five_layer_hog().eval(), five_layer().eval(), torch.randn(2, 1, 48, 48)
+    weights = plain.state_dict()
+    with torch.no_grad():
+        plain.load_state_dict(weights | {name.split(".", 1)[1]: value for name, value in fused.state_dict().items() if name != "dense.fc1.weight"}
+                              | {"fc1.weight": fused.dense.fc1.weight[:, :2304]})  # fmt: skip
+        histograms = GradientHistograms(grey_levels=64.0)(faces) @ fused.dense.fc1.weight[:, 2304:].T
+        hidden = plain[:-3](faces) + histograms
+        torch.testing.assert_close(fused(faces), plain[-3:](hidden))
+    assert histograms.abs().max() > 0.01

@@ -1,6 +1,5 @@
 """Figures of faces: what stands in them, checked by their artists and labels."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,12 +8,6 @@ from ferlab.expressions import EXPRESSIONS
 from ferlab.reporting.faces import class_counts, faces_grid, lit, mean_faces, pick_faces, truth_grid
 
 RNG = np.random.default_rng(0)
-
-
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

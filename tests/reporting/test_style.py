@@ -7,6 +7,7 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from ferlab.colours import COLOURS
 from ferlab.expressions import CONTEMPT, EXPRESSIONS
 from ferlab.reporting import style
 
@@ -54,8 +55,8 @@ def test_a_name_with_dollars_is_no_formula(shown):
 
 
 def test_every_expression_has_a_colour_of_its_own():
-    assert set(style.COLOURS) == {*EXPRESSIONS, CONTEMPT}
-    assert len(set(style.COLOURS.values())) == len(style.COLOURS)
+    assert set(COLOURS) == {*EXPRESSIONS, CONTEMPT}
+    assert len(set(COLOURS.values())) == len(COLOURS)
 
 
 def test_a_name_with_dollars_is_drawn_as_it_is() -> None:

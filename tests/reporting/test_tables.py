@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ferlab.evaluation.comparison import compare_correctness, compare_pairs, spread_over_seeds
+from ferlab.evaluation.comparison import compare_correctness, compare_pairs
 from ferlab.evaluation.ensembles import ENSEMBLE, WEIGHTED
 from ferlab.evaluation.published import read_published
 from ferlab.reporting.tables import (
@@ -15,7 +15,6 @@ from ferlab.reporting.tables import (
     control_name,
     ensembles_table,
     estimate,
-    groups_table,
     html_table,
     machine_table,
     markdown_page,
@@ -67,16 +66,13 @@ def run_rows() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def test_runs_and_groups_are_shown_with_intervals_and_spread():
+def test_runs_are_shown_with_intervals():
     assert runs_table(run_rows()).loc["b", "accuracy, test, deduplicated, %"] == "70.0 [68.4, 71.6]"
     assert runs_table(run_rows()).columns[0] == "accuracy, test, %"  # what is looked for is in sight on a narrow page
     assert "macro F1, test, deduplicated, %" in runs_table(run_rows())
     marked = runs_table(run_rows().assign(**{"val.role": ["trained", "selected_on"], "test.role": ["untouched", "selected_on"]}))
     assert marked["accuracy, val, %"].str.endswith(" (trained on)").tolist() == [True, False]
     assert marked["accuracy, test, %"].str.endswith(" (selected on)").tolist() == [False, True]
-    spread = spread_over_seeds(run_rows(), ["test.accuracy"])
-    assert groups_table(spread, {"test.accuracy": "accuracy"}).loc["g", "accuracy"] == "65.0 ± 7.1"
-    assert groups_table(spread_over_seeds(run_rows()[:1], ["test.accuracy"]), {"test.accuracy": "accuracy"}).loc["g", "accuracy"] == "60.0"
 
 
 def test_no_pairs_make_an_empty_table_with_its_columns():

@@ -425,10 +425,37 @@ def test_biases_learn_at_a_rate_of_their_own_and_rates_fall_as_keras_has_it(toy_
     assert result.history["lr"].tolist() == pytest.approx([0.01, 0.01 / 1.5, 0.01 / 2])
 
 
-@pytest.mark.parametrize("loss", ["l2_svm", "multi_label"])
+@pytest.mark.parametrize("loss", ["l2_svm", "multi_label", "logit_adjusted", "balanced_focal"])
 def test_other_losses_learn_the_expressions_too(toy_store: Make, settings: Make, tmp_path: Path, loss: str) -> None:
     chosen = settings(epochs=8, optimizer="adamw", lr=0.001, schedule="constant", rotation=0.0, shift=0.0, loss=loss)
     assert run_fit(toy_store(), chosen, tmp_path / "p").history["train_accuracy"].iloc[-1] > 0.9
+
+
+@pytest.mark.parametrize("loss", ["logit_adjusted", "balanced_focal"])
+def test_losses_for_imbalanced_classes_find_more_faces_of_the_rare_one(toy_store: Make, settings: Make, tmp_path: Path, loss: str) -> None:
+    """Faces that are noise: the prediction is the prior, unless the loss evens it out."""
+    store = toy_store(300)
+    store.images[:] = np.random.default_rng(1).integers(0, 255, store.images.shape)
+    store.faces["target"] = np.where(np.arange(300) % 15 == 0, 2, np.arange(300) % 2)
+    predicted = {}
+    for name in ("cross_entropy", loss):
+        chosen = settings(epochs=3, optimizer="adamw", lr=0.001, schedule="constant", rotation=0.0, shift=0.0, loss=name, balance_beta=0.99)
+        module = run_fit(store, chosen, tmp_path / name).module
+        with torch.no_grad():
+            predicted[name] = module(torch.randn(300, 1, 48, 48)).softmax(1)[:, 2].mean().item()
+    assert predicted[loss] > 1.5 * predicted["cross_entropy"]
+
+
+def test_an_expert_is_trained_and_selected_on_its_expressions_alone(toy_store: Make, settings: Make, tmp_path: Path) -> None:
+    result = run_fit(toy_store(120), settings(epochs=6, lr=0.01, schedule="constant", expressions=["sad", "happy"]), tmp_path / "p")
+    assert result.trained_faces == 48, "of 72 training faces a third is angry"
+    assert result.val["accuracy"] > 0.9
+    with pytest.raises(InputError, match=r"run 'toy': train\.expressions: the dataset has no 'hapy'; expected some of angry, happy, sad"):
+        run_fit(toy_store(), settings(expressions=["hapy"]), tmp_path / "q")
+    store = toy_store()
+    store.faces.loc[store.faces["split"] == "val", "target"] = 0
+    with pytest.raises(InputError, match="no face of sad in split 'val'"):
+        run_fit(store, settings(expressions=["sad"]), tmp_path / "r")
 
 
 def test_a_net_says_values_beside_the_expression(toy_store: Make, settings: Make, tmp_path: Path) -> None:

@@ -7,7 +7,17 @@ import torch
 from torch.nn import functional as F
 from torchmetrics.functional import concordance_corrcoef
 
-from ferlab.training.losses import concordance_loss, cross_entropy, l2_svm, multi_label
+from ferlab.training.losses import (
+    concordance_loss,
+    cross_entropy,
+    effective_weights,
+    expression_loss,
+    focal,
+    l2_svm,
+    log_priors,
+    logit_adjusted,
+    multi_label,
+)
 
 LOGITS = torch.log(torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]))
 TARGET = torch.tensor([0, 1])
@@ -87,3 +97,43 @@ def test_concordance_is_torchmetrics_own_and_excludes_unknown_values() -> None:
     expected = (concordance_loss(said[25:, :1], known[25:, :1]) + concordance_loss(said[:, 1:], known[:, 1:])) / 2
     assert concordance_loss(said, holes).item() == pytest.approx(expected.item())
     assert concordance_loss(said, torch.full_like(known, float("nan"))).item() == 0
+
+
+def test_adjusted_logits_are_those_of_the_posterior_under_equal_priors() -> None:
+    """Bayes: a model whose adjusted logits are the log posterior has logits that are the log likelihood, whatever the class counts."""
+    counts = torch.tensor([80, 15, 5])
+    likelihood = torch.tensor([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]])
+    posterior = likelihood * counts / (likelihood * counts).sum(dim=1, keepdim=True)
+    expected = -posterior[torch.arange(2), TARGET].log().mean()
+    assert logit_adjusted(likelihood.log(), TARGET, log_priors=log_priors(counts)).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert logit_adjusted(LOGITS, TARGET) == cross_entropy(LOGITS, TARGET)
+    smoothed = logit_adjusted(LOGITS, TARGET, log_priors=log_priors(torch.tensor([5, 5, 0])), label_smoothing=0.1)
+    assert torch.isfinite(smoothed), "a class without faces must not make the loss infinite"
+
+
+def test_focal_loss_by_hand() -> None:
+    by_hand = (0.3**2 * -math.log(0.7) + 0.7**2 * -math.log(0.3)) / 2
+    assert focal(LOGITS, TARGET).item() == pytest.approx(by_hand)
+    assert torch.allclose(focal(LOGITS, TARGET, gamma=0.0), cross_entropy(LOGITS, TARGET))
+    weights = torch.tensor([0.5, 2.0, 1.0])
+    assert torch.allclose(focal(LOGITS, TARGET, gamma=0.0, class_weights=weights), cross_entropy(LOGITS, TARGET, class_weights=weights))
+    soft = F.one_hot(TARGET, 3).float()
+    assert torch.allclose(focal(LOGITS, soft, class_weights=weights), focal(LOGITS, TARGET, class_weights=weights))
+
+
+def test_effective_weights_run_from_equal_to_inverse_counts() -> None:
+    counts = torch.tensor([1000, 100, 10, 0])
+    assert effective_weights(counts, beta=0.0).tolist() == pytest.approx([1, 1, 1, 0])
+    nearly = effective_weights(counts, beta=1 - 1e-9)
+    assert (nearly[:3] * counts[:3]).tolist() == pytest.approx([(nearly[0] * 1000).item()] * 3, rel=1e-3)
+    by_hand = [(1 - 0.99) / (1 - 0.99**n) for n in (1000, 100, 10)]
+    assert effective_weights(counts, beta=0.99)[:3].tolist() == pytest.approx([3 * weight / sum(by_hand) for weight in by_hand], rel=1e-5)
+
+
+def test_a_loss_is_given_the_options_that_it_takes() -> None:
+    options = {"class_weights": torch.tensor([1.0, 2.0, 1.0]), "label_smoothing": 0.1, "log_priors": log_priors(torch.tensor([8, 1, 1]))}
+    assert expression_loss("cross_entropy", LOGITS, TARGET, **options) == cross_entropy(
+        LOGITS, TARGET, class_weights=options["class_weights"], label_smoothing=0.1
+    )
+    assert expression_loss("logit_adjusted", LOGITS, TARGET, **options) == logit_adjusted(LOGITS, TARGET, **options)
+    assert expression_loss("balanced_focal", LOGITS, TARGET, **options) == focal(LOGITS, TARGET, class_weights=options["class_weights"])

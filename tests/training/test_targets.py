@@ -47,4 +47,15 @@ def test_values_follow_the_soft_targets_on_a_scale_of_one() -> None:
 def test_what_a_set_lacks_is_said() -> None:
     assert wanted() is None
     with pytest.raises(InputError, match="no 'arousal'"):
-        scaled_values(faces(), ["arousal"])
+        scaled_values(faces(), ["arousal"], expressions=EXPRESSIONS)
+
+
+def test_the_share_of_votes_for_the_label_is_the_crowds_intensity() -> None:
+    table = wanted(regress=["vote_share"])
+    assert table is not None
+    assert table[:, 7].tolist() == pytest.approx([1, -1, -1])  # all ten, none (the label is angry), none
+    sad = faces().assign(target=EXPRESSIONS.index("sad"))
+    assert scaled_values(sad, ["vote_share"], expressions=EXPRESSIONS)[:, 0].tolist() == pytest.approx([-1, 0.2, -1])
+    no_votes = faces().assign(**{f"votes_{name}": 0 for name in BALLOT})
+    with pytest.raises(InputError, match=r"no 'vote_share'; .* \(FER2013 with FER\+ votes\)"):
+        scaled_values(no_votes, ["vote_share"], expressions=EXPRESSIONS)

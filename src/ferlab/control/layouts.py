@@ -8,11 +8,12 @@
     captured             consent.csv, captures.csv, <person>/<expression>/<number>.png
     fer2013              fer2013.csv with all three usages
     fer2013_reshuffled   images/train and images/validation, each <expression>/<number>.jpg
+    web                  train and test, each <expression>/<person>_<number>.jpg: cs230's set of a web app, whole pictures with a background
     ferplus              fer2013.csv and fer2013new.csv, the votes of ten raters; contempt, which FER2013 does not have, is neutral there
 
 Every folder holds `CONTROL_FACES.txt`, which marks its faces as drawn on every page. Every subject shows every expression, and no subject is in
 two parts of a dataset (but in fer2013_reshuffled). FER2013's layouts and AffectNet's train_set have happy three times as often as the rarest
-expression. Landmarks are zeros or NULL, the box is the whole picture.
+expression. Landmarks are zeros or NULL, the box is the whole picture (in captured: the drawn face in it).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from PIL import Image
 from ferlab.control.action_units import NAMES, affect
 from ferlab.control.drawing.picture import draw_image
 from ferlab.control.recipe import frame_of
+from ferlab.control.snapshots import take_snapshot
 from ferlab.control.specs import FaceSpec, sample_spec
 from ferlab.expressions import AFFECTNET_CODES, CKPLUS_CODES, CONTEMPT, EXPRESSIONS, FERPLUS_COLUMNS, JAFFE_CODES, JAFFE_RATINGS, USAGES
 from ferlab.opencv import one_thread
@@ -41,6 +43,7 @@ FRAMES = 9  # of a sequence in the layout of CK+: two neutral, three at the apex
 JAFFE_SIDE = 256
 COMMON, RARE = "happy", ("disgust", CONTEMPT)  # three and one face of a subject where others have two
 AFFECTNET_HEADER = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
+WEB_FACES, WEB_PEOPLE, WEB_EACH, WEB_PARTS = 258, 12, 3, {"train": 0.8, "test": 0.2}
 _VOTES, _RATINGS, _SHUFFLE = 30, 31, 32  # streams of random numbers
 
 Files = Iterator[tuple[str, bytes]]  # name below the folder, content
@@ -258,12 +261,14 @@ def _class_folders(cast: Cast) -> Files:
 
 
 def _captured(cast: Cast) -> Files:
-    consent, captures = ["person,consent,date,scope"], ["file,person,expression"]
+    consent, captures = ["person,consent,date,scope"], ["file,person,expression,box_x,box_y,box_w,box_h"]
     consent += [f"person{subject + 1:02d},yes,2024-05-31,research; publication" for subject in range(cast.subjects)]
     for number, (subject, spec) in enumerate(cast.faces(posed=True)):
         name = f"person{subject + 1:02d}/{spec.expression}/{number:04d}.png"
-        yield name, _encoded(_framed(draw_image(spec, cast.size, colour=True)), "PNG")
-        captures.append(f"{name},person{subject + 1:02d},{spec.expression}")
+        whole = _framed(draw_image(spec, cast.size, colour=True))
+        yield name, _encoded(whole, "PNG")
+        box = (whole.shape[1] - cast.size) // 2, (whole.shape[0] - cast.size) // 2, cast.size, cast.size
+        captures.append(f"{name},person{subject + 1:02d},{spec.expression},{','.join(map(str, box))}")
     for name, lines in {"consent.csv": consent, "captures.csv": captures}.items():
         yield name, "\n".join([*lines, ""]).encode()
 
@@ -302,6 +307,25 @@ def _fer2013_reshuffled(cast: Cast) -> Files:
         yield f"images/{part}/{specs[number].expression}/{number}.jpg", _drawn(cast, specs[number], "JPEG")
 
 
+def _web(cast: Cast) -> Files:
+    """Draw cs230's set of its web app: 258 pictures of 12 people, a fifth of the people and of the pictures for the test.
+
+    cs230 splits at random, so that people are in both parts; here they are not.
+    """
+    people = {part: [n for n in range(cast.subjects) if cast.part(n, WEB_PARTS) == part] for part in WEB_PARTS}
+    total = round(WEB_FACES * cast.subjects * cast.each / (WEB_PEOPLE * WEB_EACH))
+    number = 0
+    for part, members in people.items():
+        count = round(total * WEB_PARTS[part])
+        for place, subject in enumerate(members):
+            for take in range(count // len(members) + (place < count % len(members))):
+                name = EXPRESSIONS[(take + subject) % len(EXPRESSIONS)]
+                spec = sample_spec(cast.seed, number, subject=subject, expression=name)
+                snapshot = take_snapshot(spec, seed=cast.seed, number=number)
+                yield f"{part}/{name}/p{subject + 1:02d}_{number:04d}.jpg", _encoded(snapshot, "JPEG")
+                number += 1
+
+
 LAYOUTS: dict[str, Layout] = {
     "ckplus": Layout(_ckplus, subjects=12, each=1, size=96),
     "jaffe": Layout(_jaffe, subjects=5, each=2, size=128, most=26 * 26),
@@ -311,5 +335,6 @@ LAYOUTS: dict[str, Layout] = {
     "captured": Layout(_captured, subjects=3, each=4, size=96, most=99),
     "fer2013": Layout(_fer2013, subjects=30, each=2, size=48),
     "fer2013_reshuffled": Layout(_fer2013_reshuffled, subjects=30, each=2, size=48),
+    "web": Layout(_web, subjects=WEB_PEOPLE, each=WEB_EACH, size=96, most=99),
     "ferplus": Layout(_ferplus, subjects=30, each=2, size=48),
 }

@@ -192,6 +192,7 @@ class FaceData(pl.LightningDataModule):
         seed: int,
         trained_on: Sequence[str] = ("train",),
         monitored: str = "val",
+        classes: Sequence[int] = (),
         soft_targets: np.ndarray | None = None,
         statistics: tuple[Sequence[float], Sequence[float]] | None = None,
         scaling: str = "standardised",
@@ -210,6 +211,7 @@ class FaceData(pl.LightningDataModule):
             seed: Likewise.
             trained_on: Splits of the training faces.
             monitored: Split that selects the epoch.
+            classes: Targets of the faces that are used in both; empty for all.
             soft_targets: float32 (M, K + R).
             statistics: Mean and standard deviation per channel of the pretrained weights' inputs, on the scale [0, 1]; None to measure them.
             scaling: "standardised", "unit" ([0, 1] as it is) or "mean_image" (minus the training faces' mean image).
@@ -221,7 +223,7 @@ class FaceData(pl.LightningDataModule):
             InputError: If a split has no faces, or all their pixels are alike.
         """
         super().__init__()
-        rows = split_rows(store, *trained_on)
+        rows = split_rows(store, *trained_on, classes=classes)
         targets = store.faces["target"].to_numpy(dtype=np.int64, copy=True)
         self.targets = targets[rows]
         held = store.images.nbytes <= resident
@@ -240,7 +242,7 @@ class FaceData(pl.LightningDataModule):
         images: Images = torch.from_numpy(stored).to(device) if held else stored
         on_device = torch.from_numpy(targets).to(device)
         soft = None if soft_targets is None else torch.from_numpy(soft_targets).to(device)
-        self.train_batches, self.val_batches = batches(rows, seed=seed, changes=changes), batches(split_rows(store, monitored))
+        self.train_batches, self.val_batches = batches(rows, seed=seed, changes=changes), batches(split_rows(store, monitored, classes=classes))
 
     def train_dataloader(self) -> FaceBatches:
         """Return the batches of the training faces; call `set_epoch` on them at the start of each epoch."""
@@ -307,17 +309,20 @@ def _read(images: np.ndarray | ShardedImages, rows: np.ndarray) -> np.ndarray:
     return images[rows]
 
 
-def split_rows(store: Store, *splits: str) -> np.ndarray:
-    """Return the rows of the named splits in store order, int64.
+def split_rows(store: Store, *splits: str, classes: Sequence[int] = ()) -> np.ndarray:
+    """Return the rows of the named splits in store order, int64; those of `classes` alone where any are named.
 
     Raises:
-        InputError: If one of them has no faces.
+        InputError: If one of the splits has no such faces.
     """
-    column = store.faces["split"]
+    column, wanted = store.faces["split"], np.ones(len(store.faces), bool)
+    if classes:
+        wanted = store.faces["target"].isin(classes).to_numpy()
     for split in splits:
-        if not (column == split).any():
-            raise InputError(f"the dataset has no face in split {split!r}; expected faces in {', '.join(splits)}; see `prepare` in params.yaml")
-    return np.flatnonzero(column.isin(splits).to_numpy())
+        if not ((column == split).to_numpy() & wanted).any():
+            of = f" of {', '.join(store.expressions[c] for c in classes)}" if classes else ""
+            raise InputError(f"the dataset has no face{of} in split {split!r}; expected faces in {', '.join(splits)}; see `prepare` in params.yaml")
+    return np.flatnonzero(column.isin(splits).to_numpy() & wanted)
 
 
 def class_weights(targets: np.ndarray, expressions: Sequence[str]) -> Tensor:

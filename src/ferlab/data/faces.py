@@ -24,6 +24,7 @@ SOFT = "soft_"  # prefix of the columns that share one label among expressions
 CONTROL = "control"  # source of control faces; "control:ckplus" of those that were drawn as files in the layout of CK+
 DERIVED = ("derived_from", "derivation")  # columns of a dataset that holds copies or synthetic samples: "" for the faces themselves
 VOTES = "votes_"  # prefix of the columns that count raters' votes: votes_happy, votes_unknown, ...
+VOTE_SHARE = "vote_share"  # a value that `value_of` forms from them
 
 
 @cache
@@ -58,6 +59,22 @@ def face_schema() -> pa.DataFrameSchema:
             f"^{VOTES}": pa.Column("int64", whole, regex=True, required=False),
         }
     )
+
+
+def value_of(faces: pd.DataFrame, name: str, *, expressions: Sequence[str]) -> np.ndarray:
+    """Return a value of each face, float64 (N,), NaN where unknown or where the table does not have it.
+
+    Args:
+        faces: Face table of N rows.
+        name: A column, or "vote_share": the fraction of all votes that the face's label has, cs231a's crowd-averaged intensity.
+        expressions: Names of the classes in `target`.
+    """
+    columns = [VOTES + expression for expression in expressions]
+    if name != VOTE_SHARE or not set(columns) <= set(faces):
+        return faces[name].to_numpy(dtype=np.float64) if name in faces else np.full(len(faces), np.nan)
+    own = faces[columns].to_numpy(np.float64)[np.arange(len(faces)), faces["target"].to_numpy()]
+    total = faces[[column for column in faces if str(column).startswith(VOTES)]].to_numpy(np.float64).sum(axis=1)
+    return np.divide(own, total, out=np.full(len(faces), np.nan), where=total > 0)
 
 
 def check_faces(table: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,8 @@ SMALLEST = 256  # values: below that a tensor (a bias, a scale, a running varian
 LARGEST = float(np.finfo(np.float16).max)
 BATCH = 32  # faces per call during calibration: bounds memory
 OPERATIONS = ("Conv", "Gemm", "MatMul", "Add", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool")
+LAYERS = ("Conv", "Gemm", "MatMul")  # those with weights
+COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "ArgMax", "ArgMin")
 
 
 class Deployed(nn.Module):
@@ -57,13 +59,14 @@ class Deployed(nn.Module):
         return self.probs(self.module((faces - self.mean) / self.std))
 
 
-def export_onnx(model: LoadedModel, path: Path, *, weights: str = "float32") -> int:
+def export_onnx(model: LoadedModel, path: Path, *, weights: str = "float32", confidence: Mapping[str, Any] | None = None) -> int:
     """Write a model as one ONNX file with a free batch axis. The same model gives the same bytes in any checkout.
 
     Args:
         model: A trained model, from `ferlab.models.load_model`.
         path: The file; written whole or not at all.
         weights: How they are stored: "float32", or "float16" for half the size (`halve_weights`).
+        confidence: From `ferlab.deployment.confidence_card`, for the card in the file.
 
     Returns:
         The file's size in bytes.
@@ -76,7 +79,8 @@ def export_onnx(model: LoadedModel, path: Path, *, weights: str = "float32") -> 
             input_names=["faces"], output_names=["probabilities"], dynamic_shapes=({0: torch.export.Dim("N")},), verbose=False,
         )  # fmt: skip
     proto = _without_traces(program.model_proto)
-    helper.set_model_props(proto, {KEY: json.dumps(exported_card(model), sort_keys=True)})  # one key: several would come in random order
+    card = exported_card(model) | ({"confidence": dict(confidence)} if confidence else {})
+    helper.set_model_props(proto, {KEY: json.dumps(card, sort_keys=True)})  # one key: several would come in random order
     return _write(halve_weights(proto) if weights == "float16" else proto, path)
 
 
@@ -95,7 +99,7 @@ def exported_card(model: LoadedModel) -> dict[str, Any]:
 
 @torch.inference_mode()
 def parity(model: LoadedModel, exported: Predictor, faces: np.ndarray) -> dict[str, float]:
-    """Compare an exported model with its source on the same faces.
+    """Compare an exported model with its source on the same faces, before any temperature.
 
     Args:
         model: The source.
@@ -106,7 +110,7 @@ def parity(model: LoadedModel, exported: Predictor, faces: np.ndarray) -> dict[s
         `faces`, `label_agreement` (fraction with the same arg max), and the largest difference of a probability as `max_abs_diff_millionths`: metrics
         files keep six decimals.
     """
-    expected, found = model.probs(model.module(model.normalise(faces))).numpy(), exported.predict_prepared(faces)
+    expected, found = model.probs(model.module(model.normalise(faces))).numpy(), exported.predict_prepared(faces, raw=True)
     agreement = float((expected.argmax(axis=1) == found.argmax(axis=1)).mean())
     return {"faces": len(faces), "label_agreement": agreement, "max_abs_diff_millionths": 1e6 * float(np.abs(expected - found).max())}
 
@@ -115,7 +119,8 @@ def halve_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Return the graph with its large float32 weights stored as float16, each followed by a Cast to float32.
 
     Nothing is computed in float16: the runtime folds the casts when it loads the file, so speed and memory are those of the float32 file.
-    Each weight is rounded to 11 significant bits. The five-layer model of the control faces takes 4.88 MB instead of 9.75.
+    Each weight is rounded to 11 significant bits, but for those that are compared, as the thresholds of trees. The five-layer model of the control
+    faces takes 4.88 MB instead of 9.75.
 
     Args:
         proto: A model whose initializers lie in the file itself; left unchanged.
@@ -125,7 +130,8 @@ def halve_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
     """
     halved = onnx.ModelProto()
     halved.CopyFrom(proto)
-    large = [tensor for tensor in halved.graph.initializer if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= SMALLEST]
+    stored, exact = halved.graph.initializer, _compared(halved.graph)
+    large = [t for t in stored if t.data_type == TensorProto.FLOAT and np.prod(t.dims) >= SMALLEST and t.name not in exact]
     casts = [helper.make_node("Cast", [f"{t.name}.float16"], [t.name], name=f"{t.name}.float32", to=TensorProto.FLOAT) for t in large]
     for tensor in large:
         values = numpy_helper.to_array(tensor)
@@ -156,7 +162,8 @@ def quantise(source: Path, path: Path, faces: np.ndarray) -> int:
     the runtime leaves six of the compact model's ten convolutions in float32 on x86. Weights keep 7 bits, so that sums of two products fit
     16 bits and a processor without VNNI gives the same results: on 900 control faces 98.9 and 99.4 % of two five-layer models' labels stay
     (8 bits: 99.1 and 99.2 %). The file has a quarter of the bytes. The speed depends on processor and model: with VNNI a face takes the
-    compact model 0.42 ms instead of 1.5, the five-layer model 0.5 instead of 0.3.
+    compact model 0.42 ms instead of 1.5, the five-layer model 0.5 instead of 0.3. What is compared stays float32: on quantised features boosted
+    trees change 15 % of their labels. A model without other layers, as these trees, is stored as it is.
 
     Args:
         source: The float32 file, from `export_onnx`.
@@ -176,13 +183,33 @@ def quantise(source: Path, path: Path, faces: np.ndarray) -> int:
     with tempfile.TemporaryDirectory() as folder, _quiet():
         folded, integer = Path(folder, "folded.onnx"), Path(folder, "int8.onnx")
         quant_pre_process(str(source), str(folded), skip_symbolic_shape=True)
-        quantize_static(
-            str(folded), str(integer), reader, quant_format=QuantFormat.QDQ, per_channel=True, op_types_to_quantize=list(OPERATIONS),
-            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, reduce_range=True, calibrate_method=CalibrationMethod.MinMax,
-        )  # fmt: skip
-        proto = onnx.load(integer)
+        proto = onnx.load(folded)
+        exact = _compared(proto.graph)
+        kept = [node.name for node in proto.graph.node if exact & set(node.output)]
+        if any(node.op_type in LAYERS and node.name not in kept for node in proto.graph.node):
+            quantize_static(
+                str(folded), str(integer), reader, quant_format=QuantFormat.QDQ, per_channel=True, op_types_to_quantize=list(OPERATIONS),
+                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, reduce_range=True, calibrate_method=CalibrationMethod.MinMax,
+                nodes_to_exclude=kept,
+            )  # fmt: skip
+            proto = onnx.load(integer)
+        else:
+            proto = onnx.load(source)
     helper.set_model_props(proto, {prop.key: prop.value for prop in onnx.load(source, load_external_data=False).metadata_props})
     return _write(proto, path)
+
+
+def _compared(graph: onnx.GraphProto) -> set[str]:
+    """Return the tensors on which the outcome of a comparison depends: rounding them changes decisions, not only digits."""
+    made = {name: node for node in graph.node for name in node.output}
+    compared: set[str] = set()
+    waiting = [name for node in graph.node if node.op_type in COMPARISONS for name in node.input]
+    while waiting:
+        name = waiting.pop()
+        if name not in compared:
+            compared.add(name)
+            waiting += made[name].input if name in made else []
+    return compared
 
 
 def _write(proto: onnx.ModelProto, path: Path) -> int:

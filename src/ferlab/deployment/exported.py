@@ -28,7 +28,7 @@ class Exported:
         onnx: The float32 file.
         int8: The int8 file.
         facts: `parameters`; `bytes` of each file; `parity` of the float32 file with the model; `compared`, the int8 file's right answers against
-            the float32 file's, with their `label_agreement`.
+            the float32 file's, with their `label_agreement`; `confidence`, from `ferlab.deployment.confidence_card`.
         times: Per file the milliseconds that single faces took, float64 (repeats,); measured when the files were made.
     """
 
@@ -52,18 +52,21 @@ def exported(p: StageParams, store: Store) -> Exported:
 
 
 def _export(onnx: Path, int8: Path, facts: Path, *, p: StageParams, store: Store) -> None:
-    from ferlab.deployment import export  # Keep: a page whose files are taken starts no PyTorch
+    from ferlab.deployment import confidence_card, export  # Keep: a page whose files are taken starts no PyTorch
     from ferlab.models import count_parameters, load_model
 
     model, split = load_model(artefact(*WEIGHTS, p.name)), store.faces["split"].to_numpy()
     rows = spread_rows(split, "val", p.deploy.compared)
     faces, target = np.asarray(store.images[rows]), store.faces["target"].to_numpy()[rows]
     calibrating = np.asarray(store.images[spread_rows(split, "train", p.deploy.calibration)])
-    sizes = {"float32": export.export_onnx(model, onnx), "int8": export.quantise(onnx, int8, calibrating)}
+    evaluated = (artefact("evaluate", what, p.name) for what in ("predictions", "tta"))
+    confidence = confidence_card.read_confidence(*evaluated, store.faces, risk=p.deploy.risk)
+    sizes = {"float32": export.export_onnx(model, onnx, confidence=confidence), "int8": export.quantise(onnx, int8, calibrating)}
     opened = {"float32": Predictor.load(onnx), "int8": Predictor.load(int8)}
     ways = {name: predictor.predict_prepared for name, predictor in opened.items()}
     whole, small = (predict(faces).argmax(axis=1) for predict in ways.values())
     compared = {**compare_correctness(small == target, whole == target), "label_agreement": float((whole == small).mean())}
     times = measure_side_by_side(ways, faces[:TIMED], repeats=p.deploy.repeats)
     parity = export.parity(model, opened["float32"], faces)
-    write_json(facts, {"parameters": count_parameters(model.module), "bytes": sizes, "parity": parity, "compared": compared, "times": times})
+    found = {"parameters": count_parameters(model.module), "bytes": sizes, "parity": parity, "compared": compared, "times": times}
+    write_json(facts, {**found, "confidence": confidence})

@@ -3,7 +3,7 @@
 Steps by kind of input, in the order of `ferlab.data.preparation.steps`:
 
     a picture, searched      the dataset's detector and settings, margin or alignment; then as a cropped face
-    a cropped face           colour, size (of the dataset's faces), histogram equalisation or CLAHE, Gaussian
+    a cropped face           colour, size (of the dataset's faces), histogram equalisation or CLAHE, Gaussian, covered regions
     a face of a store        none: it is prepared
 
 `ferlab.deployment.inputs` then resizes to the network's input, and the graph scales. A step that a new picture does not allow (boxes or landmarks
@@ -13,7 +13,7 @@ of a dataset, a detector whose file is missing) is replaced, and a note reports 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,11 @@ from pydantic import ValidationError
 from ferlab.data.faces import CONTROL
 from ferlab.data.preparation.detection import Detector, FoundFace, open_detector
 from ferlab.data.preparation.steps import Preparation
+from ferlab.data.regions import COVER, PLACEMENT, Registration
 from ferlab.params import Prepare
 from ferlab.paths import InputError
 
-STEPS = ("face", "size", "colour", "equalise", "blur")
+STEPS = ("face", "size", "colour", "equalise", "blur", COVER, PLACEMENT)
 SYNTHETIC = ("smote", "adasyn")  # sources of samples interpolated from other faces
 DRAWN = "it was trained on control faces alone, which are synthetic; its predictions for photographs are untested"
 HAAR = "faces are searched for by Haar instead"
@@ -64,7 +65,7 @@ class FaceSteps:
         return faces
 
     def change(self, faces: np.ndarray) -> np.ndarray:
-        """Return cropped faces, uint8 (N, H, W) or (N, H, W, 3), in the dataset's colour and size, equalised and blurred."""
+        """Return cropped faces, uint8 (N, H, W) or (N, H, W, 3), in the dataset's colour and size, equalised, blurred and covered as those are."""
         return np.stack([self._changed(face) for face in faces]) if len(faces) else faces
 
     def _changed(self, face: np.ndarray) -> np.ndarray:
@@ -97,7 +98,7 @@ def read_steps(recorded: Any, *, where: str) -> FaceSteps | None:
         found = f"has {unknown[0]!r}" if isinstance(recorded, Mapping) else f"is a {type(recorded).__name__}"
         raise InputError(f"{where}: `preparation` of its card {found}; expected {', '.join(STEPS)}. Export the model again.")
     try:
-        steps = Prepare.model_validate(recorded)
+        steps = Prepare.model_validate({key: value for key, value in recorded.items() if key != PLACEMENT})
     except ValidationError as errors:
         error = errors.errors()[0]
         key = ".".join(map(str, error["loc"]))
@@ -109,7 +110,16 @@ def read_steps(recorded: Any, *, where: str) -> FaceSteps | None:
         align = "eyes"
         notes += ("its training faces were aligned by landmarks of the dataset; faces of a picture are aligned by the eyes that Haar finds",)
     look = {key: getattr(steps, key) for key in ("size", "colour", "equalise", "blur")}
+    look |= {COVER: tuple(steps.cover), PLACEMENT: _placement(recorded.get(PLACEMENT), where=where)} if steps.cover else {}
     return FaceSteps(Preparation(margin=steps.face.margin, align=align, **look), detector=detector, notes=notes)
+
+
+def _placement(recorded: Any, *, where: str) -> Registration:
+    """Return where the covered regions lie."""
+    known = {field.name for field in fields(Registration)}
+    if not isinstance(recorded, Mapping) or set(recorded) != known or not all(isinstance(value, (int, float)) for value in recorded.values()):
+        raise InputError(f"{where}: `preparation.{PLACEMENT}` of its card: expected the numbers {', '.join(sorted(known))}; export the model again.")
+    return Registration(**recorded)
 
 
 def source_notes(sources: Sequence[str]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from math import prod
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -167,6 +168,7 @@ CARD: dict[str, Field] = {
     "size": Field(f"a whole number from 1 to {MOST_SIDE}", lambda value: _is_number(value, low=1, high=MOST_SIDE)),
 }
 OPTIONAL: dict[str, Field] = {  # what older cards lack
+    "confidence": Field("a table", lambda value: isinstance(value, dict)),  # value by value: `ferlab.deployment.confidence`
     "preparation": Field("a table of steps", lambda value: isinstance(value, dict)),  # step by step: `ferlab.deployment.face_steps.read_steps`
     "sources": Field("a list of names", lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value)),
 }
@@ -187,7 +189,7 @@ def read_card(metadata: Mapping[str, str], *, inputs: list[Any], outputs: list[A
     try:
         card = json.loads(metadata[KEY])
     except (KeyError, ValueError, RecursionError):
-        raise InputError(f"{where}: no ferlab card in its metadata; {OURS}") from None
+        raise InputError(f"{where}: no ferlab card in its metadata; {OURS}, or its card beside it: {Path(where).stem}.yaml (docs/live.md)") from None
     if not isinstance(card, dict):
         raise InputError(f"{where}: its card is a {type(card).__name__}, not a table of keys; {OURS}")
     if lacking := [key for key in CARD if key not in card]:

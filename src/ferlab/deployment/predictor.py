@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,17 @@ import onnxruntime
 
 from ferlab.data.preparation.detection import Detector, crop_box
 from ferlab.data.readers.images import read_plain_file
+from ferlab.deployment.confidence import Confidence
 from ferlab.deployment.face_search import Box, Found, find_faces, read_picture
 from ferlab.deployment.inputs import check_faces, prepare_faces
+from ferlab.deployment.kinds import check_kind
 from ferlab.deployment.model_files import MOST_BATCH, MOST_FILE, read_card
 from ferlab.deployment.trial import try_model
 from ferlab.paths import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ferlab.deployment.face_steps import FaceSteps
 
 SHIPPED = Path(__file__).parent / "weights" / "model.onnx"
@@ -34,15 +38,17 @@ class ReadFace:
 
     Attributes:
         box: x, y, width, height in pixels of the upright picture; it may extend beyond the picture.
-        probs: float32 (K,), in the order of `expressions`.
+        probs: float32 (K,), in the order of `expressions`; calibrated where the model's card has a temperature.
         expressions: The K names.
         score: The detector's (`ferlab.data.preparation.detection.Detections`); None where nothing was searched.
+        uncertain: Whether the model abstains: its confidence is below the threshold of its card.
     """
 
     box: Box
     probs: np.ndarray
     expressions: tuple[str, ...]
     score: float | None = None
+    uncertain: bool = False
 
     def likeliest(self, count: int) -> tuple[str, ...]:
         """Return the `count` most probable expressions in descending order; ties in the order of `expressions`."""
@@ -64,11 +70,26 @@ class ReadPicture:
     size: tuple[int, int]
 
 
-def _open_session(path: Path, *, threads: int) -> tuple[onnxruntime.InferenceSession, int]:
-    """Open an ONNX file on the CPU, checked by `ferlab.deployment.model_files`; return the session and the number of faces per call."""
+def read_model(path: Path) -> bytes:
+    """Return an ONNX file in the form of our exports: as it is, or adopted where it was made elsewhere and a card lies beside it.
+
+    Raises:
+        InputError: If it is missing or a file of another kind, or as `ferlab.deployment.foreign.adopt`.
+    """
     if not path.exists():
         raise InputError(f"{path}: no such file; `python -m ferlab.pipeline deploy --run NAME` writes models/NAME/model.onnx")
     content = read_plain_file(path, most=MOST_FILE, expected="a model as .onnx")
+    check_kind(content, where=str(path))
+    if not (card := path.with_suffix(".yaml")).is_file():
+        return content
+    from ferlab.deployment.foreign import adopt  # Keep: for models made elsewhere alone
+
+    return adopt(content, card, where=str(path))
+
+
+def _open_session(path: Path, *, threads: int) -> tuple[onnxruntime.InferenceSession, int]:
+    """Open an ONNX file on the CPU, checked by `ferlab.deployment.model_files`; return the session and the number of faces per call."""
+    content = read_model(path)
     batch = try_model(content, where=str(path))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
@@ -91,6 +112,7 @@ class Predictor:
         where: The model's name in errors.
         steps: Preparation of the training faces; None where the card records none.
         notes: Limits of the predictions, a line each: trained on control faces alone, a step of the preparation replaced.
+        confidence: Temperature, threshold and precisions of its card.
     """
 
     session: onnxruntime.InferenceSession
@@ -101,10 +123,11 @@ class Predictor:
     where: str = "the model"
     steps: FaceSteps | None = None
     notes: tuple[str, ...] = ()
+    confidence: Confidence = field(default_factory=Confidence)
 
     @classmethod
     def load(cls, path: str | Path | None = None, *, threads: int = 1) -> Predictor:
-        """Open a model written by `ferlab.deployment.export.export_onnx`.
+        """Open a model written by `ferlab.deployment.export.export_onnx`, or one made elsewhere with a card (`ferlab.deployment.foreign`).
 
         Args:
             path: The file; None for the shipped model.
@@ -120,9 +143,10 @@ class Predictor:
         metadata = session.get_modelmeta().custom_metadata_map
         card = read_card(metadata, inputs=session.get_inputs(), outputs=session.get_outputs(), where=str(path))
         known = {"expressions": tuple(card["expressions"]), "size": card["size"], "channels": card["channels"]}
+        known["confidence"] = Confidence.from_card(card, where=str(path))
         return cls(session, **known, batch=batch, where=str(path), **_steps_of(card, where=str(path)))
 
-    def predict_faces(self, faces: np.ndarray, *, flip: bool = False) -> np.ndarray:
+    def predict_faces(self, faces: np.ndarray, *, flip: bool = False, raw: bool = False) -> np.ndarray:
         """Return the probability of each expression in cropped faces.
 
         The faces are prepared like the training faces after their crop (colour, size, equalisation, blur) and resized to the network's input;
@@ -131,6 +155,7 @@ class Predictor:
         Args:
             faces: uint8 (N, H, W), or (N, H, W, 3) in RGB; any H and W, N may be 0.
             flip: Average over each face and its mirror image: slightly better, twice the time.
+            raw: Whether the temperature of the model's card, if it has one, is not applied; no prediction depends on it.
 
         Returns:
             float32 (N, K), rows sum to 1, columns in the order of `expressions`.
@@ -139,13 +164,31 @@ class Predictor:
             InputError: If the shape or dtype is another, or the model returns no probabilities.
         """
         check_faces(faces)
-        return self.predict_prepared(self.steps.change(faces) if self.steps else faces, flip=flip)
+        return self.predict_prepared(self.steps.change(faces) if self.steps else faces, flip=flip, raw=raw)
 
-    def predict_prepared(self, faces: np.ndarray, *, flip: bool = False) -> np.ndarray:
+    def predict_prepared(self, faces: np.ndarray, *, flip: bool = False, raw: bool = False) -> np.ndarray:
         """Return the probability of each expression in prepared faces, as a store holds them; otherwise as `predict_faces`."""
-        prepared = prepare_faces(faces, size=self.size, channels=self.channels)
-        probs = self._run(prepared)
-        return (probs + self._run(prepared[..., ::-1])) / 2 if flip else probs
+        return self.predict_inputs(prepare_faces(faces, size=self.size, channels=self.channels), flip=flip, raw=raw)
+
+    def prepare_boxes(self, picture: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
+        """Return the network's input for the faces in some boxes of a picture, cropped or aligned and prepared like the training faces.
+
+        Args:
+            picture: uint8 (H, W) or (H, W, 3) in RGB.
+            boxes: x, y, width, height of each, in pixels; they may extend beyond the picture.
+
+        Returns:
+            float32 (N, C, S, S) in [0, 1], S being `size`.
+        """
+        crops = self.steps.cut(picture, boxes) if self.steps else [crop_box(picture, box) for box in boxes]
+        inputs = [prepare_faces(crop[None], size=self.size, channels=self.channels) for crop in crops]
+        return np.concatenate(inputs) if inputs else np.zeros((0, self.channels, self.size, self.size), np.float32)
+
+    def predict_inputs(self, inputs: np.ndarray, *, flip: bool = False, raw: bool = False) -> np.ndarray:
+        """Return the probability of each expression for the network's input, float32 (N, C, S, S); otherwise as `predict_faces`."""
+        probs = self._run(inputs)
+        probs = (probs + self._run(inputs[..., ::-1])) / 2 if flip else probs
+        return probs if raw else self.confidence.calibrate(probs)
 
     def predict_image(
         self, image: str | Path | np.ndarray, *, whole: bool = False, flip: bool = True, detector: Detector | None = None
@@ -176,7 +219,9 @@ class Predictor:
             found = find_faces(picture, detector or (self.steps.detector if self.steps else None), small=small)
             crops = self.steps.cut(picture, found.boxes) if self.steps else [crop_box(picture, box) for box in found.boxes]
             rows = [self.predict_prepared(crop[None], flip=flip)[0] for crop in crops]
-        faces = [ReadFace(box, row, self.expressions, score) for box, row, score in zip(found.boxes, rows, found.scores, strict=True)]
+        uncertain = [bool(self.confidence.abstains(row[None])[0]) for row in rows]
+        read = zip(found.boxes, rows, found.scores, uncertain, strict=True)
+        faces = [ReadFace(box, row, self.expressions, score, unsure) for box, row, score, unsure in read]
         return ReadPicture(faces=faces, smallest=found.smallest, size=size)
 
     def _run(self, prepared: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The shipped model: a trained run as four files of the package, replaced together or not at all.
 
     model.onnx     the model, at most 6 MB
-    card.json      training data, scores, cost, limits, and the checksum of model.onnx
+    card.json      training data, scores, confidences, cost, limits, and the checksum of model.onnx
     study.yaml     params.yaml of the run: copied over params.yaml, `dvc repro` trains the model again
     history.csv    a row for each epoch
 
@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 
 from ferlab.data.store import Store, open_store
+from ferlab.deployment.confidence import KEY
+from ferlab.deployment.confidence_card import read_confidence
 from ferlab.deployment.export import export_onnx, exported_card, parity
 from ferlab.deployment.inputs import spread_rows
 from ferlab.deployment.predictor import Predictor
@@ -67,12 +69,14 @@ def ship(root: Path, run: str, *, cost: str, note: str = "", weights: str = "flo
     _check_run(params, run, model=model, trained=trained, evaluated=evaluated)
     history = _existing(root, "train", "history", run)
     store = open_store(_existing(root, "prepare", "store", params.runs[run].data))
+    scored = (_existing(root, "evaluate", what, run) for what in ("predictions", "tta"))
+    confidence = read_confidence(*scored, store.faces, risk=params.deploy.risk, on_test=True)
     beside = folder.with_name(".weights.new")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
     try:
-        found = _write_model(model, beside / "model.onnx", store=store, weights=weights)
-        card = _card(params, run, model=model, store=store, evaluated=evaluated)
+        found = _write_model(model, beside / "model.onnx", store=store, weights=weights, confidence=confidence)
+        card = _card(params, run, model=model, store=store, evaluated=evaluated) | {KEY: confidence}
         keys = ("best_epoch", "epochs_run", "teachers", "provenance")
         card |= {"history": {key: trained.get(key) for key in keys}, "training_cost": cost, "note": note}
         write_json(beside / "card.json", {**card, **_file_card(beside / "model.onnx", weights=weights, found=found)})
@@ -97,8 +101,8 @@ def _check_run(params: Params, run: str, *, model: LoadedModel, trained: dict[st
         raise InputError(f"run {run}: test selected its epoch, so the card could name no score of untouched faces; ship a run of select: val or none")
 
 
-def _write_model(model: LoadedModel, path: Path, *, store: Store, weights: str) -> dict[str, float]:
-    size = export_onnx(model, path, weights=weights)
+def _write_model(model: LoadedModel, path: Path, *, store: Store, weights: str, confidence: dict[str, Any]) -> dict[str, float]:
+    size = export_onnx(model, path, weights=weights, confidence=confidence)
     if size > MOST_BYTES:
         raise InputError(f"the model takes {size / 1e6:.1f} MB with {weights} weights; expected at most {MOST_BYTES / 1e6:.0f}; ship a smaller one")
     rows = spread_rows(store.faces["split"].to_numpy(), "val", COMPARED)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ferlab.evaluation.predictions import expressions_of, probs_of
-from ferlab.evaluation.proportions import wilson
+from ferlab.evaluation.clusters import proportion_bounds
+from ferlab.evaluation.predictions import expressions_of, probs_of, subjects_of
 
 
 def rank_confusions(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -14,14 +14,20 @@ def rank_confusions(predictions: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per pair that occurs, most frequent first: names `target` and `pred`, `count`, `support` (faces of the target), `rate`
-        (count / support) with Wilson's 95 % interval, `rank_by_count` and `rank_by_rate`, from 1; ties keep the order of the expressions.
+        (count / support) with its 95 % interval (over the subjects that the table names, else over faces), `rank_by_count` and `rank_by_rate`, from
+        1; ties keep the order of the expressions.
     """
+    targets, preds, subjects = predictions["target"].to_numpy(), predictions["pred"].to_numpy(), subjects_of(predictions)
     names = dict(enumerate(expressions_of(predictions)))
     wrong = predictions[predictions["target"] != predictions["pred"]]
     table = wrong.groupby(["target", "pred"]).size().rename("count").reset_index()
     table["support"] = table["target"].map(predictions["target"].value_counts())
     table["rate"] = table["count"] / table["support"]
-    bounds = [wilson(*pair) for pair in zip(table["count"], table["support"], strict=True)]
+    bounds = [
+        proportion_bounds(preds[own] == pred, None if subjects is None else subjects[own])
+        for target, pred in zip(table["target"], table["pred"], strict=True)
+        for own in [targets == target]
+    ]
     table[["rate_ci_low", "rate_ci_high"]] = np.reshape(bounds, (-1, 2))
     for by in ("count", "rate"):
         table[f"rank_by_{by}"] = table[by].rank(method="first", ascending=False).astype(int)

@@ -17,14 +17,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
-from ferlab.evaluation.clusters import cluster_proportion
+from ferlab.evaluation.clusters import count_clusters, proportion_bounds, student
 from ferlab.evaluation.comparison import difference_by_cluster
 from ferlab.evaluation.predictions import faces_in, subjects_of
-from ferlab.evaluation.proportions import wilson
+from ferlab.evaluation.proportions import holm
 
-COLUMNS = ("factor", "from", "to", "else", "split", "seeds", "n", "difference", "ci_low", "ci_high", "seed_sd", "p", "p_holm", "detectable")
+COLUMNS = (
+    "factor", "from", "to", "else", "split", "seeds", "n", "subjects", "difference", "ci_low", "ci_high", "seed_sd", "p", "p_holm",
+    "detectable",
+)  # fmt: skip
 
 Runs = Mapping[str, Mapping[str, Any]]
 
@@ -41,7 +43,7 @@ def table_by_factors(runs: Runs, predictions: Mapping[str, pd.DataFrame]) -> pd.
         correct = pd.DataFrame({run: _correct(predictions[run], "test") for run in members.values()})
         by_face, subjects = correct.mean(axis=1).to_numpy(), subjects_of(faces_in(predictions[correct.columns[0]], "test"))
         n, mean = len(by_face), float(correct.mean().mean())
-        low, high = cluster_proportion(by_face, subjects) if subjects is not None and len(subjects) == n else wilson(by_face.mean() * n, n)
+        low, high = proportion_bounds(by_face, subjects if subjects is not None and len(subjects) == n else None)
         spread = float(correct.mean().std(ddof=1))
         measured = {"seeds": len(members), "n": n, "accuracy": mean, "ci_low": low, "ci_high": high, "seed_sd": spread}
         rows.append({**{name: dict(levels).get(name, "") for name in names}, **measured})
@@ -49,13 +51,14 @@ def table_by_factors(runs: Runs, predictions: Mapping[str, pd.DataFrame]) -> pd.
 
 
 def factor_effects(
-    runs: Runs, predictions: Mapping[str, pd.DataFrame], *, trained_on: Mapping[str, Sequence[str]]
+    runs: Runs, predictions: Mapping[str, pd.DataFrame], *, trained_on: Mapping[str, Sequence[str]], balanced: bool = False
 ) -> pd.DataFrame:
     """Return one row per change of one factor, all others equal, on val and on test, splits apart that a run was trained on (`trained_on`).
 
-    Columns: `factor, from, to` (levels in the order of the runs), `else` (the other factors), `split`, `seeds` and `n` (in common), `difference` in
-    accuracy with its 95 % interval, `seed_sd`, `p` (paired t test over faces, or subjects where they are named), `p_holm` (over the changes of a
-    split) and `detectable` (by a test at Holm's first level with 80 % power).
+    Columns: `factor, from, to` (levels in the order of the runs), `else` (the other factors), `split`, `seeds` and `n` (in common), `subjects` (NaN
+    where faces name none), `difference` in accuracy, or where `balanced` in balanced accuracy, with its 95 % interval, `seed_sd`, `p` (paired t
+    test over faces, or subjects where they are named), `p_holm` (over the changes of a split) and `detectable` (by a test at Holm's first level with
+    80 % power).
     """
     rows = []
     for (levels_a, a), (levels_b, b) in combinations(_recipes(runs).items(), 2):
@@ -68,13 +71,33 @@ def factor_effects(
         pairs = [(a[seed], b[seed]) for seed in seeds]
         for split in ("val", "test"):
             if not any(split in trained_on[run] for pair in pairs for run in pair):
-                rows += [{**where, "split": split, "pairs": pairs, **effect} for effect in _effect(pairs, predictions, split)]
+                rows += [{**where, "split": split, "pairs": pairs, **effect} for effect in _effect(pairs, predictions, split, balanced=balanced)]
     table = pd.DataFrame(rows, columns=[*COLUMNS, "pairs"])
     for split, part in table.groupby("split"):
-        table.loc[part.index, "p_holm"] = multipletests(part["p"].astype(float), method="holm")[1]
-        corrected = [_effect(pairs, predictions, str(split), tests=len(part))[0]["detectable"] for pairs in part["pairs"]]
+        table.loc[part.index, "p_holm"] = holm(part["p"])
+        corrected = [_effect(pairs, predictions, str(split), tests=len(part), balanced=balanced)[0]["detectable"] for pairs in part["pairs"]]
         table.loc[part.index, "detectable"] = corrected
     return table[list(COLUMNS)].astype({"p_holm": float, "detectable": float})
+
+
+def changes_from_base(effects: pd.DataFrame, runs: Runs) -> pd.DataFrame:
+    """Return the changes from each factor's first level, in the order of the runs, alone: what an ablation is about.
+
+    Args:
+        effects: From `factor_effects`.
+        runs: The runs as in params.
+
+    Returns:
+        Their rows with `p_holm` over those of a split, and `seeds_ci_low` and `seeds_ci_high`: Student's 95 % interval over seeds, NaN for one.
+    """
+    first: dict[str, str] = {}
+    for run in runs.values():
+        first = {**run["factors"], **first}
+    own = effects[[row["from"] == first[row["factor"]] for row in effects.to_dict("records")]].reset_index(drop=True)
+    for _, part in own.groupby("split"):
+        own.loc[part.index, "p_holm"] = holm(part["p"])
+    half = own["seed_sd"] / np.sqrt(own["seeds"]) * [student(seeds - 1) if seeds > 1 else np.nan for seeds in own["seeds"]]
+    return own.assign(seeds_ci_low=own["difference"] - half, seeds_ci_high=own["difference"] + half)
 
 
 def name_contrasts(runs: Runs, named: Sequence[Sequence[str]] = ()) -> list[tuple[str, str]]:
@@ -105,14 +128,21 @@ def _only_change(a: Mapping[str, str], b: Mapping[str, str]) -> str | None:
     return changed[0] if set(a) == set(b) and len(changed) == 1 else None
 
 
-def _correct(predictions: pd.DataFrame, split: str) -> pd.Series:
+def _correct(predictions: pd.DataFrame, split: str, *, balanced: bool = False) -> pd.Series:
+    """Return the score of each face, whose mean is the accuracy, or where `balanced` the balanced accuracy."""
     rows = faces_in(predictions, split)
-    return pd.Series((rows["pred"] == rows["target"]).to_numpy(dtype=np.float64), index=rows["face_id"])
+    hits = (rows["pred"] == rows["target"]).to_numpy(dtype=np.float64)
+    counts = rows["target"].value_counts()
+    weights = (len(rows) / len(counts) / rows["target"].map(counts)).to_numpy() if balanced else 1.0
+    return pd.Series(hits * weights, index=rows["face_id"])
 
 
-def _effect(pairs: Sequence[tuple[str, str]], predictions: Mapping[str, pd.DataFrame], split: str, *, tests: int = 1) -> list[dict[str, Any]]:
+def _effect(
+    pairs: Sequence[tuple[str, str]], predictions: Mapping[str, pd.DataFrame], split: str, *, tests: int = 1, balanced: bool = False
+) -> list[dict[str, Any]]:
     """Return the one effect, in a list; none where the two sides share fewer than two faces (sets may differ in theirs)."""
-    differences = [(_correct(predictions[b], split) - _correct(predictions[a], split)).dropna() for a, b in pairs]
+    scores = [tuple(_correct(predictions[run], split, balanced=balanced) for run in pair) for pair in pairs]
+    differences = [(after - before).dropna() for before, after in scores]
     by_face = pd.concat(differences, axis=1).dropna().mean(axis=1)
     if len(by_face) < 2:
         return []
@@ -120,4 +150,5 @@ def _effect(pairs: Sequence[tuple[str, str]], predictions: Mapping[str, pd.DataF
     subjects = subjects_of(rows)
     tested = difference_by_cluster(by_face.to_numpy(), np.arange(len(by_face)) if subjects is None else subjects, tests=tests)
     spread = float(np.std([d.mean() for d in differences], ddof=1)) if len(differences) > 1 else float("nan")
-    return [{"seeds": len(pairs), "n": len(by_face), "difference": float(by_face.mean()), "seed_sd": spread, **tested}]
+    persons = float("nan") if subjects is None else count_clusters(subjects)
+    return [{"seeds": len(pairs), "n": len(by_face), "subjects": persons, "difference": float(by_face.mean()), "seed_sd": spread, **tested}]

@@ -21,11 +21,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom, norm, t
 from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.multitest import multipletests
 
 from ferlab.evaluation.clusters import cluster_error, count_clusters, student
 from ferlab.evaluation.predictions import expressions_of, faces_in, subjects_of
-from ferlab.evaluation.proportions import LEVEL
+from ferlab.evaluation.proportions import LEVEL, holm
 from ferlab.paths import InputError
 
 DIFFERENCE = ("n", "subjects", "only_a", "only_b", "difference", "ci_low", "ci_high")
@@ -58,7 +57,7 @@ def compare_pairs(
         for a, b in wanted
     ]
     table = pd.DataFrame(rows)
-    table["p_holm"] = multipletests(table["p_subjects"].fillna(table["p_exact"]), method="holm")[1]
+    table["p_holm"] = holm(table["p_subjects"].fillna(table["p_exact"]))
     return table[list(PAIR_COLUMNS)]
 
 

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ferlab.evaluation.deduplicated import MARK, accuracy_at_mix, compare_duplicates, mark_duplicates, split_rows
-from ferlab.evaluation.metrics import compute_metrics
 from ferlab.evaluation.predictions import PROB_PREFIX, check_predictions, expressions_of, faces_in, probs_of
 from ferlab.paths import InputError
 
@@ -91,6 +90,8 @@ def differences(scores: Mapping[str, Any], recomputed: Mapping[str, Any]) -> dic
 
 
 def _metrics(rows: pd.DataFrame) -> dict[str, float]:
+    from ferlab.evaluation.metrics import compute_metrics  # Keep: who only reads a kept table starts no PyTorch
+
     metrics = compute_metrics(rows["target"].to_numpy(), probs_of(rows), expressions=expressions_of(rows))
     return {key: metrics[key] for key in RECOMPUTED}
 

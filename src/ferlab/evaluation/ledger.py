@@ -23,20 +23,30 @@ COLUMNS = ("study", "run", "set", "record", "n")
 
 
 def record_scoring(
-    faces: pd.DataFrame, *, study: str, run: str, set_name: str, record: Mapping[str, str], times: int = 1, path: Path = LEDGER
+    faces: pd.DataFrame,
+    *,
+    study: str,
+    run: str,
+    set_name: str,
+    record: Mapping[str, str],
+    times: int = 1,
+    path: Path = LEDGER,
+    always: bool = False,
 ) -> bool:
     """Append one line for each scoring of the test split by a new result, and return whether lines were written.
 
-    Nothing is written outside the pipeline, for control faces, or for a result that the ledger holds already (a page that is executed again).
+    Nothing is written outside the pipeline (but by `ferlab evaluate`), for control faces, or for a result that the ledger holds already (a page that
+    is executed again).
 
     Args:
         faces: The face table of the set.
         study: As `run` and `set_name`: names.
         record: What made the result, see `ferlab.results`.
         times: How often it was scored: once per epoch where test selects the epoch.
+        always: Whether to count it outside the pipeline too.
     """
     test = faces[faces["split"] == "test"]
-    if not times or STAGING not in os.environ or test["source"].str.fullmatch("control(:.*)?").all():
+    if not times or not (always or STAGING in os.environ) or test["source"].str.fullmatch("control(:.*)?").all():
         return False
     line = (study, run, set_name, digest(json.dumps(dict(record), sort_keys=True)), str(len(test)))
     if dict(zip(COLUMNS, line)) in read_scorings(path):

@@ -1,12 +1,15 @@
-"""95 % intervals of proportions, of the F1 of a class, and of the difference of two independent proportions.
+"""95 % intervals of proportions, of the F1 of a class, and of the difference of two independent proportions; Holm's correction.
 
 References:
     Wilson (1927), Probable inference, the law of succession, and statistical inference.
     Newcombe (1998), Interval estimation for the difference between independent proportions: comparison of eleven methods.
+    Holm (1979), A simple sequentially rejective multiple test procedure.
 """
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import ArrayLike
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 LEVEL = 0.95
@@ -23,6 +26,21 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
     low, high = proportion_confint(successes, n, alpha=1 - LEVEL, method="wilson")
     estimate = successes / n  # rounding must not put it outside
     return float(max(0, min(low, estimate))), float(min(1, max(high, estimate)))
+
+
+def holm(p: ArrayLike) -> np.ndarray:
+    """Return the p of a family of tests, (M,), corrected by Holm, in their order.
+
+    statsmodels' function gives the same numbers and collects garbage at each call, a fifth of a second beside PyTorch.
+
+    >>> holm([0.01, 0.04, 0.03]).round(3).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    values = np.asarray(p, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    corrected = np.empty_like(values)
+    corrected[order] = np.minimum(np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)), 1)
+    return corrected
 
 
 def f1_bounds(hits: float, support: float, predicted: float) -> tuple[float, float]:

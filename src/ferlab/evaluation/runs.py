@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from ferlab.evaluation.calibration import calibration_error, log_losses, reliability_bins
+from ferlab.evaluation.clusters import intervals_over
 from ferlab.evaluation.comparison import compare_pairs
 from ferlab.evaluation.confusion_posterior import KEYS, confusion_metrics
 from ferlab.evaluation.ensembles import ENSEMBLE, WEIGHTED, Members, Weights
-from ferlab.evaluation.intervals import RESAMPLES, metric_intervals
-from ferlab.evaluation.predictions import confusion_table, expressions_of, faces_in, probs_of, read_predictions, top3_hits
+from ferlab.evaluation.intervals import RESAMPLES
+from ferlab.evaluation.predictions import confusion_table, expressions_of, faces_in, probs_of, read_predictions, subjects_of, top3_hits
 from ferlab.paths import artefact, read_json
 from ferlab.roles import joint, listed, recorded
 
@@ -36,13 +37,17 @@ def read_runs(names: Iterable[str]) -> tuple[dict[str, pd.DataFrame], dict[str, 
     return predictions, {name: read_json(artefact("evaluate", "metrics", name), made_by=f"the evaluate stage of run {name}") for name in names}
 
 
+def without_experts(runs: Runs) -> dict[str, Mapping[str, Any]]:
+    """Return the runs that were trained on all expressions, in order: experts know two, and do not compare with the others."""
+    return {name: run for name, run in runs.items() if not run.get("train", {}).get("expressions")}
+
+
 def runs_by_set(runs: Runs, chosen: Sequence[str] = ()) -> dict[str, list[str]]:
-    """Return the runs of each set, in order; only the chosen ones, or all where none is chosen."""
+    """Return the runs of each set, in order; only the chosen ones, or where none is chosen all but experts."""
     sets: dict[str, list[str]] = {}
-    for name, run in runs.items():
-        if not chosen or name in chosen:
-            sets.setdefault(run["data"], []).append(name)
-    return sets
+    for name in chosen or without_experts(runs):
+        sets.setdefault(runs[name]["data"], []).append(name)
+    return {name: sorted(members, key=list(runs).index) for name, members in sets.items()}
 
 
 def table_of_runs(runs: Runs, metrics: Metrics) -> pd.DataFrame:
@@ -50,7 +55,8 @@ def table_of_runs(runs: Runs, metrics: Metrics) -> pd.DataFrame:
 
     Returns:
         `run, set, dataset, group, seed, model`, `selected_on` ("none" where the last epoch was kept); of val, test and test_dedup
-        `<split>.<key>` for RUN_KEYS; of val and test `<split>.role` (see `ferlab.roles`). NaN where a run has no such split.
+        `<split>.<key>` for RUN_KEYS and `subjects` (that bounds are over; NaN: over faces); of val and test `<split>.role` (see `ferlab.roles`).
+        NaN where a run has no such split.
     """
     rows = []
     for name, run in runs.items():
@@ -61,7 +67,7 @@ def table_of_runs(runs: Runs, metrics: Metrics) -> pd.DataFrame:
         row |= {f"{split}.role": seen.role(split) for split in ("val", "test")}
         for split in ("val", "test", "test_dedup"):
             scores = metrics[name].get(split) or {}
-            row |= {f"{split}.{key}": scores.get(key, float("nan")) for key in RUN_KEYS}
+            row |= {f"{split}.{key}": scores.get(key, float("nan")) for key in (*RUN_KEYS, "subjects")}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -104,7 +110,7 @@ def score_ensembles(
 ) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
     """Return per set and ensemble the metrics on val and test, with 95 % bounds; keys as evaluate's."""
     return {
-        name: {kind: {split: _score(faces_in(table, split), resamples) for split in ("val", "test")} for kind, table in kinds.items()}
+        name: {kind: {split: score_rows(faces_in(table, split), resamples=resamples) for split in ("val", "test")} for kind, table in kinds.items()}
         for name, kinds in ensembles.items()
     }
 
@@ -188,10 +194,12 @@ def _summarise_groups(spread: pd.DataFrame) -> dict[str, dict[str, dict[str, Any
     return {str(name): rows.drop(columns="set").set_index("group").to_dict("index") for name, rows in renamed.groupby("set", sort=False)}
 
 
-def _score(rows: pd.DataFrame, resamples: int) -> dict[str, Any]:
-    """Return the metrics of one ensemble's rows; `ferlab.evaluation.metrics` computes the same with torchmetrics."""
+def score_rows(rows: pd.DataFrame, *, resamples: int = RESAMPLES) -> dict[str, Any]:
+    """Return the metrics of some rows with their 95 % bounds (`intervals_over` the subjects that rows name), without torch;
+    `ferlab.evaluation.metrics` computes the same with torchmetrics.
+    """
     targets, probs, expressions, confusions = rows["target"].to_numpy(), probs_of(rows), expressions_of(rows), confusion_table(rows).to_numpy()
-    bounds = metric_intervals(targets, probs, expressions=expressions, resamples=resamples)
+    bounds = intervals_over(targets, probs, subjects_of(rows), expressions=expressions, resamples=resamples)
     found = {key: values[0] for key, values in confusion_metrics(confusions[None].astype(np.float64)).items()}
     per_class = {
         name: {key: None if np.isnan(found[key][i]) else float(found[key][i]) for key in ("precision", "recall", "f1")}

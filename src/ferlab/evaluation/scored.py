@@ -31,16 +31,18 @@ class Scored:
         by_tta: "none", the chosen test-time augmentation and those within it, each (N, K) float32, for the same rows.
         faces: The face table of these rows.
         seen: What each split was to the model.
+        train: The predictions table of train, without augmentation of any kind.
     """
 
     table: pd.DataFrame
     by_tta: dict[str, np.ndarray]
     faces: pd.DataFrame
     seen: Exposure
+    train: pd.DataFrame
 
 
 def scored(p: StageParams, store: Store) -> Scored:
-    """Take the predictions of a run on val and test, or make them; what was scored stands in the ledger.
+    """Take the predictions of a run on val, test and train, or make them; what was scored stands in the ledger.
 
     Args:
         p: The run's sections of params.yaml.
@@ -55,15 +57,18 @@ def scored(p: StageParams, store: Store) -> Scored:
     faces = store.faces.set_index("face_id", drop=False).loc[table["face_id"]].reset_index(drop=True)
     with np.load(made.places["tta"]) as file:
         by_tta = {name: file[name] for name in file.files}
-    return Scored(table=table, seen=Exposure(*(tuple(by_tta.pop(name).tolist()) for name in SEEN)), by_tta=by_tta, faces=faces)
+    seen = Exposure(*(tuple(by_tta.pop(name).tolist()) for name in SEEN))
+    return Scored(table=table, seen=seen, by_tta=by_tta, faces=faces, train=read_predictions(made.places["train"]))
 
 
-def _score(predictions: Path, tta: Path, *, p: StageParams, store: Store) -> None:
-    from ferlab.evaluation.scoring import score_faces  # Keep: a page whose predictions are taken loads no model
+def _score(predictions: Path, tta: Path, train: Path, *, p: StageParams, store: Store) -> None:
+    from ferlab.evaluation.scoring import score_faces, score_training_faces  # Keep: a page whose predictions are taken loads no model
     from ferlab.models import load_model
 
     model, chosen = load_model(artefact(*WEIGHTS, p.name)), p.evaluate.tta
     asked = {"tta": chosen, "crop": p.evaluate.crop, "batch_size": p.evaluate.batch_size}
     table, by_tta = score_faces(model, store.images, store.faces, expressions=store.expressions, **asked)
     write_predictions(predictions, table)
+    fitted = score_training_faces(model, store.images, store.faces, expressions=store.expressions, batch_size=p.evaluate.batch_size)
+    write_predictions(train, fitted)
     np.savez(tta, **by_tta, **{name: np.array(getattr(model, name), dtype=np.str_) for name in SEEN})

@@ -1,4 +1,7 @@
-"""What `reports/metrics/evaluate/<run>.json` says: metrics and bounds of val, test and deduplicated test, and the short summary that DVC lists."""
+"""What `reports/metrics/evaluate/<run>.json` says: metrics and bounds of val, test and deduplicated test, and the short summary that DVC lists.
+
+Where faces name two or more subjects, bounds are for new subjects, but for those of `clusters.OVER_FACES`.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ferlab.evaluation.calibration import brier, calibration_error, ece_if_calibrated, reliability_bins
-from ferlab.evaluation.clusters import cluster_intervals
+from ferlab.evaluation.calibration import classwise_errors
+from ferlab.evaluation.calibration_scores import score_calibration
+from ferlab.evaluation.clusters import intervals_over, proportion_bounds
+from ferlab.evaluation.confusion_posterior import KEYS
 from ferlab.evaluation.deduplicated import accuracy_at_mix, compare_duplicates, mark_duplicates, split_rows
-from ferlab.evaluation.intervals import RESAMPLES, metric_intervals
+from ferlab.evaluation.intervals import RESAMPLES
 from ferlab.evaluation.metrics import compute_metrics
-from ferlab.evaluation.predictions import expressions_of, faces_in, probs_of
-from ferlab.evaluation.proportions import wilson
+from ferlab.evaluation.predictions import expressions_of, faces_in, probs_of, subjects_of
+from ferlab.evaluation.ranks import score_ranks
 
+BY_SUBJECT = ("accuracy", "top3_accuracy", "nll", *KEYS)  # that `subjects_by_split` repeats
 SPLITS = ("val", "test", "test_dedup")
 SUMMARY = ("accuracy", "accuracy_ci_low", "accuracy_ci_high", "balanced_accuracy", "macro_f1", "nll", "ece")
 
@@ -35,37 +41,47 @@ def score_run(predictions: pd.DataFrame, faces: pd.DataFrame, *, resamples: int 
     """
     marked = mark_duplicates(predictions, faces)
     splits = split_rows(predictions, marked) | {"val": faces_in(predictions, "val")}
-    scores = {name: score_split(rows, resamples=resamples, seed=seed) if len(rows) else None for name, rows in splits.items()}
+    known = faces.set_index("face_id")
+    scores = {
+        name: score_split(rows, subjects=subjects_of(known.loc[rows["face_id"]]), resamples=resamples, seed=seed) if len(rows) else None
+        for name, rows in splits.items()
+    }
     if scores["test_dedup"]:
         scores["test_dedup"] |= accuracy_at_mix(splits["test_dedup"], marked["target"])
     return {**scores, "duplicates": compare_duplicates(marked), "n": {name: len(rows) for name, rows in splits.items()}}
 
 
-def score_split(rows: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
+def score_split(rows: pd.DataFrame, *, subjects: np.ndarray | None = None, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
     """Return the metrics of the faces of one split with their 95 % bounds, `<key>` beside `<key>_ci_low` and `<key>_ci_high`.
 
+    Args:
+        rows: Predictions rows.
+        subjects: (N,) the subject of each face, two or more; None: bounds are over faces.
+        resamples: Random draws behind the bounds.
+        seed: Of the draws.
+
     Returns:
-        The keys of `ferlab.evaluation.metrics`, `ece_equal_mass`, `ece_if_calibrated` (`_high`) and `brier`, flat; `per_class: {expression: {...}}`.
+        The keys of `ferlab.evaluation.metrics` and of `intervals_over`, `score_calibration` and `score_ranks`, flat; `per_class: {expression:
+        {...}}`.
     """
     targets, probs, expressions = rows["target"].to_numpy(), probs_of(rows), expressions_of(rows)
     metrics = compute_metrics(targets, probs, expressions=expressions)
-    bounds = metric_intervals(targets, probs, expressions=expressions, resamples=resamples, seed=seed)
-    per_class = {name: {**metrics["per_class"][name], **bounds["per_class"][name]} for name in expressions}
-    chance = ece_if_calibrated(probs, seed=seed)
-    more = {
-        "ece_equal_mass": calibration_error(reliability_bins(targets, probs, equal_mass=True)),
-        "ece_if_calibrated": chance["mean"],
-        "ece_if_calibrated_high": chance["high"],
-        "brier": brier(targets, probs),
+    bounds = intervals_over(targets, probs, subjects, expressions=expressions, resamples=resamples, seed=seed)
+    ranks = score_ranks(targets, probs, expressions=expressions, subjects=subjects)
+    calibrated = score_calibration(targets, probs, subjects=subjects, resamples=resamples, seed=seed)
+    classwise = classwise_errors(targets, probs).tolist()
+    per_class = {
+        name: {**metrics["per_class"][name], **bounds["per_class"][name], **ranks["per_class"][name], "ece": error}
+        for name, error in zip(expressions, classwise, strict=True)
     }
-    return {**metrics, **bounds, **more, "per_class": per_class}
+    return {**metrics, **bounds, **calibrated, **ranks, "per_class": per_class}
 
 
 def score_tta(predictions: pd.DataFrame, by_tta: Mapping[str, np.ndarray]) -> dict[str, dict[str, dict[str, float]]]:
     """Return `{tta_<name>: {val, test}}` of each test-time augmentation.
 
     Args:
-        predictions: The run's predictions table.
+        predictions: The run's predictions table; bounds are over its subjects where it names them.
         by_tta: "none", the chosen one and those within it, each (N, K) for the same rows.
     """
     chosen = {split: (predictions["split"] == split).to_numpy() for split in ("val", "test")}
@@ -75,42 +91,27 @@ def score_tta(predictions: pd.DataFrame, by_tta: Mapping[str, np.ndarray]) -> di
 
 
 def score_probs(rows: pd.DataFrame, probs: np.ndarray) -> dict[str, float]:
-    """Return accuracy with Wilson's bounds and NLL of other probabilities of the same faces.
+    """Return accuracy with its bounds, and NLL, of other probabilities of the same faces.
 
     Args:
-        rows: Predictions rows (for the targets).
+        rows: Predictions rows (for the targets and subjects).
         probs: (N, K) of another test-time augmentation.
     """
     targets = rows["target"].to_numpy()
     metrics = compute_metrics(targets, probs, expressions=expressions_of(rows))
-    low, high = wilson(int((probs.argmax(axis=1) == targets).sum()), len(targets))
+    low, high = proportion_bounds(probs.argmax(axis=1) == targets, subjects_of(rows))
     kept = {key: metrics[key] for key in ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")}
     return {**kept, "accuracy_ci_low": low, "accuracy_ci_high": high}
 
 
-def score_subjects(rows: pd.DataFrame, faces: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, float] | None:
-    """Return the bounds for people not met before (see `clusters`), or None where the faces name fewer than two.
+def subjects_by_split(scores: Mapping[str, Any]) -> dict[str, dict[str, float] | None]:
+    """Return the bounds of val, test and test_dedup that are over subjects, with `subjects` and `effective_faces`; None for a split without.
 
     Args:
-        rows: Predictions rows of one split.
-        faces: The set's face table, with or without `subject`.
-        resamples: Random draws behind the bounds.
-        seed: Of the draws.
+        scores: From `score_run`.
     """
-    if "subject" not in faces:
-        return None
-    subjects = faces.set_index("face_id")["subject"].reindex(rows["face_id"])
-    if subjects.isna().any() or subjects.nunique() < 2:
-        return None
-    return cluster_intervals(rows["target"].to_numpy(), probs_of(rows), subjects.to_numpy(), resamples=resamples, seed=seed)
-
-
-def score_subjects_by_split(
-    predictions: pd.DataFrame, faces: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, dict[str, float] | None]:
-    """Return `score_subjects` of val, test and test_dedup; arguments as for `score_run`."""
-    splits = split_rows(predictions, mark_duplicates(predictions, faces))
-    return {split: score_subjects(rows, faces, resamples=resamples, seed=seed) if len(rows) else None for split, rows in splits.items()}
+    keys = ("subjects", "effective_faces", *(f"{key}_ci_{side}" for key in BY_SUBJECT for side in ("low", "high")))
+    return {split: {key: of[key] for key in keys} if (of := scores[split]) and "subjects" in of else None for split in SPLITS}
 
 
 def summarise(scores: Mapping[str, Any]) -> dict[str, dict[str, float]]:

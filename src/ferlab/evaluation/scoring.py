@@ -55,11 +55,23 @@ def score_faces(
     if not len(rows):
         raise InputError(f"No face of the set is in {' or '.join(SPLITS)}; check how prepare splits it")
     by_tta, values = predict_tta(model, ImageRows(images, rows), tta=tta, crop=crop, batch_size=batch_size)
-    of = faces.iloc[rows]
-    table = predictions_table(of["face_id"], of["split"], of["target"].to_numpy(), probs=by_tta[tta], expressions=expressions)
+    table = _table_of(faces.iloc[rows], by_tta[tta], expressions)
     table[[PREDICTED + name for name in model.values]] = values
-    known = "subject" in of and of["subject"].notna().any()
-    return table.assign(subject=of["subject"].to_numpy()) if known else table, by_tta
+    return table, by_tta
+
+
+def score_training_faces(
+    model: LoadedModel, images: np.ndarray | ShardedImages, faces: pd.DataFrame, *, expressions: Sequence[str], batch_size: int = 512
+) -> pd.DataFrame:
+    """Return the predictions table of train without augmentation, in store order; arguments as for `score_faces`, which checks them."""
+    rows = np.flatnonzero(faces["split"] == "train")
+    return _table_of(faces.iloc[rows], predict_probs(model, ImageRows(images, rows), batch_size=batch_size), expressions)
+
+
+def _table_of(faces: pd.DataFrame, probs: np.ndarray, expressions: Sequence[str]) -> pd.DataFrame:
+    table = predictions_table(faces["face_id"], faces["split"], faces["target"].to_numpy(), probs=probs, expressions=expressions)
+    known = "subject" in faces and faces["subject"].notna().any()
+    return table.assign(subject=faces["subject"].to_numpy()) if known else table
 
 
 def predict_probs(model: LoadedModel, images: np.ndarray | ImageRows, *, tta: str = "none", batch_size: int = 512) -> np.ndarray:

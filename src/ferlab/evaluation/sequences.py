@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ferlab.evaluation.clusters import cluster_proportion
+from ferlab.evaluation.clusters import cluster_proportion, proportion_bounds
 from ferlab.evaluation.intervals import named_bounds
 from ferlab.evaluation.predictions import PROB_PREFIX, subjects_of
-from ferlab.evaluation.proportions import wilson
 
 ALPHA = 0.3  # weight of the newest frame: the last two frames carry half of a prediction
 
@@ -37,7 +36,7 @@ def score_sequences(rows: pd.DataFrame, faces: pd.DataFrame) -> dict[str, Any] |
     correct = average_frames(frames).to_numpy().argmax(axis=1) == sequences["target"].last().to_numpy()
     persons = subjects_of(faces.set_index("face_id").reindex(frames["face_id"]))
     related, first = names if persons is None else persons, ~frames["sequence"].duplicated().to_numpy()
-    of_sequences = wilson(int(correct.sum()), len(correct)) if persons is None else cluster_proportion(correct, persons[first])
+    of_sequences = proportion_bounds(correct, None if persons is None else persons[first])
     bounds = {"accuracy": of_sequences, "frame_accuracy": cluster_proportion(preds == targets, related)}
     return {
         "sequences": len(correct),

@@ -4,7 +4,6 @@ The density ratio of a region is its attribution mass divided by its area as a f
 
 References:
     Arras, Osman & Samek (2022), CLEVR-XAI, arXiv 2003.07258: relevance mass accuracy.
-    Khanzada, Bai & Celepcikay (2020), arXiv 2004.11823 (cs230): regions judged by eye on occlusion maps.
 """
 
 from __future__ import annotations
@@ -15,17 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ferlab.evaluation.clusters import mean_bounds
 from ferlab.paths import InputError
 
 RESAMPLES = 2000
-
-# What cs230 reports for its web-app model; for neutral "all parts of the face except for the nose".
-CS230_FINDINGS: dict[str, tuple[str, ...]] = {
-    "disgust": ("nose", "mouth"),
-    "happy": ("mouth",),
-    "surprise": ("eyes", "nose"),
-    "neutral": ("brows", "eyes", "mouth", "rest"),
-}
 
 
 def relative_density(attributions: np.ndarray) -> np.ndarray:
@@ -60,56 +52,38 @@ def attribution_mass(attributions: np.ndarray, masks: Mapping[str, np.ndarray]) 
 
 
 def mass_by_expression(
-    attributions: np.ndarray, masks: Mapping[str, np.ndarray], *, classes: np.ndarray, expressions: Sequence[str], seed: int = 0
+    attributions: np.ndarray,
+    masks: Mapping[str, np.ndarray],
+    *,
+    classes: np.ndarray,
+    expressions: Sequence[str],
+    subjects: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Return the mean attribution mass per expression and region, with 95 % percentile bootstrap intervals over faces.
+    """Return the mean attribution mass per expression and region, with Student's 95 % interval over subjects, or over faces that name none.
 
     Args:
         attributions: Maps (N, H, W).
         masks: As in `attribution_mass`.
         classes: Class of each face (N,) int; -1 excludes it.
         expressions: Names of the classes.
-        seed: Of the bootstrap.
+        subjects: Subject of each face (N,), two or more.
 
     Returns:
         One row per expression and region: `expression, region, n, mass, mass_ci_low, mass_ci_high, area, density_ratio`. Maps without positive
-        value do not count in n, nor their faces in the area of masks (N, H, W). Mass is NaN where n is 0, the interval where n is below 2.
+        value do not count in n, nor their faces in the area of masks (N, H, W). Mass is NaN where n is 0, the interval where there are fewer than 2
+        faces or subjects.
     """
     mass, classes = attribution_mass(attributions, masks), np.asarray(classes)
     counted = mass.notna().all(axis=1).to_numpy()
-    rng = np.random.default_rng(seed)
+    units = np.arange(len(classes)) if subjects is None else np.asarray(subjects)
     rows = []
     for number, expression in enumerate(expressions):
         used = counted & (classes == number)
-        bounds = _bounds(mass[used].to_numpy(), rng)
+        bounds = _bounds(mass[used].to_numpy(), units[used])
         for region, mask, (mean, low, high) in zip(masks, masks.values(), bounds.T, strict=True):
             area = mask.mean() if mask.ndim == 2 else mask[used].mean() if used.any() else np.nan
             row = {"expression": expression, "region": region, "n": int(used.sum()), "mass": mean, "mass_ci_low": low, "mass_ci_high": high}
             rows.append(row | {"area": area, "density_ratio": mean / area})
-    return pd.DataFrame(rows)
-
-
-def cs230_findings(table: pd.DataFrame) -> pd.DataFrame:
-    """Compare the regions that cs230 reports with the measured ones.
-
-    Args:
-        table: From `mass_by_expression`, with the template's regions.
-
-    Returns:
-        One row per expression of CS230_FINDINGS: `expression`, `cs230` (its regions), `measured` (regions whose interval lies above their area,
-        by falling density ratio), `n`, `density_ratio_named` and `density_ratio_others` (of cs230's regions together and of all others).
-    """
-    rows = []
-    for expression, named in CS230_FINDINGS.items():
-        regions = table[(table["expression"] == expression) & (table["n"] > 0)]
-        inside = regions["region"].isin(named)
-        above = regions[regions["mass_ci_low"] > regions["area"]].sort_values("density_ratio", ascending=False)
-        row = {"expression": expression, "cs230": ", ".join(named), "measured": ", ".join(above["region"]) or "none"}
-        row["n"] = int(regions["n"].max()) if len(regions) else 0
-        for name, chosen in (("named", regions[inside]), ("others", regions[~inside])):
-            area = chosen["area"].sum()
-            row[f"density_ratio_{name}"] = float(chosen["mass"].sum() / area) if area else float("nan")
-        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -123,12 +97,9 @@ def nested_mass(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     return nested
 
 
-def _bounds(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return mean, 2.5 % and 97.5 % bound of each column of (n, regions), (3, regions); whole faces are resampled."""
-    regions = values.shape[1]
-    if len(values) < 2:
-        mean = values.mean(axis=0) if len(values) else np.full(regions, np.nan)
-        return np.stack([mean, np.full(regions, np.nan), np.full(regions, np.nan)])
-    draws = rng.integers(len(values), size=(RESAMPLES, len(values)))
-    resampled = np.stack([values[:, column][draws].mean(axis=1) for column in range(regions)], axis=1)
-    return np.vstack([values.mean(axis=0), np.quantile(resampled, [0.025, 0.975], axis=0)])
+def _bounds(values: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """Return mean, 2.5 % and 97.5 % bound of each column of (n, regions), (3, regions)."""
+    if not len(values):
+        return np.full((3, values.shape[1]), np.nan)
+    bounds = np.array([mean_bounds(column, units) for column in values.T]).clip(0, 1)
+    return np.vstack([values.mean(axis=0), bounds.T])

@@ -1,13 +1,12 @@
 """Validation of region template and attribution methods on control faces, where regions and ground-truth pixels are known.
 
 The ground-truth pixels of an expression are the moving parts of the drawn face. A method is believed if at most `MOST_ZERO` of its maps are
-zero everywhere, the 95 % interval of its density ratio on these pixels lies above 1, and the interval of its difference from the better of the
+zero everywhere, the 95 % interval of its density ratio on these pixels lies above 1, and the interval of its difference from the best of the
 baseline maps, on the same faces, lies above 0. It is not believed if too many maps are zero or an interval lies below; it is undecided where
-an interval contains 1 or 0, or maps are few. All numbers are about one run on control faces.
+an interval contains 1 or 0, or maps are few. Its difference from the mean map of its class is no criterion: it is reported, for a method that
+is not ahead of it shows nothing of the single face. All numbers are about one run on control faces.
 
 References:
-    Zhang et al. (2018), Top-down Neural Attention by Excitation Backprop, arXiv 1608.00507: a centred blob as baseline.
-    Adebayo et al. (2018), Sanity Checks for Saliency Maps, arXiv 1810.03292: an edge detector resembles an explanation.
     Arras, Osman & Samek (2022), CLEVR-XAI, arXiv 2003.07258: relevance mass accuracy against ground-truth masks.
 """
 
@@ -18,17 +17,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import gaussian_filter, sobel
 
 from ferlab.control import carrying_mask, region_masks
 from ferlab.data.faces import CONTROL
+from ferlab.data.regions import REGIONS, REST
+from ferlab.evaluation.paired import percentile_bounds, unit_weights
+from ferlab.evaluation.predictions import subjects_of
 from ferlab.explanation.attribution_mass import RESAMPLES, attribution_mass, mass_by_expression
-from ferlab.explanation.regions import REGIONS, REST
+from ferlab.explanation.baselines import baseline_maps, class_mean_maps
+from ferlab.explanation.ranking import BELIEVED, CLASS_MEAN, FEWEST, MOST_ZERO, NOT_BELIEVED, UNDECIDED
 from ferlab.explanation.sample import dead_maps
-
-MOST_ZERO = 0.05  # fraction of a method's maps that may be zero everywhere
-FEWEST = 20  # maps below which nothing is judged: intervals of fewer are too narrow
-BELIEVED, NOT_BELIEVED, UNDECIDED = "believed", "not believed", "undecided"
 
 
 def compare_with_truth(
@@ -58,7 +56,7 @@ def compare_with_truth(
     """
     if not (faces["source"] == CONTROL).all():
         return {}
-    baselines = baseline_maps(images)
+    baselines = baseline_maps(images, seed=seed)
     return {
         "regions": compare_regions(template, true_masks(faces, size=images.shape[1]), maps=maps),
         "ground_truth": ground_truth_mass(faces, maps={**maps, **baselines}, classes=classes, expressions=expressions),
@@ -103,7 +101,7 @@ def iou(template: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def ground_truth_mass(
-    faces: pd.DataFrame, *, maps: Mapping[str, np.ndarray], classes: np.ndarray, expressions: Sequence[str], seed: int = 0
+    faces: pd.DataFrame, *, maps: Mapping[str, np.ndarray], classes: np.ndarray, expressions: Sequence[str]
 ) -> pd.DataFrame:
     """Return the attribution mass on the ground-truth pixels of each face's expression; neutral faces have none and are excluded.
 
@@ -112,7 +110,6 @@ def ground_truth_mass(
         maps: Per method, or baseline, the maps (N, S, S).
         classes: Class of each face (N,), -1 to exclude it.
         expressions: Names of the classes.
-        seed: Of the bootstrap.
 
     Returns:
         Columns of `mass_by_expression` but `region`, and `method`: a row per method and expression that any face shows, and per method one
@@ -120,32 +117,13 @@ def ground_truth_mass(
     """
     truth = carrying_mask(faces, size=next(iter(maps.values())).shape[1])
     known = truth.any(axis=(1, 2)) & (np.asarray(classes) >= 0)
+    subjects = subjects_of(faces[known])
     tables = []
     for method, values in maps.items():
         for names, own in ((expressions, np.asarray(classes)[known]), (("all",), np.zeros(int(known.sum()), int))):
-            table = mass_by_expression(values[known], {"ground_truth": truth[known]}, classes=own, expressions=names, seed=seed)
+            table = mass_by_expression(values[known], {"ground_truth": truth[known]}, classes=own, expressions=names, subjects=subjects)
             tables.append(table[table["n"] > 0].drop(columns="region").assign(method=method))
     return pd.concat(tables, ignore_index=True)
-
-
-def baseline_maps(images: np.ndarray) -> dict[str, np.ndarray]:
-    """Return maps that need no model: "centre", a centred blob, and "edges", the edges of each face.
-
-    Args:
-        images: uint8 (N, H, W) or (N, H, W, 3).
-
-    Returns:
-        (N, H, W) float64 each, >= 0.
-    """
-    grey = np.asarray(images, dtype=np.float64)
-    grey = grey.mean(axis=-1) if grey.ndim == 4 else grey
-    count, height, width = grey.shape
-    point = np.zeros((height, width))
-    point[height // 2 - 1 : height // 2 + 1, width // 2 - 1 : width // 2 + 1] = 1
-    blob = gaussian_filter(point, (height / 6, width / 6), mode="constant")
-    smooth = gaussian_filter(grey, (0, 1, 1))
-    edges = np.hypot(sobel(smooth, axis=1), sobel(smooth, axis=2))
-    return {"centre": np.repeat(blob[None], count, axis=0), "edges": edges}
 
 
 def judge_methods(
@@ -162,21 +140,22 @@ def judge_methods(
 
     Returns:
         One row per method: `method`, `maps` (N), `zero` (maps that are zero everywhere), `n` (maps behind the ratio), density `ratio`,
-        `ratio_ci_low`, `ratio_ci_high`; `baseline` (the better one on the same faces), `baseline_ratio`, `ahead` (the method's ratio minus the
-        baseline's), `ahead_ci_low`, `ahead_ci_high`; and `verdict`: "believed", "not believed" or "undecided". Ratios of fewer than 2 maps
-        are NaN.
+        `ratio_ci_low`, `ratio_ci_high`; `baseline` (the best one on the same faces), `baseline_ratio`, `ahead` (the method's ratio minus the
+        baseline's) and `own` (minus that of the mean maps of the other faces of the class), with intervals; and `verdict`: "believed",
+        "not believed" or "undecided". Ratios of fewer than 2 maps, and intervals of fewer than 2 subjects, are NaN.
     """
     masks = carrying_mask(faces, size=next(iter(maps.values())).shape[1])
     known = masks.any(axis=(1, 2)) & (np.asarray(classes) >= 0)
-    subject = pd.factorize(faces["subject"])[0] if "subject" in faces else np.arange(len(faces))
-    truth = {"truth": masks}
-    mass = {name: attribution_mass(values, truth)["truth"].to_numpy() for name, values in (*maps.items(), *baselines.items())}
+    subject = faces["subject"].to_numpy(str) if "subject" in faces else np.arange(len(faces))
+    truth, means = {"truth": masks}, {CLASS_MEAN + name: class_mean_maps(values, np.asarray(classes)) for name, values in maps.items()}
+    mass = {name: attribution_mass(values, truth)["truth"].to_numpy() for name, values in {**maps, **baselines, **means}.items()}
     area = masks.mean(axis=(1, 2))
     rows = []
     for method, values in maps.items():
         used = known & ~np.isnan(mass[method])
-        ratios = _ratios({name: mass[name][used] for name in (method, *baselines)}, area[used], subject[used], seed=seed)
-        row = {"method": method, "maps": len(values), "zero": int(dead_maps(values).sum()), "n": int(used.sum()), **_compared(ratios, method)}
+        ratios = _ratios({name: mass[name][used] for name in (method, *baselines, CLASS_MEAN + method)}, area[used], subject[used], seed=seed)
+        row = {"method": method, "maps": len(values), "zero": int(dead_maps(values).sum()), "n": int(used.sum())}
+        row |= _compared(ratios, method, baselines=tuple(baselines), units=subject[used])
         rows.append(row | {"verdict": _verdict(row)})
     return pd.DataFrame(rows)
 
@@ -190,22 +169,17 @@ def _ratios(mass: Mapping[str, np.ndarray], area: np.ndarray, subject: np.ndarra
     """Return the density ratio of each map's name, (1 + RESAMPLES,): of the faces themselves, then of resampled subjects; the same draws for all."""
     if len(area) < 2:
         return {name: np.full(1 + RESAMPLES, np.nan) for name in mass}
-    codes = np.unique(subject, return_inverse=True)[1]
-    count = int(codes.max()) + 1
-    draws = np.random.default_rng(seed).integers(count, size=(RESAMPLES, count))
-    drawn = np.stack([np.bincount(draw, minlength=count) for draw in draws])[:, codes]
-    weights = np.concatenate([np.ones((1, len(area))), drawn])  # (1 + R, n)
+    weights = np.concatenate([np.ones((1, len(area))), *unit_weights(subject, draws=RESAMPLES, seed=seed)])  # (1 + R, n)
     return {name: (weights @ values) / (weights @ area) for name, values in mass.items()}
 
 
-def _compared(ratios: Mapping[str, np.ndarray], method: str) -> dict[str, Any]:
+def _compared(ratios: Mapping[str, np.ndarray], method: str, *, baselines: Sequence[str], units: np.ndarray) -> dict[str, Any]:
     own = ratios[method]
-    baseline = max((name for name in ratios if name != method), key=lambda name: float(np.nan_to_num(ratios[name][0])))
-    ahead = own - ratios[baseline]
+    baseline = max(baselines, key=lambda name: float(np.nan_to_num(ratios[name][0])))
     row: dict[str, Any] = {"baseline": baseline, "baseline_ratio": float(ratios[baseline][0])}
-    for name, values in (("ratio", own), ("ahead", ahead)):
-        low, high = np.quantile(values[1:], [0.025, 0.975])
-        row |= {name: float(values[0]), f"{name}_ci_low": float(low), f"{name}_ci_high": float(high)}
+    for name, values in (("ratio", own), ("ahead", own - ratios[baseline]), ("own", own - ratios[CLASS_MEAN + method])):
+        low, high = percentile_bounds(float(values[0]), values[1:], units=units) if len(units) > 1 else (np.nan, np.nan)
+        row |= {name: float(values[0]), f"{name}_ci_low": low, f"{name}_ci_high": high}
     return row
 
 

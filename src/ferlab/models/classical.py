@@ -1,35 +1,30 @@
-"""Classical features: histograms of oriented gradients or of local binary patterns, and one linear layer on them.
+"""Classical features, and one linear layer or boosted trees on them.
 
 | model | features | here: trainable |
 |---|---|---|
-| hog_svm | 25 blocks of 36 at 48 pixels: 900 | 6,307 |
-| lbp_svm | 36 cells of 59 at 48 pixels: 2,124 | 14,875 |
+| hog_svm | histograms of oriented gradients, 25 blocks of 36 at 48 pixels: 900 | 6,307 |
+| lbp_svm | local binary patterns, 36 cells of 59 at 48 pixels: 2,124 | 14,875 |
+| gabor_svm | Gabor energies, 36 cells of 32 at 48 pixels: 1,152 | 8,071 |
+| hog_boosting, lbp_boosting, gabor_boosting | the same | trees, no weights |
 
-The features are fixed; only the linear layer is trained. With the squared hinge loss (Tang, 2013, arXiv 1306.0239) and weight decay it is a
-linear L2-SVM, one class against the rest. Without convolutions there is no Grad-CAM.
+The features are fixed (`ferlab.models.descriptors`); only the linear layer is trained. With the squared hinge loss (Tang, 2013, arXiv
+1306.0239) and weight decay it is a linear L2-SVM, one class against the rest. Without trained convolutions there is no Grad-CAM.
 
-References:
-    Dalal & Triggs (2005), Histograms of Oriented Gradients for Human Detection: 9 unsigned orientations, cells of 8x8, blocks of 2x2 cells one
-    cell apart, L2-Hys. The details are those of OpenCV's HOGDescriptor, without its gamma correction.
-    Ojala, Pietikäinen & Mäenpää (2002), Multiresolution Gray-Scale and Rotation Invariant Texture Classification with Local Binary Patterns:
-    uniform patterns. Shan, Gong & McOwan (2009), Facial expression recognition based on Local Binary Patterns: 59 labels on a grid, and an SVM.
+Boosted trees are grown by scikit-learn's HistGradientBoostingClassifier (Friedman, 2001; Ke et al., 2017) in `ferlab.training.boosting`, one round
+per epoch, and held as tensors, so that they are saved, exported and explained as any model.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from ferlab.models.descriptors import BLOCK_VALUES, CELL, DIRECTIONS, PATTERNS, WAVELENGTHS, GaborEnergies, GradientHistograms, PatternHistograms
 from ferlab.models.layers import sequential
 from ferlab.paths import InputError
-
-CELL = 8  # pixels
-ORIENTATIONS = 9
-BLOCK_VALUES = 4 * ORIENTATIONS
-CLIP = 0.2  # of L2-Hys
-PATTERNS = 59  # 58 uniform ones and one for all others
-NEIGHBOURS = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))  # rows down, columns right: once around
 
 
 def hog_svm(num_classes: int = 7, in_channels: int = 1, *, size: int = 48, grey_levels: float = 64.0) -> nn.Module:
@@ -57,117 +52,106 @@ def lbp_svm(num_classes: int = 7, in_channels: int = 1, *, size: int = 48) -> nn
     return sequential(features=PatternHistograms(), logits=nn.Linear(in_channels * cells**2 * PATTERNS, num_classes))
 
 
-class GradientHistograms(nn.Module):
-    """Histograms of oriented gradients, float32 (N, C, H, W) to (N, (H / 8 - 1) (W / 8 - 1) 36), in the order of OpenCV's HOGDescriptor."""
+def gabor_svm(num_classes: int = 7, in_channels: int = 1, *, size: int = 48) -> nn.Module:
+    """Build energies of Gabor filters (8 directions, 4 wavelengths) on a grid of 8x8 cells and a linear layer.
 
-    weights: Tensor
+    Args:
+        in_channels: C of the input; each channel has its own energies.
+        size: H and W of the input, a multiple of 8.
+    """
+    cells = _cells("gabor_svm", size)
+    values = DIRECTIONS * len(WAVELENGTHS) * cells**2
+    return sequential(features=GaborEnergies(), logits=nn.Linear(in_channels * values, num_classes))
 
-    def __init__(self, *, grey_levels: float) -> None:
+
+def hog_boosting(
+    num_classes: int = 7, in_channels: int = 1, *, size: int = 48, grey_levels: float = 64.0, rounds: int = 100, depth: int = 4
+) -> nn.Module:
+    """Build histograms of oriented gradients and boosted trees; arguments as for `hog_svm` and `BoostedTrees`."""
+    _cells("hog_boosting", size)
+    return sequential(features=GradientHistograms(grey_levels=grey_levels), trees=BoostedTrees(num_classes, rounds=rounds, depth=depth))
+
+
+def lbp_boosting(num_classes: int = 7, in_channels: int = 1, *, size: int = 48, rounds: int = 100, depth: int = 4) -> nn.Module:
+    """Build histograms of local binary patterns and boosted trees; arguments as for `lbp_svm` and `BoostedTrees`."""
+    _cells("lbp_boosting", size)
+    return sequential(features=PatternHistograms(), trees=BoostedTrees(num_classes, rounds=rounds, depth=depth))
+
+
+def gabor_boosting(num_classes: int = 7, in_channels: int = 1, *, size: int = 48, rounds: int = 100, depth: int = 4) -> nn.Module:
+    """Build Gabor energies and boosted trees; arguments as for `gabor_svm` and `BoostedTrees`."""
+    _cells("gabor_boosting", size)
+    return sequential(features=GaborEnergies(), trees=BoostedTrees(num_classes, rounds=rounds, depth=depth))
+
+
+class BoostedTrees(nn.Module):
+    """K sums of regression trees, float32 (N, F) to logits (N, K); before they are grown every logit is 0."""
+
+    feature: Tensor
+    threshold: Tensor
+    left: Tensor
+    right: Tensor
+    value: Tensor
+    prior: Tensor
+
+    def __init__(self, num_classes: int, *, rounds: int, depth: int) -> None:
+        """Hold empty trees.
+
+        Args:
+            num_classes: K.
+            rounds: Trees per class, at most.
+            depth: Splits above a leaf, at most.
+        """
         super().__init__()
-        self.grey_levels = grey_levels
-        self.register_buffer("weights", _cell_weights(), persistent=False)  # (2, 16)
+        self.classes, self.rounds, self.depth = num_classes, rounds, depth
+        nodes = (rounds * num_classes, 2 ** (depth + 1) - 1)
+        for name in ("feature", "left", "right"):
+            self.register_buffer(name, torch.zeros(nodes, dtype=torch.int64))
+        self.register_buffer("threshold", torch.zeros(nodes))
+        self.register_buffer("value", torch.zeros(nodes))
+        self.register_buffer("prior", torch.zeros(num_classes))
 
-    def forward(self, faces: Tensor) -> Tensor:
-        """Return the blocks' histograms, each of norm 1 or less."""
-        votes = _orientation_votes(*_gradients(faces * self.grey_levels))
-        cells = _sum_cells(votes, self.weights)  # (N, 9, H, w, 2): by columns
-        cells = _sum_cells(cells.permute(0, 1, 3, 4, 2), self.weights)  # (N, 9, w, 2, h, 2)
-        return _l2_hys(cells.permute(0, 2, 4, 3, 5, 1).flatten(3)).flatten(1)  # columns before rows, as in OpenCV
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the logits: from the root of each tree down to its leaf."""
+        columns = features.float().T.contiguous()  # (F, N)
+        beyond = columns.index_select(0, self.feature[:, 0]) > self.threshold[:, :1]  # (trees, N)
+        node = torch.where(beyond, self.right[:, :1], self.left[:, :1])
+        for _ in range(self.depth - 1):
+            beyond = columns.gather(0, self.feature.gather(1, node)) > self.threshold.gather(1, node)
+            node = torch.where(beyond, self.right.gather(1, node), self.left.gather(1, node))
+        return self.value.gather(1, node).unflatten(0, (self.rounds, self.classes)).sum(0).T + self.prior
 
+    def hold(self, trees: list[list[Any]], *, prior: np.ndarray, classes: np.ndarray) -> None:
+        """Take the trees of scikit-learn.
 
-class PatternHistograms(nn.Module):
-    """Frequencies of the 59 uniform local binary patterns in each cell, float32 (N, C, H, W) to (N, C 59 (H / 8) (W / 8))."""
+        Args:
+            trees: Per round one record array of nodes for each of `classes`.
+            prior: Logits before the first round, one for each of `classes`.
+            classes: Those that were trained on; the others have no trees and a logit of -30.
+        """
+        for name in ("feature", "left", "right", "threshold", "value"):
+            getattr(self, name).zero_()
+        self.prior.fill_(-30.0)
+        self.prior[classes] = torch.from_numpy(prior).float()
+        for turn, of_round in enumerate(trees):
+            for place, nodes in zip(classes, of_round, strict=True):
+                self._hold_tree(turn * self.classes + int(place), nodes)
 
-    labels: Tensor
+    def keep(self, rounds: int) -> None:
+        """Drop the trees after so many rounds."""
+        self.value[rounds * self.classes :] = 0
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("labels", uniform_labels(), persistent=False)  # (256,)
-
-    def forward(self, faces: Tensor) -> Tensor:
-        """Return the histograms; those of a cell sum to 1."""
-        labels = self.labels[local_binary_patterns(faces)]  # (N, C, H, W)
-        present = labels.unsqueeze(2) == torch.arange(PATTERNS, device=faces.device).view(1, 1, -1, 1, 1)
-        return F.avg_pool2d(present.to(faces.dtype).flatten(1, 2), CELL).flatten(1)
-
-
-def local_binary_patterns(faces: Tensor) -> Tensor:
-    """Return the pattern of each pixel (N, C, H, W), int64 in 0 to 255: one bit for each neighbour that is not darker than the pixel.
-
-    The neighbours are the eight adjacent pixels, without interpolation, so patterns are invariant to increasing maps of the grey values. Edges
-    are replicated.
-    """
-    height, width = faces.shape[2:]
-    padded = F.pad(faces, (1, 1, 1, 1), mode="replicate")
-    patterns = torch.zeros_like(faces, dtype=torch.int64)
-    for bit, (down, right) in enumerate(NEIGHBOURS):
-        neighbour = padded[:, :, 1 + down : 1 + down + height, 1 + right : 1 + right + width]
-        patterns = patterns + (neighbour >= faces).to(torch.int64) * 2**bit
-    return patterns
-
-
-def uniform_labels() -> Tensor:
-    """Return the label of each of 256 patterns, int64: 0 to 57 for the uniform ones (at most two changes around the circle), 58 for others."""
-    labels, next_label = [], 0
-    for pattern in range(256):
-        turned = pattern >> 1 | (pattern & 1) << 7
-        uniform = (pattern ^ turned).bit_count() <= 2
-        labels.append(next_label if uniform else PATTERNS - 1)
-        next_label += uniform
-    return torch.tensor(labels)
-
-
-def _gradients(faces: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the differences of the neighbours right and left, below and above (N, 1, H, W), mirrored at the edges."""
-    padded = F.pad(faces, (1, 1, 1, 1), mode="reflect")
-    across, down = padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2], padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]
-    strongest = (across.square() + down.square()).argmax(dim=1, keepdim=True)
-    return across.gather(1, strongest), down.gather(1, strongest)
-
-
-def _orientation_votes(across: Tensor, down: Tensor) -> Tensor:
-    """Interpolate the length of each gradient between the two nearest orientations, (N, 1, H, W) to (N, 9, H, W).
-
-    Orientation k is at (k + 1/2) 20 degrees, unsigned.
-    """
-    place = _angle(across, down) * (ORIENTATIONS / torch.pi) - 0.5
-    centres = torch.arange(ORIENTATIONS, dtype=place.dtype, device=place.device).view(1, -1, 1, 1)
-    away = torch.remainder(place - centres, ORIENTATIONS)  # on a circle of 9
-    return (across.square() + down.square()).sqrt() * (1 - torch.minimum(away, ORIENTATIONS - away)).clamp(min=0)
-
-
-def _angle(across: Tensor, down: Tensor) -> Tensor:
-    """Return the angle of each gradient in radians, by OpenCV's polynomial for the arc tangent, off by 0.01 degrees at most."""
-    wide, high = across.abs(), down.abs()
-    ratio = torch.minimum(wide, high) / torch.maximum(wide, high).clamp(min=torch.finfo(wide.dtype).tiny)
-    square = ratio * ratio
-    angle = ratio * (0.9997878412794807 + square * (-0.3258083974640975 + square * (0.1555786518463281 - square * 0.04432655554792128)))
-    angle = torch.where(wide >= high, angle, torch.pi / 2 - angle)
-    angle = torch.where(across < 0, torch.pi - angle, angle)
-    return torch.where(down < 0, -angle, angle)
-
-
-def _l2_hys(blocks: Tensor) -> Tensor:
-    """Normalise each block to length 1, clip at 0.2, normalise again; the small terms are OpenCV's."""
-    blocks = blocks / (blocks.square().sum(-1, keepdim=True).sqrt() + 0.1 * BLOCK_VALUES)
-    blocks = blocks.clamp(max=CLIP)
-    return blocks / (blocks.square().sum(-1, keepdim=True).sqrt() + 1e-3)
-
-
-def _sum_cells(votes: Tensor, weights: Tensor) -> Tensor:
-    """Sum along the last axis into the two cells of each block of 16 pixels, blocks 8 apart: (..., W) to (..., W / 8 - 1, 2).
-
-    Keep: a product and a sum; autocast would round a convolution to half precision, in training alone.
-    """
-    return (votes.unfold(-1, 2 * CELL, CELL).unsqueeze(-2) * weights).sum(-1)
-
-
-def _cell_weights() -> Tensor:
-    """Return the weight of a block's pixels in its two cells, along one axis, (2, 16): a Gaussian (sigma a quarter block) times a linear ramp."""
-    pixels = torch.arange(2 * CELL, dtype=torch.float64)
-    gauss = torch.exp(-((pixels - CELL) ** 2) / (2 * (2 * CELL / 4) ** 2))  # Keep: OpenCV's centre is half a pixel to the right and below
-    centres = torch.tensor([0.5, 1.5], dtype=torch.float64).view(2, 1) * CELL
-    return (gauss * (1 - (pixels + 0.5 - centres).abs() / CELL).clamp(min=0)).float()
+    def _hold_tree(self, row: int, nodes: Any) -> None:
+        own, leaf, count = np.arange(len(nodes)), nodes["is_leaf"].astype(bool), len(nodes)
+        lower = nodes["num_threshold"].astype(np.float32)  # Keep: rounded down, so that float32 features fall on the same side
+        lower = np.where(lower > nodes["num_threshold"], np.nextafter(lower, np.float32(-np.inf)), lower)
+        held = {
+            "feature": np.where(leaf, 0, nodes["feature_idx"]), "threshold": np.where(leaf, 0, lower), "value": np.where(leaf, nodes["value"], 0),
+            "left": np.where(leaf, own, nodes["left"]), "right": np.where(leaf, own, nodes["right"]),
+        }  # fmt: skip
+        for name, values in held.items():
+            buffer = getattr(self, name)
+            buffer[row, :count] = torch.from_numpy(values).to(buffer.dtype)
 
 
 def _cells(name: str, size: int) -> int:

@@ -13,24 +13,29 @@ from ferlab.params.reading import check_plain, read_yaml, shown
 from ferlab.params.sections import (
     AnalyzeErrors,
     Audit,
+    Claims,
     Compare,
     ControlFaces,
     Deploy,
     Evaluate,
     Explain,
     Face,
+    Frame,
     Params,
     Prepare,
+    Robustness,
     Run,
     Source,
     StageParams,
     Train,
+    Worlds,
 )
 from ferlab.paths import ROOT, RUN_STAGES, SET_STAGES, InputError
 
 __all__ = [
-    "AnalyzeErrors", "Audit", "Compare", "ControlFaces", "Deploy", "Evaluate", "Explain", "Face", "Params", "Prepare", "Run", "Source",
-    "StageParams", "Train", "check_params", "declared", "load_params", "nearest", "read_yaml", "stage_params",
+    "AnalyzeErrors", "Audit", "Claims", "Compare", "ControlFaces", "Deploy", "Evaluate", "Explain", "Face", "Frame", "Params", "Prepare",
+    "Robustness", "Run", "Source", "StageParams", "Train", "Worlds", "check_params", "declared", "load_params", "nearest", "read_yaml",
+    "stage_params", "validated",
 ]  # fmt: skip
 
 
@@ -61,7 +66,7 @@ def check_params(raw: Mapping[str, Any], *, source: str = "params.yaml") -> Para
             raise InputError(f"{source}: train.{key}: unknown key; {nearest(key, Train.model_fields)}")
     if isinstance(raw.get("runs"), dict):
         merged["runs"] = {name: _merge_run(run, defaults) for name, run in raw["runs"].items()}
-    params = _validated(Params, merged, source, own=raw)
+    params = validated(Params, merged, source, own=raw)
     for name, prepare in params.prepare.items():
         single = (prepare.options, prepare.labels, prepare.usages, prepare.group_split)
         if bool(prepare.dataset) == bool(prepare.sources) or (prepare.sources and any(single)):
@@ -85,7 +90,7 @@ def declared(params: Params, stage: str, name: str = "") -> dict[str, Any]:
         values["prepare"] = whole["prepare"][name]
     elif stage in RUN_STAGES:
         values["run"] = whole["runs"][name]
-    elif stage == "compare":
+    elif stage in ("compare", "frame"):
         values["runs"] = whole["runs"]
     if stage not in ("prepare", "train"):
         values[stage] = whole[stage]
@@ -104,7 +109,7 @@ def stage_params(stage: str, name: str | None = None, params: Mapping[str, Any] 
         whole = load_params()
         first = whole.prepare if stage in SET_STAGES else whole.runs if stage in RUN_STAGES else [""]
         params = declared(whole, stage, next(iter(first)) if name is None else name)
-    return _validated(StageParams, params, "params")
+    return validated(StageParams, params, "params")
 
 
 def _merge_run(run: Any, defaults: dict[str, Any]) -> Any:
@@ -115,7 +120,12 @@ def _merge_run(run: Any, defaults: dict[str, Any]) -> Any:
     return {**run, "train": {**defaults, **own} if isinstance(own, dict) else own}
 
 
-def _validated(model: type[Any], raw: Mapping[str, Any], source: str, *, own: Mapping[str, Any] | None = None) -> Any:
+def validated(model: type[Any], raw: Mapping[str, Any], source: str, *, own: Mapping[str, Any] | None = None) -> Any:
+    """Return checked values, typed; `source` names the file in errors, `own` is the file before defaults were merged into it.
+
+    Raises:
+        InputError: In one line that names the key.
+    """
     try:
         return model.model_validate(raw)
     except ValidationError as errors:
@@ -127,7 +137,7 @@ def _validated(model: type[Any], raw: Mapping[str, Any], source: str, *, own: Ma
         if error["type"] == "missing":
             raise InputError(f"{source}: {where}: missing; every key of its section must be there") from None
         if error["type"] == "value_error":  # of a rule over several keys
-            raise InputError(f"{source}: {where}: {error['ctx']['error']}") from None
+            raise InputError(": ".join(part for part in (source, where, str(error["ctx"]["error"])) if part)) from None
         raise InputError(f"{source}: {where}: {error['msg'].lower()}, got {shown(error['input'])}") from None
 
 

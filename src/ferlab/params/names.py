@@ -46,7 +46,12 @@ def check_names(params: Params, source: str) -> None:
             raise InputError(f"{source}: compare.ensemble: no run is called {name!r}; {nearest(name, params.runs)}")
     for pair in params.compare.contrasts:
         _check_contrast(params, pair, source)
+    for pair in params.compare.experts:
+        _check_expert(params, pair, source)
     _check_weights(params, source)
+    _check_frame(params, source)
+    _check_robustness(params, source)
+    _check_worlds(params, source)
 
 
 @cache
@@ -103,6 +108,19 @@ def _check_contrast(params: Params, pair: Sequence[str], source: str) -> None:
         raise InputError(f"{where} the first is scored on set {sets[0]!r}, the second on {sets[1]!r}; name runs of one set")
 
 
+def _check_expert(params: Params, pair: Sequence[str], source: str) -> None:
+    """An expert decides between two expressions for a run of its set, and was trained on nothing that the run holds out."""
+    where = f"{source}: compare.experts: {pair[1]} for {pair[0]}:"
+    for name in pair:
+        if name not in params.runs:
+            raise InputError(f"{where} no run is called {name!r}; {nearest(name, params.runs)}")
+    run, expert = (params.runs[name] for name in pair)
+    if len(set(expert.train.expressions)) != 2 or run.train.expressions:
+        raise InputError(f"{where} expected an expert with two train.expressions, for a run without; got {expert.train.expressions}")
+    if expert.data != run.data or _exposure(expert) != _exposure(run):
+        raise InputError(f"{where} expected runs of one set with the same train.select and train.refit")
+
+
 def _check_weights(params: Params, source: str) -> None:
     """Ensemble weights are fitted on val, so not for runs trained on val or selected on test."""
     if params.compare.weights == "equal":
@@ -115,6 +133,40 @@ def _check_weights(params: Params, source: str) -> None:
             f"{source}: compare.weights: fitted: {', '.join(seen)} will have been trained on val or selected on test; expected select: val and "
             "refit: false for them, or compare.weights: equal"
         )
+
+
+def _check_frame(params: Params, source: str) -> None:
+    for name in params.frame.sets:
+        if name not in params.prepare:
+            raise InputError(f"{source}: frame.sets: no set is called {name!r}; {nearest(name, params.prepare)}")
+    for name in params.frame.models:
+        if name not in ("shipped", *params.runs) and not name.endswith(".onnx") and "/" not in name:
+            raise InputError(f"{source}: frame.models: no run is called {name!r}; {nearest(name, ['shipped', *params.runs])}, or a path")
+
+
+def _check_robustness(params: Params, source: str) -> None:
+    if params.compare.baseline and params.compare.baseline not in params.runs:
+        raise InputError(f"{source}: compare.baseline: no run is called {params.compare.baseline!r}; {nearest(params.compare.baseline, params.runs)}")
+    own = {run.data for run in params.runs.values()}
+    for name in params.robustness.sets:
+        if name not in params.prepare:
+            raise InputError(f"{source}: robustness.sets: no set is called {name!r}; {nearest(name, params.prepare)}")
+        if params.robustness.sets.count(name) > 1:
+            raise InputError(f"{source}: robustness.sets: {name!r} is named twice")
+        if own == {name}:
+            raise InputError(f"{source}: robustness.sets: {name!r} is the set of every run; expected other sets of prepare")
+
+
+def _check_worlds(params: Params, source: str) -> None:
+    asked, models, methods = params.worlds, registered("models"), run_path(str(PACKAGE / "explanation" / "methods.py"))["METHODS"]
+    if asked.model not in models:
+        raise InputError(f"{source}: worlds.model: no model is called {asked.model!r}; {nearest(asked.model, models)}")
+    if asked.family != models[asked.model]:
+        raise InputError(f"{source}: worlds.family: {asked.model} is of the family {models[asked.model]}, not {asked.family!r}")
+    for key, named in (("methods", asked.methods), ("roar.methods", asked.roar.methods)):
+        for name in named:
+            if name not in methods:
+                raise InputError(f"{source}: worlds.{key}: no attribution method is called {name!r}; {nearest(name, methods)}")
 
 
 def _exposure(run: Run) -> Exposure:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+
+from ferlab.params.training import Section, Train
 
 LONGEST = 100  # characters of a name: file names end at 255 bytes
-
-
-class Section(BaseModel):
-    """A section of params.yaml: frozen, unknown keys forbidden, no type coerced (a quoted number is not a number)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 def _file_name(name: str) -> str:
@@ -61,6 +57,9 @@ class Face(Section):
     not_found: Literal["exclude", "whole"] = "exclude"
 
 
+Region = Literal["brows", "eyes", "nose", "mouth", "rest"]  # see ferlab.data.regions
+
+
 class Prepare(Source):
     """One set: its dataset or sources, and how faces are prepared and split."""
 
@@ -68,12 +67,14 @@ class Prepare(Source):
     raw: str = "data/raw"
     sources: dict[Name, Source] = {}
     exclusions: Below = ""  # a csv below raw: face_id, why, who
+    corrections: Below = ""  # a csv below raw: face_id, old, new, who, why, when; labels corrected by hand
     unreadable: Literal["stop", "exclude"] = "stop"
     face: Face = Face()
     size: int | None = Field(None, ge=8, le=1024)  # side of a face in pixels; null: as delivered
     colour: Literal["as_is", "grey", "rgb"] = "as_is"
     equalise: Literal["none", "histogram", "clahe"] = "none"
     blur: int = Field(0, ge=0, le=31)  # side of the Gaussian kernel; cs231a: 5
+    cover: list[Region] = []  # regions of the face filled with mid-grey in every face; rest: all but brows, eyes, nose and mouth
     copies: bool = False  # cs231a: mirrored and turned by 10 degrees either way, of train alone
     oversample: Literal["none", "smote", "adasyn"] = "none"  # of train alone
     network_input: Literal["none", "cs231a", "cs230", "cs230_224", "fers"] = "none"  # a paper's whole input, shown beside the faces
@@ -84,6 +85,14 @@ class Prepare(Source):
     val_fraction: float = Field(0.1, gt=0, lt=1)
     test_fraction: float = Field(0.2, gt=0, lt=1)
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _cover_leaves_something(self) -> Prepare:
+        if self.cover and self.shards:
+            raise ValueError(f"cover needs one array of faces: expected shards: 0, got {self.shards}")
+        if len(set(self.cover)) < len(self.cover) or len(self.cover) == len(get_args(Region)):
+            raise ValueError(f"expected different regions in cover, and one of {', '.join(get_args(Region))} that is not covered")
+        return self
 
     @property
     def all_sources(self) -> dict[str, dict[str, Any]]:
@@ -97,77 +106,6 @@ class Audit(Section):
     """What the leak audit shows."""
 
     shown: int = Field(8, ge=1, le=24)
-
-
-class Train(Section):
-    """How a run is trained; params.yaml and the studies cite the source of each value."""
-
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=2)
-    optimizer: Literal["sgd", "adam", "adamw"]
-    lr: float = Field(gt=0)
-    lr_decay: float = Field(0.0, ge=0)  # the rate of step t is divided by 1 + t times this, as Keras's `decay` has it
-    bias_lr_mult: float = Field(1.0, gt=0)  # the learning rate of biases is this times lr; Caffe's models: 2
-    momentum: float = Field(0.9, ge=0, lt=1)
-    nesterov: bool = True
-    weight_decay: float = Field(ge=0)
-    decay: Literal["all", "weights"] = "all"  # weights: not biases, nor the scales and shifts of normalisation
-    loss: Literal["cross_entropy", "l2_svm", "multi_label"] = "cross_entropy"
-    regress: list[Literal["valence", "arousal", "intensity"]] = []  # values predicted beside the expression
-    regress_weight: float = Field(1.0, gt=0)  # of 1 - CCC, their loss, beside the expressions'
-    schedule: Literal["constant", "one_cycle", "cosine", "plateau"]
-    warmup: float = Field(0.2, ge=0, lt=1)  # fraction of the steps in which the learning rate rises
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    ferplus_weight: float = Field(0.0, ge=0, le=1)  # of FER+'s vote distribution in the soft target, where a face has votes
-    class_weights: bool = False
-    scaling: Literal["standardised", "unit", "mean_image"] = "standardised"  # of the input, see ferlab.models.inputs
-    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
-    channels_last: bool = True
-    threads: int = Field(2, ge=1)
-    flip: bool = True
-    rotation: float = Field(0.0, ge=0, le=180)  # degrees, either way
-    zoom: float = Field(0.0, ge=0, lt=1)  # fraction of the side, either way
-    shift: float = Field(0.0, ge=0, lt=1)  # fraction of the side, either way
-    crop: float = Field(1.0, ge=0.5, le=1)  # side of a random square crop, as a fraction of the face's; see evaluate.tta: ten_crop
-    brightness: float = Field(0.0, ge=0, lt=1)  # fraction of the full scale, either way
-    contrast: float = Field(0.0, ge=0, lt=1)  # factor 1 +- this
-    erasing: float = Field(0.0, ge=0, le=1)  # probability of a rectangle filled with the face's mean
-    mixup: float = Field(0.0, ge=0)  # alpha of the Beta distribution; 0: none
-    cutmix: float = Field(0.0, ge=0)  # likewise; with both, half of the batches each
-    mixing_ends: float = Field(1.0, gt=0, le=1)  # fraction of the epochs with mixed faces
-    teachers: list[str] = []  # runs above this one whose probabilities are mixed into the targets; dvc does not see when they change
-    teacher_weight: float = Field(0.7, gt=0, le=1)  # of the teachers' probabilities in the target
-    averaging: Literal["none", "ema", "swa"] = "none"  # which weights are scored on val and kept
-    ema_decay: float = Field(0.999, gt=0, lt=1)  # by step
-    swa_start: float = Field(0.75, ge=0, lt=1)  # fraction of the epochs before averaging begins
-    patience: int = Field(0, ge=0)  # epochs without improvement before stopping; 0: never stop early
-    monitor: Literal["val/accuracy", "val/loss"] = "val/accuracy"
-    gradient_clip: float = Field(0.0, ge=0)  # norm; 0: none
-    select: Literal["val", "test", "none"] = "val"  # the split that selects the epoch; test: to measure that; none: train on val too, keep the last
-    compile: bool = False  # torch.compile, for long runs on a GPU: half a minute for ResNet-18; the gain was not measured
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where PyTorch has one
-    devices: int = Field(1, ge=1)  # per machine, one process each, which share every batch; see ferlab.training.distributed
-    num_nodes: int = Field(1, ge=1)  # machines
-    sync_batchnorm: bool = False  # batch normalisation over the whole batch, not per process; cuda only
-    pretrained: str = ""  # published: what the card names; else a path, hf:owner/name/file or an address; "": random
-    pretrained_layout: Literal["", "ferlab", "torchvision", "vggface2", "vgg_dag"] = ""  # of that file; "": the card's
-    pretrained_sha256: str = ""  # of that file; "": the card's, or unchecked
-    pretrained_grey: Literal["refuse", "sum"] = "refuse"  # for a first layer of three channels in a model of one
-    refit: bool = False  # select the epoch on val, then train anew on train and val for that many
-
-    @model_validator(mode="after")
-    def _settings_go_together(self) -> Train:
-        if self.select != "val" and self.refit:
-            raise ValueError(f"refit needs select: val, got select: {self.select}")
-        if self.select == "none" and (self.patience or self.schedule == "plateau"):
-            raise ValueError("select: none scores no split, so patience must be 0 and schedule must not be plateau")
-        if self.label_smoothing and self.loss != "cross_entropy":
-            raise ValueError(f"label_smoothing needs cross_entropy: expected 0.0 with loss: {self.loss}")
-        if self.teachers and self.loss == "multi_label":
-            raise ValueError("teachers predict expressions that exclude each other, so loss must not be multi_label")
-        if self.teachers and self.teacher_weight == 1 and (self.ferplus_weight or self.label_smoothing):
-            raise ValueError("teacher_weight: 1 ignores the labels, so ferplus_weight and label_smoothing must be 0")
-        return self
 
 
 class Run(Section):
@@ -192,30 +130,68 @@ class Evaluate(Section):
     batch_size: int = Field(512, ge=1)
 
 
+AttributionMethod = Literal[
+    "grad_cam", "grad_cam_pp", "hires_cam", "layer_cam", "guided_grad_cam", "gradients", "smooth_grad", "integrated_gradients",
+    "occlusion", "rise", "xrai",
+]  # fmt: skip
+
+
+class Faithfulness(Section):
+    """How many of the explained faces are judged, and how often each is perturbed; see `ferlab.explanation.judged`."""
+
+    faces: int = Field(70, ge=2)  # at most, spread over the predicted classes
+    recomputed: int = Field(28, ge=2)  # of them: maps are computed again, of noisy faces, of another class and of random weights
+    squares: int = Field(20, ge=2)  # removed in turn, for infidelity
+    samples: int = Field(5, ge=1)  # noisy copies, for max-sensitivity
+    copies: int = Field(8, ge=1)  # noisy copies that a map is averaged over while weights are randomised (smooth MPRT)
+    stages: int = Field(4, ge=1)  # of the randomisation, from the output to all layers
+
+
 class Explain(Section):
-    """Which faces are explained, and cs230's occlusion (8x8 window, stride 4, grey .5)."""
+    """Which faces are explained and by which methods, and cs230's occlusion (8x8 window, stride 4, grey .5)."""
 
     split: Literal["train", "val", "test"] = "val"
+    methods: list[AttributionMethod] = []  # occlusion is added; empty: grad_cam where there is a layer, hires_cam where it differs, occlusion
+    steps: int = Field(50, ge=2, le=1000)  # points of the integral: integrated_gradients, xrai
+    samples: int = Field(25, ge=1, le=10_000)  # noisy copies of a face: smooth_grad
+    masks: int = Field(1000, ge=1, le=100_000)  # random masks: rise
     faces_per_class: int = Field(24, ge=1)
+    hypothesis_faces: int = Field(24, ge=1)  # correctly classified faces per expression, at most, on which hypotheses about regions are tested
     window: int = Field(8, ge=1)
     stride: int = Field(4, ge=1)
-    batch_size: int = Field(1024, ge=1)
+    batch_size: int = Field(256, ge=1)  # a CPU's cache holds the maps of no more
     seed: int = Field(0, ge=0)
+    faithfulness: Faithfulness = Faithfulness()
 
 
 class AnalyzeErrors(Section):
-    """Which errors are shown."""
+    """Which errors are shown, and how the labels that a run was trained on are cross-validated."""
 
     split: Literal["train", "val", "test"] = "val"
     most: int = Field(16, ge=1, le=36)
+    folds: int = Field(5, ge=2, le=20)
+    folds_model: Literal["features", "run"] = "features"  # what is fitted per fold; run: the run's model is trained again for each
+    seed: int = Field(0, ge=0)
+
+
+class Robustness(Section):
+    """Which faces are corrupted, occluded and displaced, and on which other datasets the run is scored."""
+
+    split: Literal["train", "val", "test"] = "val"
+    faces: int = Field(300, ge=2)  # of that split, at most; every expression has its share
+    sets: list[str] = []  # of prepare: other datasets, all faces of that split
+    batch_size: int = Field(16, ge=1)  # a GPU takes more
+    seed: int = Field(0, ge=0)
 
 
 class Compare(Section):
-    """The soft-voting ensemble (an empty list: all runs of a set) and the pairs of runs that are tested."""
+    """The soft-voting ensemble (an empty list: all runs of a set), the pairs of runs that are tested, and whose corruption error counts as 100 %."""
 
     ensemble: list[str] = []
     contrasts: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = []  # [[run, other]]; empty: what `factors` name, else all pairs
     weights: Literal["equal", "fitted"] = "equal"  # fitted: on val alone, shown beside equal ones
+    experts: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = []  # [[run, expert]]; the expert's train.expressions are two
+    baseline: str = ""  # the run that mean corruption errors are relative to, on its set; empty: the first run of each set
 
 
 class Deploy(Section):
@@ -225,6 +201,7 @@ class Deploy(Section):
     budget_ms: float = Field(100.0, gt=0)
     compared: int = Field(2000, ge=10)  # val faces, at most, on which the exported files are compared with the model
     calibration: int = Field(256, ge=8)  # training faces, at most, that set the activation ranges of the int8 file
+    risk: float = Field(0.1, gt=0, lt=1)  # error rate among accepted faces: below the threshold that keeps it the model abstains
 
 
 class ControlFaces(Section):
@@ -232,6 +209,66 @@ class ControlFaces(Section):
 
     size: int = Field(96, ge=48, le=224)
     seed: int = Field(0, ge=0)
+
+
+class Frame(Section):
+    """Models of any origin on the same sets; the first model is what the others are tested against."""
+
+    models: list[str] = []  # shipped, a run, or the path of an ONNX file or its folder; empty: no comparison
+    sets: list[str] = []  # of prepare
+    tta: Literal["none", "flip"] = "none"
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Frame:
+        if bool(self.models) != bool(self.sets):
+            raise ValueError("expected models and sets, or neither")
+        if repeated := [name for name in (*self.models, *self.sets) if (*self.models, *self.sets).count(name) > 1]:
+            raise ValueError(f"{repeated[0]!r} is named twice")
+        return self
+
+
+class Claims(Section):
+    """Control sequences on which one model is trained under a random split of frames and under a split by subject."""
+
+    draws: int = Field(5, ge=2)  # each with its own subjects, sequences and division
+    subjects: int = Field(40, ge=8)
+    sequences: int = Field(80, ge=8)
+    frames: int = Field(9, ge=5)  # of a sequence; its first two and its last third are labelled
+    size: int = Field(48, ge=24, le=224)
+    seed: int = Field(0, ge=0)  # of the first draw
+
+
+class Roar(Section):
+    """Retraining without the pixels that a method ranks highest; none: off."""
+
+    methods: list[str] = []  # of explanation.methods.METHODS
+    fractions: list[Annotated[float, Field(gt=0, lt=1)]] = []  # of the pixels
+
+
+class Worlds(Section):
+    """Models trained on control faces whose evidence is known, by which attribution methods are ranked."""
+
+    family: str = "cs230"
+    model: str = "five_layer"
+    options: dict[str, Any] = {"dropout": 0.0}
+    region: Literal["mouth", "brows", "eyes", "nose"] = "mouth"  # decides the label of the world one_region
+    rho: float = Field(0.95, ge=0, le=1)  # probability that the mark of the world shortcut agrees with the label in training
+    faces: int = Field(640, ge=100)  # drawn per world, train and test together
+    subjects: int = Field(200, ge=10)
+    size: int = Field(48, ge=24, le=224)
+    intensity: float = Field(3.0, ge=0, le=4)  # least intensity of an expression
+    epochs: int = Field(12, ge=1)
+    batch_size: int = Field(16, ge=2)
+    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)  # each draws and trains anew
+    per_class: int = Field(3, ge=1)  # explained test faces per expression and world, at most
+    chimeras: int = Field(20, ge=2)  # faces of two expressions; as many for the hand-wired network
+    methods: list[str] = []  # of explanation.methods.METHODS; empty: all
+    window: int = Field(8, ge=1)  # occlusion
+    stride: int = Field(6, ge=1)
+    masks: int = Field(64, ge=10)  # RISE
+    steps: int = Field(16, ge=2)  # integrated gradients, XRAI
+    samples: int = Field(12, ge=2)  # SmoothGrad
+    roar: Roar = Roar()
 
 
 class Params(Section):
@@ -247,14 +284,18 @@ class Params(Section):
     analyze_errors: AnalyzeErrors
     compare: Compare
     deploy: Deploy
+    robustness: Robustness = Robustness()
     control_faces: ControlFaces = ControlFaces()
+    frame: Frame = Frame()
+    claims: Claims = Claims()
+    worlds: Worlds = Worlds()
 
 
 class StageParams(Section):
     """What one stage may see: the sections that dvc.yaml declares for it, and no others."""
 
     study: str
-    name: str  # the set, the run, or "" for compare and control_faces
+    name: str  # the set, the run, or "" for stages that have neither
     prepare: Prepare | None = None
     run: Run | None = None
     runs: dict[str, Run] | None = None
@@ -264,7 +305,11 @@ class StageParams(Section):
     analyze_errors: AnalyzeErrors | None = None
     compare: Compare | None = None
     deploy: Deploy | None = None
+    robustness: Robustness | None = None
     control_faces: ControlFaces | None = None
+    frame: Frame | None = None
+    claims: Claims | None = None
+    worlds: Worlds | None = None
 
     @property
     def set_name(self) -> str:

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from ferlab.colours import COLOURS
 from ferlab.expressions import SPLITS
-from ferlab.reporting.style import COLOURS
 
 CELL = 0.88  # inches per face: 105 pixels at 120 dpi
 MOST = 48  # faces of a dataset in one figure

@@ -1,8 +1,4 @@
-"""One look for every figure: one colour per expression, safe for colour-blind readers, legible on light and dark pages.
-
-References:
-    Okabe & Ito (2008), Color Universal Design: the palette (its pale yellow darkened so that lines show on white).
-"""
+"""One look for every figure: the colours of `ferlab.colours`, quiet axes, legible on light and dark pages."""
 
 from __future__ import annotations
 
@@ -17,18 +13,6 @@ from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
 from ferlab.reporting.tables import html_table
-
-COLOURS: dict[str, str] = {
-    "angry": "#D55E00",
-    "disgust": "#009E73",
-    "fear": "#CC79A7",
-    "happy": "#E69F00",
-    "sad": "#0072B2",
-    "surprise": "#56B4E9",
-    "neutral": "#6B6B6B",
-    "contempt": "#8C6D1F",
-}
-SPLIT_COLOURS: dict[str, str] = {"train": "#6B6B6B", "val": "#0072B2", "test": "#D55E00", "test_dedup": "#009E73"}
 
 
 def use_style() -> None:

@@ -102,6 +102,16 @@ def estimate(scores: Mapping[str, Any], key: str, *, unit: str = "%", digits: in
     return cell(scores, key, digits=digits, unit=unit)
 
 
+def over_units(scores: Mapping[str, Any]) -> str:
+    """Return what the bounds of scores are over, by their `subjects`.
+
+    >>> over_units({"subjects": 30}), over_units({})
+    ('over 30 subjects', 'over faces')
+    """
+    subjects = scores.get("subjects")
+    return "over faces" if subjects is None or subjects != subjects else f"over {subjects:,.0f} subjects"
+
+
 def p_value(p: float) -> str:
     """Return a p value for a column of p values.
 
@@ -147,20 +157,6 @@ def runs_table(runs: pd.DataFrame) -> pd.DataFrame:
     table["accuracy, val, %"] = [_split_cell(row, "val", "accuracy") + mark for (_, row), mark in zip(runs.iterrows(), marks, strict=True)]
     named = runs[["selected_on", "model", "seed", "set"]].rename(columns={"selected_on": "epoch selected on", "set": "dataset"})
     return table.join(named).set_index("run")
-
-
-def groups_table(spread: pd.DataFrame, keys: Mapping[str, str]) -> pd.DataFrame:
-    """Return mean ± standard deviation over the seeds of each group.
-
-    Args:
-        spread: From `spread_over_seeds`.
-        keys: Column stem -> name for a reader, e.g. {"test.accuracy": "accuracy, test, %"}.
-    """
-    table = spread[["group", "set", "seeds"]].rename(columns={"set": "dataset"})
-    for key, name in keys.items():
-        pairs = zip(spread[f"{key}_mean"], spread[f"{key}_sd"])
-        table[name] = [_mean_and_spread(mean, sd) for mean, sd in pairs]
-    return table.set_index("group")
 
 
 def pairs_table(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -333,11 +329,6 @@ def _escaped(line: Sequence[str]) -> list[str]:
 
 def _split_cell(row: pd.Series, split: str, key: str) -> str:
     return cell({k.removeprefix(f"{split}."): row[k] for k in row.index if str(k).startswith(f"{split}.{key}")}, key)
-
-
-def _mean_and_spread(mean: float, sd: float) -> str:
-    value, spread = number(mean, percent=True), number(sd, percent=True)
-    return value if spread == MISSING else f"{value} ± {spread}"
 
 
 def _processor() -> str:

@@ -202,7 +202,7 @@ def as_one_of_several(work: Callable[[Path], None]) -> None:
 
 def _average_buffers(trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
     for name, buffer in pl_module.named_buffers():
-        if buffer.is_floating_point() and name != "class_weights":
+        if buffer.is_floating_point() and name not in ("class_weights", "log_priors"):
             buffer.copy_(trainer.strategy.reduce(buffer, reduce_op="mean"))
 
 

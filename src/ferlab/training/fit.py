@@ -23,11 +23,12 @@ import torch
 from torch import Tensor, nn
 
 from ferlab.data.store import Store, open_store
+from ferlab.locks import held, lock_of
 from ferlab.models.create import input_shape
 from ferlab.models.pretrained import InitialWeights
 from ferlab.models.weights import save_model
 from ferlab.params import Train
-from ferlab.paths import InputError, held, lock_of, report_progress
+from ferlab.paths import InputError, report_progress
 from ferlab.roles import planned
 from ferlab.training.distributed import TASK, as_one_of_several, check_devices, device, launch, own_place, processes
 from ferlab.training.module import best_epoch

@@ -1,9 +1,11 @@
-"""Training losses: of expressions (cross entropy, squared hinge, binary cross entropies) and of regressed values (concordance).
+"""Training losses: of expressions (cross entropy, squared hinge, binary cross entropies, two for imbalanced classes) and of regressed values.
 
 Targets are classes (N,) or soft targets (N, K); both may be weighted by class.
 
 References:
     Tang (2013), Deep Learning using Linear Support Vector Machines, arXiv 1306.0239: the L2-SVM that won the FER2013 challenge.
+    Menon et al. (2021), Long-tail learning via logit adjustment, arXiv 2007.07314.
+    Cui et al. (2019), Class-balanced loss based on effective number of samples, arXiv 1901.05555; Lin et al. (2017), Focal loss, arXiv 1708.02002.
     Lin (1989), A concordance correlation coefficient to evaluate reproducibility.
 """
 
@@ -65,13 +67,55 @@ def concordance_loss(values: Tensor, truth: Tensor) -> Tensor:
     return torch.stack(losses).mean()
 
 
-LOSSES = {"cross_entropy": cross_entropy, "l2_svm": l2_svm, "multi_label": multi_label}
+def logit_adjusted(logits: Tensor, target: Tensor, *, log_priors: Tensor | None = None, **options: Any) -> Tensor:
+    """Return the cross entropy of the logits plus the log class priors (Menon et al., tau = 1): the logits alone then predict as if classes were
+    equally frequent. Other arguments as for `cross_entropy`.
+
+    Args:
+        log_priors: float (K,), from `log_priors`; None for equal priors, which is plain cross entropy.
+    """
+    return cross_entropy(logits if log_priors is None else logits.float() + log_priors, target, **options)
+
+
+def focal(logits: Tensor, target: Tensor, *, class_weights: Tensor | None = None, gamma: float = 2.0) -> Tensor:
+    """Return the mean over the batch of each face's weight times (1 - p)^gamma times its cross entropy, p the probability of its class.
+
+    Args:
+        logits: float (N, K).
+        target: As for `cross_entropy`; the terms of a soft target are weighed by its probabilities.
+        class_weights: float (K,); `effective_weights` make it the class-balanced focal loss.
+        gamma: 0 for plain cross entropy.
+    """
+    log_probs = F.log_softmax(logits.float(), dim=1)
+    terms = -((1 - log_probs.exp()) ** gamma) * log_probs  # (N, K)
+    return _weighted_mean((soft_targets(target, logits.shape[1]) * terms).sum(dim=1), target, class_weights)
+
+
+def log_priors(counts: Tensor) -> Tensor:
+    """Return the log of the frequency of each class, float32 (K,); a class without faces counts as half of one."""
+    counts = counts.float().clamp(min=0.5)
+    return (counts / counts.sum()).log()
+
+
+def effective_weights(counts: Tensor, *, beta: float = 0.999) -> Tensor:
+    """Return class weights (1 - beta) / (1 - beta^n) of Cui et al., float32 (K,): 1 on average over the classes that have faces, 0 for the others.
+
+    Args:
+        counts: Training faces of each class (K,).
+        beta: 0 for equal weights, near 1 for weights inverse to the counts.
+    """
+    weights = torch.where(counts > 0, (1 - beta) / (1 - beta ** counts.double().clamp(min=1)), 0.0)
+    return (weights * (counts > 0).sum() / weights.sum()).float()
+
+
+LOSSES = {"cross_entropy": cross_entropy, "l2_svm": l2_svm, "multi_label": multi_label, "logit_adjusted": logit_adjusted, "balanced_focal": focal}
+TAKES = {"cross_entropy": ("label_smoothing",), "logit_adjusted": ("label_smoothing", "log_priors")}  # beside class_weights
 
 
 def expression_loss(name: str, logits: Tensor, target: Tensor, **options: Any) -> Tensor:
-    """Return the loss of LOSSES called `name`; only cross entropy takes `label_smoothing`."""
-    kept = options if name == "cross_entropy" else {key: value for key, value in options.items() if key != "label_smoothing"}
-    return LOSSES[name](logits, target, **kept)
+    """Return the loss of LOSSES called `name` with those of the options that it takes."""
+    kept = ("class_weights", *TAKES.get(name, ()))
+    return LOSSES[name](logits, target, **{key: value for key, value in options.items() if key in kept})
 
 
 def soft_targets(target: Tensor, num_classes: int) -> Tensor:

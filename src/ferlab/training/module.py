@@ -23,7 +23,7 @@ from ferlab.data.augmentation import epoch_seed
 from ferlab.params import Train
 from ferlab.paths import InputError
 from ferlab.training.distillation import Teachers
-from ferlab.training.losses import concordance_loss, expression_loss, soft_targets
+from ferlab.training.losses import concordance_loss, effective_weights, expression_loss, log_priors, soft_targets
 from ferlab.training.mixing import draw_mixing, mix
 from ferlab.training.schedules import plateau_factor, step_rate
 
@@ -47,6 +47,7 @@ class Classifier(pl.LightningModule):
         seed: int,
         num_classes: int,
         factors: tuple[float, ...] | None = None,
+        counts: Tensor | None = None,
         class_weights: Tensor | None = None,
         teachers: Teachers | None = None,
     ) -> None:
@@ -59,7 +60,8 @@ class Classifier(pl.LightningModule):
             seed: Of dropout and mixing.
             num_classes: K.
             factors: On the learning rate, by epoch; None: from the history.
-            class_weights: float32 (K,), of the training loss; None for ones.
+            counts: Training faces of each class (K,), which the losses for imbalanced classes need.
+            class_weights: float32 (K,), of the training loss; None for ones, with balanced_focal for its own.
             teachers: On the device of the model.
         """
         super().__init__()
@@ -68,7 +70,10 @@ class Classifier(pl.LightningModule):
         self.classes, self.teachers = num_classes, teachers
         self.averaged = _averaged(self.net, settings)
         self._compiled = (torch.compile(self.net),) if settings.compile else ()  # a tuple: as a module its weights would be listed twice
+        if settings.loss == "balanced_focal":
+            class_weights = effective_weights(counts, beta=settings.balance_beta)
         self.register_buffer("class_weights", class_weights, persistent=False)
+        self.register_buffer("log_priors", log_priors(counts) if settings.loss == "logit_adjusted" else None, persistent=False)
         self.history: list[dict[str, float]] = []
         self.accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.per_class = MulticlassStatScores(num_classes, average=None)
@@ -106,7 +111,8 @@ class Classifier(pl.LightningModule):
         images, wanted, target = self._mixed(images, soft[0] if soft else target, target, batch_idx)
         wanted = self._distilled(images, wanted)
         outputs = self(images)
-        options = {"class_weights": self.class_weights, "label_smoothing": 0.0 if self.teachers else self.settings.label_smoothing}
+        smoothing = 0.0 if self.teachers else self.settings.label_smoothing
+        options = {"class_weights": self.class_weights, "log_priors": self.log_priors, "label_smoothing": smoothing}
         loss = expression_loss(self.settings.loss, outputs[:, : self.classes], self._expressions(wanted), **options)
         if self.settings.regress:
             loss = loss + self.settings.regress_weight * concordance_loss(outputs[:, self.classes :], wanted[:, self.classes :])

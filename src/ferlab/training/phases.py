@@ -14,6 +14,7 @@ from functools import partial as bind
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -27,11 +28,12 @@ from ferlab.models.create import create_model, input_shape
 from ferlab.models.inputs import prepare_images, standardise
 from ferlab.models.pretrained import InitialWeights, pretrained_or_scratch
 from ferlab.params import Train
-from ferlab.paths import report_progress, write_whole
+from ferlab.paths import InputError, report_progress, write_whole
 from ferlab.roles import planned
+from ferlab.training.boosting import check_settings, grow, save
 from ferlab.training.distillation import load_teachers
 from ferlab.training.distributed import LOG, MeanStatistics, Place, trainer_options
-from ferlab.training.module import Classifier, higher_is_better, is_finished
+from ferlab.training.module import Classifier, best_epoch, higher_is_better, is_finished
 from ferlab.training.progress import EpochLog, Progress
 from ferlab.training.targets import wanted_targets
 
@@ -119,6 +121,8 @@ def train_phase(phase: Phase, folder: Path, settings: Train, *, before: int, tot
             log.write(history, epochs=phase.epochs)
             return history
     selecting = phase.name == "select"
+    if hasattr(phase.module.net, "trees"):
+        return _grow(phase, folder, log, selecting=selecting)
     shared = [MeanStatistics(validating=selecting), log] if phase.place.world > 1 else []
     options = trainer_options(settings, phase.place)
     plugins = options.pop("plugins")
@@ -194,6 +198,7 @@ def _phase(task: Task, *, name: str, epochs: int, patience: int, factors: tuple[
         seed=task.seed,
         trained_on=seen.trained_on,
         monitored=watched_split(settings),
+        classes=_classes(settings.expressions, expressions, run=task.run),
         soft_targets=wanted_targets(task.store.faces, expressions=expressions, **{key: getattr(settings, key) for key in WANTED}),
         statistics=(first.mean, first.std) if first.mean and first.std else None,
         scaling=settings.scaling,
@@ -209,10 +214,32 @@ def _phase(task: Task, *, name: str, epochs: int, patience: int, factors: tuple[
         seed=task.seed,
         num_classes=len(expressions),
         factors=factors,
+        counts=torch.from_numpy(np.bincount(data.targets, minlength=len(expressions))),
         class_weights=class_weights(data.targets, expressions) if settings.class_weights else None,
         teachers=load_teachers(settings.teachers, run=task.run, **student) if settings.teachers else None,
     )
     return Phase(name=name, module=module, data=data, epochs=epochs, trained_on=seen.trained_on, first=first, place=task.place)
+
+
+def _classes(named: list[str], expressions: tuple[str, ...], *, run: str) -> list[int]:
+    if unknown := [name for name in named if name not in expressions]:
+        raise InputError(f"run {run!r}: train.expressions: the dataset has no {unknown[0]!r}; expected some of {', '.join(expressions)}")
+    return [expressions.index(name) for name in named]
+
+
+def _grow(phase: Phase, folder: Path, log: EpochLog, *, selecting: bool) -> list[dict[str, float]]:
+    """Grow the trees of a boosted model, and write the checkpoints that Lightning writes for others."""
+    module, settings = phase.module, phase.module.settings
+    check_settings(settings, module.net, run=module.run)
+    history = grow(module.net, phase.data, settings, rounds=phase.epochs, seed=module.seed, selecting=selecting)
+    if selecting:
+        last = {name: value.clone() for name, value in module.state_dict().items()}
+        module.net.trees.keep(best_epoch(history, settings.monitor))
+        save(module, folder, history, name=BEST)
+        module.load_state_dict(last)
+    save(module, folder, history, name=LAST)
+    log.write(history, epochs=phase.epochs)
+    return history
 
 
 def _run(trainer: pl.Trainer, phase: Phase, checkpoint: Path | None) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 
 from ferlab.data.store import Store
+from ferlab.locks import partial_folder
 from ferlab.params import StageParams
-from ferlab.paths import artefact, partial_folder, read_json, write_json
+from ferlab.paths import artefact, read_json, write_json
 from ferlab.results import obtain
 from ferlab.roles import Exposure
 

@@ -48,7 +48,7 @@ def build(folder, gathered, step=step, plan=None, **options):
 
 def test_two_notebooks_do_not_prepare_into_one_work_folder(tmp_path, gathered):
     """As two kernels that both run 01_prepare by hand: the second is told who is busy, and nothing of it is mixed in."""
-    code = "import sys, pathlib, ferlab.paths as p; p.hold(pathlib.Path(sys.argv[1]), what='x'); print(1, flush=True); input()"
+    code = "import sys, pathlib, ferlab.locks as p; p.hold(pathlib.Path(sys.argv[1]), what='x'); print(1, flush=True); input()"
     other = subprocess.Popen(
         [sys.executable, "-c", code, tmp_path / "work.lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PYTHONPATH": ":".join(sys.path)}
     )

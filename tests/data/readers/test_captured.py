@@ -159,3 +159,31 @@ def test_words_that_others_use_are_asked_about(root):
     write_captures(root, ["anna/angry/000.png,anna,joy,,"])
     with pytest.raises(InputError, match=r"'joy' is no expression \(did you mean 'happy'\?\)"):
         read(root)
+
+
+RECORDED = "file,person,expression,time,corrected_from,box_x,box_y,box_w,box_h,pose_yaw,live_model,live_prob_happy"
+
+
+def test_what_was_recorded_of_a_face_is_carried_and_empty_columns_are_not(root, drawn):
+    first, second = drawn[1][:2]
+    write_captures(root, [f"{first},anna,sad,,,1,2,30.5,31,,shipped,0.25", f"{second},anna,sad,,,,,,,,,"], header=RECORDED)
+    faces = read(root)[1].set_index("source_path")
+    assert faces.loc[first, ["box_x", "box_y", "box_w", "box_h", "live_prob_happy"]].tolist() == [1, 2, 30.5, 31, 0.25]
+    assert faces["box_x"].isna().sum() == 27
+    assert faces.loc[[first, second, drawn[1][2]], "live_model"].tolist() == ["shipped", "", ""]
+    assert "pose_yaw" not in faces
+    write_captures(root, [f"{first},anna,sad,,,1,left,30,31,,shipped,0.25"], header=RECORDED)
+    with pytest.raises(InputError, match=r"captures\.csv, data row 1 .*box_y is 'left'; expected a number or nothing"):
+        read(root)
+
+
+def test_labels_by_others_are_kept_beside_the_persons_own_and_that_is_logged(root, drawn, caplog):
+    first, second = drawn[1][:2]
+    (root / "labels.csv").write_text(f"file,labeller,expression,time\n{first},l-2222,sad,t2\n{first},l-3333,fear,t1\n{second},l-2222,Happiness,t1\n")
+    faces = read(root)[1].set_index("source_path")
+    assert faces.loc[[first, second, drawn[1][2]], "labels_by_others"].tolist() == ["fear;sad", "happy", ""]
+    assert faces.loc[first, "target"] == EXPRESSIONS.index(first.split("/")[1])
+    assert "2 faces have labels by others, kept in labels_by_others; the target is the person's own label" in caplog.text
+    (root / "labels.csv").write_text("file,labeller,expression,time\nno.png,l-2222,sad,t2\n")
+    with pytest.raises(InputError, match=r"labels\.csv, data row 1 .*'no.png' is no picture here"):
+        read(root)

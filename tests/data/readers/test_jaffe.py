@@ -57,6 +57,8 @@ def test_ratings_stand_in_the_table_under_their_expressions(tmp_path):
     assert faces.loc[3, columns].tolist() == [1.97, 1.97, 2.06, 2.87, 2.52, 2.10]  # KM-NE1
     assert faces.loc[1, columns].isna().all()
     assert all(faces[column].dtype == np.float64 for column in columns)
+    assert faces["intensity"].iloc[2] == 4.90, "KM-HA1's rating of happy"
+    assert np.isnan(faces["intensity"].iloc[3]), "nobody rated neutral"
 
 
 def test_by_ratings_a_face_without_one_is_excluded(tmp_path):

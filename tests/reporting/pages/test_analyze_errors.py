@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from ferlab.error_analysis.confusions import most_confident_errors, rank_confusions
-from ferlab.error_analysis.slices import by_group, compare_conditions, error_rates
 from ferlab.evaluation.predictions import predictions_table
 from ferlab.reporting.pages import analyze_errors as error_text
-from ferlab.reporting.pages.analyze_errors import plot_confused_pairs, plot_errors, plot_label_issues, plot_slices
+from ferlab.reporting.pages.analyze_errors import plot_confused_pairs, plot_errors, plot_label_issues
 
 NAMES = ("angry", "fear", "sad")
-
-
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture
@@ -57,6 +49,8 @@ def test_captions_of_label_issues_hold_the_raters_where_they_voted() -> None:
     issues = pd.DataFrame({"face_id": ["a", "b"], "given": ["sad", "fear"], "suggested": ["fear", "sad"], "prob_suggested": [0.9, 0.6]})
     faces = np.zeros((2, 48, 48, 3), np.uint8)
     assert words(plot_label_issues(faces, issues)) == ["given sad\nmodel: fear 90 %", "given fear\nmodel: sad 60 %"]
+    noted = plot_label_issues(faces, issues, notes=["TracIn: 3 of 40", ""])
+    assert words(noted) == ["given sad\nmodel: fear 90 %\nTracIn: 3 of 40", "given fear\nmodel: sad 60 %"]
     voted = issues.assign(raters_label=["fear", "tie"], raters_share=[0.8, np.nan])
     assert words(plot_label_issues(faces, voted)) == ["given sad\nmodel: fear 90 %\nraters: fear 80 %", "given fear\nmodel: sad 60 %\nno votes"]
 
@@ -74,21 +68,17 @@ def test_empty_cases_are_said_in_words(predictions: pd.DataFrame) -> None:
     assert one == "One error, angry as fear, with probability 95.0 %."
 
 
-def test_slices_are_drawn_at_their_rates_over_the_line_of_all_faces() -> None:
-    rates = error_rates({"glasses": by_group(pd.Series([True, True, False, False]))}, np.array([True, False, False, False]))
-    axis = plot_slices(rates, 0.25).axes[0]
-    assert axis.get_title() == "glasses"
-    np.testing.assert_allclose(axis.containers[0].lines[0].get_ydata(orig=False), [0, 50])
-    np.testing.assert_allclose(axis.lines[0].get_ydata(orig=False), [25, 25])
-    assert [label.get_text() for label in axis.get_xticklabels()] == ["no\n(2)", "yes\n(2)"]
-
-
 def test_sentences_repeat_the_numbers(predictions: pd.DataFrame) -> None:
     said = error_text.errors_sentence(predictions, run="net", split="val", source="control faces, drawn")
     assert said.startswith("**net** misclassifies 3 of 10 val faces (control faces, drawn): 30.0 % [10.8, 60.3].")
+    assert said.endswith("Brackets hold 95 % intervals over faces, unless stated.")
+    people = predictions.assign(subject=[f"p{row % 5}" for row in range(10)])
+    assert error_text.errors_sentence(people, run="net", split="val", source="x").endswith("over 5 subjects, unless stated.")
+    alone = rank_confusions(people.assign(subject=people["target"].astype(str)))
+    assert alone["rate_ci_low"].isna().all()
+    assert "of 4" in words(plot_confused_pairs(alone)), "without an interval, as one subject shows each expression"
     said = error_text.pairs_sentence(rank_confusions(predictions))
     assert said.startswith("Most frequent: angry as fear, 2 faces, 50.0 % [15.0, 85.0] of 4 and 66.7 % of all errors. It leads by rate too.")
-    assert error_text.pairs_table(rank_confusions(predictions)).loc["sad as angry", "of"] == 3
     said = error_text.confident_sentence(most_confident_errors(predictions, most=3))
     assert said.startswith("The 3 most confident errors, from 95.0 % (angry as fear) down to 80.0 %. Most frequent among them: ")
     assert said.endswith("angry as fear, 2 times.")
@@ -98,18 +88,6 @@ def test_rate_leader_is_named_where_it_is_another_pair() -> None:
     target, pred = np.array([0] * 10 + [1, 1]), np.array([2, 2, 2] + [0] * 7 + [0, 1])
     table = predictions_table([str(i) for i in range(12)], ["val"] * 12, target, probs=np.eye(3)[pred], expressions=NAMES)
     assert "By rate fear as angry leads, 50.0" in error_text.pairs_sentence(rank_confusions(table))
-
-
-def test_slices_sentence_names_what_differs() -> None:
-    rng = np.random.default_rng(0)
-    planted = pd.Series(rng.integers(0, 2, 800))
-    wrong = rng.random(800) < np.where(planted == 1, 0.5, 0.1)
-    tests = compare_conditions({"skin": by_group(pd.Series(rng.integers(0, 3, 800))), "occluder": by_group(planted)}, wrong)
-    said = error_text.slices_sentence(tests)
-    assert said.startswith("Error rates differ at the 5 % level in 1 of 2 conditions (permutation tests, Holm): occluder (")
-    assert "In none of 1 conditions" in error_text.slices_sentence(tests[tests["condition"] == "skin"])
-    assert error_text.slices_sentence(tests[:0]) == "No condition of these faces is known."
-    assert error_text.slices_table(tests).loc["occluder", "Holm p"] == "< 0.001"
 
 
 def test_control_faces_are_always_named_so() -> None:
@@ -129,7 +107,16 @@ def test_issues_table_writes_percent_and_a_dash_for_no_faces() -> None:
 def test_issues_sentence_tells_whether_raters_voted() -> None:
     issues = pd.DataFrame({"face_id": ["a", "b"]})
     assert "no raters' votes" in error_text.issues_sentence(issues, n=40, role="untouched")
+    true = error_text.issues_sentence(issues, n=40, role="untouched", true_labels=True)
+    assert true.endswith("every one of these issues is a false alarm.**")
+    assert "alarm" not in error_text.issues_sentence(issues.iloc[:0], n=40, role="untouched", true_labels=True)
     said = error_text.issues_sentence(issues.assign(raters_agree_with=["given", "neither"]), n=40, role="selected_on")
     assert said.startswith("Confident learning on out-of-sample probabilities finds 2 label issues among 40 faces (5.0 %).")
-    assert "on in-sample probabilities, which can hide label issues, finds" in error_text.issues_sentence(issues, n=40, role="trained")
+    seen = error_text.issues_sentence(issues, n=40, role="trained")
+    assert "on cross-validated probabilities, as the run was trained on these faces, finds" in seen
     assert "given label on 1 of them, with the model on 0, and with neither on 1" in said
+
+
+def test_tables_are_written_also_where_the_dataset_has_none(tmp_path) -> None:
+    error_text.write_tables({"pairs": (tmp_path / "a.csv", pd.DataFrame({"x": [1 / 3]})), "subjects": (tmp_path / "b.csv", None)})
+    assert ((tmp_path / "a.csv").read_text(), (tmp_path / "b.csv").read_text()) == ("x\n0.333333\n", "face_id\n")

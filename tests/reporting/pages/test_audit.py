@@ -2,7 +2,6 @@
 
 import io
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,12 +12,6 @@ from ferlab.data.faces import hash_images
 from ferlab.data.store import Store
 from ferlab.expressions import EXPRESSIONS
 from ferlab.reporting.pages import audit as page
-
-
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

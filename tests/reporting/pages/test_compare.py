@@ -2,10 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import pytest
 
 from ferlab.evaluation.ablations import COLUMNS
 from ferlab.evaluation.ensembles import ENSEMBLE, WEIGHTED
@@ -22,7 +20,6 @@ from ferlab.reporting.pages.compare import (
     plot_precision_recall,
     plot_published,
     runs_sentence,
-    seeds_sentence,
 )
 
 PUBLISHED = Path(__file__).parents[3] / "conf" / "published"
@@ -30,12 +27,6 @@ NAMES = ("angry", "happy", "sad")
 OURS = {"label": "a", "value": 0.7, "low": 0.68, "high": 0.72, "hollow": False}
 BOUNDED = {"accuracy": 0.6, "accuracy_ci_low": 0.55, "accuracy_ci_high": 0.65}
 
-
-
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
 
 
 def runs() -> pd.DataFrame:
@@ -137,6 +128,7 @@ def test_only_significant_changes_are_told_and_val_decides():
     assert "class weights from off to on (network five) by +12.0 points" in effects_sentence(effects())
     assert "on val" in effects_sentence(effects())
     assert effects_sentence(effects(0.2)).startswith("None of 1 changes is significant on val over faces")
+    assert "on val over 30 subjects at the" in effects_sentence(effects().assign(subjects=30.0))
 
 
 def test_what_holds_over_faces_is_asked_of_seeds_apart():
@@ -165,12 +157,6 @@ def test_the_widest_gap_names_the_better_run_first():
     assert "(p by subject = 0.020, Holm < 0.001)" in pairs_sentence(pairs().assign(p_subjects=0.02, detectable=float("nan")))
     assert "b over a by 5.0 points on 3,589 faces (p < 0.001, Holm < 0.001)" in told
     assert "no pair" in pairs_sentence(pairs().iloc[:0])
-
-
-def test_one_seed_tells_nothing_of_spread():
-    spread = pd.DataFrame({"group": ["g", "h"], "seeds": [1, 3], "test.accuracy_mean": [0.5, 0.6], "test.accuracy_sd": [float("nan"), 0.01]})
-    assert "h: 60.0 ± 1.0 % over 3 seeds" in seeds_sentence(spread)
-    assert "one seed" in seeds_sentence(spread.iloc[:1])
 
 
 def test_the_hardest_expression_of_each_run_skips_what_is_undefined():

@@ -1,20 +1,12 @@
 """Figures and tables of control faces: what stands in them, checked by their artists and numbers."""
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 
 from ferlab.control import ACTION_UNITS, read
 from ferlab.control.action_units import NAMES
 from ferlab.reporting.pages import control_faces as figures
 
 SIZE = 48
-
-
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
 
 
 def shown(figure):

@@ -7,7 +7,18 @@ import numpy as np
 
 from ferlab.deployment import ReadFace
 from ferlab.deployment.latency import summarise_latency
-from ferlab.reporting.pages.deploy import export_sentence, int8_sentence, latency_sentence, plot_latency, plot_picture, plot_predictions
+from ferlab.reporting.pages.deploy import (
+    abstention_table,
+    abstention_text,
+    calibration_text,
+    export_sentence,
+    int8_sentence,
+    latency_sentence,
+    plot_latency,
+    plot_picture,
+    plot_predictions,
+    precision_table,
+)
 
 
 def test_the_figure_marks_the_budget() -> None:
@@ -71,3 +82,48 @@ def test_a_picture_shows_a_box_for_each_face_and_names_them() -> None:
     plt.close(shown["figure"])
     assert "no face found" in plot_picture(np.zeros((40, 60), np.uint8), [])["alt"]
     plt.close("all")
+
+
+def confidence() -> dict:
+    judged = {"n": 200, "accepted": 80, "wrong": 4, "coverage": 0.4, "coverage_ci_low": 0.33, "coverage_ci_high": 0.47}
+    judged |= {"error_rate": 0.05, "error_rate_ci_low": 0.02, "error_rate_ci_high": 0.12}
+    rows = [{"risk": 0.05, "level": 0.95, "threshold": None, "found": None, "judged": None}]
+    rows += [{"risk": 0.1, "level": 0.95, "threshold": 0.82, "found": {"n": 300, "accepted": 130, "wrong": 5, "upper": 0.094}, "judged": judged}]
+    ece = {"ece": 0.05, "ece_ci_low": 0.01, "ece_ci_high": 0.08, "nll": 0.9}
+    words = {"fitted_on": "300 faces (jaffe, val)", "judged_on": "200 faces (jaffe, test)", "risk": 0.1, "abstention": rows}
+    numbers = {"temperature": 1.25, "temperature_ci_low": 1.1, "temperature_ci_high": 1.4}
+    numbers["calibration"] = {"before": ece, "after": {**ece, "nll": 0.85}}
+    precision = {"happy": {"right": 30, "n": 40, "ci_low": 0.6, "ci_high": 0.86, "confused_with": "neutral", "confused": 7}}
+    precision["sad"] = {"right": 0, "n": 0, "ci_low": None, "ci_high": None, "confused_with": "", "confused": 0}
+    return {**words, **numbers, "precision": precision}
+
+
+def test_the_calibration_text_gives_temperature_and_ece_before_and_after() -> None:
+    told = calibration_text(confidence())
+    assert told.startswith("The temperature is **1.25 [1.10, 1.40]**, fitted on 300 faces (jaffe, val). On 200 faces (jaffe, test)")
+    assert "the ECE is 5.0 % [1.0, 8.0] before scaling" in told
+    assert "the NLL 0.900 and 0.850" in told
+    assert calibration_text({"fitted_on": "2 faces are wrong"}) == "**No temperature is fitted**: 2 faces are wrong."
+
+
+def test_the_abstention_text_says_whether_the_risk_is_kept_on_other_faces() -> None:
+    card = confidence()
+    assert "accepts 80 of 200 and keeps the risk" in abstention_text(card)
+    card["abstention"][1]["judged"]["error_rate"] = 0.11
+    assert "and **misses** the risk" in abstention_text(card)
+    card["abstention"][1]["judged"] |= {"accepted": 0, "error_rate": None}
+    assert abstention_text(card).endswith("no face of the table was accepted, so whether it keeps the risk is not measured.")
+    card["abstention"][1]["judged"] = None
+    assert "is not measured" in abstention_text(card)
+    assert abstention_text({**card, "risk": 0.05}) == "No threshold keeps a risk of 5 %: the model never abstains."
+    assert abstention_text({"fitted_on": "2 faces are wrong"}) == ""
+
+
+def test_the_confidence_tables_hold_a_row_for_each_risk_and_each_expression() -> None:
+    table = abstention_table(confidence())
+    assert table.loc["10"].tolist() == ["82.0", "40.0 [33.0, 47.0]", "5.0 [2.0, 12.0]"]
+    assert table.loc["5"].tolist() == ["–", "–", "–"]
+    assert precision_table(confidence()).loc["happy"].tolist() == [40, "75.0 [60.0, 86.0]", "neutral (7)"]
+    assert precision_table(confidence()).loc["sad"].tolist() == [0, "–", "–"]
+    assert abstention_table({}) is None
+    assert precision_table({}) is None

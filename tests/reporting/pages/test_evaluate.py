@@ -1,43 +1,32 @@
 from __future__ import annotations
 
 import matplotlib.colors
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import pytest
 
-from ferlab.evaluation.calibration import reliability_bins
+from ferlab.colours import COLOURS
+from ferlab.evaluation.proportions import wilson
 from ferlab.evaluation.tta import PASSES
 from ferlab.reporting.pages.evaluate import (
     accuracy_sentence,
     best_and_worst_sentence,
-    calibration_sentence,
-    confidence_sentence,
     confusion_sentence,
     duplicates_sentence,
     metrics_table,
     per_class_table,
     plot_confusions,
     plot_per_class,
-    plot_reliability,
     sequences_text,
     subjects_sentence,
     tta_sentence,
     values_tables,
 )
-from ferlab.reporting.style import COLOURS
 from ferlab.reporting.tables import TTA, source_name
 from ferlab.roles import Exposure
 
 NAMES = ["angry", "happy", "sad"]
 BOUNDED = {"accuracy": 0.6, "accuracy_ci_low": 0.55, "accuracy_ci_high": 0.65}
 
-
-
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
 
 
 def confusions() -> pd.DataFrame:
@@ -90,19 +79,13 @@ def test_per_class_dots_are_in_their_colours_with_bounds_most_faces_on_top():
     assert texts(axes[0]) == ["undefined"]
 
 
-def test_reliability_shows_filled_bins_and_counts_every_face():
-    rng = np.random.default_rng(0)
-    probs = rng.dirichlet(np.ones(3), size=300)
-    bins = reliability_bins(rng.integers(0, 3, 300), probs)
-    top, bottom = plot_reliability(bins).axes
-    assert len(top.containers[0].lines[0].get_xdata()) == (bins["faces"] > 0).sum()
-    assert sum(bar.get_height() for bar in bottom.patches) == 300
-
-
 def test_accuracy_is_told_with_faces_and_interval():
     told = accuracy_sentence("r", {"test": BOUNDED | {"balanced_accuracy": 0.5}, "n": {"test": 3589}}, source="control faces, drawn")
     assert "60.0 % [55.0, 65.0] of 3,589 test faces (control faces, drawn)" in told
     assert "50.0 %" in told
+    assert told.endswith("Brackets hold 95 % intervals over faces.")
+    by_subject = {"test": BOUNDED | {"balanced_accuracy": 0.5, "subjects": 30}, "n": {"test": 3589}}
+    assert accuracy_sentence("r", by_subject, source="control faces, drawn").endswith("Brackets hold 95 % intervals over 30 subjects.")
 
 
 def test_control_faces_are_always_called_so():
@@ -121,16 +104,6 @@ def test_the_largest_confusion_is_told_by_name():
     assert "13 of 20 faces" in confusion_sentence(table)
     assert "neutral predicted as sad, 5 of 10 (50.0 %)" in confusion_sentence(table)
     assert "All 3 faces are classified correctly" in confusion_sentence(pd.DataFrame([[1, 0], [0, 2]], index=["a", "b"], columns=["a", "b"]))
-
-
-@pytest.mark.parametrize(("ece", "words"), [(0.05, ": miscalibrated at the 5 % level"), (0.02, "no evidence of miscalibration")])
-def test_an_ece_is_read_against_that_of_a_calibrated_model(ece, words):
-    assert words in calibration_sentence({"ece": ece, "ece_if_calibrated": 0.02, "ece_if_calibrated_high": 0.03})
-
-
-def test_confidence_above_accuracy_is_overconfident():
-    assert confidence_sentence(pd.DataFrame({"faces": [10], "confidence": [0.9], "accuracy": [0.5]})).endswith("overconfident.")
-    assert confidence_sentence(pd.DataFrame({"faces": [10], "confidence": [0.5], "accuracy": [0.9]})).endswith("underconfident.")
 
 
 def test_duplicates_are_told_with_both_groups_and_a_verdict():
@@ -180,11 +153,12 @@ def test_sequences_are_told_only_where_there_are_some():
 
 
 def test_few_subjects_are_warned_of():
-    subjects = {"subjects": 8, "accuracy_ci_low": 0.5, "accuracy_ci_high": 0.7}
-    told = subjects_sentence(BOUNDED, subjects)
-    assert told.startswith("Over 8 subjects, the test accuracy is 60.0 % [50.0, 70.0], an interval 2.0 times as wide as over faces. Fewer than 20")
-    assert "Fewer" not in subjects_sentence(BOUNDED, subjects | {"subjects": 40})
-    assert "name no subjects" in subjects_sentence(BOUNDED, None)
+    low, high = wilson(240, 400)
+    over_subjects = {"subjects": 8, "accuracy": 0.6, "accuracy_ci_low": 0.6 - (high - low), "accuracy_ci_high": 0.6 + (high - low)}
+    told = subjects_sentence(over_subjects, 400)
+    assert told.endswith("of the test accuracy over 8 subjects is 2.0 times as wide as over faces. Fewer than 20 subjects make a rough interval.")
+    assert "Fewer" not in subjects_sentence(over_subjects | {"subjects": 40}, 400)
+    assert "name no subjects" in subjects_sentence(BOUNDED, 400)
 
 
 def test_the_table_of_metrics_has_a_column_per_split_with_its_faces():
@@ -195,15 +169,23 @@ def test_the_table_of_metrics_has_a_column_per_split_with_its_faces():
     assert table.columns.tolist() == ["val, selected its epoch (n = 3,589)", "test (n = 10)"]
     assert table.loc["accuracy, %", "test (n = 10)"] == "62.1 [60.5, 63.7]"
     assert table.loc["NLL, nats", "test (n = 10)"] == "0.621 [0.605, 0.637]"
+    same = metrics_table(scores | {"test_dedup": got, "n": {"val": 3589, "test": 10, "test_dedup": 10}}, Exposure(("train",), ("val",)))
+    assert same.columns.tolist() == table.columns.tolist(), "no face was excluded"
+    assert "over" not in " ".join([*table.columns, *table.index])
+    by_subject = metrics_table(scores | {"test": got | {"subjects": 4}}, Exposure(("train",), ("val",)))
+    assert by_subject.columns[1] == "test (n = 10, 4 subjects)"
+    assert [name for name in by_subject.index if "over" in name] == ["accuracy at test's class mix, % (over faces)", "ECE, % (over faces)"]
 
 
 def test_the_table_of_classes_names_faces_and_scores():
     table = per_class_table({"sad": {"support": 7, "recall": 0.5, "recall_ci_low": 0.3, "recall_ci_high": 0.7, "precision": None, "f1": 0.2}})
     assert table.loc["sad"].tolist() == [7, "50.0 [30.0, 70.0]", "–", "20.0"]
+    ranked = {"support": 7, "recall": 0.5, "precision": None, "f1": 0.2, "rank_mean": 1.5, "rank_mean_ci_low": 1.2, "rank_mean_ci_high": 2.0}
+    assert per_class_table({"sad": ranked}).loc["sad", "mean rank of the label"] == "1.50 [1.20, 2.00]"
 
 
 def test_values_stand_with_their_bounds_and_what_they_must_beat():
     score = {"n": 40, "ccc": 0.8, "ccc_ci_low": 0.7, "ccc_ci_high": 0.86, "rmse": 0.5, "rmse_ci_low": 0.4, "rmse_ci_high": 0.61, "mean_rmse": 1.4}
     (table,) = values_tables({"intensity": score})
-    assert table.loc["intensity"].tolist() == [40, "0.800 [0.700, 0.860]", "0.500 [0.400, 0.610]", "1.400"]
+    assert table.loc["intensity"].tolist() == [40, "over faces", "0.800 [0.700, 0.860]", "0.500 [0.400, 0.610]", "1.400"]
     assert values_tables(None) == []

@@ -2,7 +2,6 @@
 
 from types import SimpleNamespace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,12 +22,6 @@ RNG = np.random.default_rng(0)
 NAMES = ("happy", "sad", "fear")
 FACE = Prepare().face.model_dump()
 BOXES = [(30, 20, 50, 60), (-9, 5, 40, 80), None]
-
-
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
 
 
 def picture(high, wide):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from ferlab.colours import SPLIT_COLOURS
 from ferlab.models import MODELS
 from ferlab.reporting.pages.train import (
     card_table,
@@ -15,7 +16,7 @@ from ferlab.reporting.pages.train import (
     settings_table,
     training_table,
 )
-from ferlab.reporting.style import SPLIT_COLOURS, use_style
+from ferlab.reporting.style import use_style
 
 
 def history(*, refit: int = 0) -> pd.DataFrame:

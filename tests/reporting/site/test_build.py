@@ -63,7 +63,8 @@ def write_project(root: Path, params: Params, *, without: tuple[str, ...] = ()) 
             nbformat.write(executed(stage), notebook)
         split = {"accuracy": 0.612, "accuracy_ci_low": 0.589, "accuracy_ci_high": 0.634, "per_class": {"happy": {"support": 1200}}}
         rule = "By subject" if name == "drawn" else "PrivateTest is absent: a tenth of Training selects"
-        prepared = PREPARED | {"split_rule": rule, "official_test": None if name == "drawn" else False}
+        dataset, official = ("control", None) if name == "drawn" else ("fer2013", False)
+        prepared = PREPARED | {"dataset": dataset, "split_rule": rule, "official_test": official}
         values = {"test": split} if stage == "evaluate" else prepared if stage == "prepare" else {}
         paths.write_json(paths.artefact(stage, "metrics", name), {**values, "provenance": {"study": "trial", "params": "abc123"}})
 
@@ -109,9 +110,19 @@ def article(page: str) -> str:
 
 
 def test_there_is_a_page_per_stage_and_set_or_run(pages: dict[str, str]) -> None:
-    wanted = {f"data/{name}/{stage}.html" for name in ("drawn", "real") for stage in (*paths.SET_STAGES, "index")}
-    wanted |= {f"runs/{name}/{stage}.html" for name in ("on_drawn", "on_real") for stage in (*paths.RUN_STAGES, "index")}
+    wanted = {f"data/{name}/{stage}.html" for name in ("drawn", "real") for stage in (*paths.SET_STAGES, "index", "dataset_card")}
+    wanted |= {f"runs/{name}/{stage}.html" for name in ("on_drawn", "on_real") for stage in (*paths.RUN_STAGES, "index", "model_card")}
     assert set(pages) == wanted | {"index.html", "compare.html", "search.html"}
+
+
+def test_a_card_is_a_page_and_a_file_with_front_matter(project: Path, pages: dict[str, str]) -> None:
+    for page, begins in (("runs/on_real/model_card.html", "license: mit"), ("data/real/dataset_card.html", "pretty_name: fer2013, prepared as real")):
+        place = re.search(r'href="([^"]*_downloads/[^"]+\.md)"', pages[page])
+        assert place, page
+        assert ((project / "reports" / "site" / page).parent / place[1]).read_text().startswith(f"---\n{begins}")
+        assert "pretty_name" not in article(pages[page])
+        index = pages[page.rpartition("/")[0] + "/index.html"]
+        assert f'href="{page.rpartition("/")[2]}"' in index
 
 
 def test_what_params_no_longer_name_is_nowhere(pages: dict[str, str]) -> None:
@@ -239,6 +250,40 @@ def test_a_stage_that_has_not_run_is_named_not_linked(tmp_path: Path, monkeypatc
     assert "compare" not in (tmp_path / "pages" / "index.md").read_text()
 
 
+def test_claims_are_a_list_with_a_page_without_the_box_of_control_faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    params = make_params("on_drawn")
+    write_project(tmp_path, params)
+    nbformat.write(executed("claims"), paths.executed_notebook("claims"))
+    paths.write_json(paths.artefact("claims", "metrics"), [{"paper": "p", "claim": "c", "check": "k", "verdict": "holds", "evidence": "e"}])
+    paths.write_json(paths.artefact("claims", "record"), {"params": "abc", "data": "def", "code": "fed", "files": {}})
+    (tmp_path / "pages").mkdir()
+    entries = sources.collect(params)
+    claims = next(entry for entry in entries if entry.stage == "claims")
+    assert claims.metrics == {"verdicts": ["holds"], "provenance": {"params": "abc", "data": "def", "code": "fed"}}
+    sources.write_sources(params, entries, tmp_path / "pages", scorings=[], commit="")
+    overview = (tmp_path / "pages" / "index.md").read_text()
+    assert "Published claims <claims>" in overview
+    assert "of 1 checks 1 hold, 0 do not hold, 0 cannot be told" in overview
+    assert "numbers say nothing about real faces" not in (tmp_path / "pages" / "claims.ipynb").read_text()
+    paths.artefact("claims", "metrics").write_text("{}")
+    with pytest.raises(InputError, match=r"claims\.json: expected a JSON list"):
+        sources.collect(params)
+
+
+def test_models_of_the_worlds_saw_control_faces_whatever_the_runs_saw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    params = make_params("on_real")
+    write_project(tmp_path, params)
+    nbformat.write(executed("worlds"), paths.executed_notebook("worlds"))
+    (tmp_path / "pages").mkdir()
+    sources.write_sources(params, sources.collect(params), tmp_path / "pages", scorings=[], commit="")
+    worlds, compared = ((tmp_path / "pages" / f"{page}.ipynb").read_text() for page in ("worlds", "compare"))
+    assert BANNER in worlds
+    assert "Not the official test" not in worlds
+    assert BANNER not in compared
+
+
 def test_a_figure_without_alt_text_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setattr(site, "render", lambda source, target, conf: target.mkdir() or [])
@@ -262,6 +307,29 @@ def test_overview_marks_a_split_that_the_net_was_trained_on() -> None:
         assert ("selected its epoch" in text) is not marked  # val, of metrics that do not say more
     text = cards.results_table(params, {first: {"val": scores, "test": scores, "trained_on": ["train"], "selected_on": ["test"]}}, links={})
     assert [("selected its epoch" in row) for row in text.splitlines()[2:4]] == [False, True]
+
+
+def test_the_overview_shows_accuracy_under_corruption_and_methods_by_verdict() -> None:
+    def level(accuracy: float) -> dict[str, float]:
+        return {"accuracy": accuracy, "accuracy_ci_low": accuracy - 0.05, "accuracy_ci_high": accuracy + 0.05}
+
+    measured = {
+        "n": 200,
+        "split": "val",
+        "accuracy_by_corruption": {"fog": {}, "JPEG": {}},
+        "severities": {"0": level(0.8), "1": level(0.7), "5": level(0.4)},
+    }
+    text = cards.robustness_table({"a": measured, "b": {}}, links={"a": "runs/a/robustness.ipynb"})
+    rows = text.splitlines()[-1:]
+    assert "over 2 corruptions" in text
+    assert [re.findall(r"\*\*(.*?)\*\*", row) for row in rows] == [["80.0 %", "70.0 %", "40.0 %"]]
+    assert "[a](runs/a/robustness.ipynb)" in rows[0]
+    assert "200 val faces" in rows[0]
+    assert cards.robustness_table({"b": {}}, links={}) == ""
+    ranking = [{"method": "rise", "verdict": "believed"}, {"method": "xrai", "verdict": "undecided"}, {"method": "occlusion", "verdict": "believed"}]
+    told = cards.methods_sentence(ranking, link="worlds.ipynb")
+    assert told.endswith("known: RISE and occlusion are believed; XRAI is undecided.")
+    assert cards.methods_sentence([], link="") == ""
 
 
 def test_the_overview_shows_intervals_over_subjects_where_they_are_known_and_names_the_augmentation() -> None:

@@ -54,6 +54,14 @@ def test_title_names_the_run_and_the_lead_follows_it() -> None:
     assert source == "# Evaluate (five_layer)\n\nLEAD\n\nHow good?"
 
 
+def test_markdown_without_text_is_not_shown_as_the_repr_of_its_object() -> None:
+    empty, told = (
+        new_output("display_data", data={"text/markdown": text, "text/plain": "<IPython.core.display.Markdown object>"}) for text in ("", "It is.")
+    )
+    page = make_page(notebook(new_markdown_cell("## 1. Is it?"), new_code_cell("tell()", outputs=[empty, told, image("Two bars.")])), name="a")
+    assert [next(iter(output["data"].values())) for output in page["cells"][2]["outputs"]] == ["It is.", PNG]
+
+
 def test_set_up_is_excluded_and_other_code_is_folded() -> None:
     page = make_page(
         notebook(

@@ -14,7 +14,9 @@ from ferlab.evaluation.published import read_published
 from ferlab.params import check_params, load_params
 from ferlab.paths import ROOT, InputError
 from ferlab.reporting.site import publish as publish_module
-from ferlab.reporting.site.publish import beside_page, first_seeds, publish, summary_table
+from ferlab.reporting.site.publish import publish
+from ferlab.reporting.site.publish_beside import beside_page
+from ferlab.reporting.site.publish_page import first_seeds, summary_table
 from ferlab.studies import study_text
 
 SCORES = {"accuracy": 0.64451, "accuracy_ci_low": 0.6287, "accuracy_ci_high": 0.66, "macro_f1": 0.6011, "nll": 0.9783, "ece": 0.0472}
@@ -101,27 +103,31 @@ def test_of_several_seeds_of_a_recipe_the_first_shows_its_figures():
 
 def stated(**changes: object) -> pd.DataFrame:
     row = {"paper": "p", "system": "S", "kind": "model", "split": "PrivateTest", "n": 3589.0, "accuracy": 0.663, "ci_low": 0.6474, "ci_high": 0.6783}
-    row |= {"dataset": "fer2013", "selected_on": "unknown", "note": "made up"}
+    row |= {"dataset": "fer2013", "expressions": 7, "selected_on": "unknown", "note": "made up"}
     return pd.DataFrame([{**row, "ours": "toy/one", "differs": "another split", **changes}])
 
 
 def test_a_published_row_stands_beside_ours_with_both_splits(tmp_path):
-    scores = {**evaluated("train"), "usage": {"test": "PublicTest"}, "tta": "none"}
+    scores = {**evaluated("train"), "dataset": "fer2013", "usage": {"test": "PublicTest"}, "tta": "none"}
     ensembles = {"faces": {"test": {**SCORES, "accuracy": 0.7, "n": 3589}}}
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "summary.json").write_text(json.dumps({"runs": {"one": {"evaluate": scores}}, "compare": {"ensembles": ensembles}}))
     theirs = "| p: S | fer2013 | PrivateTest | 3,589 | 66.3 [64.7, 67.8] | model | "
     line = beside_page(stated(), tmp_path).splitlines()[-1]
-    assert line == theirs + "[toy/one](toy/README.md), none | PublicTest | 3,589 | 64.5 [62.9, 66.0] | another split |"
+    assert line == theirs + "[toy/one](toy/README.md), none | PublicTest | 3,589 | 64.5 [62.9, 66.0] | split | another split |"
     vote = beside_page(stated(ours="toy/ensemble", n=float("nan"), ci_low=float("nan")), tmp_path).splitlines()[-1]
     unknown = "| p: S | fer2013 | PrivateTest | not said | 66.3 | model | "
-    assert vote == unknown + "[toy/ensemble](toy/README.md), soft-voting ensemble | PublicTest | 3,589 | 70.0 [62.9, 66.0] | another split |"
-    assert beside_page(stated(ours=None), tmp_path).splitlines()[-1] == theirs + "none |  |  |  | another split |"
-    assert beside_page(stated(ours="toy/two"), tmp_path).splitlines()[-1] == theirs + "toy/two, not published yet |  |  |  | another split |"
+    assert vote == unknown + "[toy/ensemble](toy/README.md), soft-voting ensemble | PublicTest | 3,589 | 70.0 [62.9, 66.0] | split | another split |"
+    same = beside_page(stated(split="PublicTest"), tmp_path).splitlines()[-1]
+    assert same.endswith("| PublicTest | 3,589 | 64.5 [62.9, 66.0] | – | another split |")
+    fewer = beside_page(stated(split="PublicTest", n=3456.0), tmp_path).splitlines()[-1]
+    assert "| n (3,589 here) | another split |" in fewer
+    assert beside_page(stated(ours=None), tmp_path).splitlines()[-1] == theirs + "none |  |  |  |  | another split |"
+    assert beside_page(stated(ours="toy/two"), tmp_path).splitlines()[-1] == theirs + "toy/two, not published yet |  |  |  |  | another split |"
     humans = stated(kind="human", system="people", ours=None, differs="", note="as cited")
     people = beside_page(pd.concat([stated(), humans], ignore_index=True), tmp_path)
     assert people.splitlines()[-1].startswith("| p: people |")
-    assert people.splitlines()[-1].endswith("| human | none |  |  |  | as cited |")
+    assert people.splitlines()[-1].endswith("| human | none |  |  |  |  | as cited |")
 
 
 def test_a_run_is_not_published_as_the_pupil_of_another_net(tmp_path, monkeypatch):
@@ -142,3 +148,9 @@ def test_every_published_net_has_ours_or_the_reason_why_not_and_the_page_is_as_t
     page = (folder / "README.md").read_text()
     assert page == beside_page(rows, folder)
     assert "not published yet" not in page
+
+
+def test_mean_faces_of_few_photographs_are_not_published_and_drawn_ones_are():
+    few, many = ({"attribution_mass": {"occlusion": {"happy": {"n": 24}, "disgust": {"n": n}}}, "dataset": "fer2013"} for n in (7, 8))
+    none = {"attribution_mass": {"occlusion": {"happy": {"n": 24}, "disgust": {"n": 0}}}, "dataset": "fer2013"}
+    assert [publish_module._shows_few(each) for each in (few, many, none, {**few, "dataset": "control"})] == [True, False, False, False]

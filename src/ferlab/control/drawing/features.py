@@ -32,14 +32,19 @@ def paint_nose(skin: np.ndarray, relief: np.ndarray, spec: FaceSpec, shape: Face
     _, tip_y, width = shape.nose
     lamp = np.deg2rad(spec.light.azimuth)
     drop = 0.03 + 0.05 * np.sin(np.deg2rad(spec.light.elevation))
-    shadow = np.array([
-        (-0.75 * width, tip_y + 0.02), (0.75 * width, tip_y + 0.02),
-        (0.6 * width - 0.10 * np.sin(lamp), tip_y + 0.03 + drop), (-0.6 * width - 0.10 * np.sin(lamp), tip_y + 0.03 + drop),
-    ])
+    shadow = np.array(
+        [
+            (-0.75 * width, tip_y + 0.02),
+            (0.75 * width, tip_y + 0.02),
+            (0.6 * width - 0.10 * np.sin(lamp), tip_y + 0.03 + drop),
+            (-0.6 * width - 0.10 * np.sin(lamp), tip_y + 0.03 + drop),
+        ]
+    )
     scale(skin, cover(shadow, size, blur=0.028), 0.55 + 0.3 * spec.light.ambient)
     for side in (-1, 1):
-        wing = np.array([(side * 0.80 * width, shape.wing_y - 0.055), (side * 1.02 * width, shape.wing_y - 0.01),
-                         (side * 0.92 * width, shape.wing_y + 0.035)])
+        wing = np.array(
+            [(side * 0.80 * width, shape.wing_y - 0.055), (side * 1.02 * width, shape.wing_y - 0.01), (side * 0.92 * width, shape.wing_y + 0.035)]
+        )
         groove = cover(wing, size, blur=0.010, thickness=0.020, closed=False)
         scale(skin, groove, 0.62)
         add(relief, groove, -0.012)

@@ -76,9 +76,7 @@ def cover(points: np.ndarray, size: int, *, blur: float = 0.0, thickness: float 
 def within(shape: Cover, limit: Cover) -> Cover:
     """Keep of a shape what lies within another."""
     share = shape.share * 0
-    rows, columns = (
-        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(shape.window, limit.window, strict=True)
-    )
+    rows, columns = (slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(shape.window, limit.window, strict=True))
     if rows.start < rows.stop and columns.start < columns.stop:
         mine, theirs = (
             (

@@ -117,8 +117,6 @@ def _cheek(shape: FaceShape, side: int) -> np.ndarray:
     return np.array([(sign * 1.05 * width, y + 0.02), *bone, *mouth, (sign * 1.1 * width, shape.wing_y + 0.05)])
 
 
-
-
 def draw_unit_masks(spec: FaceSpec, size: int) -> dict[Unit, np.ndarray]:
     """Masks (size, size), bool, of every action unit, active or not, within the head."""
     shape = shape_face(spec)

@@ -253,7 +253,7 @@ def _joined(first: Detections, closer: Detections) -> Detections:
     smallest = min(first.smallest or 0, closer.smallest or 0)
     if not len(closer.boxes):
         return replace(first, smallest=smallest)
-    kept = ~(_overlap(first.boxes, closer.boxes) > SAME).any(axis=1)
+    kept = ~(overlaps(first.boxes, closer.boxes) > SAME).any(axis=1)
     boxes = np.concatenate([first.boxes[kept], closer.boxes])
     order = np.lexsort(boxes.T[::-1])
     points, scores = (
@@ -263,8 +263,12 @@ def _joined(first: Detections, closer: Detections) -> Detections:
     return Detections(boxes[order], points, first.level or closer.level, scores=scores, smallest=smallest)
 
 
-def _overlap(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the intersection over union of all pairs of boxes, float (n, m)."""
+def overlaps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the intersection over union of all pairs of boxes (n, 4) and (m, 4), x, y, width and height each, float64 (n, m).
+
+    >>> overlaps(np.array([[0, 0, 2, 2]]), np.array([[1, 0, 2, 2], [5, 5, 1, 1]])).round(3).tolist()
+    [[0.333, 0.0]]
+    """
     low = np.maximum(one[:, None, :2], other[None, :, :2])
     high = np.minimum((one[:, :2] + one[:, 2:])[:, None], (other[:, :2] + other[:, 2:])[None])
     both = np.clip(high - low, 0, None).prod(axis=2)

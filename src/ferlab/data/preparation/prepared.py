@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from ferlab.data.preparation.corrections import summarise
 from ferlab.data.preparation.sets import prepare_set
 from ferlab.data.preparation.sources import Gathered, gather
 from ferlab.data.preparation.steps import Preparation, plan_preparation, step_of
 from ferlab.data.store import Store, open_store, read_excluded
+from ferlab.locks import partial_folder
 from ferlab.params import Prepare, StageParams
-from ferlab.paths import ROOT, partial_folder, read_json, write_json
+from ferlab.paths import ROOT, read_json, write_json
 from ferlab.results import obtain
 
 LOOK = ("size", "colour", "equalise", "blur")
@@ -36,7 +38,8 @@ class Raw:
     def gathered(self) -> Gathered:
         """The pictures and their table; see `gather` for what raises."""
         folder, settings = ROOT / self.settings.raw, self.settings
-        return gather(folder, settings.all_sources, exclusions=settings.exclusions, seed=settings.seed)
+        by_hand = {"exclusions": settings.exclusions, "corrections": settings.corrections}
+        return gather(folder, settings.all_sources, **by_hand, seed=settings.seed)
 
     @cached_property
     def preparation(self) -> Preparation:
@@ -64,12 +67,14 @@ class Prepared:
         excluded: The pictures that it does not hold, see `ferlab.data.store.read_excluded`.
         other_files: Files that are no pictures and that the reader did not take.
         links: Links to folders that were followed.
+        corrections: What became of the labels corrected by hand, see `ferlab.data.preparation.corrections.summarise`; empty without any.
     """
 
     store: Store
     excluded: pd.DataFrame
     other_files: tuple[str, ...]
     links: tuple[str, ...]
+    corrections: dict[str, Any] = field(default_factory=dict)
 
 
 def prepared(p: StageParams, raw: Raw) -> Prepared:
@@ -84,13 +89,14 @@ def prepared(p: StageParams, raw: Raw) -> Prepared:
     """
     made = obtain("prepare", p, _prepare, raw=raw, name=p.name)
     folder, facts = made.places["store"], read_json(made.places["facts"], made_by="stage prepare")
-    return Prepared(open_store(folder), read_excluded(folder), **{key: tuple(facts[key]) for key in ("other_files", "links")})
+    listed = {key: tuple(facts[key]) for key in ("other_files", "links")}
+    return Prepared(open_store(folder), read_excluded(folder), **listed, corrections=facts.get("corrections", {}))
 
 
 def _prepare(store: Path, facts: Path, *, raw: Raw, name: str) -> None:
     settings, gathered = raw.settings, raw.gathered
     values: Mapping[str, Any] = settings.model_dump()
-    prepare_set(
+    made = prepare_set(
         store,
         gathered,
         step_of(raw.preparation, gathered.faces),
@@ -102,6 +108,8 @@ def _prepare(store: Path, facts: Path, *, raw: Raw, name: str) -> None:
         method=settings.oversample,
         skip_unreadable=settings.unreadable == "exclude",
         keep_mean=settings.network_input == "cs231a",
+        cover=settings.cover,
         preparation={"face": values["face"], **raw.look},
     )
-    write_json(facts, {"other_files": gathered.other_files, "links": gathered.links})
+    corrections = {"corrections": summarise(gathered.corrected, made.faces)} if gathered.corrected else {}
+    write_json(facts, {"other_files": gathered.other_files, "links": gathered.links, **corrections})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,18 @@ from ferlab.data.duplicates.pairs import find_pairs, group_faces, write_pairs
 from ferlab.data.faces import DERIVED, check_faces
 from ferlab.data.preparation.appearance import mean_image
 from ferlab.data.preparation.building import ImageWriter, Step, append_images, prepare_pictures
+from ferlab.data.preparation.corrections import as_before
+from ferlab.data.preparation.covering import cover_file
 from ferlab.data.preparation.resampling import copies_of, oversample
 from ferlab.data.preparation.sources import Gathered
 from ferlab.data.preparation.steps import prepared_as
+from ferlab.data.regions import Registration
 from ferlab.data.shards import INDEX, SHARDS, ShardFiles
 from ferlab.data.splits import assign_splits
 from ferlab.data.store import EXCLUDED_COLUMNS, IMAGES, ImageFile, Store, open_store, write_faces
 from ferlab.expressions import ALL_EXPRESSIONS
-from ferlab.paths import InputError, held, lock_of
+from ferlab.locks import held, lock_of
+from ferlab.paths import InputError
 
 MEAN_IMAGE, PLAN = "mean_image.npy", "plan.json"
 LEAST_EXPRESSIONS = 2  # in each split: with one there is nothing to tell apart
@@ -47,6 +51,7 @@ def prepare_set(
     method: str = "none",
     skip_unreadable: bool = False,
     keep_mean: bool = False,
+    cover: Sequence[str] = (),
     preparation: Mapping[str, Any] | None = None,
 ) -> Store:
     """Prepare a dataset, find its duplicates, split it and store it.
@@ -63,13 +68,14 @@ def prepare_set(
         method: "smote" or "adasyn": add synthetic samples to train until expressions are even; "none".
         skip_unreadable: Exclude pictures that cannot be decoded instead of stopping.
         keep_mean: Write the mean image of train beside the faces, as cs231a's models want it.
+        cover: Regions of the face to fill with mid-grey in every face, once duplicates are found and faces are split; not with shards.
         preparation: What `step` does, as keyword arguments of `prepared_as`, which travels with trained models; None where it is not known.
 
     Raises:
         InputError: If a picture, the split or what is to be multiplied is not as it should be; what was prepared is kept.
     """
     # A split that cannot be made is found out before an hour of preparation, not after: only the duplicates are not known yet.
-    _check_expressions(assign_splits(gathered.faces, **split), gathered.excluded)
+    _check_expressions(_split(gathered.faces, gathered, split), gathered.excluded)
     with held(lock_of(work), what=f"set {work.name}"):
         _start_or_go_on(work, plan)
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +84,7 @@ def prepare_set(
             records = prepare_pictures(gathered.pictures, names, step, writer=writer, work=work, skip_unreadable=skip_unreadable)
             faces, excluded = _tables(gathered, records)
             pairs, limit = find_pairs(writer.kept(), faces)
-            faces = assign_splits(faces.assign(duplicate_group=group_faces(pairs, len(faces))), **split)
+            faces = _split(faces.assign(duplicate_group=group_faces(pairs, len(faces))), gathered, split)
             _check_expressions(faces, excluded)
             if copies or method != "none":
                 kept = np.flatnonzero((records["content_hash"] != "").to_numpy())
@@ -90,13 +96,22 @@ def prepare_set(
             shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink(missing_ok=True)
             if (work / name).exists():
                 os.replace(work / name, folder / name)
-        made = prepared_as(**preparation, shape=shape) if preparation else None
+        faces, placed = _cover(folder, faces, cover)
+        made = prepared_as(**preparation, shape=shape, cover=cover, placed=placed) if preparation else None
         write_faces(folder, faces, expressions=gathered.expressions, excluded=excluded, preparation=made)
         write_pairs(folder, pairs, limit=limit)
         store = open_store(folder)
         if keep_mean:
             np.save(folder / MEAN_IMAGE, mean_image(store.images, np.flatnonzero(store.faces["split"] == "train")))
     return store
+
+
+def _cover(folder: Path, faces: pd.DataFrame, regions: Sequence[str]) -> tuple[pd.DataFrame, Registration | None]:
+    """Cover the stored faces, and return their table with new content hashes and the placement of the template; nothing changes without regions."""
+    if not regions:
+        return faces, None
+    hashes, placed = cover_file(folder / IMAGES, regions)
+    return faces.assign(content_hash=hashes), placed
 
 
 def _check_expressions(faces: pd.DataFrame, excluded: pd.DataFrame) -> None:
@@ -108,6 +123,14 @@ def _check_expressions(faces: pd.DataFrame, excluded: pd.DataFrame) -> None:
             out = f" Excluded were: {', '.join(f'{reason} ({count:,})' for reason, count in reasons.items())}." if len(reasons) else ""
             way = "Name more folders in `labels`, give more faces, or another split"
             raise InputError(f"{alone}; expected at least {LEAST_EXPRESSIONS} expressions in each of train, val and test. {way}.{out}")
+
+
+def _split(faces: pd.DataFrame, gathered: Gathered, how: Mapping[str, Any]) -> pd.DataFrame:
+    """Split faces; by what they were before they were corrected, so that no correction moves a face that a model was trained on into test."""
+    if gathered.corrected is None:
+        return assign_splits(faces, **how)
+    assigned = assign_splits(as_before(faces, gathered.corrected), **how).set_index("face_id")["split"]
+    return faces.assign(split=faces["face_id"].map(assigned).astype("str"))
 
 
 def _writer(work: Path, shards: int) -> ImageWriter:

@@ -5,7 +5,6 @@ Each picture that a prepared dataset will not hold is listed with the reason.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -15,11 +14,13 @@ import numpy as np
 import pandas as pd
 
 from ferlab.data.faces import CONTROL, VOTES
+from ferlab.data.preparation.corrections import Corrected, correct
 from ferlab.data.readers.accounting import unread_rows
 from ferlab.data.readers.archives import first_line
 from ferlab.data.readers.delivery import MARKER
 from ferlab.data.readers.images import Pictures
 from ferlab.data.readers.reading import read_source
+from ferlab.data.readers.tables import near_face
 from ferlab.data.splits import divide_groups
 from ferlab.data.store import EXCLUDED_COLUMNS
 from ferlab.expressions import ALL_EXPRESSIONS, CONTEMPT, EXPRESSIONS
@@ -39,6 +40,7 @@ class Gathered:
         excluded: Pictures that the set will not hold, and archives that may hold some: `face_id`, `source`, `source_path`, `usage`, `reason`.
         other_files: Files that are no pictures and that the reader did not take, below the set's folder.
         links: Links to folders that were followed, likewise.
+        corrected: What labels were before they were corrected by hand, and how; None without a corrections file.
     """
 
     pictures: Pictures
@@ -46,6 +48,7 @@ class Gathered:
     excluded: pd.DataFrame
     other_files: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
+    corrected: Corrected | None = None
 
     @property
     def expressions(self) -> tuple[str, ...]:
@@ -82,7 +85,7 @@ class _Joined:
         return self.parts[part][row - int(self.starts[part])]
 
 
-def gather(raw: Path, sources: Mapping[str, Mapping[str, Any]], *, exclusions: str = "", seed: int = 0) -> Gathered:
+def gather(raw: Path, sources: Mapping[str, Mapping[str, Any]], *, exclusions: str = "", corrections: str = "", seed: int = 0) -> Gathered:
     """Read the sources of a set and join them.
 
     Args:
@@ -91,15 +94,21 @@ def gather(raw: Path, sources: Mapping[str, Mapping[str, Any]], *, exclusions: s
             name per expression, None to leave it out), `usages` (likewise per usage), `group_split` (share per usage; a group split of the
             source by subject, as of cs230's web set).
         exclusions: Name of a csv below `raw` with the columns face_id, why, who: pictures excluded by hand.
+        corrections: Name of a csv below `raw`: labels corrected by hand, see `ferlab.data.preparation.corrections`.
         seed: Of the group splits.
 
     Raises:
-        InputError: If a source cannot be read, a map names what is not there, or an exclusion names no face.
+        InputError: If a source cannot be read, a map names what is not there, or an exclusion or a correction names no face.
     """
     parts = [_gather_one(raw, name, source, seed=seed) for name, source in sources.items()]
     gathered = parts[0] if len(parts) == 1 else _join(parts)
     if exclusions:
         gathered = _exclude(gathered, find_below(raw, exclusions, key="exclusions"))
+    if corrections:
+        gathered = _correct(gathered, find_below(raw, corrections, key="corrections"))
+    own = {exclusions, corrections}
+    if own & set(gathered.other_files):
+        gathered = replace(gathered, other_files=tuple(name for name in gathered.other_files if name not in own))
     if len(gathered.faces) == 0:
         reasons = ", ".join(f"{reason} ({count})" for reason, count in gathered.excluded["reason"].value_counts().head(3).items())
         raise InputError(f"{raw}: no face is left in the set; expected some. Excluded: {reasons}.")
@@ -249,10 +258,10 @@ def _exclude(gathered: Gathered, path: Path) -> Gathered:
     return _set_aside(gathered, reasons.fillna("").astype("str"))
 
 
-def near_face(name: str, known: pd.Series) -> str:
-    """Return " (did you mean ...?)" for the face_id nearest to a mistyped one, or "": a set has too many to list."""
-    match = difflib.get_close_matches(name, known.tolist(), n=1, cutoff=0.8)
-    return f" (did you mean {match[0]!r}?)" if match else ""
+def _correct(gathered: Gathered, path: Path) -> Gathered:
+    given = {"expressions": gathered.expressions, "excluded": gathered.excluded["face_id"]}
+    corrected = correct(gathered.faces, path, **given)
+    return _set_aside(replace(gathered, faces=corrected.faces, corrected=corrected), corrected.reasons)
 
 
 def read_exclusions(path: Path) -> pd.DataFrame:

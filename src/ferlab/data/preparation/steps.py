@@ -11,7 +11,7 @@ References:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from ferlab.data.preparation import appearance
 from ferlab.data.preparation.alignment import align, find_eyes
 from ferlab.data.preparation.building import NotAFace
 from ferlab.data.preparation.detection import Detector, FoundFace, crop_box, find_box, open_detector
-from ferlab.data.preparation.sources import find_below, near_face, read_listed
-from ferlab.data.readers.tables import BOX
+from ferlab.data.preparation.sources import find_below, read_listed
+from ferlab.data.readers.tables import BOX, near_face
+from ferlab.data.regions import COVER, PLACEMENT, Registration, cover_regions
 from ferlab.paths import InputError
 
 Box = tuple[int, int, int, int]
@@ -70,6 +71,8 @@ class Preparation:
         colour: "as_is", "grey" or "rgb".
         equalise: "none", "histogram" or "clahe".
         blur: Side of the Gaussian kernel in pixels.
+        cover: Regions of the face that are filled with mid-grey; while a dataset is prepared none, since its mean face is not known yet.
+        placement: Of the template of regions on the dataset's mean face.
     """
 
     detector: Detector | None = None
@@ -81,6 +84,8 @@ class Preparation:
     colour: str = "as_is"
     equalise: str = "none"
     blur: int = 0
+    cover: tuple[str, ...] = ()
+    placement: Registration = field(default_factory=Registration)
 
     @property
     def detects_faces(self) -> bool:
@@ -131,7 +136,7 @@ class Preparation:
         return (crop_box(picture, found.box, margin=self.margin) if found else picture), None
 
     def change(self, face: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the face after each step that follows the crop, by the step's name, in order: colour, size, grey levels, blur."""
+        """Return the face after each step that follows the crop, by the step's name, in order: colour, size, grey levels, blur, cover."""
         images = {}
         if self.colour != "as_is" and COLOURS[self.colour](face).shape != face.shape:
             images[self.colour] = face = COLOURS[self.colour](face)
@@ -140,7 +145,9 @@ class Preparation:
         if self.equalise != "none":
             images["equalised" if self.equalise == "histogram" else "CLAHE"] = face = EQUALISERS[self.equalise](face)
         if self.blur:
-            images[f"smoothed {self.blur} x {self.blur}"] = appearance.gaussian_blur(face, kernel=self.blur)
+            images[f"smoothed {self.blur} x {self.blur}"] = face = appearance.gaussian_blur(face, kernel=self.blur)
+        if self.cover:
+            images["covered"] = cover_regions(face[None], self.cover, placed=self.placement)[0]
         return images
 
     def _find(self, picture: np.ndarray, face_id: str) -> FoundFace | None:
@@ -178,11 +185,22 @@ def plan_preparation(
     return Preparation(detector=detector, boxes=boxes, margin=face["margin"], align=face["align"], whole=whole, **steps)
 
 
-def prepared_as(face: Mapping[str, Any], *, size: int | None, colour: str, equalise: str, blur: int, shape: tuple[int, ...]) -> dict[str, Any]:
+def prepared_as(
+    face: Mapping[str, Any],
+    *,
+    size: int | None,
+    colour: str,
+    equalise: str,
+    blur: int,
+    shape: tuple[int, ...],
+    cover: Sequence[str] = (),
+    placed: Registration | None = None,
+) -> dict[str, Any]:
     """Return how a dataset's faces were prepared, in plain values: a model carries it, so that a picture is prepared as its dataset was.
 
     The arguments are those of `plan_preparation`; `shape` is that of the prepared faces, which replaces a size or colour kept as delivered. "face" is
-    empty where no face was searched for or aligned, and never names the file of boxes.
+    empty where no face was searched for or aligned, and never names the file of boxes. "cover" (regions) and "placement" (of the template, where
+    `placed`) are there only where faces are covered.
     """
     searched = face["detector"] != "none" or face["boxes"] or face["align"] != "none"
     found = {key: value for key, value in face.items() if key != "boxes"} if searched else {}
@@ -190,7 +208,8 @@ def prepared_as(face: Mapping[str, Any], *, size: int | None, colour: str, equal
         found["file"] = Path(found["file"]).name
     square = shape[0] if shape[0] == shape[1] else None
     held = {"as_is": "grey" if len(shape) == 2 else "rgb"}
-    return {"face": found, "size": size or square, "colour": held.get(colour, colour), "equalise": equalise, "blur": blur}
+    covered = {COVER: list(cover), PLACEMENT: vars(placed)} if cover and placed else {}
+    return {"face": found, "size": size or square, "colour": held.get(colour, colour), "equalise": equalise, "blur": blur, **covered}
 
 
 def step_of(preparation: Preparation, faces: pd.DataFrame) -> Callable[[int, np.ndarray], tuple[np.ndarray, dict[str, Any]]]:

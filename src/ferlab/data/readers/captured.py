@@ -3,6 +3,9 @@
     consent.csv     person,consent,date,scope[,signed_by,note,withdrawn]      one row per person; consent is yes or no, dates are 2024-05-31
     captures.csv    file,person,expression[,time,corrected_from,note]         one row per picture, its path from this file's folder; or, without it:
     <person>/<expression>/<image>
+    labels.csv      file,labeller,expression,time                             optional: labels by others; the target stays the person's own label
+
+`ferlab.live.collection.storage` writes these files with further columns (`RECORDED`), and consent.csv with `adult` and `consent_version`.
 
 People without a row in consent.csv, without a yes, with a withdrawn consent or one of another scope are excluded with the reason and named in the
 log. Each other person is a subject, so that splits never divide a person's pictures.
@@ -17,19 +20,26 @@ import re
 import unicodedata
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pandas as pd
 
 from ferlab.data.readers.accounting import picture_names
 from ferlab.data.readers.delivery import Delivery
 from ferlab.data.readers.folder_names import read_label
 from ferlab.data.readers.images import PictureFiles
-from ferlab.data.readers.tables import face_table, name_row, read_columns, refuse_repeated
+from ferlab.data.readers.tables import BOX, face_table, name_row, read_columns, refuse_repeated
 from ferlab.expressions import ALL_EXPRESSIONS
 from ferlab.paths import InputError
 
 LOG = logging.getLogger(__name__)
-CONSENT = {"required": ("person", "consent", "date", "scope"), "optional": ("signed_by", "note", "withdrawn")}
-CAPTURES = {"required": ("file", "person", "expression"), "optional": ("time", "corrected_from", "note")}
+CONSENT = {"required": ("person", "consent", "date", "scope"), "optional": ("signed_by", "note", "withdrawn", "adult", "consent_version")}
+# What the collection records of a face: carried into the face table where a captures.csv has it. The prefix live_ stands for the model at capture.
+TEXTS = ("prompt", "origin", "consent_version", "live_model", "live_model_sha256", "live_predicted")
+POSE, LIGHT = ("pose_yaw", "pose_pitch", "pose_roll"), ("light_mean", "light_contrast", "light_side")
+NUMBERS = (*BOX, *POSE, *LIGHT, *(f"live_prob_{name}" for name in ALL_EXPRESSIONS))
+RECORDED = (*TEXTS, *NUMBERS)
+CAPTURES = {"required": ("file", "person", "expression"), "optional": ("time", "corrected_from", "note", *RECORDED)}
+LABELS = {"required": ("file", "labeller", "expression", "time"), "optional": ("note",)}
 WAY = f"expected one of {', '.join(ALL_EXPRESSIONS)}. Mend it."
 
 
@@ -41,12 +51,13 @@ def read(raw: Path, *, scope: str = "research") -> tuple[PictureFiles, pd.DataFr
         scope: Purpose: a word that a person's scope must hold ("research; publication" holds two).
 
     Returns:
-        Pictures, and a face table in the order of the paths: `subject`, `consent_scope`, and with captures.csv `time` and `corrected_from` (the
-        expression before a correction by hand).
+        Pictures, and a face table in the order of the paths: `subject`, `consent_scope`, with captures.csv `time`, `corrected_from` (the expression
+        before a correction by hand) and those of `RECORDED` that it fills, with labels.csv `labels_by_others` ("sad;happy", in the order of their
+        times; "" without one). The target is the person's own label.
 
     Raises:
-        InputError: If consent.csv is missing; either csv has another column, a repeated row, a wrong date or a file that is not there; a word is near
-            to an expression; there are no pictures, or nobody consented.
+        InputError: If consent.csv is missing; a csv has another column, a repeated row, a wrong date or number or a file that is not there; a word is
+            near to an expression; there are no pictures, or nobody consented.
     """
     delivery = Delivery(raw)
     found = delivery.select(lambda path: path.name.lower() == "consent.csv")
@@ -57,7 +68,10 @@ def read(raw: Path, *, scope: str = "research") -> tuple[PictureFiles, pd.DataFr
     names = picture_names(delivery, expected="captures.csv or <person>/<expression>/<image> by consent.csv. See data/raw/README.md.")
     beside = delivery.select(lambda path: path.parent == base and path.name.lower() == "captures.csv")
     captures = _from_csv(delivery, beside[0], names) if beside else _from_folders(delivery, names, base)
-    consent = _read_consent(delivery, found[0])
+    consent = read_consent(delivery.read(found[0]), delivery.where(found[0]))
+    captures = _add_labels_by_others(captures, delivery, names, base)
+    for text in delivery.select(lambda path: path.parent == base and path.name.startswith("consent_") and path.suffix == ".txt"):
+        delivery.read(text)  # what was agreed to: no picture, and nothing that was overlooked
     captures = _exclude_without_consent(captures, consent, scope=scope, where=delivery.where(found[0]), name=found[0])
     return PictureFiles(delivery, names), face_table("captured", names, captures.pop("label"), **captures.to_dict("series"))
 
@@ -92,13 +106,27 @@ def _why_not(row: dict[str, str], scope: str) -> str:
         return "no consent"
     if row["withdrawn"]:
         return "consent withdrawn"
-    return "" if scope.casefold() in re.split(r"\s*[;,/]\s*", row["scope"].casefold()) else f"consent is not for {scope}"
+    return "" if is_for(row["scope"], scope) else f"consent is not for {scope}"
 
 
-def _read_consent(delivery: Delivery, name: str) -> pd.DataFrame:
-    table = read_columns(delivery.read(name), delivery.where(name), **CONSENT)
+def is_for(agreed: str, scope: str) -> bool:
+    """Return whether a person's scope, such as "research; publication", holds a purpose as a whole: "no publication" does not.
+
+    >>> is_for("Research; publication", "publication"), is_for("research; no publication", "publication")
+    (True, False)
+    """
+    return scope.casefold() in re.split(r"\s*[;,/]\s*", agreed.strip().casefold())
+
+
+def read_consent(data: bytes, where: str) -> pd.DataFrame:
+    """Return a consent.csv as texts, one row per person, columns as in `CONSENT`; `where` names the file in errors.
+
+    Raises:
+        InputError: If it cannot be read, has another column, an empty or repeated person, or a date that is none.
+    """
+    table = read_columns(data, where, **CONSENT)
     for number, row in enumerate(table.to_dict("records"), start=1):
-        place = name_row(delivery.where(name), number)
+        place = name_row(where, number)
         if not row["person"]:
             raise InputError(f"{place}: the person is empty; expected a name or number, as in the captures. Fill it in.")
         for column in ("date", "withdrawn"):
@@ -106,12 +134,12 @@ def _read_consent(delivery: Delivery, name: str) -> pd.DataFrame:
             if not (_is_date(row[column]) or (row[column] == "" and optional)):
                 raise InputError(f"{place}: {column} is {row[column]!r}; expected a day such as 2024-05-31. Fill it in.")
     table["person"] = table["person"].map(_composed)
-    refuse_repeated(table["person"], where=delivery.where(name))
+    refuse_repeated(table["person"], where=where)
     return table
 
 
 def _from_csv(delivery: Delivery, name: str, names: list[str]) -> pd.DataFrame:
-    """Return `subject`, `label`, `time` and `corrected_from` of every picture in `names`."""
+    """Return `subject`, `label`, `time`, `corrected_from` and the filled ones of `RECORDED` of every picture in `names`."""
     where, base = delivery.where(name), PurePosixPath(name).parent
     table = read_columns(delivery.read(name), where, **CAPTURES)
     table["file"] = [str(base / file) for file in table["file"]]
@@ -127,8 +155,40 @@ def _from_csv(delivery: Delivery, name: str, names: list[str]) -> pd.DataFrame:
         label=[label if person else "no person" for person, label in zip(table["person"], labels, strict=True)],
         corrected_from=[label if label in ALL_EXPRESSIONS else word for label, word in zip(before, table["corrected_from"], strict=True)],
     )
-    columns = ["subject", "label", "time", "corrected_from"]
-    return table.set_index("file")[columns].reindex(names).fillna({"label": "not in captures.csv"}).fillna("").reset_index(drop=True)
+    filled = [column for column in RECORDED if (table[column] != "").any()]
+    numbers = {column: _numbers(table[column], where=where) for column in filled if column in NUMBERS}
+    columns = ["subject", "label", "time", "corrected_from", *filled]
+    table = table.assign(**numbers).set_index("file")[columns].reindex(names).fillna({"label": "not in captures.csv"})
+    return table.fillna(dict.fromkeys((column for column in columns if column not in NUMBERS), "")).reset_index(drop=True)
+
+
+def _numbers(texts: pd.Series, *, where: str) -> pd.Series:
+    """Return a column of texts as float64, NaN where empty."""
+    values = pd.to_numeric(texts.where(texts != ""), errors="coerce").astype("float64")
+    wrong = (values.isna() & (texts != "")) | np.isinf(values)
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        raise InputError(f"{name_row(where, row + 1)}: {texts.name} is {texts.iloc[row]!r}; expected a number or nothing. Mend the row.")
+    return values
+
+
+def _add_labels_by_others(captures: pd.DataFrame, delivery: Delivery, names: list[str], base: PurePosixPath) -> pd.DataFrame:
+    """Add `labels_by_others` where a labels.csv lies beside consent.csv; the person's own label stays the target, which is logged."""
+    beside = delivery.select(lambda path: path.parent == base and path.name.lower() == "labels.csv")
+    if not beside:
+        return captures
+    where = delivery.where(beside[0])
+    table, known = read_columns(delivery.read(beside[0]), where, **LABELS), set(names)
+    found: dict[str, list[tuple[str, str]]] = {}
+    for number, row in enumerate(table.to_dict("records"), start=1):
+        place, file = name_row(where, number), str(base / row["file"])
+        if file not in known:
+            raise InputError(f"{place}: {file!r} is no picture here; expected a path from the folder of labels.csv. Mend or remove the row.")
+        found.setdefault(file, []).append((row["time"], read_label(row["expression"], where=place, way=WAY)))
+    if found:
+        kept = "kept in labels_by_others; the target is the person's own label"
+        LOG.warning("%s: %d faces have labels by others, %s.", beside[0], len(found), kept)
+    return captures.assign(labels_by_others=[";".join(label for _, label in sorted(found.get(name, []))) for name in names])
 
 
 def _from_folders(delivery: Delivery, names: list[str], base: PurePosixPath) -> pd.DataFrame:

@@ -10,12 +10,10 @@ reads forty formats more: one starts another program (PostScript), others need l
 from __future__ import annotations
 
 import io
-import os
 import re
-import threading
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -25,6 +23,7 @@ from PIL import Image
 
 from ferlab.data.readers.delivery import Delivery
 from ferlab.paths import InputError, check_plain_file, first_line
+from ferlab.terminal import quiet_stderr
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".webp", ".gif")
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "PPM", "WEBP", "GIF")  # as Pillow names them; JPEG has MPO, a phone's, in it, PPM has PGM and PBM
@@ -65,7 +64,6 @@ WAYS_OUT = {
     "a web page": "download the picture itself, not the page that shows it",
     "a pointer of Git LFS": "fetch what it points to with `git lfs pull`",
 }  # otherwise: export it as JPEG or PNG
-_stderr_lock = threading.Lock()
 
 
 class Pictures(Protocol):
@@ -148,7 +146,7 @@ def decode_picture(data: bytes, *, where: str) -> np.ndarray:
         todo = way_out(name) if name else "remove it or get it again"
         raise InputError(f"{where} {found}; expected a picture as {NAMED}: {todo}.")
     try:
-        with warnings.catch_warnings(), _own_stderr(quiet=name == "TIFF"):
+        with warnings.catch_warnings(), quiet_stderr() if name == "TIFF" else nullcontext():
             warnings.simplefilter("ignore")  # Pillow's, on sizes and metadata: what matters is checked here
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 _check(image, where)
@@ -178,23 +176,6 @@ def _check(image: Image.Image, where: str) -> None:
         raise InputError(f"{where} has the mode {image.mode}, more than 8 bits; expected {EXPECTED}. Convert it, choosing how its range is mapped.")
     if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
         raise InputError(f"{where} has the mode {image.mode}; expected {EXPECTED}. Convert it with its own colour profile.")
-
-
-@contextmanager
-def _own_stderr(*, quiet: bool) -> Iterator[None]:
-    """Keep libtiff from writing to the terminal, past Python, about a damaged file: the error that follows does."""
-    if not quiet:
-        yield
-        return
-    with _stderr_lock:
-        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(nowhere)
 
 
 def _opaque(image: Image.Image, where: str) -> Image.Image:

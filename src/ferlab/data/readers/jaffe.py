@@ -56,7 +56,7 @@ def read(raw: Path, *, labels: Literal["poser", "ratings"] = "poser") -> tuple[P
 
     Returns:
         Pictures, and a face table of one row per face, by name, with `subject`, `take`, `serial`, `poser_target`, `rating_target` (-1
-        without a rating) and `rating_<expression>`, float64 1 to 5 (NaN without one).
+        without a rating), `rating_<expression>`, float64 1 to 5 (NaN without one), and `intensity`, the rating of the label (NaN for neutral).
 
     Raises:
         InputError: See the module's text.
@@ -74,6 +74,7 @@ def read(raw: Path, *, labels: Literal["poser", "ratings"] = "poser") -> tuple[P
     own = {"subject": [match[1] for match in names], "take": [int(match[3]) for match in names], "serial": [int(match[4]) for match in names]}
     own |= {"poser_target": [ALL_EXPRESSIONS.index(expression) for expression in posed]}
     faces = face_table("jaffe", paths, posed if labels == "poser" else by_rating, ids=[match[0] for match in names], **own)
+    rated["intensity"] = _rating_of_label(faces["target"], rated)
     return PictureFiles(delivery, paths), pd.concat([faces, rated], axis=1)
 
 
@@ -117,6 +118,11 @@ def _find_faces(delivery: Delivery) -> list[tuple[re.Match[str], str]]:
 
 
 # Ratings
+
+
+def _rating_of_label(targets: pd.Series, rated: pd.DataFrame) -> np.ndarray:
+    names = [RATING + ALL_EXPRESSIONS[target] for target in targets]
+    return np.array([rated[name].iloc[row] if name in rated else np.nan for row, name in enumerate(names)], dtype=np.float64)
 
 
 def _find_ratings(delivery: Delivery) -> pd.DataFrame | None:

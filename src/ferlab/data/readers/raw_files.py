@@ -26,7 +26,7 @@ def raw_files(raw: Path, prepare: Prepare) -> dict[str, Path]:
     """
     if not raw.exists():
         raise InputError(f"{prepare.raw}: not found; put the dataset there (see data/raw/README.md)")
-    files = [raw / name for name in (prepare.exclusions, prepare.face.boxes) if name and (raw / name).exists()]
+    files = [raw / name for name in (prepare.exclusions, prepare.corrections, prepare.face.boxes) if name and (raw / name).exists()]
     for source in prepare.all_sources.values():
         place, reads = raw / source["raw"], READS.get(source["dataset"])
         if reads is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
@@ -50,6 +51,12 @@ def parse_numbers(texts: Sequence[str], *, count: int) -> np.ndarray | None:
     except ValueError:
         return None
     return values if len(values) == count and np.isfinite(values).all() else None
+
+
+def near_face(name: str, known: pd.Series) -> str:
+    """Return " (did you mean ...?)" for the face_id nearest to a mistyped one, or "": a set has too many to list."""
+    match = difflib.get_close_matches(name, known.tolist(), n=1, cutoff=0.8)
+    return f" (did you mean {match[0]!r}?)" if match else ""
 
 
 def refuse_repeated(values: pd.Series, *, where: str) -> None:

@@ -40,4 +40,15 @@ CARDS = {
         "notes": "The text gives neither the width of the hidden layer nor the place of the two pools; 8192 units after 32x12x12 maps "
         "match 37.8M.",
     },
+    "five_layer_hog": {
+        "build": "cs230:five_layer_hog",
+        "title": "Five-layer model of cs230, histograms of oriented gradients beside its maps (after Zhang et al., 2015)",
+        "depth": 5,
+        "parameters": 3_357_863,
+        "input_size": 48,
+        "target_layer": "maps.relu3",
+        "options": {"pool": "2x2", "dropout": 0.3},
+        "notes": "cs230 reports of Zhang et al. that histograms of face patches enter the first dense layer, and gives no cells: those here are "
+        "Dalal & Triggs's. Their facial landmark registration is a matter of prepare (`face.align`).",
+    },
 }

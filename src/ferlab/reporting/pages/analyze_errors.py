@@ -1,8 +1,10 @@
-"""The page of errors: confused pairs, confident errors, label issues and error rates of slices, as figures, tables and sentences."""
+"""The page of errors: confused pairs, confident errors and label issues, as figures, tables and sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,16 +13,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ferlab.colours import COLOURS
 from ferlab.error_analysis.label_issues import count_agreement
-from ferlab.evaluation.proportions import wilson
+from ferlab.evaluation.clusters import count_clusters, proportion_bounds
+from ferlab.evaluation.predictions import subjects_of
 from ferlab.reporting.faces import draw_face
-from ferlab.reporting.style import COLOURS
-from ferlab.reporting.tables import cell, control_name, estimate, number, p_equals, p_value, percent
+from ferlab.reporting.tables import control_name, estimate, number, over_units, percent
 from ferlab.roles import Role
 
 COLUMNS = 6  # faces in a row of a gallery
-PANELS = 4  # slices in a row
-LEVEL = 0.05
+FALSE_ALARMS = "These control faces carry the label they were drawn with: every one of these issues is a false alarm."
 
 
 def plot_confused_pairs(pairs: pd.DataFrame, *, most: int = 12) -> Figure:
@@ -37,11 +39,12 @@ def plot_confused_pairs(pairs: pd.DataFrame, *, most: int = 12) -> Figure:
     left.set(yticks=places, yticklabels=[f"{r.target} as {r.pred}" for r in shown.itertuples()], xlabel="faces", title="by count")
     left.margins(x=0.12)
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for place, row, colour in zip(places, shown.itertuples(), colours, strict=True):
+    ends = np.fmax(shown["rate_ci_high"], shown["rate"])  # an expression that one subject shows has no interval
+    for place, row, colour, end in zip(places, shown.itertuples(), colours, ends, strict=True):
         right.plot([100 * row.rate_ci_low, 100 * row.rate_ci_high], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
         right.plot(100 * row.rate, place, "o", color=colour, markersize=6)
-        right.annotate(f"of {row.support:,}", (100 * row.rate_ci_high, place), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9)
-    right.set(xlabel="% of the faces of the true expression, 95 %", title="by rate", xlim=(0, 118 * shown["rate_ci_high"].max()))
+        right.annotate(f"of {row.support:,}", (100 * end, place), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9)
+    right.set(xlabel="% of the faces of the true expression, 95 %", title="by rate", xlim=(0, 118 * ends.max()))
     for axis in (left, right):
         axis.grid(axis="y", visible=False)
     return figure
@@ -58,35 +61,20 @@ def plot_errors(images: np.ndarray, errors: pd.DataFrame) -> Figure:
     return _plot_faces(images, captions, colours=[COLOURS.get(name, "black") for name in errors["target"]], nothing="no errors")
 
 
-def plot_label_issues(images: np.ndarray, issues: pd.DataFrame) -> Figure:
+def plot_label_issues(images: np.ndarray, issues: pd.DataFrame, *, notes: Sequence[str] = ()) -> Figure:
     """Draw faces with a label issue: the given label, the suggested one, and the raters' where known.
 
     Args:
         images: uint8 (n, H, W) or (n, H, W, 3).
         issues: From `rank_label_issues`, in the same order.
+        notes: Below the caption of each, (n,).
     """
     captions = [f"given {r.given}\nmodel: {r.suggested} {100 * r.prob_suggested:.0f} %" for r in issues.itertuples()]
     if "raters_label" in issues:
         known = zip(captions, issues["raters_label"], issues["raters_share"], strict=True)
         captions = [f"{text}\nraters: {label} {100 * share:.0f} %" if share == share else f"{text}\nno votes" for text, label, share in known]
+    captions = [f"{text}\n{note}" if note else text for text, note in zip_longest(captions, notes, fillvalue="")]
     return _plot_faces(images, captions, colours=[COLOURS.get(name, "black") for name in issues["given"]], nothing="no label issue")
-
-
-def plot_slices(table: pd.DataFrame, overall: float) -> Figure:
-    """Draw the error rate of every group (from `error_rates`) with its 95 % interval, and a line at the rate of all faces (`overall`, 0 to 1)."""
-    conditions = list(dict.fromkeys(table["condition"]))
-    columns = min(PANELS, len(conditions))
-    lines = -(-len(conditions) // columns)
-    figure, axes = plt.subplots(lines, columns, figsize=(2.7 * columns + 0.5, 2.5 * lines), layout="constrained", sharey=True, squeeze=False)
-    for axis in axes.flat[len(conditions) :]:
-        axis.set_axis_off()
-    for axis, condition in zip(axes.flat, conditions, strict=False):
-        _draw_slice(axis, table[(table["condition"] == condition) & (table["n"] > 0)], overall)
-        axis.set_title(condition)
-    for axis in axes[:, 0]:
-        axis.set_ylabel("error rate, %")
-    axes[0, 0].set_ylim(0, min(103, 110 * table[["error_rate", "ci_high"]].max().max()))
-    return figure
 
 
 def source_of(faces: pd.DataFrame) -> str:
@@ -98,19 +86,12 @@ def source_of(faces: pd.DataFrame) -> str:
 
 def errors_sentence(predictions: pd.DataFrame, *, run: str, split: str, source: str) -> str:
     """Say the error rate."""
-    wrong, n = int((predictions["target"] != predictions["pred"]).sum()), len(predictions)
-    low, high = wilson(wrong, n)
-    rate = estimate({"error": wrong / n, "error_ci_low": low, "error_ci_high": high}, "error")
-    return f"**{run}** misclassifies {wrong:,} of {n:,} {split} faces ({source}): {rate}. Brackets hold 95 % intervals."
-
-
-def pairs_table(pairs: pd.DataFrame, *, most: int = 10) -> pd.DataFrame:
-    """Return the `most` most frequent confused pairs (from `rank_confusions`)."""
-    shown = pairs.head(most)
-    rates = [cell(row, "rate") for row in shown.to_dict("records")]
-    table = shown.assign(pair=shown["target"] + " as " + shown["pred"], percent=rates).set_index("pair")
-    names = {"count": "faces", "support": "of", "percent": "% of the true expression"}
-    return table[[*names, "rank_by_count", "rank_by_rate"]].rename(columns=names | {"rank_by_count": "rank by count", "rank_by_rate": "rank by rate"})
+    wrong, subjects = (predictions["target"] != predictions["pred"]).to_numpy(), subjects_of(predictions)
+    low, high = proportion_bounds(wrong, subjects)
+    rate = estimate({"error": wrong.mean(), "error_ci_low": low, "error_ci_high": high}, "error")
+    over = over_units({"subjects": None if subjects is None else count_clusters(subjects)})
+    told = f"**{run}** misclassifies {wrong.sum():,} of {len(wrong):,} {split} faces ({source}): {rate}."
+    return f"{told} Brackets hold 95 % intervals {over}, unless stated."
 
 
 def pairs_sentence(pairs: pd.DataFrame) -> str:
@@ -144,11 +125,15 @@ def confident_sentence(errors: pd.DataFrame) -> str:
     )
 
 
-def issues_sentence(issues: pd.DataFrame, *, n: int, role: Role) -> str:
-    """Say how many of `n` faces have a label issue, by the `role` of their split whether out-of-sample, and with which label raters agree."""
-    sample = "in-sample probabilities, which can hide label issues," if role == "trained" else "out-of-sample probabilities"
+def issues_sentence(issues: pd.DataFrame, *, n: int, role: Role, true_labels: bool = False) -> str:
+    """Say how many of `n` faces have a label issue, by the `role` of their split whose probabilities these are, and with which label raters agree,
+    or that all are false alarms where every label is known to be that of the face (`true_labels`).
+    """
+    sample = "cross-validated probabilities, as the run was trained on these faces," if role == "trained" else "out-of-sample probabilities"
     said = f"Confident learning on {sample} finds {len(issues)} label issues among {n:,} faces ({percent(len(issues) / n)})."
     agreement = count_agreement(issues)
+    if true_labels and len(issues):
+        return f"{said} **{FALSE_ALARMS}**"
     if not agreement:
         return f"{said} The dataset has no raters' votes."
     return (
@@ -164,50 +149,14 @@ def issues_table(counts: pd.DataFrame) -> pd.DataFrame:
     return counts.assign(share=shares).rename(columns=names).set_index("expression")
 
 
-def slices_table(tests: pd.DataFrame) -> pd.DataFrame:
-    """Return the tests of all conditions (from `compare_conditions`)."""
-    return pd.DataFrame(
-        {
-            "groups": tests["groups"].to_numpy(),
-            "lowest error, %": [number(value, percent=True) for value in tests["lowest"]],
-            "highest error, %": [number(value, percent=True) for value in tests["highest"]],
-            "p": [p_value(p) for p in tests["p"]],
-            "Holm p": [p_value(p) for p in tests["p_holm"]],
-        },
-        index=pd.Index(tests["condition"], name="condition"),
-    )
-
-
-def slices_sentence(tests: pd.DataFrame) -> str:
-    """Say under which conditions error rates differ at the 5 % level."""
-    if tests.empty:
-        return "No condition of these faces is known."
-    found = tests[tests["p_holm"] < LEVEL]
-    if found.empty:
-        return f"In none of {len(tests)} conditions do error rates differ at the 5 % level (permutation tests, Holm)."
-    named = "; ".join(
-        f"{row.condition} ({number(row.lowest, percent=True)} to {percent(row.highest)}, Holm p {p_equals(row.p_holm)})"
-        for row in found.itertuples()
-    )
-    return f"Error rates differ at the 5 % level in {len(found)} of {len(tests)} conditions (permutation tests, Holm): {named}."
+def write_tables(tables: Mapping[str, tuple[Path, pd.DataFrame | None]]) -> None:
+    """Write tables as csv, six decimals, each to its path; what the dataset does not have is written without rows."""
+    for path, table in tables.values():
+        (pd.DataFrame(columns=["face_id"]) if table is None else table).to_csv(path, index=False, float_format="%.6f")
 
 
 def _many(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def _draw_slice(axis: Axes, rows: pd.DataFrame, overall: float) -> None:
-    places = np.arange(len(rows))
-    axis.axhline(100 * overall, color="#9A9A9A", linewidth=1, linestyle="--")
-    spans = np.abs(100 * (rows[["ci_low", "ci_high"]].to_numpy() - rows[["error_rate"]].to_numpy())).T  # (2, groups)
-    axis.errorbar(places, 100 * rows["error_rate"], yerr=spans, fmt="o", markersize=5, capsize=2, color="#0072B2")
-    long = max(len(str(group)) for group in rows["group"]) > 3
-    names = [f"{group}\n({n})" if not long else f"{group} ({n})" for group, n in zip(rows["group"], rows["n"], strict=True)]
-    axis.set_xticks(places, names, fontsize=9, rotation=35 if long else 0, ha="right" if long else "center", rotation_mode="anchor" if long else None)
-    for label in axis.get_xticklabels():
-        label.set_parse_math(False)  # names of subjects may hold dollars
-    axis.set_xlim(-0.5, len(rows) - 0.5)
-    axis.grid(axis="x", visible=False)
 
 
 def _plot_faces(images: np.ndarray, captions: Sequence[str], *, colours: Sequence[str], nothing: str) -> Figure:

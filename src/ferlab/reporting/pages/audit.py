@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ferlab.colours import COLOURS
 from ferlab.reporting.faces import CELL, MOST, draw_face
-from ferlab.reporting.style import COLOURS
 
 KINDS: dict[str, str] = {"exact_duplicates": "exact", "mirrored_duplicates": "mirrored", "near_duplicates": "near"}
 WORDS: dict[str, str] = {"exact": "an exact duplicate", "mirrored": "a mirrored duplicate", "near": "a near-duplicate"}

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from ferlab.reporting.tables import cell, control_name, estimate, number, p_equals, p_value, percent
+from ferlab.reporting.tables import cell, control_name, estimate, number, over_units, p_equals, p_value, percent
 from ferlab.roles import listed
 
 # Human accuracy on FER2013, 65 +- 5 %: Goodfellow et al. (2013), arXiv 1307.0414.
@@ -90,25 +90,14 @@ def runs_sentence(runs: pd.DataFrame, datasets: Mapping[str, str]) -> str:
     told = []
     for name, rows in runs.groupby("set", sort=False):
         top = rows[rows["test.accuracy"] == rows["test.accuracy"].max()]
-        value = estimate({str(key).removeprefix("test."): value for key, value in top.iloc[0].items()}, "accuracy")
+        scores = {str(key).removeprefix("test."): value for key, value in top.iloc[0].items()}
+        value = f"{estimate(scores, 'accuracy')} ({over_units(scores)})"
         faces = (control_name(datasets[str(name)]) or datasets[str(name)]).replace("control faces, drawn", "control faces")
         what = f"Highest test accuracy among {len(rows)} runs" if len(rows) > 1 else "Test accuracy of the one run"
         told.append(f"{what} on {name} ({faces}): {listed(top['run'])}, {value}.")
     if len(runs) > len(told):
         told.append("Choosing a run by this number would be selecting on test.")
     return " ".join(told)
-
-
-def seeds_sentence(spread: pd.DataFrame) -> str:
-    """Say the largest spread over seeds on test."""
-    several = spread[spread["seeds"] > 1]
-    if several.empty:
-        return "Every group has one seed: the spread over seeds is unknown."
-    row = several.loc[several["test.accuracy_sd"].idxmax()]
-    return (
-        f"{len(several)} of {len(spread)} groups have more than one seed. The largest spread is that of {row['group']}: "
-        f"{number(row['test.accuracy_mean'], percent=True)} ± {percent(row['test.accuracy_sd'])} over {row['seeds']} seeds."
-    )
 
 
 def pairs_sentence(pairs: pd.DataFrame, *, named: bool = False) -> str:
@@ -211,13 +200,14 @@ def effects_sentence(effects: pd.DataFrame) -> str:
     split = "val" if (effects["split"] == "val").any() else "test"
     rows = effects[effects["split"] == split]
     kept = rows[rows["p_holm"] < ALPHA]
+    over = over_units(rows.iloc[0].to_dict())
     if kept.empty:
-        return f"None of {len(rows)} changes is significant on {split} over faces at the 5 % level (paired tests, Holm)."
+        return f"None of {len(rows)} changes is significant on {split} {over} at the 5 % level (paired tests, Holm)."
     told = [
         f"{row['factor']} from {row['from']} to {row['to']}{row['else'] and ' (' + row['else'] + ')'} by {100 * row['difference']:+.1f} points"
         for row in kept.to_dict("records")
     ]
-    head = f"Significant on {split} over faces at the 5 % level (paired tests, Holm) are {len(kept)} of {len(rows)} changes: {'; '.join(told)}."
+    head = f"Significant on {split} {over} at the 5 % level (paired tests, Holm) are {len(kept)} of {len(rows)} changes: {'; '.join(told)}."
     return f"{head} {_over_seeds(kept)}"
 
 
@@ -253,6 +243,7 @@ def _changes(effects: pd.DataFrame) -> pd.DataFrame:
             "all else": row["else"],
             "on": row["split"],
             "seeds": row["seeds"],
+            "faces": row["n"],
             "difference, points": cell(row, "difference"),
             "over seeds": _spread(row["seed_sd"]),
             "p": p_value(row["p"]),

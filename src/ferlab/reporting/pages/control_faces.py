@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ferlab.colours import COLOURS
 from ferlab.control import ACTION_UNITS, FaceSpec, Light, Pose, draw_face, label_mask, read, sample_identity, spec_of, unit_masks
 from ferlab.control.action_units import CIRCUMPLEX, NAMES, Unit, amplitude, draw_units
 from ferlab.control.drawing.masks import draw_unit_masks
@@ -19,7 +20,6 @@ from ferlab.control.drawing.picture import draw_image
 from ferlab.control.source import NEAR_KINDS
 from ferlab.copies import alter
 from ferlab.reporting.faces import lit, pick_faces, picture_grid, truth_grid
-from ferlab.reporting.style import COLOURS
 from ferlab.reporting.tables import percent
 
 INTENSITIES: tuple[float, ...] = (0.0, 1.0, 3.0, 5.0)

@@ -7,14 +7,15 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogFormatter
 
+from ferlab.colours import COLOURS
 from ferlab.deployment.predictor import ReadFace
 from ferlab.reporting.faces import draw_face
-from ferlab.reporting.style import COLOURS
-from ferlab.reporting.tables import estimate, p_equals, percent
+from ferlab.reporting.tables import MISSING, cell, estimate, p_equals, percent
 
 LINES = ("#0072B2", "#009E73", "#CC79A7")  # Okabe & Ito (2008)
 
@@ -137,6 +138,79 @@ def latency_sentence(speed: Mapping[str, Mapping[str, Any]]) -> str:
         f"one CPU thread, {verdict} the budget of {whole['budget_ms']:g} ms. The int8 file takes {ratio:.2f} times as long by the median"
         f"{': on the machine that measured both it saves space and no time' if ratio > 1 else ''}."
     )
+
+
+def calibration_text(card: Mapping[str, Any]) -> str:
+    """Report the temperature and what it changes, or why none is fitted.
+
+    Args:
+        card: From `ferlab.deployment.confidence_card`.
+    """
+    if "temperature" not in card:
+        return f"**No temperature is fitted**: {card['fitted_on']}."
+    temperature = cell(card, "temperature", percent=False, digits=2)
+    before, after = card["calibration"]["before"], card["calibration"]["after"]
+    vector = card["calibration"].get("vector")  # cards written before it have none
+    stored = f" Vector scaling, stored beside it and not applied, reaches an NLL of {vector['nll']:.3f}." if vector else ""
+    return (
+        f"The temperature is **{temperature}**, fitted on {card['fitted_on']}. On {card['judged_on']} the ECE is {estimate(before, 'ece')} before "
+        f"scaling and {estimate(after, 'ece')} after it, the NLL {before['nll']:.3f} and {after['nll']:.3f}. No prediction changes.{stored}"
+    )
+
+
+def abstention_table(card: Mapping[str, Any]) -> pd.DataFrame | None:
+    """Return a row for each stated risk: the threshold, and coverage and error rate of the faces it accepts; None where nothing is fitted.
+
+    Args:
+        card: From `ferlab.deployment.confidence_card`.
+    """
+    rows = [
+        {
+            "stated risk, %": f"{100 * row['risk']:g}",
+            "least confidence, %": MISSING if row["threshold"] is None else f"{100 * row['threshold']:.1f}",
+            "coverage, %": cell(row["judged"] or {}, "coverage"),
+            "error rate of accepted faces, %": cell(row["judged"] or {}, "error_rate"),
+        }
+        for row in card.get("abstention", ())
+    ]
+    return pd.DataFrame(rows).set_index("stated risk, %") if rows else None
+
+
+def abstention_text(card: Mapping[str, Any]) -> str:
+    """Report when the exported model abstains, or that no threshold keeps the stated risk; "" where nothing is fitted."""
+    if "abstention" not in card:
+        return ""
+    (row,) = (row for row in card["abstention"] if row["risk"] == card["risk"])
+    stated = f"a risk of {100 * row['risk']:g} %"
+    if row["threshold"] is None:
+        return f"No threshold keeps {stated}: the model never abstains."
+    found = (
+        f"The file states {stated}. Its threshold was found on {row['found']['n']:,} faces with a {100 * row['level']:g} % bound of "
+        f"{percent(row['found']['upper'])} on the error rate"
+    )
+    judged = row["judged"]
+    if judged is None or judged["error_rate"] is None:  # no fold had a threshold, or it accepts nothing
+        return f"{found}; no face of the table was accepted, so whether it keeps the risk is not measured."
+    verdict = "keeps" if judged["error_rate"] <= row["risk"] else "**misses**"
+    return f"{found}; on the faces of the table it accepts {judged['accepted']:,} of {judged['n']:,} and {verdict} the risk."
+
+
+def precision_table(card: Mapping[str, Any]) -> pd.DataFrame | None:
+    """Return per predicted expression how often it was right, and what the wrong predictions are most often; None without test faces.
+
+    Args:
+        card: From `ferlab.deployment.confidence_card`.
+    """
+    rows = [
+        {
+            "predicted": name,
+            "faces": row["n"],
+            "right, %": cell({**row, "": row["right"] / row["n"], "_ci_low": row["ci_low"], "_ci_high": row["ci_high"]}, "") if row["n"] else MISSING,
+            "most frequent other label": f"{row['confused_with']} ({row['confused']:,})" if row["confused"] else MISSING,
+        }
+        for name, row in card.get("precision", {}).items()
+    ]
+    return pd.DataFrame(rows).set_index("predicted") if rows else None
 
 
 def _milliseconds(value: float) -> str:

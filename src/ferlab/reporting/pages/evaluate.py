@@ -12,8 +12,10 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ferlab.reporting.style import COLOURS, SPLIT_COLOURS
-from ferlab.reporting.tables import SPLIT_NAMES, TTA, cell, estimate, percent
+from ferlab.colours import COLOURS
+from ferlab.evaluation.clusters import OVER_FACES
+from ferlab.evaluation.proportions import wilson
+from ferlab.reporting.tables import SPLIT_NAMES, TTA, cell, estimate, over_units, percent
 from ferlab.roles import MARKS, Exposure, listed
 
 COLOUR_MAP = "Blues"
@@ -67,31 +69,12 @@ def plot_per_class(per_class: Mapping[str, Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def plot_reliability(bins: pd.DataFrame) -> Figure:
-    """Draw accuracy against confidence (`bins` from `reliability_bins`), with the faces of each bin below."""
-    filled = bins[bins["faces"] > 0]
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(5.6, 5.8), layout="constrained", sharex=True, height_ratios=[3, 1])
-    top.plot([0, 100], [0, 100], color="#9A9A9A", linestyle="--", linewidth=1, label="perfectly calibrated")
-    spans = np.abs(100 * (filled[["ci_low", "ci_high"]].to_numpy() - filled[["accuracy"]].to_numpy())).T  # (2, bins)
-    top.errorbar(
-        100 * filled["confidence"], 100 * filled["accuracy"], yerr=spans, fmt="o", markersize=5, capsize=2,
-        color=SPLIT_COLOURS["test"], label="faces of a bin, 95 %",
-    )  # fmt: skip
-    top.set(ylabel="accuracy, %", ylim=(-3, 103), xlim=(-3, 103))
-    top.legend(loc="lower right")
-    widths = 100 * (bins["high"] - bins["low"])
-    bars = bottom.bar(100 * bins["low"], bins["faces"], width=widths, align="edge", color=SPLIT_COLOURS["test"], edgecolor="white")
-    bottom.bar_label(bars, [f"{n:,}" if n else "" for n in bins["faces"]], fontsize=8, padding=1)
-    bottom.set(xlabel="confidence (largest probability), %", ylabel="faces", ylim=(0, 1.2 * bins["faces"].max()))
-    return figure
-
-
 def accuracy_sentence(run: str, scores: Mapping[str, Any], *, source: str) -> str:
     """Say a run's test accuracy, and on which faces (`source`)."""
     got, n = scores["test"], scores["n"]["test"]
     return (
         f"**{run}** classifies {estimate(got, 'accuracy')} of {n:,} test faces ({source}) correctly; its balanced accuracy is "
-        f"{percent(got['balanced_accuracy'])}. Brackets hold 95 % intervals."
+        f"{percent(got['balanced_accuracy'])}. Brackets hold 95 % intervals {over_units(got)}."
     )
 
 
@@ -138,24 +121,6 @@ def _class(known: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> str:
     return f"{names[0]}, {estimate(first, 'f1')} ({first['support']} faces)" if len(names) == 1 else f"{listed(names)}, {percent(first['f1'])} each"
 
 
-def confidence_sentence(bins: pd.DataFrame) -> str:
-    """Say whether the mean confidence is above or below the accuracy, to a tenth of a point; `bins` from `reliability_bins`."""
-    confidence, accuracy = (float((bins["faces"] * bins[c]).sum() / bins["faces"].sum()) for c in ("confidence", "accuracy"))
-    gap = round(100 * (confidence - accuracy), 1)
-    word = f": {'over' if gap > 0 else 'under'}confident" if gap else ""
-    return f"Mean confidence is {percent(confidence)}, accuracy {percent(accuracy)}{word}."
-
-
-def calibration_sentence(scores: Mapping[str, Any]) -> str:
-    """Say the ECE, and whether it exceeds that of a calibrated model on as many faces."""
-    high = scores["ece_if_calibrated_high"]
-    verdict = "miscalibrated at the 5 % level" if scores["ece"] > high else "no evidence of miscalibration"
-    return (
-        f"The ECE is {estimate(scores, 'ece')} (15 bins). A calibrated model with these confidences would show "
-        f"{percent(scores['ece_if_calibrated'])} on as many faces, and at most {percent(high)} in 95 % of draws: {verdict}."
-    )
-
-
 def duplicates_sentence(duplicates: Mapping[str, Any]) -> str:
     """Say how the test accuracy differs between faces with and without a duplicate in train or val."""
     count, total = duplicates["n_duplicates"], duplicates["n_duplicates"] + duplicates["n_dedup"]
@@ -166,7 +131,7 @@ def duplicates_sentence(duplicates: Mapping[str, Any]) -> str:
     return (
         f"{count} of {total:,} test faces ({percent(count / total)}) have {named}. Accuracy is "
         f"{estimate(duplicates, 'accuracy_duplicates')} on them and {estimate(duplicates, 'accuracy_dedup')} on the others. The interval of the "
-        f"difference, {estimate(duplicates, 'difference', unit='points')} (Newcombe), {verdict} 0."
+        f"difference, {estimate(duplicates, 'difference', unit='points')} (Newcombe, over faces), {verdict} 0."
     )
 
 
@@ -186,25 +151,24 @@ def tta_sentence(scores: Mapping[str, Any]) -> str:
     return f"{told} {scores['ties']} test faces had tied votes. The probabilities are vote fractions, to which NLL and ECE do not apply."
 
 
-def val_by_tta_sentence(scores: Mapping[str, Any], seen: Exposure) -> str:
-    """Say the val accuracy without and with test-time augmentation, and which of them the training page reports."""
-    said = f"Without test-time augmentation, the val accuracy is {estimate(scores['tta_none']['val'], 'accuracy')}"
-    if scores["tta"] != "none":
-        said += f", with it {estimate(scores['tta_' + scores['tta']]['val'], 'accuracy')}"
+def val_by_tta_sentence(seen: Exposure) -> str:
+    """Say which val accuracy the training page reports; "" where the model was trained on val without having been selected on it."""
     if seen.role("val") == "selected_on":
-        return f"{said}. The training page reports it without augmentation, computed in the precision of training."
-    return f"{said}. The val accuracies of the training page are those of the model before the refit." if "val" in seen.selected_on else f"{said}."
+        return "The training page reports the val accuracy without augmentation, computed in the precision of training."
+    return "The val accuracies of the training page are those of the model before the refit." if "val" in seen.selected_on else ""
 
 
-def subjects_sentence(scores: Mapping[str, Any], subjects: Mapping[str, Any] | None) -> str:
-    """Say the interval of the test accuracy over subjects, and how much wider it is than that over faces."""
-    if subjects is None:
+def subjects_sentence(scores: Mapping[str, Any], n: int) -> str:
+    """Say how much wider the interval of the test accuracy is over subjects than over `n` faces."""
+    if "subjects" not in scores:
         return "The faces of this dataset name no subjects: its intervals take faces as independent."
-    over_faces, over_subjects = (of["accuracy_ci_high"] - of["accuracy_ci_low"] for of in (scores, subjects))
-    few = " Fewer than 20 subjects make a rough interval." if subjects["subjects"] < 20 else ""
-    ratio = f", an interval {over_subjects / over_faces:.1f} times as wide as over faces" if over_faces > 0 else ""
-    told = estimate({"accuracy": scores["accuracy"], **subjects}, "accuracy")
-    return f"Over {subjects['subjects']} subjects, the test accuracy is {told}{ratio}.{few}"
+    low, high = wilson(round(scores["accuracy"] * n), n)
+    few = " Fewer than 20 subjects make a rough interval." if scores["subjects"] < 20 else ""
+    ratio = (scores["accuracy_ci_high"] - scores["accuracy_ci_low"]) / (high - low)
+    return (
+        f"Faces of one subject are not independent: the interval of the test accuracy {over_units(scores)} is {ratio:.1f} times as wide as "
+        f"over faces.{few}"
+    )
 
 
 def sequences_text(sequences: Mapping[str, Any] | None) -> list[str]:
@@ -222,22 +186,33 @@ def sequences_text(sequences: Mapping[str, Any] | None) -> list[str]:
 
 
 def metrics_table(scores: Mapping[str, Any], seen: Exposure) -> pd.DataFrame:
-    """Return one row per metric, one column per split with its number of faces and what it was to the run."""
+    """Return one row per metric, one column per split with its numbers of faces and subjects, and what it was to the run.
+
+    Where bounds are over subjects, metrics whose bounds are over faces say so. Without duplicates test stands alone.
+    """
+    by_subject = any("subjects" in (scores.get(split) or {}) for split in SPLIT_NAMES)
+    names = [f"{name} (over faces)" if by_subject and key in OVER_FACES else name for key, (name, _, _) in METRICS.items()]
     marks = {split: f", {mark}" if (mark := MARKS[seen.role(split)]) else "" for split in SPLIT_NAMES}
     columns = {
-        f"{name}{marks[split]} (n = {scores['n'][split]:,})": [
+        f"{name}{marks[split]} (n = {scores['n'][split]:,}{_subjects(scores[split])})": [
             cell(scores[split], key, percent=in_percent, digits=digits) for key, (_, in_percent, digits) in METRICS.items()
         ]
         for split, name in SPLIT_NAMES.items()
-        if scores.get(split)
+        if scores.get(split) and (split != "test_dedup" or scores["n"][split] < scores["n"]["test"])
     }
-    return pd.DataFrame(columns, index=pd.Index([name for name, _, _ in METRICS.values()], name="metric"))
+    return pd.DataFrame(columns, index=pd.Index(names, name="metric"))
+
+
+def _subjects(scores: Mapping[str, Any]) -> str:
+    return f", {scores['subjects']:,} subjects" if "subjects" in scores else ""
 
 
 def per_class_table(per_class: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Return one row per expression: faces, recall, precision and F1 in percent with intervals."""
+    """Return one row per expression: faces, recall, precision and F1 in percent, and the mean rank of the label, with intervals."""
     rows = [
-        {"expression": name, "faces": values["support"], **{f"{key}, %": cell(values, key) for key in ("recall", "precision", "f1")}}
+        {"expression": name, "faces": values["support"]}
+        | {f"{key}, %": cell(values, key) for key in ("recall", "precision", "f1")}
+        | ({"mean rank of the label": cell(values, "rank_mean", percent=False, digits=2)} if "rank_mean" in values else {})
         for name, values in per_class.items()
     ]
     return pd.DataFrame(rows).rename(columns={"f1, %": "F1, %"}).set_index("expression")
@@ -250,6 +225,7 @@ def values_tables(scores: Mapping[str, Mapping[str, Any]] | None) -> list[pd.Dat
     rows = {
         name: {
             "faces": score["n"],
+            "intervals": over_units(score),
             **{key.upper(): cell(score, key, percent=False, digits=3) for key in ("ccc", "rmse")},
             "RMSE of the mean": f"{score['mean_rmse']:.3f}",
         }

@@ -1,4 +1,4 @@
-"""The explain page: faces with their maps, mean maps, attribution mass per region, and the validation of the methods on control faces."""
+"""The explain page, but for its gallery: mean maps, attribution mass per region, and the validation of the methods on control faces."""
 
 from __future__ import annotations
 
@@ -10,76 +10,23 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ferlab.colours import COLOURS
+from ferlab.data.regions import REST
 from ferlab.explanation.attribution_mass import relative_density
+from ferlab.explanation.baselines import TITLES as BASELINE_TITLES
 from ferlab.explanation.control_truth import BELIEVED, FEWEST, MOST_ZERO, NOT_BELIEVED, zero_fraction
-from ferlab.explanation.regions import REST, Registration
-from ferlab.reporting.faces import draw_face
+from ferlab.explanation.methods import METHODS
 from ferlab.reporting.maps import GREY, add_colour_bar, draw_map, top_density, write_in
-from ferlab.reporting.style import COLOURS
 from ferlab.reporting.tables import MISSING, cell, number, percent
 from ferlab.roles import listed
 
-METHOD_MARKERS: dict[str, str] = {"grad_cam": "o", "hires_cam": "s", "occlusion": "D"}
-METHOD_NAMES: dict[str, str] = {"grad_cam": "Grad-CAM", "hires_cam": "HiResCAM", "occlusion": "occlusion"}
-NAMES: dict[str, str] = METHOD_NAMES | {"centre": "centred blob", "edges": "edges of the face"}
+METHOD_MARKERS: dict[str, str] = dict(zip(METHODS, "o^sv<>dPDX*", strict=True))
+METHOD_NAMES: dict[str, str] = {name: method.title for name, method in METHODS.items()}
+NAMES: dict[str, str] = METHOD_NAMES | BASELINE_TITLES
 CRITERION = (
     f"Criterion: at most {percent(MOST_ZERO, digits=0)} of the maps are zero; the 95 % interval of the density ratio on the ground-truth pixels lies "
-    "above 1, and that of its difference from the better baseline map, on the same faces, above 0."
+    "above 1, and that of its difference from the best baseline map, on the same faces, above 0."
 )
-
-
-def plot_gallery(
-    images: np.ndarray,
-    *,
-    maps: Mapping[str, np.ndarray],
-    target: np.ndarray,
-    probs: np.ndarray,
-    pairs: Sequence[tuple[int | None, int | None]],
-    expressions: Sequence[str],
-) -> Figure:
-    """Draw a correctly and a misclassified face of every expression, each with its maps.
-
-    Args:
-        images: Faces, uint8 (N, H, W) or (N, H, W, 3).
-        maps: Per method the attributions (N, H, W) of the predicted class.
-        target: True classes (N,).
-        probs: Probabilities (N, K).
-        pairs: Per expression the rows of its correctly and its misclassified face; None where there is none.
-        expressions: Names of the classes.
-    """
-    density = {method: relative_density(values) for method, values in maps.items()}
-    top = top_density(density, [row for pair in pairs for row in pair if row is not None])
-    width = 1 + len(maps)
-    figure, axes = plt.subplots(
-        len(expressions), 2 * width + 1, figsize=(1.32 * 2 * width + 0.9, 1.5 * len(expressions) + 0.5), layout="constrained",
-        squeeze=False, width_ratios=[1] * width + [0.12] + [1] * width,
-    )  # fmt: skip
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for line, pair, name in zip(axes, pairs, expressions, strict=True):
-        for start, row, kind in ((0, pair[0], "correctly classified"), (width + 1, pair[1], "misclassified")):
-            cells = line[start : start + width]
-            if row is None:
-                write_in(cells[0], f"no {kind}\n{name} face")
-                continue
-            draw_face(cells[0], images[row], title=_prediction(target[row], probs[row], expressions), colour=COLOURS.get(name, "black"))
-            for axis, (method, values) in zip(cells[1:], density.items(), strict=True):
-                draw_map(axis, images[row], values[row], top=top)
-                drop = f"\nup to {100 * maps[method][row].max():.0f} points" if method == "occlusion" else ""
-                axis.set_title(f"{METHOD_NAMES[method]}{drop}", fontsize=9, fontweight="normal", color=GREY)
-    add_colour_bar(figure, axes, top)
-    return figure
-
-
-def gallery_alt(pairs: Sequence[tuple[int | None, int | None]], expressions: Sequence[str]) -> str:
-    """Describe the figure of `plot_gallery`: which faces it has of which expressions."""
-    both, either = "a correctly classified and a misclassified face", ("a correctly classified face alone", "a misclassified face alone")
-    kinds = {(True, True): both, (True, False): either[0], (False, True): either[1], (False, False): "no face"}
-    shown: dict[str, list[str]] = {kind: [] for kind in kinds.values()}
-    for (right, wrong), name in zip(pairs, expressions, strict=True):
-        shown[kinds[right is not None, wrong is not None]].append(name)
-    parts = "; ".join(f"{kind} of {listed(names)}" for kind, names in shown.items() if names)
-    return f"Faces of median confidence, each with one map per method: {parts}."
 
 
 def plot_mean_maps(
@@ -125,10 +72,11 @@ def plot_region_mass(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """
     areas = _areas(tables).drop(REST, errors="ignore")
     names, regions, places = list(dict.fromkeys(next(iter(tables.values()))["expression"])), list(areas.index), np.arange(len(areas))
-    figure, axes = plt.subplots(
-        1, len(names), figsize=(1.45 * len(names) + 0.8, 0.42 * len(regions) + 1.2), layout="constrained", sharex=True, sharey=True, squeeze=False
-    )
-    offsets = np.linspace(-0.16, 0.16, len(tables)) if len(tables) > 1 else [0.0]
+    high = 0.14 * max(3, len(tables)) * len(regions) + 1.2
+    how: dict[str, Any] = {"layout": "constrained", "sharex": True, "sharey": True, "squeeze": False}
+    figure, axes = plt.subplots(1, len(names), figsize=(1.45 * len(names) + 0.8, high), **how)
+    spread = 0.16 if len(tables) <= 3 else 0.36
+    offsets = np.linspace(-spread, spread, len(tables)) if len(tables) > 1 else [0.0]
     faces = {method: "white" if place == 0 and len(tables) > 1 else None for place, method in enumerate(tables)}
     for axis, name in zip(axes[0], names, strict=True):
         colour = COLOURS.get(name, "black")
@@ -146,7 +94,7 @@ def plot_region_mass(tables: Mapping[str, pd.DataFrame]) -> Figure:
     line: dict[str, Any] = {"linestyle": "", "color": GREY}
     handles = [plt.Line2D([], [], marker=METHOD_MARKERS[m], markerfacecolor=faces[m] or GREY, label=METHOD_NAMES[m], **line) for m in tables]
     area = plt.Line2D([], [], color="#D0D0D0", linewidth=8, label="area: a uniform map")
-    figure.legend(handles=[*handles, area], loc="outside upper center", ncols=len(handles) + 1)
+    figure.legend(handles=[*handles, area], loc="outside upper center", ncols=min(len(handles) + 1, 6))
     return figure
 
 
@@ -164,18 +112,6 @@ def sample_sentence(target: np.ndarray, pred: np.ndarray, *, scored: int, split:
         f"{text} Grad-CAM and HiResCAM use the same layer and gradients: Grad-CAM loses evidence where it averages gradients over space, because the "
         "next linear layer weighs each place of the flattened features on its own."
     )
-
-
-def registration_sentence(registration: Registration, size: int) -> str:
-    """Report the placement of the template on the mean face of `size` pixels."""
-    correlation = number(registration.correlation, digits=2)
-    if not registration.found:
-        return f"The template is not registered (correlation with the mean face {correlation}); masses per region are unreliable here."
-    sides = ((registration.shift_y * size, "down", "up"), (registration.shift_x * size, "to the right", "to the left"))
-    shifts = [f"{number(abs(shift))} px {ahead if shift > 0 else back}" for shift, ahead, back in sides if number(abs(shift)) != "0.0"]
-    moved = f"moved {listed(shifts)} and " if shifts else ""
-    scales = f"{percent(registration.scale_y, digits=0)} in height and {percent(registration.scale_x, digits=0)} in width"
-    return f"The template is {moved}scaled to {scales}; its correlation with the mean face is {correlation}."
 
 
 def mass_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -204,19 +140,12 @@ def density_ratio_sentence(tables: Mapping[str, pd.DataFrame]) -> str:
     return " ".join(text)
 
 
-def findings_table(findings: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of `cs230_findings` with the page's headings."""
-    ratios = {f"density ratio, {name}": findings[f"density_ratio_{key}"] for key, name in (("named", "cs230's regions"), ("others", "other regions"))}
-    shown = findings[["expression", "cs230", "measured", "n"]].rename(columns={"measured": "above their area here", "n": "faces"})
-    return shown.assign(**{name: [number(value, digits=2) for value in values] for name, values in ratios.items()}).set_index("expression")
-
-
 def truth_text(truth: Mapping[str, pd.DataFrame]) -> str:
     """Describe the tables of `truth_tables`; "" where there are none."""
     if not truth:
         return ""
     mass = (
-        "The next gives the attribution mass on the ground-truth pixels in percent, for the methods and for two baseline maps that need no model; "
+        "The next gives the attribution mass on the ground-truth pixels in percent, for the methods and for three baseline maps that need no model; "
         "a low mass has two readings: the map is wrong, or the model relies on other pixels. "
     )
     return (
@@ -240,8 +169,9 @@ def truth_tables(truth: Mapping[str, pd.DataFrame]) -> list[pd.DataFrame]:
         "zero maps": [f"{row['zero']} of {row['maps']}" for row in rows],
         "maps judged": [str(row["n"]) for row in rows],
         "density ratio": [cell(row, "ratio", percent=False, digits=2) for row in rows],
-        "better baseline": [f"{NAMES[row['baseline']]}, {number(row['baseline_ratio'], digits=2)}" if row["n"] > 1 else MISSING for row in rows],
+        "best baseline": [f"{NAMES[row['baseline']]}, {number(row['baseline_ratio'], digits=2)}" if row["n"] > 1 else MISSING for row in rows],
         "difference": [cell(row, "ahead", percent=False, digits=2) for row in rows],
+        "difference from its class's mean map": [cell(row, "own", percent=False, digits=2) for row in rows],
         "verdict": [row["verdict"] for row in rows],
     }
     return [
@@ -304,6 +234,8 @@ def _failed(row: dict[Any, Any]) -> list[str]:
     ratio, ahead = (cell(row, key, percent=False, digits=2) for key in ("ratio", "ahead"))
     reasons = [f"{row['zero']} of {row['maps']} maps are zero"] if zero_fraction(row) > MOST_ZERO else []
     reasons += [f"only {row['n']} maps can be compared with the truth"] if row["n"] < FEWEST else []
+    if np.isnan(row["ratio_ci_low"]):
+        return [*reasons, "the faces are of one subject, so that no interval is known"]
     reasons += [f"its density ratio {ratio} is not above 1"] if not row["ratio_ci_low"] > 1 else []
     reasons += [f"its difference {ahead} from the {NAMES[row['baseline']]} is not above 0"] if not row["ahead_ci_low"] > 0 else []
     return reasons
@@ -322,12 +254,6 @@ def _areas(tables: Mapping[str, pd.DataFrame]) -> pd.Series:
 
 def _mean_of(density: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     return density[chosen].mean(axis=0) if chosen.any() else np.full(density.shape[1:], np.nan)
-
-
-def _prediction(target: int, probs: np.ndarray, expressions: Sequence[str]) -> str:
-    pred = int(probs.argmax())
-    predicted = f"{expressions[pred]} {percent(probs[pred], digits=0)}"
-    return predicted if pred == target else f"{expressions[target]}, predicted as\n{predicted}"
 
 
 def _start(text: str) -> str:

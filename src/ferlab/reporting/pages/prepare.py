@@ -22,6 +22,7 @@ from ferlab.data.preparation.steps import Stages
 from ferlab.data.readers.archives import show
 from ferlab.data.readers.jaffe import count_differences
 from ferlab.data.readers.official import ALL, OFFICIAL, compare_counts, is_official_test
+from ferlab.data.regions import COVER
 from ferlab.data.splits import crossings, split_rule
 from ferlab.data.store import Store, count_faces, weigh_classes
 from ferlab.expressions import SPLITS
@@ -48,7 +49,7 @@ def settings_table(settings: Mapping[str, Any]) -> pd.DataFrame:
     """Return the options of a set's section, defaults filled in, that change its pictures; without rows where they are kept as delivered."""
     face = settings["face"]
     unused = (set() if face["detector"] == "haar" else OF_HAAR) | (OF_A_SEARCH if face["detector"] == "none" and not face["boxes"] else set())
-    options = face | {key: settings[key] for key in ("colour", "size", "equalise", "blur")}
+    options = face | {key: settings[key] for key in ("colour", "size", "equalise", "blur")} | {COVER: ", ".join(settings.get(COVER, ()))}
     rows = {key: str(value) for key, value in options.items() if key not in unused and value not in (None, "none", "as_is", "", 0, False)}
     return pd.DataFrame({"option": list(rows), "value": list(rows.values())}).set_index("option")
 

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from ferlab.colours import SPLIT_COLOURS
 from ferlab.data.store import weigh_classes
-from ferlab.reporting.style import SPLIT_COLOURS
 from ferlab.reporting.tables import percent
 
 CHOSEN = "#000000"
@@ -20,6 +20,7 @@ OFF: tuple[Any, ...] = (0, "", "none", [])  # 0 is False too
 ONES = {"crop": 1.0, "bias_lr_mult": 1.0}  # factors that change nothing
 # Settings without effect unless another is on, or has this value.
 DEPENDS_ON: dict[str, dict[str, str | None]] = {
+    "balance_beta": {"loss": "balanced_focal"},
     "momentum": {"optimizer": "sgd"},
     "nesterov": {"optimizer": "sgd"},
     "mixing_ends": {"mixup": None, "cutmix": None},

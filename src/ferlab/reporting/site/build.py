@@ -20,8 +20,9 @@ from pathlib import Path
 
 from ferlab import paths
 from ferlab.evaluation.ledger import LEDGER, read_scorings
+from ferlab.locks import held, lock_of
 from ferlab.params import Params, load_params
-from ferlab.paths import InputError, held, lock_of
+from ferlab.paths import InputError
 from ferlab.reporting.markup import disarm
 from ferlab.reporting.site.html import missing_alt_text
 from ferlab.reporting.site.sources import collect, write_sources

@@ -10,11 +10,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ferlab.explanation.methods import METHODS
 from ferlab.expressions import SPLITS
 from ferlab.params import Params, Prepare
 from ferlab.reporting.exposure import role_mark
 from ferlab.reporting.tables import MISSING, SPLIT_NAMES, TTA, control_name, estimate
-from ferlab.roles import recorded
+from ferlab.roles import listed, recorded
 
 CONTROL_TITLE = "Control faces: drawn, not photographed; numbers say nothing about real faces"
 SOME_CONTROL = "Some of these faces are control faces: drawn, not photographed"
@@ -27,10 +28,15 @@ STAGE_WORDS = {
     "evaluate": ("Evaluate", "how good, how sure"),
     "explain": ("Explain", "which pixels the model relies on"),
     "analyze_errors": ("Analyze errors", "what it gets wrong"),
+    "robustness": ("Robustness", "what corruption, occlusion and other datasets cost"),
     "compare": ("Compare", "all runs side by side"),
     "deploy": ("Deploy", "export, parity and speed"),
     "control_faces": ("Control faces", "what can be drawn, and what is known about it"),
+    "frame": ("Frame", "models of any origin on the same faces"),
+    "claims": ("Claims", "published numbers computed again"),
+    "worlds": ("Worlds", "which attribution methods can be believed"),
 }
+CLAIMED = {"holds": "hold", "does not hold": "do not hold", "cannot be told": "cannot be told"}
 
 
 def is_control(prepare: Prepare, metrics: Mapping[str, Any]) -> bool:
@@ -122,6 +128,41 @@ def results_sentence(tta: str, evaluations: Mapping[str, Mapping[str, Any]]) -> 
     if any(seen.role("val") == "trained" for seen in exposures):
         told.append("Scores on val that the model was trained on are training scores.")
     return " ".join(told)
+
+
+def robustness_table(metrics: Mapping[str, Mapping[str, Any]], *, links: Mapping[str, str]) -> str:
+    """Return the accuracy of each run on unchanged faces and under corruption, with 95 % intervals; "" where no run was measured.
+
+    Args:
+        metrics: Per run, its robustness metrics.
+        links: As for `results_table`.
+    """
+    levels = {"0": "Unchanged", "1": "Severity 1", "5": "Severity 5"}
+    rows = []
+    for run, values in metrics.items():
+        if found := values.get("severities"):
+            faces = f"{_thousands(values.get('n'))} {values.get('split', '')} faces"
+            rows.append([f"{_linked(run, links)} {_aside(faces)}", *(_interval(found.get(level, {}), "accuracy") for level in levels)])
+    if not rows:
+        return ""
+    kinds = max(len(values.get("accuracy_by_corruption", {})) for values in metrics.values())
+    told = f"Mean accuracy over {kinds} corruptions, at the least and the highest of five severities."
+    return f"## Accuracy under corruption\n\n{told}\n\n{table(['Run', *levels.values()], rows, right=range(1, 4))}"
+
+
+def methods_sentence(ranking: Sequence[Mapping[str, Any]], *, link: str) -> str:
+    """Say which attribution methods are believed by the models of the worlds; "" where none was ranked."""
+    by: dict[str, list[str]] = {}
+    for row in ranking:
+        by.setdefault(row["verdict"], []).append(METHODS[row["method"]].title if row["method"] in METHODS else row["method"])
+    told = "; ".join(f"{listed(names)} {'is' if len(names) == 1 else 'are'} {verdict}" for verdict, names in by.items())
+    return f"[Attribution methods]({link}), on control faces whose evidence is known: {told}." if told else ""
+
+
+def claims_sentence(verdicts: Sequence[str], *, link: str) -> str:
+    """Say how many published claims hold when they are computed again; "" where none was checked."""
+    told = ", ".join(f"{verdicts.count(verdict)} {words}" for verdict, words in CLAIMED.items())
+    return f"[Published claims]({link}), computed again: of {len(verdicts)} checks {told}." if verdicts else ""
 
 
 def _whose(evaluations: Mapping[str, Mapping[str, Any]]) -> str:

@@ -73,6 +73,7 @@ def make_page(notebook: Notebook, *, name: str, lead: str = "", close: str = "")
     page["metadata"] = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
     _add_to_title(page, name=name, lead=lead)
     _hide_code(page)
+    _drop_empty_text(page)
     if close:
         page["cells"].append(_prose(close, id="close"))
     return page
@@ -103,6 +104,13 @@ def _add_to_title(page: Notebook, *, name: str, lead: str) -> None:
             cell["source"] = "\n\n".join(filter(None, [heading, lead, _text(cell["source"])[title.end() :].strip()]))
             return
     page["cells"].insert(0, _prose("\n\n".join(filter(None, [f"# {name or 'Report'}", lead])), id="title"))
+
+
+def _drop_empty_text(page: Notebook) -> None:
+    """Remove what a cell displays as Markdown without text: Sphinx would print the repr of the object."""
+    for cell in page["cells"]:
+        if "outputs" in cell:
+            cell["outputs"] = [out for out in cell["outputs"] if _text(out.get("data", {}).get("text/markdown", "shown")).strip()]
 
 
 def _hide_code(page: Notebook) -> None:

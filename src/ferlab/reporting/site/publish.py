@@ -3,43 +3,61 @@
     python -m ferlab.reporting.site.publish        copies the finished pipeline of params.yaml to reports/published/<study>/ and writes anew
                                               reports/published/README.md, where what papers state stands beside ours
 
-Copied are numbers, tables, predictions (float16) and figures of numbers; figures that show faces stay out, since datasets may not be
-redistributed. From the predictions anyone can recompute the numbers without the dataset.
+Every run has to be trained, evaluated and compared; of the other stages those are published that ran. A study of which stage worlds (or claims) ran
+alone, and no run was trained, is published as that. Copied are numbers, tables, predictions (float16), measures per face and figures of numbers;
+figures that show faces stay out, since datasets may not be redistributed. From predictions and measures anyone can recompute the numbers without the
+dataset.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from ferlab import paths
 from ferlab.data.store import open_store
-from ferlab.evaluation.ensembles import ENSEMBLE
 from ferlab.evaluation.kept import keep, write_kept
 from ferlab.evaluation.predictions import read_predictions
-from ferlab.evaluation.proportions import wilson
 from ferlab.evaluation.published import read_published
+from ferlab.locks import held
 from ferlab.models.hub import file_sha256
 from ferlab.params import Params, load_params
-from ferlab.paths import InputError, held
-from ferlab.reporting.exposure import role_mark
-from ferlab.reporting.site.html import pick_picture
-from ferlab.reporting.tables import MISSING, cell, estimate, markdown_table, number, percent, published_table
-from ferlab.roles import recorded
+from ferlab.paths import InputError
+from ferlab.reporting.site import crate
+from ferlab.reporting.site.dataset_card import Dataset, dataset_card
+from ferlab.reporting.site.html import pictures
+from ferlab.reporting.site.model_card import Described, model_card
+from ferlab.reporting.site.publish_beside import beside_page
+from ferlab.reporting.site.publish_evidence import covered_facts
+from ferlab.reporting.site.publish_measures import MEASURES, write_measures
+from ferlab.reporting.site.publish_page import PREDICTIONS, first_seeds, page
+from ferlab.reporting.site.publish_sections import changes_of
+from ferlab.reporting.site.publish_stages import Ran, existing, gather
+from ferlab.reporting.tables import control_name
 
+MEAN_MAPS = "mean_maps"  # over the mean face of each expression
+FEWEST = 8  # photographs in a mean face: in one of fewer a single person may be recognised
 # Figures of numbers: stage, what their alt text speaks of, file name.
 FIGURES = (
     ("train", "accuracy", "learning_curves"),
     ("evaluate", "confusion", "confusions"),
     ("evaluate", "reliability|calibration", "reliability"),
+    ("explain", "^mean maps per expression", MEAN_MAPS),
+    ("explain", "^attribution mass on", "region_mass"),
+    ("explain", "^density ratio and difference of each hypothesis", "hypotheses"),
+    ("robustness", "^accuracy under each corruption", "corruptions"),
+    ("analyze_errors", "^precision at k", "label_precision"),
 )
-
-PREDICTIONS = "predictions"  # the folder of a published study that holds a file for each run
+OF_STUDY = (
+    ("worlds", "is believed|are believed|not believed|undecided", "worlds"),
+    ("claims", "^number of checks", "claims"),
+)
+CARDS = "cards"  # model and dataset cards with Hugging Face's front matter
+WRITTEN = ("README.md", "results.md", "summary.json", PREDICTIONS, MEASURES, CARDS, crate.NAME, crate.STUDY, crate.PARAMS, crate.PINS)
 
 
 def publish(params: Params, folder: Path) -> None:
@@ -54,21 +72,42 @@ def publish(params: Params, folder: Path) -> None:
     beside = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    sets = {name: _metrics("prepare", name) for name in params.prepare}
-    runs = {name: {stage: _metrics(stage, name) for stage in ("train", "evaluate")} for name in params.runs}
-    _check_teachers({name: of["train"] for name, of in runs.items()})
-    paths.write_json(beside / "summary.json", {"study": params.study, "sets": sets, "runs": runs, "compare": _metrics("compare", "")})
-    shutil.copyfile(_existing(paths.artefact("compare", "table")), beside / "results.md")
-    _write_predictions(params, beside / PREDICTIONS)
-    figures = [figure for name in first_seeds(params) for figure in _write_figures(name, beside)]
-    (beside / "README.md").write_text(_page(params, sets, runs, figures))
+    ran = gather(params)
+    _check_teachers({name: of["train"] for name, of in ran.runs.items()})
+    changes, covered = (changes_of(params, ran), covered_facts(params, ran)) if ran.runs else ({}, {})
+    more = {name: found for name, found in {"changes_from_base": changes, "covered": covered}.items() if found}
+    paths.write_json(beside / "summary.json", {**ran.summary(params.study), **more})
+    if ran.runs:
+        shutil.copyfile(existing(paths.artefact("compare", "table")), beside / "results.md")
+        _write_predictions(params, beside / PREDICTIONS)
+        _write_cards(params, ran, beside / CARDS)
+    told = {"changes": changes, "covered": covered, "too_large": write_measures(ran, beside / MEASURES)}
+    (beside / "README.md").write_text(page(params, ran, figures=_write_figures(params, ran, beside), **told))
     _keep_others(folder, beside)
+    crate.copy_inputs(beside, params.study)
+    crate.write_crate(beside, crate.made_at(paths.ROOT))
     aside = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(aside, ignore_errors=True)
     if folder.exists():
         folder.rename(aside)
     beside.rename(folder)
     shutil.rmtree(aside, ignore_errors=True)
+    for name, why in ran.stale.items():
+        print(f"publish: {name} is not published: {why}", file=sys.stderr)
+
+
+def _write_cards(params: Params, ran: Ran, folder: Path) -> None:
+    """Write a model card per run and a dataset card per set, each with front matter; of what a stage did not compute a card says so."""
+    folder.mkdir()
+    for name, run in params.runs.items():
+        (folder / f"model-{name}.md").write_text(model_card(Described(name, run.model, ran.runs[name], run.data)))
+    for name, prepared in ran.sets.items():
+        (folder / f"dataset-{name}.md").write_text(dataset_card(Dataset(name, prepared, _audit(name))))
+
+
+def _audit(name: str) -> dict[str, Any]:
+    path = paths.artefact("audit", "metrics", name)
+    return paths.read_json(path, made_by="stage audit") if path.is_file() else {}
 
 
 def _check_folder(folder: Path, study: str) -> None:
@@ -83,169 +122,47 @@ def _check_folder(folder: Path, study: str) -> None:
 
 def _keep_others(folder: Path, beside: Path) -> None:
     """Copy what somebody put beside a published summary into the new one."""
-    figures = tuple(f"{stem}-" for _, _, stem in FIGURES)
+    figures = tuple(f"{stem}-" for _, _, stem in (*FIGURES, *OF_STUDY))
     for path in folder.iterdir() if folder.exists() else ():
-        own = path.name in ("README.md", "results.md", "summary.json", PREDICTIONS) or (path.name.startswith(figures) and path.suffix == ".png")
+        own = path.name in WRITTEN or (path.name.startswith(figures) and path.suffix == ".png")
         if not own and path.is_dir() and not path.is_symlink():
             shutil.copytree(path, beside / path.name, symlinks=True)
         elif not own:
             shutil.copy2(path, beside / path.name, follow_symlinks=False)
 
 
-def first_seeds(params: Params) -> list[str]:
-    """Return the runs whose figures are kept: of each group, which are the seeds of one recipe, the first."""
-    first = {run.group: name for name, run in reversed(params.runs.items())}
-    return [name for name, run in params.runs.items() if first[run.group] == name]
-
-
-def summary_table(params: Params, runs: dict[str, dict[str, Any]]) -> str:
-    """Return a Markdown table, a row per run and split: n, accuracy with its interval, without and with TTA, macro F1, NLL and ECE.
-
-    Where the model was trained on val, its val row is that of the model before the refit; where nothing was selected there is none. A test
-    split that selected the epoch is marked.
-    """
-    rows = []
-    for name in params.runs:
-        scores = runs[name]["evaluate"]
-        seen = recorded(scores)
-        if seen.role("val") == "trained" and (trained := runs[name]["train"])["val"]:
-            rows.append(_row_before_refit(name, trained["val"], n=trained["n"]["val"]))
-        for split in ("val", "test", "test_dedup"):
-            if scores.get(split) and not (split == "val" and seen.role("val") == "trained"):
-                marked = f"{split}, {role_mark(seen, split)}" if seen.role("test") == "selected_on" == seen.role(split) else split
-                augmented = {tta: (scores.get(f"tta_{tta}") or {}).get(split, {}).get("accuracy") for tta in ("none", "flip")}
-                rows.append(_row(name, marked, scores[split], n=scores["n"][split], augmented=augmented))
-    return markdown_table(pd.DataFrame(rows), index=False)
-
-
-def beside_page(published: pd.DataFrame, folder: Path) -> str:
-    """Return the page that sets each published row beside ours, humans and live tries among them.
-
-    Args:
-        published: From `read_published`.
-        folder: The published studies.
-    """
-    theirs = published_table(published).reset_index()
-    studies = {path.parent.name: paths.read_json(path, made_by="publishing") for path in folder.glob("*/summary.json")}
-    ours = pd.DataFrame([_ours(name, studies) for name in published["ours"]], columns=["ours", "split", "n", "accuracy, %"], dtype=object).fillna("")
-    table = pd.DataFrame(
-        {
-            "paper: system": theirs["paper"] + ": " + theirs["system"],
-            "its dataset": theirs["dataset"],
-            "its split": theirs["split"],
-            "its n": theirs["n"].replace(MISSING, "not said"),
-            "its accuracy, %": theirs["accuracy, %"],
-            "kind": theirs["kind"],
-            **ours,
-            "why they differ, or why there is none": published["differs"].where(published["differs"] != "", published["note"]),
-        }
-    )
-    return (
-        "# What papers state, and what we measured\n\nWritten by `python -m ferlab.reporting.site.publish` from `conf/published/` and the studies "
-        "published here. Intervals are 95 % and Wilson's; those of published rows are computed from their n. Ours are on the test split of the "
-        "study, under the TTA named; each scoring of a test split stands in `reports/test_scorings.csv`. No row compares where the split differs.\n\n"
-        + markdown_table(table, index=False)
-    )
-
-
-def _ours(name: Any, studies: dict[str, Any]) -> dict[str, str]:
-    """Return what stands beside a published row: `name` is <study>/<run>, <study>/ensemble, or missing."""
-    if not isinstance(name, str):
-        return {"ours": "none"}
-    study, run = name.split("/")
-    kept = studies.get(study, {"runs": {}, "compare": {"ensembles": {}}})
-    votes = kept["compare"]["ensembles"]
-    if run == ENSEMBLE and votes:
-        scored, test, tta = next(iter(kept["runs"].values()))["evaluate"], next(iter(votes.values()))["test"], "soft-voting ensemble"
-    elif run in kept["runs"]:
-        scored = kept["runs"][run]["evaluate"]
-        test, tta = scored["test"], scored.get("tta", "flip")  # flip: published before the key
-    else:
-        return {"ours": f"{name}, not published yet"}
-    selected = recorded(scored).role("test") == "selected_on"
-    told = f"[{name}]({study}/README.md), {tta}{', epoch selected on test' if selected else ''}"
-    return {"ours": told, "split": scored["usage"]["test"], "n": f"{scored['n']['test']:,}", "accuracy, %": cell(test, "accuracy")}
-
-
 def _check_teachers(trained: dict[str, dict[str, Any]]) -> None:
     """Refuse a run that was distilled from another model than the teacher published beside it."""
     for name, metrics in trained.items():
         for teacher, made in metrics.get("teachers", {}).items():
-            if file_sha256(_existing(paths.artefact("train", "weights", teacher))) != made:
+            if file_sha256(existing(paths.artefact("train", "weights", teacher))) != made:
                 raise InputError(f"run {name!r} was distilled from {teacher} before that was trained anew; repeat it: dvc repro -sf train@{name}")
-
-
-def _chosen(params: Params, run: str) -> str:
-    select = params.runs[run].train.select
-    return "kept, nothing selected" if select == "none" else f"chosen on {select}"
-
-
-def _row(name: str, split: str, of: dict[str, Any], *, n: int, augmented: Mapping[str, float | None]) -> dict[str, str]:
-    return {
-        "run": name,
-        "split": split,
-        "n": f"{n:,}",
-        "accuracy, 95 % interval": estimate(of, "accuracy", digits=2),
-        **{name: percent(augmented[tta], digits=2) if augmented.get(tta) else "" for tta, name in {"none": "no TTA", "flip": "flip"}.items()},
-        "macro F1": percent(of["macro_f1"]) if "macro_f1" in of else "",
-        "NLL": number(of["nll"], digits=3),
-        "ECE": percent(of["ece"]) if "ece" in of else "",
-    }
-
-
-def _row_before_refit(name: str, val: dict[str, Any], *, n: int) -> dict[str, str]:
-    low, high = wilson(round(val["accuracy"] * n), n)
-    of = {"accuracy": val["accuracy"], "accuracy_ci_low": low, "accuracy_ci_high": high, "nll": val["loss"]}
-    return _row(name, "val, no TTA, before the refit", of, n=n, augmented={"none": val["accuracy"]})
-
-
-def _page(params: Params, sets: dict[str, Any], runs: dict[str, dict[str, Any]], figures: list[tuple[str, str]]) -> str:
-    rules = "\n".join(f"- `{name}`: {metrics.get('split_rule', '')}" for name, metrics in sets.items())
-    made = "\n".join(
-        f"- `{name}`: params {run['evaluate']['provenance']['params']}, data {run['evaluate']['provenance']['data']}, training code "
-        f"{run['train']['provenance']['code']}; epoch {run['train']['best_epoch']} of {run['train']['epochs_run']} {_chosen(params, name)}"
-        for name, run in runs.items()
-    )
-    several = "Of several seeds of one recipe the first is shown.\n\n" if len(first_seeds(params)) < len(params.runs) else ""
-    shown = "\n\n".join(f"![{alt}]({file})" for file, alt in figures)
-    return (
-        f"# Study {params.study}\n\nWritten by `python -m ferlab.reporting.site.publish` from the finished pipeline; `ferlab study "
-        f"{params.study}` and `dvc repro` make it again.\n\n## Splits\n\n{rules}\n\n`test_dedup` is test without the faces that have an exact, "
-        f"mirrored or near-duplicate in train or val. "
-        f"The reported accuracy is that of test-time augmentation {params.evaluate.tta} (`evaluate.tta`); `no TTA` is the face "
-        f"alone, `flip` the mean over it and its mirror image.\n\n"
-        f"## Results\n\n{summary_table(params, runs)}\n\nRuns compared, and published rows: [results.md](results.md). All numbers: [summary.json]"
-        f"(summary.json); the predictions from which they can be recomputed: {PREDICTIONS}/.\n\n"
-        f"## Figures\n\n{several}{shown}\n\n## Provenance\n\n{made}\n"
-    )
 
 
 def _write_predictions(params: Params, folder: Path) -> None:
     for name, run in params.runs.items():
-        predictions = read_predictions(_existing(paths.artefact("evaluate", "predictions", name)))
+        predictions = read_predictions(existing(paths.artefact("evaluate", "predictions", name)))
         write_kept(folder / f"{name}.parquet", keep(predictions, open_store(paths.artefact("prepare", "store", run.data)).faces))
 
 
-def _write_figures(run: str, folder: Path) -> list[tuple[str, str]]:
+def _write_figures(params: Params, ran: Ran, folder: Path) -> list[tuple[str, str]]:
+    """Write the figures of numbers of each recipe's first seed and of the study; return their names and alt texts."""
+    of_runs = [(stage, run, pattern, stem) for run in first_seeds(params) for stage, pattern, stem in FIGURES if stage in ran.runs.get(run, {})]
     written = []
-    for stage, pattern, stem in FIGURES:
-        notebook = paths.read_json(_existing(paths.executed_notebook(stage, run)), made_by=f"stage {stage}")
-        picture = pick_picture(notebook, pattern)
-        if picture is not None:
-            file = f"{stem}-{run}.png"
+    for stage, run, pattern, stem in [*of_runs, *((stage, "", pattern, stem) for stage, pattern, stem in OF_STUDY if stage in ran.study)]:
+        notebook = paths.read_json(existing(paths.executed_notebook(stage, run)), made_by=f"stage {stage}")
+        picture = next((each for each in pictures(notebook) if re.search(pattern, each.alt, flags=re.IGNORECASE)), None)
+        if picture is not None and not (stem == MEAN_MAPS and _shows_few(ran.runs[run][stage])):
+            file = f"{stem}-{run or params.study}.png"
             (folder / file).write_bytes(picture.png)
             written.append((file, picture.alt))
     return written
 
 
-def _metrics(stage: str, name: str) -> dict[str, Any]:
-    return paths.read_json(_existing(paths.artefact(stage, "metrics", name)), made_by=f"stage {stage}")
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise InputError(f"{path.relative_to(paths.ROOT)}: not found; `dvc repro` makes it")
-    return path
+def _shows_few(explained: Mapping[str, Any]) -> bool:
+    """Return whether a mean face is that of fewer than `FEWEST` photographs; control faces are of nobody."""
+    counts = [of["n"] for by_expression in explained["attribution_mass"].values() for of in by_expression.values()]
+    return control_name(explained["dataset"]) is None and any(0 < n < FEWEST for n in counts)
 
 
 def main() -> int:

@@ -15,10 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from ferlab import paths
+from ferlab.evaluation.tasks import Task, recorded_tasks
 from ferlab.params import Params, declared
 from ferlab.paths import NOTEBOOKS, RUN_STAGES, SET_STAGES, InputError
+from ferlab.reporting.pages.protocol import tasks_sentence
 from ferlab.reporting.site import cards
+from ferlab.reporting.site.dataset_card import Dataset, dataset_card, dataset_card_body
 from ferlab.reporting.site.html import Notebook, Picture, make_page, pick_picture
+from ferlab.reporting.site.model_card import Described, model_card, model_card_body
+
+INSTRUMENTS = {"Control faces": "control_faces", "Attribution methods": "worlds"}
+COMPARISONS = {"All runs": "compare", "Models of any origin": "frame", "Published claims": "claims"}
+
+HUB = "hub"  # the folder of cards with front matter, which Sphinx copies and does not read
 
 # Where the overview's pictures come from: stage and what their alt text speaks of, most wanted first.
 PICTURES: dict[str, tuple[str, ...]] = {
@@ -53,7 +62,7 @@ def collect(params: Params) -> list[Entry]:
     """
     named = [(stage, name, f"data/{name}/{stage}") for name in params.prepare for stage in SET_STAGES]
     named += [(stage, name, f"runs/{name}/{stage}") for name in params.runs for stage in RUN_STAGES]
-    named += [("compare", "", "compare"), ("control_faces", "", "control_faces")]
+    named += [(stage, "", stage) for stage in ("compare", "control_faces", "worlds", "frame", "claims") if stage != "frame" or params.frame.models]
     entries = [Entry(stage, name, page, _read_notebook(stage, name), _read_metrics(stage, name)) for stage, name, page in named]
     if not any(entry.notebook for entry in entries):
         raise InputError("reports/notebooks: no stage of params.yaml has run yet; `dvc repro` runs them")
@@ -96,6 +105,7 @@ def overview(params: Params, entries: list[Entry], folder: Path, *, scorings: li
     evaluated = {entry.name: entry.metrics for entry in entries if entry.stage == "evaluate"}
     done = [entry for entry in entries if entry.notebook is not None]
     alone = {entry.stage for entry in done}
+    compared, instruments = ({title: page for title, page in named.items() if page in alone} for named in (COMPARISONS, INSTRUMENTS))
     drawn = [name for name, prepare in params.prepare.items() if cards.is_control(prepare, prepared.get(name, {}))]
     parts = [
         "---\nhtml_theme.sidebar_secondary.remove: true\n---",
@@ -107,7 +117,13 @@ def overview(params: Params, entries: list[Entry], folder: Path, *, scorings: li
         "## Results",
         f"{cards.results_sentence(params.evaluate.tta, evaluated)} ECE is the expected calibration error. *Test, deduplicated* excludes test faces"
         " that have an exact, mirrored or near-duplicate in train or val.",
+        tasks_sentence(_tasks_of_sets(params, evaluated)),
         cards.results_table(params, evaluated, links={entry.name: f"{entry.page}.ipynb" for entry in done if entry.stage == "evaluate"}),
+        cards.robustness_table(
+            {entry.name: entry.metrics for entry in done if entry.stage == "robustness"},
+            links={entry.name: f"{entry.page}.ipynb" for entry in done if entry.stage == "robustness"},
+        ),
+        _findings(done),
         _gallery(done, folder),
         "## The faces",
         cards.sets_table(params, prepared, links={name: f"data/{name}/index.md" for name in params.prepare}),
@@ -118,10 +134,29 @@ def overview(params: Params, entries: list[Entry], folder: Path, *, scorings: li
         cards.provenance_table({f"[{entry.title}]({entry.page}.ipynb)": entry.metrics for entry in done}),
         cards.toctree({name: f"data/{name}/index" for name in params.prepare}, caption="Data"),
         cards.toctree({name: f"runs/{name}/index" for name in params.runs}, caption="Runs"),
-        cards.toctree({"All runs": "compare"}, caption="Comparison") if "compare" in alone else "",
-        cards.toctree({"Control faces": "control_faces"}, caption="Instrument") if "control_faces" in alone else "",
+        cards.toctree(compared, caption="Comparison") if compared else "",
+        cards.toctree(instruments, caption="Instrument") if instruments else "",
     ]
     return _joined(parts)
+
+
+def _findings(done: list[Entry]) -> str:
+    """Return what the stages that no run owns found: attribution methods and published claims."""
+    found = {entry.stage: entry for entry in done}
+    told = [
+        cards.methods_sentence(found["worlds"].metrics.get("ranking", []), link="worlds.ipynb") if "worlds" in found else "",
+        cards.claims_sentence(found["claims"].metrics.get("verdicts", []), link="claims.ipynb") if "claims" in found else "",
+    ]
+    return _joined(["## Methods and claims", *told]) if any(told) else ""
+
+
+def _tasks_of_sets(params: Params, evaluated: dict[str, dict[str, Any]]) -> dict[str, dict[str, Task]]:
+    """Return the tasks of each set, as the first run records them that has any."""
+    tasks: dict[str, dict[str, Task]] = {}
+    for name, run in params.runs.items():
+        if of := recorded_tasks(evaluated.get(name, {})):
+            tasks.setdefault(run.data, of)
+    return tasks
 
 
 def _write_documents(folder: Path) -> str:
@@ -153,6 +188,13 @@ def _read_notebook(stage: str, name: str) -> Notebook | None:
 
 def _read_metrics(stage: str, name: str) -> dict[str, Any]:
     path = paths.artefact(stage, "metrics", name)
+    if stage in paths.ROWS and path.is_file():
+        rows, record = paths.read_rows(path, made_by=f"stage {stage}"), paths.artefact(stage, "record", name)
+        made = paths.read_json(record, made_by=f"stage {stage}") if record.is_file() else {}
+        return {
+            "verdicts": [row.get("verdict", "") for row in rows],
+            "provenance": {key: made[key] for key in ("params", "data", "code") if key in made},
+        }
     return paths.read_json(path, made_by=f"stage {stage}") if path.is_file() else {}
 
 
@@ -171,12 +213,16 @@ def _write_notebook_page(params: Params, entry: Entry, folder: Path, *, prepared
 
 def _lead(params: Params, entry: Entry, prepared: dict[str, dict[str, Any]]) -> str:
     """Return the boxes a page must carry: those of its set, or of every set that `compare` speaks of."""
-    if entry.stage == "control_faces":
+    if entry.stage == "claims":  # of published numbers; its one section on control faces says so
+        return ""
+    if entry.stage in INSTRUMENTS.values():
         return cards.admonition(cards.CONTROL_TITLE, cards.CONTROL_TEXT, kind="warning")
     if entry.stage in SET_STAGES:
         sets = [entry.name]
     elif entry.stage in RUN_STAGES:
         sets = [params.runs[entry.name].data]
+    elif entry.stage == "frame":
+        sets = params.frame.sets
     else:
         sets = [name for name in params.prepare if any(run.data == name for run in params.runs.values())]
     boxes = [cards.banner(params.prepare[name], prepared.get(name, {})) for name in sets]
@@ -187,13 +233,21 @@ def _write_set_card(params: Params, name: str, entries: list[Entry], folder: Pat
     own = {entry.stage: entry for entry in entries if entry.page.startswith(f"data/{name}/")}
     prepare, metrics = params.prepare[name], own["prepare"].metrics
     users = [run for run, settings in params.runs.items() if settings.data == name]
+    extra = {}
+    if metrics.get("dataset"):
+        errors = {entry.name: entry.metrics for entry in entries if entry.stage == "analyze_errors" and entry.name in users}
+        issues = {run: {**of["label_issues"], "split": of["split"], "n": of["n"]} for run, of in errors.items() if of.get("label_issues")}
+        card = Dataset(name, metrics, own["audit"].metrics, issues)
+        extra = {"Dataset card": "dataset_card"}
+        _write_card(folder / "data" / name, "dataset_card", dataset_card_body(card), whole=dataset_card(card), box=cards.banner(prepare, metrics))
     parts = [
         f"# Dataset {name}",
         cards.banner(prepare, metrics),
         cards.sets_table(params.model_copy(update={"prepare": {name: prepare}}), {name: metrics}, links={}),
         cards.stage_list({stage: entry.notebook is not None for stage, entry in own.items()}),
+        _card_line(extra),
         f"Runs on this dataset: {', '.join(f'[{run}](../../runs/{run}/index.md)' for run in users) or 'none'}.",
-        _page_tree(own),
+        _page_tree(own, extra),
     ]
     _write(folder / "data" / name / "index.md", _joined(parts))
 
@@ -203,21 +257,39 @@ def _write_run_card(params: Params, name: str, entries: list[Entry], folder: Pat
     settings = params.runs[name]
     prepared = next(entry.metrics for entry in entries if entry.page == f"data/{settings.data}/prepare")
     only = params.model_copy(update={"runs": {name: settings}})
+    box, extra = cards.banner(params.prepare[settings.data], prepared), {}
+    if own["evaluate"].metrics:
+        card = Described(name, settings.model, {stage: entry.metrics for stage, entry in own.items()}, settings.data)
+        extra = {"Model card": "model_card"}
+        _write_card(folder / "runs" / name, "model_card", model_card_body(card), whole=model_card(card), box=box)
     parts = [
         f"# Run {name}",
-        cards.banner(params.prepare[settings.data], prepared),
+        box,
         f"Model `{settings.model}` of the family `{settings.family}`, trained on [{settings.data}](../../data/{settings.data}/index.md)"
         f" with seed {settings.seed}; group `{settings.group}`.",
         cards.results_table(only, {name: own["evaluate"].metrics}, links={}),
         cards.stage_list({stage: entry.notebook is not None for stage, entry in own.items()}),
-        _page_tree(own),
+        _card_line(extra),
+        _page_tree(own, extra),
     ]
     _write(folder / "runs" / name / "index.md", _joined(parts))
 
 
-def _page_tree(own: dict[str, Entry]) -> str:
-    done = {cards.STAGE_WORDS[stage][0]: stage for stage, entry in own.items() if entry.notebook is not None}
+def _page_tree(own: dict[str, Entry], extra: dict[str, str]) -> str:
+    done = {cards.STAGE_WORDS[stage][0]: stage for stage, entry in own.items() if entry.notebook is not None} | extra
     return cards.toctree(done) if done else ""
+
+
+def _card_line(extra: dict[str, str]) -> str:
+    return "\n".join(f"- [{title}]({page}.md): on one page, and as a file for Hugging Face" for title, page in extra.items())
+
+
+def _write_card(folder: Path, page: str, body: str, *, whole: str, box: str) -> None:
+    """Write a card as a page with its boxes, and beside it the file with front matter, which the page offers."""
+    _write(folder / HUB / f"{page}.md", whole)
+    head, _, rest = body.partition("\n\n")
+    offer = f"{{download}}`This card as a file <{HUB}/{page}.md>`, with the front matter of Hugging Face (to be stored there as README.md)."
+    _write(folder / f"{page}.md", _joined([head, box, offer, rest.rstrip()]))
 
 
 def _gallery(done: list[Entry], folder: Path) -> str:

@@ -1,0 +1,19 @@
+"""One colour per expression and per split, in figures, pages and the browser alike; safe for colour-blind readers, legible on light and dark.
+
+References:
+    Okabe & Ito (2008), Color Universal Design: the palette (its pale yellow darkened so that lines show on white).
+"""
+
+from __future__ import annotations
+
+COLOURS: dict[str, str] = {
+    "angry": "#D55E00",
+    "disgust": "#009E73",
+    "fear": "#CC79A7",
+    "happy": "#E69F00",
+    "sad": "#0072B2",
+    "surprise": "#56B4E9",
+    "neutral": "#6B6B6B",
+    "contempt": "#8C6D1F",
+}
+SPLIT_COLOURS: dict[str, str] = {"train": "#6B6B6B", "val": "#0072B2", "test": "#D55E00", "test_dedup": "#009E73"}

@@ -1,0 +1,108 @@
+"""What a model was trained and selected on, as far as it is known, and what the faces of a set are to it then.
+
+Of a run this follows from its params; of a model made elsewhere it is what its card states. A role that nobody states is "unknown", which is no
+"untouched".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pandas as pd
+
+from ferlab.roles import MARKS, Exposure, Role, listed
+
+KnownRole = Role | Literal["unknown"]
+UNKNOWN_MARK = "training data not stated"
+NOBODY: frozenset[str] = frozenset()
+Usages = Mapping[str, tuple[str, ...]]  # dataset -> usages; empty: not stated which
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a model comes from.
+
+    Attributes:
+        title: What it is.
+        trained: The usages of each dataset that it was trained on; None where nothing is stated.
+        selected: Likewise of what selected its epoch.
+        ids: Of a run here, the faces that it was trained on; they decide, and `trained` and `selected` name splits.
+        selected_ids: Likewise those that selected its epoch.
+        stated: Who states it.
+        licence: Of its weights.
+    """
+
+    title: str
+    trained: Usages | None
+    selected: Usages = field(default_factory=dict)
+    ids: frozenset[str] = NOBODY
+    selected_ids: frozenset[str] = NOBODY
+    stated: str = ""
+    licence: str = ""
+
+    def role(self, faces: pd.DataFrame) -> KnownRole:
+        """Return what these faces (`face_id`, `source`, `usage`) are to the model."""
+        if self.trained is None:
+            return "unknown"
+        if self.ids:
+            met = {role: faces["face_id"].isin(ids).any() for role, ids in (("trained", self.ids), ("selected_on", self.selected_ids))}
+            return next((role for role, some in met.items() if some), "untouched")  # type: ignore[return-value]
+        overlaps = {"trained": _overlap(self.trained, faces), "selected_on": _overlap(self.selected, faces)}
+        some = next((role for role, overlap in overlaps.items() if overlap == "yes"), None)
+        return some or ("unknown" if "unknown" in overlaps.values() else "untouched")  # type: ignore[return-value]
+
+
+def of_run(name: str, seen: Exposure, faces: pd.DataFrame) -> Origin:
+    """Return the origin of a run, from what it has seen of its own set's face table."""
+    trained, selected = (faces[faces["split"].isin(splits)] for splits in (seen.trained_on, seen.selected_on))
+    return Origin(
+        title=f"run {name}",
+        trained={str(source): seen.trained_on for source in dict.fromkeys(trained["source"])},
+        selected={str(source): seen.selected_on for source in dict.fromkeys(selected["source"])},
+        ids=frozenset(trained["face_id"]),
+        selected_ids=frozenset(selected["face_id"]),
+        stated="this workspace",
+    )
+
+
+def of_shipped(card: Mapping[str, Any]) -> Origin:
+    """Return the origin of the model that ships, from its card."""
+    trained = {card["trained_on"]["dataset"]: tuple(card["trained_on"]["usages"])}
+    return Origin(f"{card['title']}, shipped with ferlab", trained, stated="its card", licence=card.get("licence", ""))
+
+
+def of_foreign(foreign: Mapping[str, Any]) -> Origin:
+    """Return the origin of a model made elsewhere, from `foreign` of its adopted card."""
+    stated = foreign["trained_on"]
+    datasets = stated["datasets"]
+    trained = None if datasets is None else {name: tuple(usages) for name, usages in datasets.items()}
+    selected = {name: tuple(usages) for name, usages in stated.get("selected_on", {}).items()}
+    return Origin(foreign["title"], trained, selected, stated=stated["stated"], licence=foreign["licence"])
+
+
+def trained_words(origin: Origin) -> str:
+    """Say in a cell what a model was trained on."""
+    if origin.trained is None:
+        return "not stated"
+    told = [f"{name} ({listed(usages)})" if usages else f"{name} (usages not stated)" for name, usages in origin.trained.items()]
+    chosen = [f"{name} ({listed(usages)})" for name, usages in origin.selected.items()]
+    return listed(told) + (f"; epoch selected on {listed(chosen)}" if chosen else "")
+
+
+def role_mark(role: KnownRole) -> str:
+    """Return what stands beside a score: "trained on", "selected its epoch", "training data not stated", or "" where untouched."""
+    return UNKNOWN_MARK if role == "unknown" else MARKS[role]
+
+
+def _overlap(stated: Usages, faces: pd.DataFrame) -> Literal["yes", "no", "unknown"]:
+    """Say whether some of the faces are of the stated usages: unknown where usages of their dataset are not stated."""
+    for source, rows in faces.groupby("source", sort=False):
+        if source in stated:
+            usages = stated[str(source)]
+            if not usages:
+                return "unknown"
+            if rows["usage"].isin(usages).any():
+                return "yes"
+    return "no"

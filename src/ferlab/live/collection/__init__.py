@@ -1,0 +1,1 @@
+"""Faces collected with consent: the text, the folder, the panel, second labels."""

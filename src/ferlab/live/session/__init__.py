@@ -1,0 +1,1 @@
+"""Prompted sessions before a camera, scored as cs231a's live tests."""

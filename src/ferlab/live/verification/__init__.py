@@ -1,0 +1,1 @@
+"""The expression check: prompts, liveness, evidence, and what it is worth against simulated attacks."""

@@ -1,0 +1,69 @@
+"""What faces are to a model: by the face for runs, by what is stated for others."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from ferlab.evaluation.origins import Origin, of_foreign, of_run, of_shipped, role_mark, trained_words
+from ferlab.roles import Exposure
+
+FACES = pd.DataFrame(
+    {
+        "face_id": ["a/0", "a/1", "a/2", "a/3"],
+        "source": ["fer2013"] * 4,
+        "usage": ["Training", "Training", "PublicTest", "PublicTest"],
+        "split": ["train", "val", "test", "test"],
+    }
+)
+TEST = FACES[FACES["split"] == "test"]
+
+
+@pytest.mark.parametrize(
+    ("trained", "selected", "role"),
+    [
+        ({"fer2013": ("Training",)}, {}, "untouched"),
+        ({"fer2013": ("Training", "PublicTest")}, {}, "trained"),
+        ({"fer2013": ("Training",)}, {"fer2013": ("PublicTest",)}, "selected_on"),
+        ({"fer2013": ()}, {}, "unknown"),
+        ({"fer2013": ()}, {"fer2013": ("PublicTest",)}, "selected_on"),
+        ({"affectnet": ()}, {}, "untouched"),
+        (None, {}, "unknown"),
+    ],
+)
+def test_the_role_of_faces_follows_from_what_is_stated(trained, selected, role) -> None:
+    assert Origin("a model", trained, selected).role(TEST) == role
+
+
+@pytest.mark.parametrize(
+    ("seen", "role"),
+    [
+        (Exposure(("train",), ("val",)), "untouched"),
+        (Exposure(("train",), ("test",)), "selected_on"),
+        (Exposure(("train", "val", "test")), "trained"),
+    ],
+)
+def test_a_runs_role_is_decided_face_by_face_even_where_all_splits_have_one_usage(seen, role) -> None:
+    faces = FACES.assign(usage="all")
+    assert of_run("r", seen, faces).role(faces[faces["split"] == "test"]) == role
+
+
+def test_a_run_is_untouched_by_another_sets_faces_and_trained_on_its_own_there() -> None:
+    origin = of_run("r", Exposure(("train",), ("val",)), FACES)
+    assert origin.role(FACES.assign(face_id=["b/0", "b/1", "b/2", "b/3"])) == "untouched"
+    assert origin.role(FACES) == "trained"
+
+
+def test_origins_say_what_was_trained_on_and_who_states_it() -> None:
+    foreign = {
+        "title": "net",
+        "licence": "MIT",
+        "trained_on": {"datasets": {"fer2013": ["Training"]}, "selected_on": {"fer2013": ["PublicTest"]}, "stated": "its script"},
+    }
+    origin = of_foreign(foreign)
+    assert trained_words(origin) == "fer2013 (Training); epoch selected on fer2013 (PublicTest)"
+    assert (origin.stated, role_mark(origin.role(TEST))) == ("its script", "selected its epoch")
+    unknown = of_foreign({**foreign, "trained_on": {"datasets": None, "stated": "nobody"}})
+    assert (trained_words(unknown), role_mark(unknown.role(TEST))) == ("not stated", "training data not stated")
+    shipped = of_shipped({"title": "compact", "trained_on": {"dataset": "fer2013", "usages": ["Training"]}})
+    assert (trained_words(shipped), shipped.role(TEST)) == ("fer2013 (Training)", "untouched")
