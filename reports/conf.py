@@ -22,6 +22,8 @@ myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 2
 suppress_warnings = ["mystnb.unknown_mime_type"]
 
+exclude_patterns = ["**/hub/*"]  # cards with front matter: offered as files
+
 html_theme = "pydata_sphinx_theme"
 html_title = "ferlab report"
 html_static_path = ["_static"]
