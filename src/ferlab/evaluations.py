@@ -109,7 +109,8 @@ def _of_set(asked: Asked, model: FramedModel, place: Path, *, made: str, ledger:
     table, test = read_predictions(predictions), store.faces[store.faces["split"] == "test"]
     counts = count_not_found(store)
     calibrated = model.predictor.confidence.calibration_sentence()
-    known = {"role": model.origin.role(test), "calibrated": calibrated, "taken": taken, "flip": asked.flip, "store_faces": store.faces}
+    known = {"role": model.origin.role(test), "calibrated": calibrated, "taken": taken, "flip": asked.flip}
+    known |= {"store_faces": store.faces, "preparation": store.preparation}
     known["drawn"] = bool(store.faces["source"].str.fullmatch(f"{CONTROL}(:.*)?").all())
     return Evaluated(model.name, model.origin, asked.set_name, table, counts["pictures"], counts["not_found"], **known)
 

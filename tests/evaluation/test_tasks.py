@@ -7,10 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ferlab.data.preparation.steps import prepared_as
 from ferlab.data.readers.registry import READERS
+from ferlab.data.regions import Registration
 from ferlab.evaluation import tasks
 from ferlab.evaluation.predictions import predictions_table
-from ferlab.evaluation.tasks import Task, as_metrics, differences, digest_faces, one_task_per_set, recorded_tasks, tasks_of, version_of
+from ferlab.evaluation.tasks import Task, as_metrics, differences, digest_faces, name_preparation, one_task_per_set, recorded_tasks, tasks_of
+from ferlab.params import Prepare
 from ferlab.paths import InputError
 
 NAMES = ("angry", "happy", "sad")
@@ -36,7 +39,7 @@ def predictions(of: pd.DataFrame, names: tuple[str, ...] = NAMES) -> pd.DataFram
 
 
 def test_a_task_names_usage_duplicates_tta_and_expressions():
-    found = tasks_of(predictions(faces()), faces(), tta="flip")
+    found = tasks_of(predictions(faces()), faces(), tta="flip", preparation={})
     assert list(found) == ["val", "test", "test_dedup"]
     assert [found[split].usage for split in found] == ["PublicTest", "PrivateTest", "PrivateTest"]
     assert [found[split].n for split in found] == [3, 4, 3]
@@ -45,9 +48,9 @@ def test_a_task_names_usage_duplicates_tta_and_expressions():
 
 
 def test_a_split_of_ours_is_not_called_by_an_official_name():
-    found = tasks_of(predictions(faces()), faces(("Training", "Training", "PublicTest")), tta="none")
+    found = tasks_of(predictions(faces()), faces(("Training", "Training", "PublicTest")), tta="none", preparation={})
     assert (found["val"].usage, found["test"].usage) == ("val split of Training", "PublicTest")
-    drawn = tasks_of(predictions(faces()), faces(("Training",) * 3), tta="none")
+    drawn = tasks_of(predictions(faces()), faces(("Training",) * 3), tta="none", preparation={})
     assert drawn["test"].usage == "test split of Training"
 
 
@@ -64,7 +67,7 @@ def test_the_digest_is_of_ids_and_labels_in_any_order_and_any_order_of_classes()
 
 
 def test_tasks_survive_a_metrics_file():
-    found = tasks_of(predictions(faces()), faces(), tta="flip")
+    found = tasks_of(predictions(faces()), faces(), tta="flip", preparation={})
     assert recorded_tasks({"tasks": as_metrics(found)}) == found
 
 
@@ -89,6 +92,32 @@ def test_what_is_not_known_does_not_differ():
     assert differences(TASK, replace(TASK, tta="", digest="", n=None)) == {}
 
 
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ({}, "as delivered"), ({"size": 112, "colour": "grey"}, "as delivered"), ({"cover": ["rest", "nose"]}, "covered: rest and nose"),
+        ({"face": {"detector": "haar"}}, "cropped by haar"), ({"face": {"detector": "dataset", "margin": 0.1}}, "cropped by dataset with margin 0.1"),
+        ({"face": {"boxes": "mine.csv"}}, "cropped by given boxes"), ({"face": {"align": "eyes"}}, "aligned by eyes"),
+        ({"equalise": "histogram", "blur": 5}, "equalised by histogram, blurred by 5 pixels"),
+    ],
+)  # fmt: skip
+def test_the_preparation_is_named_where_it_changes_what_a_face_shows(asked, named):
+    settings = Prepare(dataset="control", **asked)
+    steps = {key: getattr(settings, key) for key in ("size", "colour", "equalise", "blur", "cover")}
+    recorded = prepared_as(settings.face.model_dump(), **steps, shape=(48, 48), placed=Registration())
+    assert name_preparation(recorded) == named
+    found = tasks_of(predictions(faces()), faces(), tta="flip", preparation=recorded)["test"]
+    assert found.preparation == named
+    assert (named in found.name) == (named != "as delivered")
+
+
+def test_covered_faces_are_another_task_even_where_the_other_preparation_is_not_known():
+    covered, whole = replace(TASK, preparation="covered: rest"), replace(TASK, preparation="as delivered")
+    assert differences(covered, whole) == {"preparation": ("covered: rest", "as delivered")}
+    assert differences(TASK, covered) == {"preparation": ("", "covered: rest")}
+    assert differences(TASK, whole) == differences(TASK, replace(TASK, preparation="cropped by haar")) == {}
+
+
 def test_versions_differ_only_where_one_between_changes_these_faces():
     old = replace(TASK, version="0")
     assert differences(TASK, old) == {}  # all faces of PublicTest are the same under both
@@ -104,11 +133,11 @@ def test_every_dataset_has_versions_with_reasons_in_order():
         numbers = [version.number for version in versions]
         assert numbers == sorted(set(numbers))
         assert all(version.reason and version.changes for version in versions)
-    assert version_of("control:ckplus and jaffe") == "1+1"
+    assert tasks.version_of("control:ckplus and jaffe") == "1+1"
 
 
 def test_runs_of_one_task_share_it_and_other_tasks_are_refused_in_one_line():
-    found = tasks_of(predictions(faces()), faces(), tta="flip")
+    found = tasks_of(predictions(faces()), faces(), tta="flip", preparation={})
     metrics = {name: {"tasks": as_metrics(found)} for name in ("a", "b", "c")}
     runs = {"a": {"data": "x"}, "b": {"data": "x"}, "c": {"data": "y"}}
     metrics["c"] = {"tasks": as_metrics({"test": replace(found["test"], tta="none")})}  # another set may have another task

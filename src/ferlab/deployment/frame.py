@@ -155,7 +155,8 @@ def score_frame(predictions: Path, facts: Path, *, models: Iterable[str], sets: 
 
     Args:
         predictions: The table to write: `model`, `set`, then the columns of predictions; probabilities of expressions that a set lacks are missing.
-        facts: The JSON to write: of each model what it is and was trained on, of each set its counts and the role of its test faces to each model.
+        facts: The JSON to write: of each model what it is and was trained on, of each set its counts, its preparation and the role of its test
+            faces to each model.
         models: As of `open_model`; two must not have one name.
         sets: Prepared sets.
         runs: The runs of params.yaml.
@@ -171,7 +172,7 @@ def score_frame(predictions: Path, facts: Path, *, models: Iterable[str], sets: 
         tables += [score_set(model, store, flip=flip).assign(model=model.name, set=name) for model in opened]
         test = store.faces[store.faces["split"] == "test"]
         roles = {model.name: model.origin.role(test) for model in opened}
-        of_sets[name] = {**count_not_found(store), **describe_faces(test), "roles": roles}
+        of_sets[name] = {**count_not_found(store), **describe_faces(test), "preparation": store.preparation, "roles": roles}
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(FIRST))
     more = sorted((column for column in table if column not in FIRST), key=lambda column: str(column).startswith(PROB_PREFIX))
     table[[*FIRST, *more]].to_parquet(predictions, index=False, compression="zstd")

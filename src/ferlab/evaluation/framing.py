@@ -13,7 +13,7 @@ from ferlab.evaluation.origins import Origin
 from ferlab.evaluation.predictions import expressions_of, subjects_of
 from ferlab.evaluation.proportions import wilson
 from ferlab.evaluation.runs import score_rows
-from ferlab.evaluation.tasks import Task, name_usage, task_of
+from ferlab.evaluation.tasks import Task, name_preparation, name_usage, task_of
 
 LEVEL = 0.05
 Tables = dict[str, dict[str, pd.DataFrame]]  # set -> model -> predictions
@@ -47,14 +47,15 @@ def tasks_per_set(tables: Tables, facts: Mapping[str, Any], *, tta: str) -> dict
 
     Args:
         tables: From `tables_of`.
-        facts: What the frame wrote: per set its `dataset` and `usage`.
+        facts: What the frame wrote: per set its `dataset`, `usage` and `preparation`.
         tta: Test-time augmentation of every model.
     """
     tasks = {}
     for name, models in tables.items():
         of, rows = facts["sets"][name], next(iter(models.values()))
         usage = name_usage("test", {"test": of["usage"]["test"].split(" and ")})
-        tasks[name] = {"test": task_of(rows, dataset=of["dataset"], usage=usage, tta=tta)}
+        prepared = name_preparation(of.get("preparation", {}))
+        tasks[name] = {"test": task_of(rows, dataset=of["dataset"], usage=usage, tta=tta, preparation=prepared)}
     return tasks
 
 

@@ -1,8 +1,8 @@
 """Versioned tasks: what a number was measured on. Rows of different tasks are never set side by side.
 
-A task names its dataset, the official usage (or the split of ours), whether duplicates are excluded, the test-time augmentation, the number of
-expressions and its version, as lm-evaluation-harness does of language models (Gao et al., 2021). Number and digest of the faces with their labels
-tell apart rows that claim one task and hold other faces.
+A task names its dataset, the official usage (or the split of ours), whether duplicates are excluded, how the faces were prepared, the test-time
+augmentation, the number of expressions and its version, as lm-evaluation-harness does of language models (Gao et al., 2021). Number and digest of
+the faces with their labels tell apart rows that claim one task and hold other faces.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from ferlab.paths import InputError
 Duplicates = Literal["all", "deduplicated"]
 DEDUP = "_dedup"
 BOTH: tuple[Duplicates, ...] = ("all", "deduplicated")
+AS_DELIVERED = "as delivered"
+COVERED = "covered: "
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Task:
         version: A number of VERSIONS; of joined sources "1+1".
         n: Faces.
         digest: Of their ids and labels, in any order.
+        preparation: As `name_preparation` names it.
     """
 
     dataset: str
@@ -79,6 +82,7 @@ class Task:
     version: str = ""
     n: int | None = None
     digest: str = ""
+    preparation: str = ""
 
     @property
     def name(self) -> str:
@@ -88,41 +92,69 @@ class Task:
         'fer2013, PublicTest, all faces, TTA flip, 7 expressions, version 1 (n 3,589, faces 0a1b2c3d)'
         """
         kept = {"all": "all faces", "deduplicated": "deduplicated"}[self.duplicates]
-        known = [self.dataset, self.usage, kept, self.tta and f"TTA {self.tta}", self.expressions and f"{self.expressions} expressions"]
+        changed = self.preparation if self.preparation != AS_DELIVERED else ""
+        known = [self.dataset, self.usage, kept, changed, self.tta and f"TTA {self.tta}", self.expressions and f"{self.expressions} expressions"]
         known += [self.version and f"version {self.version}"]
         counted = ", ".join([f"n {self.n:,}"] * (self.n is not None) + [f"faces {self.digest}"] * bool(self.digest))
         return ", ".join(str(part) for part in known if part) + (f" ({counted})" if counted else "")
 
 
-def task_of(rows: pd.DataFrame, *, dataset: str, usage: str, duplicates: Duplicates = "all", tta: str) -> Task:
+def task_of(rows: pd.DataFrame, *, dataset: str, usage: str, duplicates: Duplicates = "all", tta: str, preparation: str = "") -> Task:
     """Return the task of some predictions rows, with the version in use.
 
     Args:
         rows: A predictions table.
-        dataset: As of `Task`, like `usage`, `duplicates` and `tta`.
+        dataset: As of `Task`, like `usage`, `duplicates`, `tta` and `preparation`.
     """
     names = expressions_of(rows)
     more = {"duplicates": duplicates, "tta": tta, "expressions": len(names), "version": version_of(dataset), "n": len(rows)}
-    return Task(dataset, usage, **more, digest=digest_faces(rows))
+    return Task(dataset, usage, **more, digest=digest_faces(rows), preparation=preparation)
 
 
-def tasks_of(predictions: pd.DataFrame, faces: pd.DataFrame, *, tta: str) -> dict[str, Task]:
+def tasks_of(predictions: pd.DataFrame, faces: pd.DataFrame, *, tta: str, preparation: Mapping[str, Any]) -> dict[str, Task]:
     """Return the task of val, test and test_dedup, of those that have faces.
 
     Args:
         predictions: A run's predictions table.
         faces: The face table of its prepared dataset, with `duplicate_group`.
         tta: The augmentation of the table.
+        preparation: Of that dataset, see `name_preparation`.
     """
     dataset = " and ".join(dict.fromkeys(faces.loc[faces["split"].isin(("val", "test")), "source"]))
     usages = {split: list(dict.fromkeys(faces.loc[faces["split"] == split, "usage"])) for split in SPLITS}
-    tasks = {}
+    tasks, shared = {}, {"dataset": dataset, "tta": tta, "preparation": name_preparation(preparation)}
     for name, rows in split_rows(predictions, mark_duplicates(predictions, faces)).items():
         split = name.removesuffix(DEDUP)
         duplicates: Duplicates = "deduplicated" if name.endswith(DEDUP) else "all"
         if len(rows):
-            tasks[name] = task_of(rows, dataset=dataset, usage=name_usage(split, usages), duplicates=duplicates, tta=tta)
+            tasks[name] = task_of(rows, usage=name_usage(split, usages), duplicates=duplicates, **shared)
     return tasks
+
+
+def name_preparation(preparation: Mapping[str, Any]) -> str:
+    """Name what a preparation changes in what a face shows; "" for {}, where it was not recorded.
+
+    Size and colour are not named: the model's card sets those of its input.
+
+    >>> name_preparation({"face": {"detector": "haar", "margin": 0.2, "align": "eyes"}, "equalise": "clahe", "blur": 5, "cover": ["rest"]})
+    'cropped by haar with margin 0.2, aligned by eyes, equalised by clahe, blurred by 5 pixels, covered: rest'
+    >>> name_preparation({"face": {}, "size": 48, "colour": "grey", "equalise": "none", "blur": 0})
+    'as delivered'
+
+    Args:
+        preparation: As `ferlab.data.preparation.steps.prepared_as` writes it.
+    """
+    face, off = preparation.get("face", {}), (None, "none", 0)
+    aligned, by = face.get("align"), "given boxes" if face.get("detector") in off else face["detector"]
+    margin = "" if face.get("margin") in off else f" with margin {face['margin']:g}"
+    steps = [
+        f"cropped by {by}{margin}" if face and (by != "given boxes" or aligned in off) else "",
+        "" if aligned in off else f"aligned by {aligned}",
+        "" if preparation.get("equalise") in off else f"equalised by {preparation['equalise']}",
+        "" if preparation.get("blur") in off else f"blurred by {preparation['blur']} pixels",
+        f"{COVERED}{' and '.join(preparation['cover'])}" if preparation.get("cover") else "",
+    ]
+    return ", ".join(filter(None, steps)) or (AS_DELIVERED if preparation else "")
 
 
 def name_usage(split: str, usages: Mapping[str, list[str]]) -> str:
@@ -179,11 +211,14 @@ def as_metrics(tasks: Mapping[str, Task]) -> dict[str, dict[str, Any]]:
 
 
 def differences(one: Task, other: Task) -> dict[str, tuple[Any, Any]]:
-    """Return the fields in which two tasks differ, as far as both are known; versions differ where one between them changes these faces."""
+    """Return the fields in which two tasks differ, as far as both are known; versions differ where one between them changes these faces.
+
+    A preparation that is not known differs from one that covers regions: no paper of `conf/published` covers any.
+    """
     found = {}
     for field in fields(Task):
         ours, theirs = getattr(one, field.name), getattr(other, field.name)
-        unknown = ours in ("", None) or theirs in ("", None)
+        unknown = (ours in ("", None) or theirs in ("", None)) and not (field.name == "preparation" and COVERED in ours + theirs)
         if not unknown and ours != theirs and (field.name != "version" or _versions_differ(one, other)):
             found[field.name] = (ours, theirs)
     return found

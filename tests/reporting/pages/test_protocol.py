@@ -71,3 +71,11 @@ def test_the_sentence_counts_other_tasks_on_our_split_and_has_both_branches():
     assert published_tasks_sentence(rows, TASKS).startswith(f"Of those on the same split {other} of {len(own)} state another number")
     assert "are of our task" in published_tasks_sentence(rows[rows["system"] == "Five-layer model"], TASKS)
     assert published_tasks_sentence(rows[rows["dataset"] == "ckplus"], TASKS) == ""
+
+
+def test_published_rows_do_not_compare_with_covered_faces():
+    rows = read_published(ROOT / "conf" / "published").query("system == 'Five-layer model' and dataset == 'fer2013'")
+    covered = {"faces": {"test": replace(TEST, preparation="covered: rest")}}
+    assert with_task_differences(published_table(rows), rows, covered)["task differs in"].tolist() == ["covered regions"]
+    assert published_tasks_sentence(rows, covered).endswith("1 of 1 are not comparable: here regions of every face are covered.")
+    assert published_tasks_sentence(rows, {**covered, **TASKS}) == published_tasks_sentence(rows, TASKS)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import base64
 import html
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -64,6 +65,7 @@ class Evaluated:
         flip: Whether predictions are means over a face and its mirror image.
         taken: Whether predictions were taken as they lay.
         store_faces: Of a set, its face table.
+        preparation: Of a set, as its store records it.
         photographs: Of a folder, a row per labelled picture.
         unlabelled: Of a folder, how many pictures no folder of an expression holds.
         calibrated: Whether and on what the model's confidences were calibrated.
@@ -80,6 +82,7 @@ class Evaluated:
     flip: bool = False
     taken: bool = False
     store_faces: pd.DataFrame | None = None
+    preparation: Mapping[str, Any] = field(default_factory=dict)
     photographs: pd.DataFrame | None = None
     unlabelled: int = 0
     calibrated: str = ""
@@ -115,7 +118,7 @@ def measured(found: Evaluated) -> dict[str, Any]:
 def _tasks(found: Evaluated) -> dict[str, Task]:
     tta = "flip" if found.flip else "none"
     if found.store_faces is not None and "duplicate_group" in found.store_faces:
-        return tasks_of(found.table, found.store_faces, tta=tta)
+        return tasks_of(found.table, found.store_faces, tta=tta, preparation=found.preparation)
     return {"test": task_of(found.table, dataset=f"photographs:{found.faces}", usage="all labelled pictures with a face", tta=tta)}
 
 

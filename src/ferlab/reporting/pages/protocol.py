@@ -10,7 +10,8 @@ import pandas as pd
 from ferlab.evaluation.tasks import Task, differences_from_ours
 from ferlab.reporting.tables import MISSING, markdown_table
 
-WORDS = {"usage": "split", "expressions": "expressions", "n": "n", "dataset": "dataset"}  # fields as the table of published rows calls them
+# Fields as the table of published rows calls them.
+WORDS = {"usage": "split", "preparation": "covered regions", "expressions": "expressions", "n": "n", "dataset": "dataset"}
 Tasks = Mapping[str, Task]  # split -> task
 
 
@@ -81,7 +82,9 @@ def differing(row: Mapping[str, Any], ours: Iterable[Task]) -> str:
 
 
 def published_tasks_sentence(published: pd.DataFrame, tasks: Mapping[str, Tasks]) -> str:
-    """Say how many published rows on a split of ours were scored on another number of faces or expressions; "" where none has our split."""
+    """Say how many published rows on a split of ours were scored on another number of faces or expressions, or on faces without the regions that
+    ours cover; "" where none has our split.
+    """
     ours = [of["test"] for of in tasks.values() if "test" in of]
     found = [differences_from_ours(row, ours) for row in published.to_dict("records")]
     on_split = [of for of in found if not {"dataset", "usage"} & set(of)]
@@ -90,4 +93,6 @@ def published_tasks_sentence(published: pd.DataFrame, tasks: Mapping[str, Tasks]
     other = sum(bool(of) for of in on_split)
     if not other:
         return "As far as the papers state it, those on the same split are of our task."
+    if any("preparation" in of for of in on_split):
+        return f"Of those on the same split {other} of {len(on_split)} are not comparable: here regions of every face are covered."
     return f"Of those on the same split {other} of {len(on_split)} state another number of faces or expressions: their task differs."

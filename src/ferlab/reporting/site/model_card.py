@@ -116,7 +116,7 @@ def hub_result(task: Task, scores: Mapping[str, Any], *, by_subject: Collection[
     """
     over = {key: "subjects" if f"{key}_ci_low" in by_subject else "faces" for key in METRICS}
     name = " and ".join(dataset_facts(source).title for source in sources_of(task.dataset))
-    known = {key: getattr(task, key) for key in ("usage", "duplicates", "tta", "expressions", "version", "n")}
+    known = {key: getattr(task, key) for key in ("usage", "duplicates", "preparation", "tta", "expressions", "version", "n")}
     dataset = {"type": task.dataset.replace(" and ", "+").replace(":", "-"), "name": name, "split": "test"}
     dataset |= {"revision": task.digest} if task.digest else {}
     return {
