@@ -85,6 +85,17 @@ def test_the_best_is_named_only_where_every_paired_difference_excludes_0():
     assert summary.loc[("infidelity", "random"), "n"] == 6
 
 
+@pytest.mark.parametrize(("metric", "ends"), [("randomised", (-1, 1)), ("other_class", (-1, 1)), ("sparseness", (0, 1))])
+def test_no_interval_leaves_the_range_of_its_metric(metric, ends):
+    near = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.4])
+    scores = face_scores(long({(metric, "occlusion"): list(near), (metric, "gradients"): list(sum(ends) - near)}))
+    summary = summarise(scores, clusters=FACES).set_index("method")
+    assert summary.loc["occlusion", "value_ci_high"] == ends[1]
+    assert summary.loc["gradients", "value_ci_low"] == ends[0]
+    low, _ = stats.t.interval(0.95, 5, loc=near.mean(), scale=near.std(ddof=1) / np.sqrt(6))
+    assert summary.loc["occlusion", "value_ci_low"] == pytest.approx(low)
+
+
 def test_a_lone_method_is_not_the_best():
     scores = face_scores(long({("infidelity", "random"): [1.0] * 6, ("infidelity", "occlusion"): [0.1, 0.2] * 3}))
     assert not summarise(scores, clusters=FACES)["best"].any()

@@ -22,11 +22,12 @@ UNCHANGED = 0.5  # mean rank correlation above which a map counts as unchanged b
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of maps: its heading in a table, 1 where higher is better, -1 where lower is, 0 where neither, and its least value."""
+    """A metric of maps: its heading in a table, 1 where higher is better, -1 where lower is, 0 where neither, its least and greatest value."""
 
     title: str
     better: int
     low: float = -np.inf
+    high: float = np.inf
 
 
 METRICS: Mapping[str, Metric] = {
@@ -35,9 +36,9 @@ METRICS: Mapping[str, Metric] = {
     "gain_noisy_linear": Metric("gain (noisy linear), points ↑", 1),
     "infidelity": Metric("infidelity, points ↓", -1, 0),
     "max_sensitivity": Metric("max-sensitivity ↓", -1, 0),
-    "sparseness": Metric("sparseness", 0, 0),
-    "randomised": Metric("similarity with random weights ↓", -1, -1),
-    "other_class": Metric("similarity with another class ↓", -1, -1),
+    "sparseness": Metric("sparseness", 0, 0, 1),
+    "randomised": Metric("similarity with random weights ↓", -1, -1, 1),
+    "other_class": Metric("similarity with another class ↓", -1, -1, 1),
     "entropy_rise": Metric("rise of entropy, random weights ↑", 1),
     **{f"{metric}_{imputation}": Metric(f"{metric}, {imputation.replace('_', ' ')}", sign, 0)
        for imputation in ("blur", "mean", "noisy_linear") for metric, sign in (("deletion", -1), ("insertion", 1))},
@@ -84,7 +85,9 @@ def summarise(scores: Mapping[str, pd.DataFrame], *, clusters: Sequence[Any]) ->
     Returns:
         One row per metric and method that has it: `metric`, `method`, `n`, `value`, `value_ci_low`, `value_ci_high`; `ahead`, `ahead_ci_low`,
         `ahead_ci_high`: its difference from the random map on the same faces, above 0 for the better; and `best`: whether the interval of its
-        difference from every other method that is no baseline excludes 0.
+        difference from every other method that is no baseline excludes 0. Student's interval of a mean of bounded values, as rank correlations
+        are, is cut at the bounds of `METRICS`: no mean lies beyond them, so that it covers as often as before. (Fisher's z is for one correlation
+        over many pairs; its mean over faces would be of another quantity, and is infinite where one map does not change at all.)
     """
     rows = []
     for metric, table in scores.items():
@@ -92,7 +95,7 @@ def summarise(scores: Mapping[str, pd.DataFrame], *, clusters: Sequence[Any]) ->
         methods = [method for method in table if method not in BASELINES and table[method].notna().any()]
         for method in (name for name in table if table[name].notna().any()):
             row: dict[str, Any] = {"metric": metric, "method": method, **mean_interval(table[method], clusters, key="value")}
-            row["value_ci_low"] = max(row["value_ci_low"], METRICS[metric].low) if np.isfinite(row["value_ci_low"]) else np.nan
+            row |= {key: float(np.clip(row[key], METRICS[metric].low, METRICS[metric].high)) for key in ("value_ci_low", "value_ci_high")}
             if RANDOM in table and method != RANDOM:
                 row = mean_interval(sign * (table[method] - table[RANDOM]), clusters, key="ahead") | row
             others = [mean_interval(sign * (table[method] - table[other]), clusters, key="d") for other in methods if other != method]

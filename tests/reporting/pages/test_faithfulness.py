@@ -51,10 +51,10 @@ def test_the_best_method_is_named_where_intervals_decide():
     scores = {"infidelity": table(occlusion=0.1, grad_cam=0.5), "max_sensitivity": table(occlusion=0.3, grad_cam=0.3)}
     assert page.best_sentence(summary(**scores)) == (
         "Best of 2 metrics with a direction, every interval of a difference above 0 (single intervals, not corrected for the number of metrics): "
-        "occlusion by 1; 1 decide nothing."
+        "occlusion by 1; 1 decides nothing."
     )
     undecided = page.best_sentence(summary(max_sensitivity=scores["max_sensitivity"]))
-    assert undecided.startswith("No method is best by any of the 1 metrics with a direction")
+    assert undecided.startswith("No method is best by the one metric with a direction: an interval of a difference contains 0 (")
     assert page.best_sentence(summary(infidelity=table(occlusion=0.1, random=0.3))) == ""
 
 
@@ -65,7 +65,11 @@ def test_maps_that_random_weights_leave_alone_are_pointed_out():
     assert "depend on the trained weights" not in text
     assert "the maps depend on the trained weights" in page.sanity_sentence(summary(randomised=table(occlusion=0.05, grad_cam=0.1)))
     unsure = pd.DataFrame({"occlusion": np.tile([0.0, 1.0], 6)}, index=FACES)
-    assert page.sanity_sentence(summary(randomised=unsure)).endswith("An interval contains 0.5: occlusion is undecided.")
+    assert page.sanity_sentence(summary(randomised=unsure)).endswith(". The interval of occlusion contains 0.5, which decides nothing.")
+    both = page.sanity_sentence(summary(randomised=unsure.assign(rise=unsure["occlusion"][::-1].to_numpy(), grad_cam=0.0)))
+    assert both.endswith(" The intervals of occlusion and RISE contain 0.5, which decides nothing.")
+    one_subject = summarise({"randomised": unsure}, clusters=["a"] * 12)
+    assert page.sanity_sentence(one_subject).endswith("randomised: occlusion 0.50.")  # no interval
     assert page.sanity_sentence(summary(infidelity=table(occlusion=0.1))) == ""
 
 

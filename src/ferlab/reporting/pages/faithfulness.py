@@ -121,10 +121,12 @@ def best_sentence(summary: pd.DataFrame) -> str:
     total, decided = shown["metric"].nunique(), shown[shown["best"]]
     kept = "single intervals, not corrected for the number of metrics"
     if decided.empty:
-        return f"No method is best by any of the {total} metrics with a direction: an interval of a difference contains 0 each time ({kept})."
-    parts = [f"{TITLES[method]} by {len(own)}" for method, own in decided.groupby("method", sort=False)]
+        by = f"any of the {total} metrics with a direction" if total > 1 else "the one metric with a direction"
+        return f"No method is best by {by}: an interval of a difference contains 0{' each time' if total > 1 else ''} ({kept})."
+    parts = listed([f"{TITLES[method]} by {len(own)}" for method, own in decided.groupby("method", sort=False)])
     rest = total - decided["metric"].nunique()
-    return f"Best of {total} metrics with a direction, every interval of a difference above 0 ({kept}): {listed(parts)}; {rest} decide nothing."
+    open_ = f"{rest} {'decides' if rest == 1 else 'decide'} nothing"
+    return f"Best of {total} metrics with a direction, every interval of a difference above 0 ({kept}): {parts}; {open_}."
 
 
 def sanity_sentence(summary: pd.DataFrame) -> str:
@@ -142,8 +144,9 @@ def sanity_sentence(summary: pd.DataFrame) -> str:
         )
     if len(changed) == len(own):
         return text + f" All intervals lie below {UNCHANGED}: the maps depend on the trained weights; edges of the face would not change at all."
-    undecided = [TITLES[row["method"]] for row in own if row not in kept and row not in changed]
-    return text + (f" An interval contains {UNCHANGED}: {listed(undecided)} is undecided." if undecided else "")
+    undecided = [TITLES[row["method"]] for row in own if row["value_ci_low"] <= UNCHANGED <= row["value_ci_high"]]
+    contain = "interval of {} contains" if len(undecided) == 1 else "intervals of {} contain"
+    return text + (f" The {contain.format(listed(undecided))} {UNCHANGED}, which decides nothing." if undecided else "")
 
 
 def class_sentence(summary: pd.DataFrame) -> str:
