@@ -24,7 +24,7 @@ def rank_confusions(predictions: pd.DataFrame) -> pd.DataFrame:
     table["support"] = table["target"].map(predictions["target"].value_counts())
     table["rate"] = table["count"] / table["support"]
     bounds = [
-        proportion_bounds(preds[own] == pred, None if subjects is None else subjects[own])
+        proportion_bounds(preds[own] == pred, subjects, rows=own)
         for target, pred in zip(table["target"], table["pred"], strict=True)
         for own in [targets == target]
     ]

@@ -47,7 +47,7 @@ def pair_facts(predictions: pd.DataFrame, target: str, pred: str) -> dict[str, f
     second = np.argsort(-probs[own], axis=1, kind="stable")[:, 1] == t
     count, support, subjects = int(own.sum()), int((true == t).sum()), subjects_of(predictions)
     rates = {"rate": (own[true == t], true == t), "second_rate": (second, own)}
-    bounds = {key: proportion_bounds(hits, None if subjects is None else subjects[of]) for key, (hits, of) in rates.items()}
+    bounds = {key: proportion_bounds(hits, subjects, rows=of) for key, (hits, of) in rates.items()}
     return {
         "count": count,
         "support": support,

@@ -70,9 +70,7 @@ def split_facts(split: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, flo
     others, errors, n = np.delete(wrong, split["row"]), split[split["wrong"]], len(split)
     found, count, subjects = int(errors["other_chosen"].sum()), len(errors), subjects_of(predictions)
     rates = {"error_rate": (split, "wrong"), "other_share": (errors, "other_chosen")}
-    bounds = {
-        key: proportion_bounds(of[hits].to_numpy(bool), None if subjects is None else subjects[of["row"]]) for key, (of, hits) in rates.items()
-    }
+    bounds = {key: proportion_bounds(of[hits].to_numpy(bool), subjects, rows=of["row"]) for key, (of, hits) in rates.items()}
     return {
         "faces": n,
         "errors": count,

@@ -41,7 +41,11 @@ def score_calibration(
     bounds = {
         "ece_equal_mass": ece_bounds(targets, probs, equal_mass=True, seed=seed),
         "ece_classwise": classwise_bounds(targets, probs, seed=seed),
-        "brier": _brier_bounds(targets, probs, subjects, resamples=resamples, seed=seed),
+        "brier": (
+            brier_bounds(targets, probs, draws=resamples, seed=seed)
+            if subjects is None
+            else mean_bounds(((probs - np.eye(probs.shape[1])[targets]) ** 2).sum(axis=1), subjects, least=0.0, most=2.0)
+        ),
     }
     return {
         "ece_equal_mass": calibration_error(reliability_bins(targets, probs, equal_mass=True)),
@@ -76,15 +80,15 @@ def score_scalings(
     subjects = held.units if held.by_subject else None
     scores = {}
     for name, probs in scaled.items():
-        hits = probs.argmax(axis=1) == targets
+        hits, losses = probs.argmax(axis=1) == targets, log_losses(targets, probs)
         bounds = {
             "accuracy": proportion_bounds(hits, subjects),
-            "nll": _nll_bounds(targets, probs, subjects, resamples=resamples, seed=seed),
+            "nll": nll_bounds(targets, probs, draws=resamples, seed=seed) if subjects is None else mean_bounds(losses, subjects, least=0.0),
             "ece": ece_bounds(targets, probs, seed=seed),
         }
         scores[name] = {
             "accuracy": float(hits.mean()),
-            "nll": float(log_losses(targets, probs).mean()),
+            "nll": float(losses.mean()),
             "ece": calibration_error(reliability_bins(targets, probs)),
             **named_bounds(bounds),
             **score_calibration(targets, probs, subjects=subjects, resamples=resamples, seed=seed),
@@ -97,17 +101,3 @@ def score_scalings(
 def bins_by_scaling(held: HeldOut, scaled: Mapping[str, np.ndarray]) -> dict[str, pd.DataFrame]:
     """Return the reliability bins of the faces that judge, by scaling."""
     return {name: reliability_bins(held.judging["target"].to_numpy(), probs) for name, probs in scaled.items()}
-
-
-def _nll_bounds(targets: np.ndarray, probs: np.ndarray, subjects: np.ndarray | None, *, resamples: int, seed: int) -> tuple[float, float]:
-    if subjects is None:
-        return nll_bounds(targets, probs, draws=resamples, seed=seed)
-    low, high = mean_bounds(log_losses(targets, probs), subjects)
-    return max(low, 0.0), high
-
-
-def _brier_bounds(targets: np.ndarray, probs: np.ndarray, subjects: np.ndarray | None, *, resamples: int, seed: int) -> tuple[float, float]:
-    if subjects is None:
-        return brier_bounds(targets, probs, draws=resamples, seed=seed)
-    low, high = mean_bounds(((probs - np.eye(probs.shape[1])[targets]) ** 2).sum(axis=1), subjects)
-    return max(low, 0.0), min(high, 2.0)

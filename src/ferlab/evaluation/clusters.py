@@ -69,14 +69,14 @@ def cluster_intervals(
     Arguments as for `metric_intervals`; `clusters` (N,) is the subject of each face, two or more.
     """
     preds, subjects = probs.argmax(axis=1), count_clusters(clusters)
-    correct, losses = preds == targets, log_losses(targets, probs)
-    effective, (low, high) = effective_faces(correct, clusters), mean_bounds(losses, clusters)
+    correct = preds == targets
+    effective = effective_faces(correct, clusters)
     confusions = count_confusions(targets, preds, num_classes=probs.shape[1]) * (effective / len(targets))
     drawn = confusion_bounds(confusions, draws=resamples, seed=seed)
     bounds = {
         "accuracy": cluster_proportion(correct, clusters),
         "top3_accuracy": cluster_proportion(top3_hits(targets, probs), clusters),
-        "nll": (max(low, 0.0), high),
+        "nll": mean_bounds(log_losses(targets, probs), clusters, least=0.0),
         **{key: drawn[key] for key in KEYS},
     }
     return {"subjects": subjects, "effective_faces": effective, **named_bounds(bounds)}
@@ -97,13 +97,15 @@ def cluster_proportion(hits: np.ndarray, clusters: np.ndarray) -> tuple[float, f
     return min(low, mean), max(high, mean)
 
 
-def proportion_bounds(hits: np.ndarray, subjects: np.ndarray | None) -> tuple[float, float]:
+def proportion_bounds(hits: np.ndarray, subjects: np.ndarray | None, *, rows: Any = slice(None)) -> tuple[float, float]:
     """Return the 95 % interval of the mean of (N,) hits: over subjects, or Wilson's over faces where the faces name none.
+
+    `rows` selects the subjects of the hits, where `subjects` are those of more faces.
 
     >>> [round(bound, 3) for bound in proportion_bounds(np.array([True]), None)]
     [0.207, 1.0]
     """
-    return wilson(float(np.sum(hits)), len(hits)) if subjects is None else cluster_proportion(hits, subjects)
+    return wilson(float(np.sum(hits)), len(hits)) if subjects is None else cluster_proportion(hits, subjects[rows])
 
 
 def effective_faces(hits: np.ndarray, clusters: np.ndarray) -> float:
@@ -120,13 +122,13 @@ def effective_faces(hits: np.ndarray, clusters: np.ndarray) -> float:
     return min(mean * (1 - mean) / error**2, len(hits)) * few
 
 
-def mean_bounds(values: np.ndarray, clusters: np.ndarray) -> tuple[float, float]:
-    """Return Student's 95 % interval of the mean of (N,) values over clusters; (nan, nan) with fewer than two."""
+def mean_bounds(values: np.ndarray, clusters: np.ndarray, *, least: float = -np.inf, most: float = np.inf) -> tuple[float, float]:
+    """Return Student's 95 % interval of the mean of (N,) values, from `least` to `most`, over clusters; (nan, nan) with fewer than two."""
     subjects, mean = count_clusters(clusters), float(np.mean(values))
     if subjects < 2:
         return float("nan"), float("nan")
     half = float(student(subjects - 1) * cluster_error(values, clusters))
-    return mean - half, mean + half
+    return max(mean - half, least), min(mean + half, most)
 
 
 def cluster_error(values: np.ndarray, clusters: np.ndarray) -> float:

@@ -57,8 +57,7 @@ def _scores(rows: pd.DataFrame, *, over: str) -> dict[str, float]:
     hits = (rows["pred"] == rows["target"]).to_numpy()
     losses = log_losses(rows["target"].to_numpy(), probs_of(rows))
     clusters = subjects_of(rows) if over == "subjects" else np.arange(len(rows))
-    low, high = mean_bounds(losses, clusters)
-    bounds = named_bounds({"accuracy": cluster_proportion(hits, clusters), "nll": (max(low, 0.0), high)})
+    bounds = named_bounds({"accuracy": cluster_proportion(hits, clusters), "nll": mean_bounds(losses, clusters, least=0.0)})
     return {"n": len(rows), "accuracy": float(hits.mean()), "nll": float(losses.mean()), **bounds}
 
 

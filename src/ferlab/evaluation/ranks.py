@@ -35,7 +35,7 @@ def score_ranks(targets: np.ndarray, probs: np.ndarray, *, expressions: tuple[st
     units = np.arange(len(ranks)) if subjects is None else subjects
     low, high = proportion_bounds(ranks <= 2, subjects)
     wrong = ranks > 1
-    close = proportion_bounds(ranks[wrong] <= 3, None if subjects is None else subjects[wrong])
+    close = proportion_bounds(ranks[wrong] <= 3, subjects, rows=wrong)
     return {
         **_mean(ranks, units, k=k),
         "rank_counts": {str(rank): int((ranks == rank).sum()) for rank in range(1, k + 1)},

@@ -186,10 +186,10 @@ def mean_with_bounds(key: str, values: np.ndarray, clusters: np.ndarray) -> dict
 
     They are Student's for fractions, those of a proportion for bools, and where no cluster differs from the mean, as then there is no spread.
     """
-    low, high = mean_bounds(values, clusters)
+    low, high = mean_bounds(values, clusters, least=0.0, most=1.0)
     if values.dtype == bool or low == high:
         low, high = cluster_proportion(values, clusters)
-    return {key: float(np.mean(values)), f"{key}_ci_low": max(low, 0.0), f"{key}_ci_high": min(high, 1.0)}
+    return {key: float(np.mean(values)), f"{key}_ci_low": low, f"{key}_ci_high": high}
 
 
 def transfer_table(transfer: pd.DataFrame) -> pd.DataFrame:

@@ -36,7 +36,7 @@ def score_sequences(rows: pd.DataFrame, faces: pd.DataFrame) -> dict[str, Any] |
     correct = average_frames(frames).to_numpy().argmax(axis=1) == sequences["target"].last().to_numpy()
     persons = subjects_of(faces.set_index("face_id").reindex(frames["face_id"]))
     related, first = names if persons is None else persons, ~frames["sequence"].duplicated().to_numpy()
-    of_sequences = proportion_bounds(correct, None if persons is None else persons[first])
+    of_sequences = proportion_bounds(correct, persons, rows=first)
     bounds = {"accuracy": of_sequences, "frame_accuracy": cluster_proportion(preds == targets, related)}
     return {
         "sequences": len(correct),

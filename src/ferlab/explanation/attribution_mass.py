@@ -101,5 +101,5 @@ def _bounds(values: np.ndarray, units: np.ndarray) -> np.ndarray:
     """Return mean, 2.5 % and 97.5 % bound of each column of (n, regions), (3, regions)."""
     if not len(values):
         return np.full((3, values.shape[1]), np.nan)
-    bounds = np.array([mean_bounds(column, units) for column in values.T]).clip(0, 1)
+    bounds = np.array([mean_bounds(column, units, least=0.0, most=1.0) for column in values.T])
     return np.vstack([values.mean(axis=0), bounds.T])

@@ -22,7 +22,7 @@ from ferlab.reporting.tables import MISSING, cell, control_name, markdown_table,
 from ferlab.roles import listed
 
 ALPHA = 0.05
-MEASURES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
+COMPARED = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
 
 
 def changes_of(params: Params, ran: Ran) -> dict[str, list[dict[str, Any]]]:
@@ -32,7 +32,7 @@ def changes_of(params: Params, ran: Ran) -> dict[str, list[dict[str, Any]]]:
         return {}
     predictions, metrics = read_runs(runs)
     trained_on = {name: metrics[name]["trained_on"] for name in runs}
-    tables = {key: factor_effects(runs, predictions, trained_on=trained_on, balanced=key != "accuracy") for key in MEASURES}
+    tables = {key: factor_effects(runs, predictions, trained_on=trained_on, balanced=key != "accuracy") for key in COMPARED}
     return {key: changes_from_base(table, runs).to_dict("records") for key, table in tables.items()}
 
 
@@ -46,8 +46,8 @@ def changes_section(changes: dict[str, list[dict[str, Any]]]) -> str:
     n = {split: sorted({row["n"] for (_, each, _), row in rows.items() if each == split}) for split in ("val", "test")}
     faces = "; ".join(f"{split}: n {listed([f'{count:,}' for count in counts])}" for split, counts in n.items() if counts)
     base = listed(dict.fromkeys(f"{row['factor']}: {row['from']}" for row in rows.values()))
-    better = {key: [name for name in names if _is_better(rows.get((key, "val", name)))] for key in MEASURES}
-    told = [f"significantly better in {word}: {listed(better[key]) if better[key] else 'none'}" for key, word in MEASURES.items()]
+    better = {key: [name for name in names if _is_better(rows.get((key, "val", name)))] for key in COMPARED}
+    told = [f"significantly better in {word}: {listed(better[key]) if better[key] else 'none'}" for key, word in COMPARED.items()]
     many = claims.counted(len(names), "change")
     return (
         f"Each change against the base ({base}), over the seeds in common; {faces}. Intervals are 95 %, over faces (or subjects where faces name "
@@ -65,8 +65,8 @@ def _is_better(row: dict[str, Any] | None) -> bool:
 
 
 def _change(name: str, rows: dict[tuple[str, str, str], dict[str, Any]]) -> dict[str, Any]:
-    of = {(key, split): _bounded(rows.get((key, split, name), {})) for key in MEASURES for split in ("val", "test")}
-    better = [word for key, word in MEASURES.items() if _is_better(rows.get((key, "val", name)))]
+    of = {(key, split): _bounded(rows.get((key, split, name), {})) for key in COMPARED for split in ("val", "test")}
+    better = [word for key, word in COMPARED.items() if _is_better(rows.get((key, "val", name)))]
     decided = ("accuracy", "val", name) in rows
     seeds = next(row["seeds"] for (_, _, each), row in rows.items() if each == name)
     return {
