@@ -39,26 +39,30 @@ def draw_face(spec: FaceSpec, size: int, *, colour: bool = False) -> DrawnFace:
 def draw_image(spec: FaceSpec, size: int, *, colour: bool = False) -> np.ndarray:
     """Draw the picture of one control face, uint8 (size, size) or in colour (size, size, 3), without its masks."""
     if spec.mark is not None and spec.mark.kind == "brightness":
-        exposure = metered_exposure(_shrink(_lens(spec, size), size), spec, develop=_develop)
+        exposure = metered_exposure(_shrink(_lens(spec, _paint_outside(spec, size)), size), spec, develop=_develop)
         spec = replace(spec, mark=None, light=replace(spec.light, exposure=exposure))
     if colour:
         return np.dstack([draw_image(one, size) for one in colour_specs(spec)])
-    image = _expose(_lens(spec, size), spec, size)
+    painted = _paint_outside(spec, size)
+    image = _expose(_lens(spec, painted), spec, size)
     if not spec.region:
         return image
     outside = without_deciding(spec)  # to the last bit what it is under any label
-    return np.where(draw_decision_mask(spec, size), image, _expose(_lens(outside, size), outside, size))
+    return np.where(draw_decision_mask(spec, size), image, _expose(_lens(outside, painted), outside, size))
 
 
-def _lens(spec: FaceSpec, size: int) -> np.ndarray:
-    """The posed picture, finer than `size`, as light through the lens, float32."""
-    fine = fine_side(size)
+def _paint_outside(spec: FaceSpec, size: int) -> np.ndarray:
+    """The frontal picture without the units of the deciding region, finer than `size`."""
     outside = without_deciding(spec)
-    shape = shape_face(outside)
-    picture = _paint(outside, shape, fine)
+    return _paint(outside, shape_face(outside), fine_side(size))
+
+
+def _lens(spec: FaceSpec, painted: np.ndarray) -> np.ndarray:
+    """The posed picture as light through the lens, float32; `painted` is what `_paint_outside` gave, and stays as it is."""
+    fine, outside = len(painted), without_deciding(spec)
     if spec.region:
-        picture += decision_layer(spec, fine) * (_paint(spec, shape_face(spec), fine) - picture)
-    picture = look(picture, *posed_view(outside, shape, size=fine))
+        painted = painted + decision_layer(spec, fine) * (_paint(spec, shape_face(spec), fine) - painted)
+    picture = look(painted, *posed_view(outside, shape_face(outside), size=fine))
     sigma = spec.blur * fine / 2
     return cv2.GaussianBlur(picture, (0, 0), sigma) if sigma > 0.3 else picture
 
