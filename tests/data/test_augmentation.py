@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from ferlab.data.augmentation import COLUMNS, CROP_COLUMNS, Augmentation, affine_of, augment, changed_views, draw_epoch, epoch_seed
+from ferlab.data.augmentation import COLUMNS, CROP_COLUMNS, Augmentation, affine_of, augment, changed_views, draw_epoch, draw_views, epoch_seed
 
 NAMES = COLUMNS + CROP_COLUMNS
 HALF = torch.full((1, len(NAMES)), 0.5)  # the middle of every range: nothing changes, no flip
@@ -54,6 +56,35 @@ def test_half_of_the_faces_are_flipped() -> None:
     ramp = torch.arange(48.0).expand(4000, 1, 48, 48) / 48
     flipped = augment(ramp, draws, Augmentation(flip=True))[:, 0, 0, 0] > 0.5
     assert abs(flipped.float().mean().item() - 0.5) < 0.03
+
+
+def test_alternating_flip_mirrors_each_face_in_every_other_epoch() -> None:
+    changes = Augmentation(flip="alternating")
+    mirrored = torch.stack([draw_views(2000, changes, seed=3, epoch=epoch)[:, 0] < 0.5 for epoch in range(4)])
+    assert torch.equal(mirrored[0], draw_epoch(2000, seed=3, epoch=0)[:, 0] < 0.5)
+    assert abs(mirrored[0].float().mean().item() - 0.5) < 0.04
+    assert all(torch.equal(mirrored[epoch], ~mirrored[epoch - 1]) for epoch in (1, 2, 3))
+    ramp = torch.arange(48.0).expand(2000, 1, 48, 48) / 48
+    assert torch.equal(augment(ramp, draw_views(2000, changes, seed=3, epoch=1), changes)[:, 0, 0, 0] > 0.5, mirrored[1])
+
+
+def test_alternating_flip_alternates_over_the_repeats_of_an_epoch_too() -> None:
+    changes = Augmentation(flip="alternating", rotation=5.0)
+    places = [(epoch, repeat) for epoch in range(3) for repeat in range(3)]
+    mirrored = [draw_views(50, changes, seed=1, epoch=epoch, repeat=repeat, repeats=3)[:, 0] < 0.5 for epoch, repeat in places]
+    assert all(torch.equal(one, ~other) for one, other in itertools.pairwise(mirrored))
+
+
+def test_alternating_flip_leaves_the_other_draws_as_they_were() -> None:
+    for flip in (True, "alternating"):
+        drawn = draw_views(9, Augmentation(flip=flip), seed=1, epoch=5)
+        assert torch.equal(drawn[:, 1:], draw_epoch(9, seed=1, epoch=5)[:, 1:])
+    assert torch.equal(draw_views(9, Augmentation(flip=True), seed=1, epoch=5), draw_epoch(9, seed=1, epoch=5))
+
+
+def test_repeats_of_an_epoch_have_draws_of_their_own() -> None:
+    drawn = [draw_epoch(5, seed=1, epoch=epoch, repeat=repeat) for epoch in (0, 1) for repeat in (0, 1, 2)]
+    assert not any(torch.equal(one, other) for one, other in itertools.combinations(drawn, 2))
 
 
 def test_shift_moves_by_a_share_of_the_side_and_repeats_the_border(face: torch.Tensor) -> None:

@@ -19,7 +19,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from ferlab.data.augmentation import Augmentation, augment, draw_epoch, epoch_seed
+from ferlab.data.augmentation import Augmentation, augment, draw_views, epoch_seed
 from ferlab.data.shards import WINDOW, ShardedImages
 from ferlab.data.store import Store, weigh_classes
 from ferlab.paths import InputError
@@ -144,7 +144,7 @@ class FaceBatches:
         if self.seed is not None:
             where = {"block": self.block, "window": self.window, "rows": self.rows.numpy()}
             order = torch.from_numpy(epoch_order(len(self.rows), seed=self.seed, epoch=self.epoch, **where))
-            draws = draw_epoch(len(self.rows), seed=self.seed, epoch=self.epoch)[order].to(device) if self.changes else None
+            draws = draw_views(len(self.rows), self.changes, seed=self.seed, epoch=self.epoch)[order].to(device) if self.changes else None
         rows = self.rows[order].to(device)
         parts = self._plain_parts() if self.seed is None else [self.share(batch).faces for batch in range(len(self))]
         for part, faces in zip(parts, self._gather([rows[part] for part in parts])):

@@ -40,7 +40,7 @@ class Train(Section):
     precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
     channels_last: bool = True
     threads: int = Field(2, ge=1)
-    flip: bool = True
+    flip: Literal[True, False, "alternating"] = True  # alternating: each face in every other epoch, the first drawn (Jordan, 2024)
     rotation: float = Field(0.0, ge=0, le=180)  # degrees, either way
     zoom: float = Field(0.0, ge=0, lt=1)  # fraction of the side, either way
     shift: float = Field(0.0, ge=0, lt=1)  # fraction of the side, either way
