@@ -32,6 +32,8 @@ def raw() -> dict:
         ("train", "epoch", 3, "train.epoch: unknown key; did you mean 'epochs'?"),
         ("train", "loss", "l2_svm", "label_smoothing needs cross_entropy: expected 0.0 with loss: l2_svm"),
         ("train", "loss", "balanced_focal", "label_smoothing needs cross_entropy: expected 0.0 with loss: balanced_focal"),
+        ("train", "flip", "alternate", "train.flip: input should be true, false or 'alternating', got 'alternate'"),
+        ("train", "repeats", 0, "train.repeats: input should be greater than or equal to 1, got 0"),
         ("train", "lr", "0.1", "train.lr: input should be a valid number, got '0.1'"),
         ("train", "epochs", 0, "train.epochs: input should be greater than or equal to 1, got 0"),
         ("train", "optimizer", "sgdd", "train.optimizer: input should be 'sgd', 'adam' or 'adamw', got 'sgdd'"),
@@ -79,6 +81,14 @@ def test_keys_that_do_not_go_together_are_told_without_the_rest_of_their_section
         check_params(raw)
     expected = "params.yaml: runs.five_layer.train: label_smoothing needs cross_entropy: expected 0.0 with loss: l2_svm"
     assert str(caught.value) == expected
+
+
+def test_repeats_without_augmentation_are_refused(raw):
+    raw["train"] |= {"repeats": 5, "flip": False, "rotation": 0.0, "zoom": 0.0, "shift": 0.0}
+    with pytest.raises(InputError, match="repeats: 5 shows a face several times in a batch, so some augmentation must be on"):
+        check_params(raw)
+    raw["train"]["crop"] = 0.9
+    assert check_params(raw).runs["five_layer"].train.repeats == 5
 
 
 def test_teachers_are_runs_of_the_same_set_that_stand_above(raw):

@@ -10,7 +10,7 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 from ferlab.control import read
-from ferlab.data.augmentation import Augmentation, epoch_seed
+from ferlab.data.augmentation import Augmentation, augment, draw_epoch, epoch_seed
 from ferlab.data.batches import FaceBatches, FaceData, class_weights, epoch_order, share_of, split_rows
 from ferlab.data.shards import ShardedImages, ShardFiles
 from ferlab.data.store import Store
@@ -90,9 +90,7 @@ def test_the_order_comes_from_seed_and_epoch_alone() -> None:
 def test_augmentation_changes_faces_and_not_their_targets() -> None:
     images = torch.randint(0, 256, (50, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     _, targets = numbered(50)
-    loader = FaceBatches(
-        images, targets, np.arange(50), batch_size=8, prepare=prepare, normalise=same, seed=0, changes=Augmentation(flip=True)
-    )
+    loader = FaceBatches(images, targets, np.arange(50), batch_size=8, prepare=prepare, normalise=same, seed=0, changes=Augmentation(flip=True))
     mirrored = 0
     for faces, rows in loader:
         for face, row in zip(faces, rows):
@@ -100,6 +98,37 @@ def test_augmentation_changes_faces_and_not_their_targets() -> None:
             mirrored += int(torch.equal(face, plain.flip(2)))
             assert torch.equal(face, plain) or torch.equal(face, plain.flip(2))
     assert 10 < mirrored < 40
+
+
+def test_repeats_show_each_face_of_a_batch_several_times_each_augmented_anew() -> None:
+    images = torch.randint(0, 256, (50, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    changes, soft = Augmentation(flip=True, rotation=20.0, crop=0.8), torch.rand(50, 3)
+    loader = training(images=images, changes=changes, repeats=3, soft_targets=soft)
+    loader.set_epoch(2)
+    draws = [draw_epoch(50, seed=3, epoch=2, repeat=repeat) for repeat in range(3)]
+    assert len(loader) == 7
+    for faces, rows, wanted in loader:
+        count = len(rows) // 3
+        assert torch.equal(wanted, soft[rows])
+        for repeat, (views, same_rows) in enumerate(zip(faces.split(count), rows.split(count))):
+            assert torch.equal(same_rows, rows[:count])
+            assert torch.equal(views, augment(prepare(images[same_rows]), draws[repeat][same_rows], changes))
+        assert not torch.equal(faces[:count], faces[count : 2 * count])
+    plain = training(images=images, changes=changes)
+    plain.set_epoch(2)
+    assert all(torch.equal(one[0], several[0][: len(one[0])]) for one, several in zip(plain, loader))
+    assert training(repeats=3, seed=None).repeats == 1  # what is scored is scored once
+
+
+def test_processes_share_the_faces_of_a_batch_with_all_their_repeats() -> None:
+    def make(**place: int) -> FaceBatches:
+        return training(50, batch_size=12, changes=Augmentation(flip=True, rotation=20.0), repeats=2, **place)
+
+    ranks = [make(rank=rank, world=2) for rank in range(2)]
+    for (faces, rows), *parts in zip(make(), *ranks):
+        by_repeat = [torch.cat([part[0].chunk(2)[repeat] for part in parts]) for repeat in range(2)]
+        if len(rows) >= 8:
+            torch.testing.assert_close(torch.cat(by_repeat), faces)
 
 
 def test_without_a_seed_faces_come_in_store_order_as_they_are() -> None:

@@ -95,6 +95,7 @@ class FaceBatches:
         soft_targets: Tensor | None = None,
         block: int | None = None,
         window: int | None = None,
+        repeats: int = 1,
         rank: int = 0,
         world: int = 1,
     ) -> None:
@@ -104,7 +105,7 @@ class FaceBatches:
             images: uint8 (M, H, W) or (M, H, W, 3), all of the store: a tensor on the device, a memory map, or shards.
             targets: int64 (M,), on the device of the batches.
             rows: int64 (N,), the rows of this split.
-            batch_size: Of all processes together; the last batch is smaller.
+            batch_size: Faces of all processes together; the last batch is smaller.
             prepare: From stored faces to [0, 1] at the model's size and channels.
             normalise: From there to the model's input.
             seed: None for store order and no augmentation.
@@ -112,6 +113,7 @@ class FaceBatches:
             soft_targets: float32 (M, K + R), of K expressions and R values, on the device.
             block: Faces that lie together; None for those of a shard, or where there are none for one permutation.
             window: Blocks that are shuffled together; None for as many as fit into `WINDOW` bytes.
+            repeats: Appearances of each face in a training batch, each augmented by draws of its own; without augmentation there is one.
             rank: Of this process, of `world` processes.
             world: Number of processes.
         """
@@ -120,6 +122,7 @@ class FaceBatches:
         self.seed, self.changes, self.soft_targets = seed, changes, soft_targets
         self.block = block or getattr(images, "block", None)
         self.window = window or max(1, WINDOW * len(images) // ((self.block or 1) * images.nbytes))
+        self.repeats = repeats if seed is not None and changes else 1
         self.rank, self.world = rank, world
         self.epoch = 0
 
@@ -138,21 +141,29 @@ class FaceBatches:
         return whole + (rest > 1) if self.seed is not None else len(self._plain_parts())
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        """Yield images float32 (n, C, S, S), targets int64 (n,) and, where there are some, soft targets (n, K + R)."""
-        order, draws = torch.arange(len(self.rows)), None
+        """Yield images float32 (n, C, S, S), targets int64 (n,) and, where there are some, soft targets (n, K + R).
+
+        With repeats, n is that many times the batch's faces: all of them, then all again.
+        """
+        order, draws = torch.arange(len(self.rows)), list[Tensor]()
         device = self.targets.device
         if self.seed is not None:
             where = {"block": self.block, "window": self.window, "rows": self.rows.numpy()}
             order = torch.from_numpy(epoch_order(len(self.rows), seed=self.seed, epoch=self.epoch, **where))
-            draws = draw_views(len(self.rows), self.changes, seed=self.seed, epoch=self.epoch)[order].to(device) if self.changes else None
+            draws = [self._draws(self.changes, repeat)[order].to(device) for repeat in range(self.repeats)] if self.changes else []
         rows = self.rows[order].to(device)
         parts = self._plain_parts() if self.seed is None else [self.share(batch).faces for batch in range(len(self))]
         for part, faces in zip(parts, self._gather([rows[part] for part in parts])):
             images = self.prepare(faces)
-            if draws is not None and self.changes is not None:
-                images = augment(images, draws[part], self.changes)
-            soft = () if self.soft_targets is None else (self.soft_targets[rows[part]],)
-            yield self.normalise(images), self.targets[rows[part]], *soft
+            if self.changes is not None and draws:
+                views = [augment(images, drawn[part], self.changes) for drawn in draws]
+                images = views[0] if len(views) == 1 else torch.cat(views)
+            shown = rows[part].repeat(self.repeats)
+            soft = () if self.soft_targets is None else (self.soft_targets[shown],)
+            yield self.normalise(images), self.targets[shown], *soft
+
+    def _draws(self, changes: Augmentation, repeat: int) -> Tensor:
+        return draw_views(len(self.rows), changes, seed=self.seed or 0, epoch=self.epoch, repeat=repeat, repeats=self.repeats)
 
     def _plain_parts(self) -> list[slice]:
         """Return the places of this process's batches in store order: every `world`-th face, or all where some process would have none."""
@@ -196,6 +207,7 @@ class FaceData(pl.LightningDataModule):
         soft_targets: np.ndarray | None = None,
         statistics: tuple[Sequence[float], Sequence[float]] | None = None,
         scaling: str = "standardised",
+        repeats: int = 1,
         device: str = "cpu",
         resident: int = RESIDENT,
         **shared: int | None,
@@ -214,6 +226,7 @@ class FaceData(pl.LightningDataModule):
             classes: Targets of the faces that are used in both; empty for all.
             soft_targets: float32 (M, K + R).
             statistics: Mean and standard deviation per channel of the pretrained weights' inputs, on the scale [0, 1]; None to measure them.
+            repeats: As of `FaceBatches`, of the training faces.
             scaling: "standardised", "unit" ([0, 1] as it is) or "mean_image" (minus the training faces' mean image).
             device: Of the batches.
             resident: Bytes.
@@ -242,7 +255,8 @@ class FaceData(pl.LightningDataModule):
         images: Images = torch.from_numpy(stored).to(device) if held else stored
         on_device = torch.from_numpy(targets).to(device)
         soft = None if soft_targets is None else torch.from_numpy(soft_targets).to(device)
-        self.train_batches, self.val_batches = batches(rows, seed=seed, changes=changes), batches(split_rows(store, monitored, classes=classes))
+        self.train_batches = batches(rows, seed=seed, changes=changes, repeats=repeats)
+        self.val_batches = batches(split_rows(store, monitored, classes=classes))
 
     def train_dataloader(self) -> FaceBatches:
         """Return the batches of the training faces; call `set_epoch` on them at the start of each epoch."""

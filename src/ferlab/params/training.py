@@ -48,6 +48,7 @@ class Train(Section):
     brightness: float = Field(0.0, ge=0, lt=1)  # fraction of the full scale, either way
     contrast: float = Field(0.0, ge=0, lt=1)  # factor 1 +- this
     erasing: float = Field(0.0, ge=0, le=1)  # probability of a rectangle filled with the face's mean
+    repeats: int = Field(1, ge=1)  # of each face in a batch, augmented anew: batch_size x repeats images a step (Hoffer et al., 2019)
     mixup: float = Field(0.0, ge=0)  # alpha of the Beta distribution; 0: none
     cutmix: float = Field(0.0, ge=0)  # likewise; with both, half of the batches each
     mixing_ends: float = Field(1.0, gt=0, le=1)  # fraction of the epochs with mixed faces
@@ -71,6 +72,12 @@ class Train(Section):
     pretrained_grey: Literal["refuse", "sum"] = "refuse"  # for a first layer of three channels in a model of one
     refit: bool = False  # select the epoch on val, then train anew on train and val for that many
 
+    @property
+    def augments(self) -> bool:
+        """Whether training faces are changed at all."""
+        changes = (self.flip, self.rotation, self.zoom, self.shift, self.crop < 1, self.brightness, self.contrast, self.erasing)
+        return any(changes)
+
     @model_validator(mode="after")
     def _settings_go_together(self) -> Train:
         if self.select != "val" and self.refit:
@@ -81,6 +88,8 @@ class Train(Section):
             raise ValueError(f"label_smoothing needs cross_entropy: expected 0.0 with loss: {self.loss}")
         if self.class_weights and self.loss == "balanced_focal":
             raise ValueError("balanced_focal weighs classes itself, so class_weights must be false")
+        if self.repeats > 1 and not self.augments:
+            raise ValueError(f"repeats: {self.repeats} shows a face several times in a batch, so some augmentation must be on, as flip or crop")
         if self.teachers and self.loss == "multi_label":
             raise ValueError("teachers predict expressions that exclude each other, so loss must not be multi_label")
         if self.teachers and self.teacher_weight == 1 and (self.ferplus_weight or self.label_smoothing):

@@ -196,6 +196,7 @@ def _phase(task: Task, *, name: str, epochs: int, patience: int, factors: tuple[
         standardise=standardise,
         changes=augmentation_of(settings),
         seed=task.seed,
+        repeats=settings.repeats,
         trained_on=seen.trained_on,
         monitored=watched_split(settings),
         classes=_classes(settings.expressions, expressions, run=task.run),

@@ -17,7 +17,7 @@ from ferlab.reporting.tables import percent
 
 CHOSEN = "#000000"
 OFF: tuple[Any, ...] = (0, "", "none", [])  # 0 is False too
-ONES = {"crop": 1.0, "bias_lr_mult": 1.0}  # factors that change nothing
+ONES = {"crop": 1.0, "bias_lr_mult": 1.0, "repeats": 1}  # factors that change nothing
 # Settings without effect unless another is on, or has this value.
 DEPENDS_ON: dict[str, dict[str, str | None]] = {
     "balance_beta": {"loss": "balanced_focal"},
