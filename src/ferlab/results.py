@@ -271,7 +271,7 @@ def _framed(p: StageParams) -> dict[str, Path]:
 
 def _pretrained_file(source: str) -> dict[str, Path]:
     """Return the file of pretrained weights that a path names; none for those that are downloaded, see `ferlab.models.hub.fetch`."""
-    if source in ("", "published") or source.startswith(("hf:", "http://", "https://")):
+    if source in ("", "published") or source.startswith(("hf:", "npm:", "http://", "https://")):
         return {}
     path = ROOT / Path(source).expanduser()
     if not path.is_file():

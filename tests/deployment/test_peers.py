@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from ferlab.deployment import Predictor, peers
 from ferlab.deployment.keras_onnx import keras_to_onnx
-from ferlab.deployment.manifest_onnx import face_api_to_onnx, read_manifest
+from ferlab.deployment.manifest_onnx import face_api_to_onnx
 from ferlab.paths import InputError
 
 DRAWS = np.random.default_rng(0)
@@ -169,13 +169,6 @@ def net_tensors(widths=(4, 4, 6, 8)):
     return {**tensors, "fc/weights": DRAWS.integers(-20, 20, (before, 7)) / 64, "fc/bias": DRAWS.integers(-20, 20, 7) / 64}
 
 
-def test_quantised_tensors_come_back_as_they_were(tmp_path) -> None:
-    tensors = {"a": np.array([[-0.5, 0.25], [1.0, 3.484375]]), "b": np.array([0.1, 0.2])}
-    read = read_manifest(manifest_of(tmp_path, tensors, quantised=("a",)))
-    assert read["a"].tolist() == tensors["a"].tolist()
-    np.testing.assert_allclose(read["b"], tensors["b"], rtol=1e-6)
-
-
 def test_face_apis_network_is_denseblock4_of_its_source(tmp_path) -> None:
     tensors = net_tensors()
     model = face_api_to_onnx(manifest_of(tmp_path, tensors, quantised=tuple(tensors)))
@@ -209,10 +202,7 @@ def test_a_broken_manifest_is_told_in_one_line(tmp_path) -> None:
     binary = path.with_name("net.bin")
     binary.write_bytes(binary.read_bytes()[:-4])
     with pytest.raises(InputError, match=r"its binary file has .* bytes; fc/bias ends at"):
-        read_manifest(path)
-    path.write_text("[1]")
-    with pytest.raises(InputError, match="no weights manifest"):
-        read_manifest(path)
+        face_api_to_onnx(path)
 
 
 def sri(content: bytes) -> str:

@@ -5,8 +5,8 @@ import hashlib
 
 import pytest
 
-from ferlab.deployment import peers
 from ferlab.live import parts
+from ferlab.models import packages
 from ferlab.paths import InputError
 
 FILES = [name for package in parts.read_lock() for name in package["files"]]
@@ -49,11 +49,11 @@ def test_packing_again_without_npm_says_what_needs_it(monkeypatch):
 
 
 def test_a_package_of_another_content_is_refused_and_nothing_is_written(tmp_path, monkeypatch):
-    def packed(_, folder):
+    def packed(_, folder, **__):
         (folder / "some.tgz").write_bytes(b"another package")
         return folder / "some.tgz"
 
-    monkeypatch.setattr(peers, "npm_pack", packed)
+    monkeypatch.setattr(packages, "npm_pack", packed)
     monkeypatch.setattr(parts, "write_whole", lambda *_: pytest.fail("written"))
     with pytest.raises(InputError, match="integrity"):
         parts.write_parts()

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
+import json
 import socket
+import tarfile
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -186,3 +189,63 @@ def test_a_link_in_the_way_of_a_download_is_taken_away_not_followed(server: Serv
     place.with_name(place.name + ".part").symlink_to(tmp_path / "mine")
     assert fetch(source, folder=tmp_path / "kept").read_bytes() == CONTENT
     assert (tmp_path / "mine").read_text() == "kept"
+
+
+PACKAGE = {"model/net.json": json.dumps([{"paths": ["net.bin"], "weights": []}]).encode(), "model/net.bin": CONTENT, "dist/net.pth": CONTENT}
+MANIFEST_SHA256 = hashlib.sha256(PACKAGE["model/net.json"] + CONTENT).hexdigest()
+
+
+@pytest.fixture
+def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An npm that packs PACKAGE; it writes what it was asked for, a line per call, to the path that is returned."""
+    folder = tmp_path / "registry"
+    folder.mkdir()
+    with tarfile.open(folder / "net-1.2.3.tgz", "w:gz") as tar:
+        for name, content in PACKAGE.items():
+            entry = tarfile.TarInfo(f"package/{name}")
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    client = folder / "npm"
+    client.write_text(f'#!/bin/sh\necho "$@" >> {folder}/asked\ncp {folder}/net-1.2.3.tgz . && echo net-1.2.3.tgz\n')
+    client.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    return folder / "asked"
+
+
+def test_a_manifest_comes_out_of_a_package_with_its_binary_files_once(npm: Path, tmp_path: Path) -> None:
+    source, kept = "npm:@lab/net@1.2.3/model/net.json", tmp_path / "kept"
+    path = fetch(source, folder=kept, sha256=MANIFEST_SHA256)
+    assert path == kept / "npm" / "@lab" / "net" / "1.2.3" / "model" / "net.json"
+    assert path.with_name("net.bin").read_bytes() == CONTENT
+    assert left(kept) == ["net.bin", "net.json"]
+    assert fetch(source, folder=kept, sha256=MANIFEST_SHA256) == path
+    assert npm.read_text().splitlines() == ["pack --silent @lab/net@1.2.3"]
+    path.with_name("net.bin").write_bytes(CONTENT[:-1])
+    assert "remove it to fetch it again" in refused(source, folder=kept, sha256=MANIFEST_SHA256)
+
+
+@pytest.mark.usefixtures("npm")
+def test_another_file_of_a_package_comes_alone(tmp_path: Path) -> None:
+    path = fetch("npm:net@1.2.3/dist/net.pth", folder=tmp_path / "kept", sha256=SHA256)
+    assert left(tmp_path / "kept") == ["net.pth"]
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.usefixtures("npm")
+def test_a_package_of_other_content_or_without_the_file_leaves_nothing(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    assert "check the source of the checksum" in refused("npm:net@1.2.3/model/net.json", folder=kept, sha256="0" * 64)
+    assert "package/model/none.json cannot be read from it" in refused("npm:net@1.2.3/model/none.json", folder=kept)
+    assert not kept.exists()
+
+
+@pytest.mark.parametrize("source", ["npm:net/model/net.json", "npm:net@1.2.3", "npm:net@1.2.3/", "npm:net@1.2.3/../net.json", "npm:..@1/net.json"])
+def test_a_source_that_is_no_file_of_a_package_is_refused(source: str, tmp_path: Path) -> None:
+    assert "expected npm:package@version/file" in refused(source, folder=tmp_path)
+
+
+def test_without_npm_a_package_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    message = refused("npm:@lab/net@1.2.3/model/net.json", Unavailable, folder=tmp_path)
+    assert "npm is not installed" in message
+    assert f"put model/net.json at {tmp_path}/npm/@lab/net/1.2.3/model/net.json" in message

@@ -4,56 +4,20 @@ Four densely connected blocks of four depthwise separable convolutions (denseBlo
 
 References:
     github.com/vladmandic/face-api, src/faceFeatureExtractor/FaceFeatureExtractor.ts and src/faceExpressionNet/FaceExpressionNet.ts (Muehler, 2018).
-    tensorflow/tfjs, weights_list and its quantization: value = quantised x scale + min.
 """
 
 from __future__ import annotations
 
-import json
-from math import prod
 from pathlib import Path
 
 import numpy as np
 import onnx
 
 from ferlab.deployment.onnx_graph import Graph
+from ferlab.models.manifests import read_manifest
 from ferlab.paths import InputError
 
 SIZE, BLOCKS, POOL = 112, 4, 7
-STORED = {"float32": "<f4", "int32": "<i4", "uint8": "u1", "uint16": "<u2"}
-
-
-def read_manifest(path: Path) -> dict[str, np.ndarray]:
-    """Return the tensors of a TensorFlow.js weights manifest by name, float32, quantised ones restored.
-
-    Args:
-        path: The .json; the binary files that it names lie beside it.
-
-    Raises:
-        InputError: No such manifest, a missing or too short binary file, or an unknown type.
-    """
-    try:
-        groups = json.loads(path.read_text())
-        return {name: tensor for group in groups for name, tensor in _tensors(path, group).items()}
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise error if isinstance(error, InputError) else InputError(f"{path}: no weights manifest ({type(error).__name__}: {error})") from None
-
-
-def _tensors(path: Path, group: dict) -> dict[str, np.ndarray]:
-    content, start, tensors = b"".join((path.parent / part).read_bytes() for part in group["paths"]), 0, {}
-    for entry in group["weights"]:
-        quantised = entry.get("quantization")
-        kind = quantised["dtype"] if quantised else entry["dtype"]
-        if kind not in STORED:
-            raise InputError(f"{path}: {entry['name']} is stored as {kind!r}; known: {', '.join(STORED)}")
-        dtype, count = np.dtype(STORED[kind]), prod(entry["shape"])
-        stop = start + count * dtype.itemsize
-        if stop > len(content):
-            raise InputError(f"{path}: its binary file has {len(content):,} bytes; {entry['name']} ends at {stop:,}. Get the file again.")
-        values = np.frombuffer(content[start:stop], dtype).astype(np.float32).reshape(entry["shape"])
-        tensors[entry["name"]] = values * np.float32(quantised["scale"]) + np.float32(quantised["min"]) if quantised else values
-        start = stop
-    return tensors
 
 
 def face_api_to_onnx(path: Path) -> onnx.ModelProto:

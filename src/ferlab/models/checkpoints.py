@@ -1,6 +1,6 @@
 """Checkpoints of other programs, read without running code and renamed to the layers here.
 
-Formats: safetensors; PyTorch's own, weights only; a pickle of arrays. Layouts: the layer names and conventions of a source.
+Formats: safetensors; PyTorch's own, weights only; a pickle of arrays; a TensorFlow.js manifest. Layouts: the layer names and conventions of a source.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ferlab.models.manifests import read_manifest
 from ferlab.paths import InputError
 
 WRAPPINGS = ("state_dict", "model_state_dict", "model", "net", "weights")  # keys under which trainers store the weights
@@ -48,6 +49,7 @@ class Layout:
         variant: The option `variant` of the models it fits; None: any.
         mean: Per channel in RGB, on the scale [0, 1]; None: depends on the file.
         std: Likewise.
+        convert: From its tensors to those of PyTorch's layers, before they are renamed.
     """
 
     rename: Callable[[str], str]
@@ -56,6 +58,7 @@ class Layout:
     variant: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    convert: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -72,6 +75,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         found = READERS[path.suffix](path)
     except pickle.UnpicklingError as error:
         raise InputError(f"{path}: {_refusal(error)}") from None
+    except InputError:
+        raise
     except (SafetensorError, *DAMAGED) as error:
         raise InputError(f"{path}: damaged or cut short ({_one_line(error)}); get the file again") from None
     weights = _unwrapped(found)
@@ -81,8 +86,12 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 
 def renamed(weights: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
-    """Return the weights by their names here, without the classifier of the source."""
-    return {layout.rename(name): tensor for name, tensor in weights.items() if not name.startswith(layout.classifier)}
+    """Return the weights by their names here, without the classifier of the source.
+
+    Raises:
+        InputError: Tensors of another network, where the layout converts them.
+    """
+    return {layout.rename(name): tensor for name, tensor in layout.convert(weights).items() if not name.startswith(layout.classifier)}
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -106,8 +115,12 @@ def _pickle(path: Path) -> dict[str, Any]:
     return {str(name): torch.from_numpy(np.array(a)) for name, a in arrays if isinstance(a, np.ndarray) and a.dtype.kind in "fiu"}
 
 
+def _manifest(path: Path) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array) for name, array in read_manifest(path).items()}
+
+
 READERS: dict[str, Callable[[Path], Any]] = {
-    ".safetensors": load_file, **dict.fromkeys((".pth", ".pt", ".bin", ".ckpt"), _torch), ".pkl": _pickle,
+    ".safetensors": load_file, **dict.fromkeys((".pth", ".pt", ".bin", ".ckpt"), _torch), ".pkl": _pickle, ".json": _manifest,
 }  # fmt: skip
 
 
@@ -155,6 +168,24 @@ def _by_caffe(name: str) -> str:
     return f"layer{int(found[1]) - 1}.{int(found[2]) - 1}.{layer}.{name[found.end() :]}"
 
 
+def _fold_scales(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Fold face-api's scales and shifts per channel into its convolutions: filters (H, W, I, O) to weights (O, I, H, W)."""
+    folded = {name: tensor for name, tensor in weights.items() if "/" not in name}
+    for name in weights:
+        layer, found, _ = name.partition("/conv/filters")
+        if not found:
+            continue
+        try:
+            filters, bias = weights[name], weights[f"{layer}/conv/bias"]
+            scale, shift = weights[f"{layer}/scale/weights"], weights[f"{layer}/scale/biases"]
+            folded |= {f"{layer}.weight": filters.permute(3, 2, 0, 1) * scale.view(-1, 1, 1, 1), f"{layer}.bias": bias * scale + shift}
+        except KeyError as error:
+            raise InputError(f"no tensor {error} beside {name}; expected the weights of face-api's recognition network") from None
+        except RuntimeError:
+            raise InputError(f"{name} {tuple(filters.shape)}: its bias or scale has another number of channels; get the file again") from None
+    return folded
+
+
 VGG16_LAYERS = [f"conv{block}_{n}" for block, count in enumerate((2, 2, 3, 3, 3), start=1) for n in range(1, count + 1)]
 VGG16_FEATURES = dict(zip((0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28), VGG16_LAYERS))
 CAFFE_LAYERS = {  # its name -> the convolution, and its normalisation
@@ -166,9 +197,13 @@ CAFFE_LAYERS = {  # its name -> the convolution, and its normalisation
     "1x1_up": ("se.up", ""),
 }
 VGGFACE2_MEAN = (131.0912 / 255, 103.8827 / 255, 91.4953 / 255)  # of resnet50_ft.prototxt, there in BGR and on 0 to 255
+FACE_API_MEAN = (122.782 / 255, 117.001 / 255, 104.298 / 255)  # of FaceRecognitionNet.ts, which then divides by 255
 LAYOUTS: dict[str, Layout] = {
     "ferlab": Layout(rename=str),  # a weights file of ferlab, with its own mean and std
     "torchvision": Layout(_by_torchvision, ("fc.", "classifier."), variant="torchvision", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
     "vggface2": Layout(_by_vggface2, ("fc.",), colour="BGR", variant="caffe", mean=VGGFACE2_MEAN, std=(1 / 255, 1 / 255, 1 / 255)),
     "vgg_dag": Layout(rename=_by_caffe, classifier=("classifier.", "fc6.", "fc7.", "fc8."), variant="caffe"),
+    "face_api": Layout(
+        lambda name: name.replace("/", "."), ("fc",), variant="affine", mean=FACE_API_MEAN, std=(1.0, 1.0, 1.0), convert=_fold_scales
+    ),
 }

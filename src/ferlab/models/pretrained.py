@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ferlab.models.checkpoints import LAYOUTS, read_checkpoint, renamed
 from ferlab.models.create import model_card
-from ferlab.models.hub import Unavailable, fetch, file_sha256
+from ferlab.models.hub import Unavailable, content_sha256, fetch
 from ferlab.models.weights import MEAN_IMAGE, read_weights
 from ferlab.params import nearest
 from ferlab.paths import InputError, report_progress
@@ -125,7 +125,7 @@ def load_pretrained(
             own[name].copy_(found[name])
     return PretrainedReport(
         file=path,
-        sha256=sha256.lower() if sha256 else file_sha256(path),  # `fetch` has checked it
+        sha256=sha256.lower() if sha256 else content_sha256(path),  # `fetch` has checked it
         checked=sha256 is not None,
         loaded=fits,
         head=tuple(name for name in head if name not in found),

@@ -23,7 +23,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from ferlab.models.cards import DEFAULTS, attention, classical, compact, cs230, cs230_transfer, cs231a, fers, fersys, references, resemotenet
+from ferlab.models.cards import (
+    DEFAULTS,
+    attention,
+    classical,
+    compact,
+    cs230,
+    cs230_transfer,
+    cs231a,
+    fers,
+    fersys,
+    recognition,
+    references,
+    resemotenet,
+)
 
 CARDS: dict[str, dict[str, Any]] = {
     **attention.CARDS,
@@ -34,6 +47,7 @@ CARDS: dict[str, dict[str, Any]] = {
     **cs231a.CARDS,
     **fers.CARDS,
     **fersys.CARDS,
+    **recognition.CARDS,
     **references.CARDS,
     **resemotenet.CARDS,
 }
