@@ -33,6 +33,7 @@ def raw() -> dict:
         ("train", "loss", "l2_svm", "label_smoothing needs cross_entropy: expected 0.0 with loss: l2_svm"),
         ("train", "loss", "balanced_focal", "label_smoothing needs cross_entropy: expected 0.0 with loss: balanced_focal"),
         ("train", "flip", "alternate", "train.flip: input should be true, false or 'alternating', got 'alternate'"),
+        ("train", "sam", -0.1, "train.sam: input should be greater than or equal to 0, got -0.1"),
         ("train", "repeats", 0, "train.repeats: input should be greater than or equal to 1, got 0"),
         ("train", "lr", "0.1", "train.lr: input should be a valid number, got '0.1'"),
         ("train", "epochs", 0, "train.epochs: input should be greater than or equal to 1, got 0"),
@@ -89,6 +90,12 @@ def test_repeats_without_augmentation_are_refused(raw):
         check_params(raw)
     raw["train"]["crop"] = 0.9
     assert check_params(raw).runs["five_layer"].train.repeats == 5
+
+
+def test_sam_of_a_compiled_model_is_refused(raw):
+    raw["train"] |= {"sam": 0.05, "compile": True}
+    with pytest.raises(InputError, match=r"sam: 0.05 changes batch normalisation between its two passes, so compile must be false"):
+        check_params(raw)
 
 
 def test_teachers_are_runs_of_the_same_set_that_stand_above(raw):

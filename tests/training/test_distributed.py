@@ -121,6 +121,13 @@ def test_two_processes_agree_with_one_at_the_same_batch_and_their_log_is_shown(
 
 
 @pytest.mark.slow
+def test_two_processes_agree_with_one_on_repeats_and_sharpness(stored: Path, settings: Make, tmp_path: Path) -> None:
+    chosen = {"sam": 0.05, "repeats": 2, "flip": "alternating", "rotation": 5.0, "gradient_clip": 1.0}
+    one, two = (fitted(stored, plain(settings, devices=devices, **chosen), tmp_path / str(devices)) for devices in (1, 2))
+    assert_alike(one, two, tolerance=1e-5)
+
+
+@pytest.mark.slow
 def test_two_processes_find_their_teachers_and_agree_with_one(stored: Path, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "dvc.yaml").touch()  # a workspace's root: processes look for theirs from the folder they start in
     monkeypatch.chdir(tmp_path)

@@ -135,6 +135,14 @@ def test_stopped_in_mid_epoch_it_goes_on_as_if_nothing_had_happened(
     assert schedule != "plateau" or whole.history["lr"].tolist() == pytest.approx([0.002, 0.002, 0.001, 0.0005])
 
 
+def test_a_resumed_fit_with_repeats_alternating_flip_and_sam_equals_the_unbroken_one(
+    toy_store: Make, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = settings(epochs=4, repeats=2, flip="alternating", sam=0.05, averaging="ema", gradient_clip=1.0, mixup=0.2)
+    whole, resumed = unbroken_and_resumed(toy_store(60), chosen, tmp_path, monkeypatch)
+    assert bytes_of(resumed, tmp_path / "o1") == bytes_of(whole, tmp_path / "o2")
+
+
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_a_full_disk_is_one_line_and_the_last_good_epoch_is_gone_on_from(
     device: str, toy_store: Make, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -60,6 +60,7 @@ class Train(Section):
     patience: int = Field(0, ge=0)  # epochs without improvement before stopping; 0: never stop early
     monitor: Literal["val/accuracy", "val/loss"] = "val/accuracy"
     gradient_clip: float = Field(0.0, ge=0)  # norm; 0: none
+    sam: float = Field(0.0, ge=0)  # rho of sharpness-aware minimisation, as 0.05 (Foret et al., 2020): two passes a step; 0: off
     select: Literal["val", "test", "none"] = "val"  # the split that selects the epoch; test: to measure that; none: train on val too, keep the last
     compile: bool = False  # torch.compile, for long runs on a GPU: half a minute for ResNet-18; the gain was not measured
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where PyTorch has one
@@ -90,6 +91,8 @@ class Train(Section):
             raise ValueError("balanced_focal weighs classes itself, so class_weights must be false")
         if self.repeats > 1 and not self.augments:
             raise ValueError(f"repeats: {self.repeats} shows a face several times in a batch, so some augmentation must be on, as flip or crop")
+        if self.sam and self.compile:
+            raise ValueError(f"sam: {self.sam} changes batch normalisation between its two passes, so compile must be false")
         if self.teachers and self.loss == "multi_label":
             raise ValueError("teachers predict expressions that exclude each other, so loss must not be multi_label")
         if self.teachers and self.teacher_weight == 1 and (self.ferplus_weight or self.label_smoothing):

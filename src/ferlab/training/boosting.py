@@ -21,7 +21,7 @@ from ferlab.paths import InputError, report_progress
 
 UNUSED: dict[str, Any] = {
     "loss": "cross_entropy", "label_smoothing": 0.0, "ferplus_weight": 0.0, "regress": [], "teachers": [], "mixup": 0.0, "cutmix": 0.0,
-    "averaging": "none", "patience": 0, "repeats": 1, "devices": 1, "num_nodes": 1,
+    "averaging": "none", "patience": 0, "repeats": 1, "sam": 0.0, "devices": 1, "num_nodes": 1,
 }  # fmt: skip
 
 

@@ -10,6 +10,8 @@ batch, with one coefficient and one rectangle for all, and the concordance is th
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -26,6 +28,7 @@ from ferlab.training.distillation import Teachers
 from ferlab.training.losses import concordance_loss, effective_weights, expression_loss, log_priors, soft_targets
 from ferlab.training.mixing import draw_mixing, mix
 from ferlab.training.schedules import plateau_factor, step_rate
+from ferlab.training.sharpness import two_passes
 
 
 class Classifier(pl.LightningModule):
@@ -118,6 +121,12 @@ class Classifier(pl.LightningModule):
             loss = loss + self.settings.regress_weight * concordance_loss(outputs[:, self.classes :], wanted[:, self.classes :])
         self.train_sums += part.counted * _sums(loss.detach(), outputs[:, : self.classes], target)
         return part.weight * loss
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None) -> None:
+        """Take a step, with `sam` in two passes."""
+        if self.settings.sam and optimizer_closure is not None:
+            optimizer_closure = two_passes(optimizer_closure, partial(self._uncounted, optimizer_closure), self.net, rho=self.settings.sam)
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
 
     def on_train_batch_end(self, outputs: Any, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         """Update the average: EMA after each step, SWA after the last of an epoch, before validation."""
@@ -214,6 +223,12 @@ class Classifier(pl.LightningModule):
         faces = (images.contiguous(memory_format=layout) for images, *_ in self.trainer.train_dataloader)
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             update_bn(faces, self.averaged.module)
+
+    def _uncounted(self, closure: Callable[[], Any]) -> None:
+        """Run a pass that loss and accuracy of the epoch do not count."""
+        sums = self.train_sums.clone()
+        closure()
+        self.train_sums = sums
 
     def _expressions(self, wanted: Tensor) -> Tensor:
         """Return targets (N,) unchanged, and the soft targets of (N, K + R)."""
