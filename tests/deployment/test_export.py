@@ -21,6 +21,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from ferlab.deployment.export import export_onnx, halve_weights, parity, quantise
 from ferlab.deployment.predictor import Predictor
 from ferlab.models.classical import hog_boosting
+from ferlab.models.compact import compact
 from ferlab.paths import InputError
 
 CALIBRATION = np.random.default_rng(0).integers(0, 256, (70, 16, 16)).astype(np.uint8)
@@ -40,6 +41,27 @@ def test_parity_sees_another_net(tiny, tiny_onnx) -> None:
     found = parity(dataclasses.replace(tiny, module=other), Predictor.load(tiny_onnx), FACES)
     assert found["max_abs_diff_millionths"] > 1e5
     assert found["label_agreement"] < 1
+
+
+def test_branches_are_exported_as_one_convolution_each(tiny, tmp_path) -> None:
+    """The file has the layers and the size of the plain block's, and the probabilities of the model in branches."""
+    torch.manual_seed(0)
+    sources = {
+        block: dataclasses.replace(tiny, module=compact(3, widths=(4, 8, 8), blocks=(1, 1), down="pool", block=block))
+        for block in ("plain", "reparam")
+    }
+    for source in sources.values():
+        source.module.train()(torch.randn(64, 1, 16, 16))  # statistics
+        source.module.eval()
+    sizes = {block: export_onnx(source, tmp_path / f"{block}.onnx") for block, source in sources.items()}
+    operations = {block: [node.op_type for node in onnx.load(tmp_path / f"{block}.onnx").graph.node] for block in sources}
+    assert operations["reparam"] == operations["plain"]
+    assert operations["plain"].count("Conv") == 5
+    assert abs(sizes["reparam"] - sizes["plain"]) < 0.01 * sizes["plain"]
+    found = parity(sources["reparam"], Predictor.load(tmp_path / "reparam.onnx"), FACES)
+    assert found["label_agreement"] == 1.0
+    assert found["max_abs_diff_millionths"] < 100
+    assert "same" in dict(sources["reparam"].module.stage1.block1.named_children())  # the source is as it was
 
 
 def test_boosted_trees_decide_alike_in_every_file(tiny, tmp_path) -> None:

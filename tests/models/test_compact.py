@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from ferlab.models import count_parameters
-from ferlab.models.compact import Residual, compact
+from ferlab.models.compact import Branches, Residual, compact
 from ferlab.paths import InputError
 
 
@@ -39,10 +40,54 @@ def test_plain_blocks_are_one_convolution_each() -> None:
     assert not module.stage3.block1.relu.inplace  # Grad-CAM listens there
 
 
+def stirred(module: nn.Module) -> nn.Module:
+    """Give batch normalisations statistics, scales and shifts of a trained model's kind."""
+    torch.manual_seed(2)
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            for value, (low, high) in {layer.running_mean: (-1, 1), layer.running_var: (0.2, 3), layer.weight: (-1, 2), layer.bias: (-1, 1)}.items():
+                nn.init.uniform_(value, low, high)
+    return module.eval()
+
+
+def test_branches_add_a_1x1_convolution_and_an_identity_with_a_norm_each() -> None:
+    module = compact(block="reparam", down="pool")
+    added = 32 * 64 + 64 * 128 + 128 * 256 + 64**2 + 128**2 + 256**2 + 2 * 3 * (64 + 128 + 256)
+    assert count_parameters(module) == count_parameters(compact(block="plain", down="pool")) + added == 1_296_871
+    assert module.stage2.down.same is None
+    assert module.stage2.block1.same is not None
+    assert not module.stage3.block1.relu.inplace  # Grad-CAM listens there
+
+
+@pytest.mark.parametrize(("inputs", "stride"), [(6, 1), (6, 2), (4, 1)])
+def test_branches_fold_into_one_convolution(inputs: int, stride: int) -> None:
+    branches, maps = stirred(Branches(inputs, 6, stride=stride)), torch.randn(5, inputs, 9, 9)
+    folded = branches.folded()
+    assert [type(layer) for layer in folded] == [nn.Conv2d, nn.ReLU]
+    assert branches(maps).std() > 0.5
+    torch.testing.assert_close(folded(maps), branches(maps), rtol=0, atol=1e-5)
+    assert (branches.same is not None) == (inputs == 6 and stride == 1)
+
+
+def test_folding_by_hand_of_one_channel() -> None:
+    """3x3 kernel of ones, 1x1 of 2, norms that scale by 2, 3 and 5 and shift by 7 in all: 2 around, 2 + 6 + 5 in the middle."""
+    branches = Branches(1, 1, stride=1).eval()
+    with torch.no_grad():
+        branches.conv3.weight.fill_(1)
+        branches.conv1.weight.fill_(2)
+        for norm, scale, shift in ((branches.bn3, 2, 1), (branches.bn1, 3, 2), (branches.same, 5, 4)):
+            norm.eps = 0.0
+            norm.weight.fill_(scale)
+            norm.bias.fill_(shift)
+    conv = branches.folded().conv
+    assert conv.weight.flatten().tolist() == [2, 2, 2, 2, 13, 2, 2, 2, 2]
+    assert conv.bias.item() == 7
+
+
 def test_widths_and_blocks_must_agree() -> None:
     with pytest.raises(InputError, match="one number for each of the 3 widths after the first, got 2"):
         compact(blocks=(1, 1))
     with pytest.raises(InputError, match="'stride' or 'pool', got 'avg'"):
         compact(down="avg")
-    with pytest.raises(InputError, match="'residual' or 'plain', got 'dense'"):
+    with pytest.raises(InputError, match="'residual', 'plain' or 'reparam', got 'dense'"):
         compact(block="dense")

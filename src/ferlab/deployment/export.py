@@ -10,6 +10,7 @@ References:
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import json
 import logging
@@ -45,11 +46,11 @@ COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Arg
 
 
 class Deployed(nn.Module):
-    """A model with its normalisation before it and its probabilities behind it; regressed values are dropped."""
+    """A model, folded, with its normalisation before it and its probabilities behind it; regressed values are dropped."""
 
     def __init__(self, model: LoadedModel) -> None:
         super().__init__()
-        self.module, self.probs = model.module, model.probs
+        self.module, self.probs = fold(model.module), model.probs
         image = isinstance(model.mean, Tensor)
         self.register_buffer("mean", model.mean[None] if image else torch.tensor(model.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(model.std).view(1, -1, 1, 1))
@@ -57,6 +58,20 @@ class Deployed(nn.Module):
     def forward(self, faces: Tensor) -> Tensor:
         """Return probabilities (N, K) of faces (N, C, H, W) in [0, 1]."""
         return self.probs(self.module((faces - self.mean) / self.std))
+
+
+def fold(module: nn.Module) -> nn.Module:
+    """Return a model for inference alone: where a layer has a method `folded`, as `ferlab.models.compact.Branches`, what that returns stands for it.
+
+    A model without such layers is returned itself, another as a copy.
+    """
+    if not any(hasattr(layer, "folded") for layer in module.modules()):
+        return module
+    module = copy.deepcopy(module)
+    for name, layer in list(module.named_modules()):
+        if hasattr(layer, "folded"):
+            module.set_submodule(name, layer.folded())
+    return module
 
 
 def export_onnx(model: LoadedModel, path: Path, *, weights: str = "float32", confidence: Mapping[str, Any] | None = None) -> int:

@@ -4,20 +4,25 @@
 |---|---|---|
 | compact | 1,940,199 (1,942,951) | 160 million |
 | compact, block: plain, down: pool | 1,165,159 (1,167,015) | 96 million |
+| compact, block: reparam, down: pool; the row above once exported | 1,296,871 (1,301,415) | 107 million |
 | compact, block: plain, down: pool, widths: 48, 96, 192, 384 (ships) | 2,618,647 (2,621,431) | 216 million |
 
 One 3x3 convolution at full size, then three stages at half, a quarter and an eighth of it: a 3x3 convolution with stride 2 and a
-residual block of two, or one more convolution (plain). There is no hidden layer: the logits are linear in the means of the last maps, so any
+residual block of two, or one more convolution (plain). With block: reparam the convolutions of the stages are those of plain, trained as
+parallel branches and exported as one convolution each. There is no hidden layer: the logits are linear in the means of the last maps, so any
 input size is possible and each class has its class activation map.
 
 References:
     He, Zhang, Ren & Sun (2015), Deep Residual Learning for Image Recognition, arXiv 1512.03385: the block, its initial weights.
+    Ding, Zhang, Ma, Han, Ding & Sun (2021), RepVGG: Making VGG-style ConvNets Great Again, arXiv 2101.03697: the branches and their folding.
     Page (2018), How to train your ResNet: that one block a stage is enough where time is short.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ferlab.models.layers import sequential
 from ferlab.paths import InputError
@@ -40,6 +45,47 @@ class Residual(nn.Module):
         return self.relu(x + self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x))))))
 
 
+class Branches(nn.Module):
+    """A 3x3 and a 1x1 convolution and, where input and output have one shape, the identity, added after a batch normalisation each, and a ReLU.
+
+    Once trained, all is one 3x3 convolution, see `folded`.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
+        super().__init__()
+        self.conv3 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.same = nn.BatchNorm2d(outputs) if inputs == outputs and stride == 1 else None
+        self.relu = nn.ReLU(inplace=False)  # Keep: Grad-CAM hooks this layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return float (N, outputs, H', W') of (N, inputs, H, W)."""
+        added = self.bn3(self.conv3(x)) + self.bn1(self.conv1(x))
+        return self.relu(added if self.same is None else added + self.same(x))
+
+    @torch.no_grad()
+    def folded(self) -> nn.Sequential:
+        """Return the same function in eval mode as one convolution and the ReLU."""
+        weight = self.conv3.weight
+        kernels = [(weight, self.bn3), (F.pad(self.conv1.weight, (1, 1, 1, 1)), self.bn1)]
+        if self.same is not None:
+            identity = torch.eye(len(weight), device=weight.device).view(*weight.shape[:2], 1, 1)
+            kernels.append((F.pad(identity, (1, 1, 1, 1)), self.same))
+        conv = nn.Conv2d(weight.shape[1], len(weight), 3, stride=self.conv3.stride, padding=1)
+        parts = [_normalised(kernel.double(), norm) for kernel, norm in kernels]
+        conv.weight.copy_(sum(kernel for kernel, _ in parts))
+        conv.bias.copy_(sum(bias for _, bias in parts))
+        return sequential(conv=conv, relu=nn.ReLU()).to(weight.device)
+
+
+def _normalised(kernel: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Return kernel and bias of a convolution followed by a batch normalisation in eval mode."""
+    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    return kernel * scale.view(-1, 1, 1, 1), norm.bias.double() - norm.running_mean.double() * scale
+
+
 def compact(
     num_classes: int = 7,
     in_channels: int = 1,
@@ -56,19 +102,19 @@ def compact(
         widths: Channels of the first convolution and of each stage.
         blocks: Blocks of each stage.
         down: How a stage halves the side: "stride" (of its first convolution) or "pool" (2x2, before it).
-        block: "residual" (two convolutions and the identity) or "plain" (one convolution).
+        block: "residual" (two convolutions and the identity), "plain" (one convolution) or "reparam" (plain, trained in branches).
         dropout: Rate before the last layer.
     """
     if down not in ("stride", "pool"):
         raise InputError(f"compact: down: expected 'stride' or 'pool', got {down!r}")
-    if block not in ("residual", "plain"):
-        raise InputError(f"compact: block: expected 'residual' or 'plain', got {block!r}")
+    if block not in ("residual", "plain", "reparam"):
+        raise InputError(f"compact: block: expected 'residual', 'plain' or 'reparam', got {block!r}")
     if len(blocks) != len(widths) - 1 or not blocks:
         raise InputError(f"compact: blocks: expected one number for each of the {len(widths) - 1} widths after the first, got {len(blocks)}")
     layers: dict[str, nn.Module] = {"stem": _convolution(in_channels, widths[0], stride=1)}
     for n, count in enumerate(blocks, start=1):
         pool = {"pool": nn.MaxPool2d(2)} if down == "pool" else {}
-        first = {"down": _convolution(widths[n - 1], widths[n], stride=1 if pool else 2)}
+        first = {"down": (Branches if block == "reparam" else _convolution)(widths[n - 1], widths[n], stride=1 if pool else 2)}
         layers[f"stage{n}"] = sequential(pool, first, {f"block{b}": _block(block, widths[n]) for b in range(1, count + 1)})
     logits = nn.Linear(widths[-1], num_classes)
     module = sequential(layers, average=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), dropout=nn.Dropout(dropout), logits=logits)
@@ -81,6 +127,8 @@ def compact(
 
 
 def _block(kind: str, channels: int) -> nn.Module:
+    if kind == "reparam":
+        return Branches(channels, channels, stride=1)
     return Residual(channels) if kind == "residual" else _convolution(channels, channels, stride=1, inplace=False)  # likewise
 
 
