@@ -5,6 +5,8 @@ Looked for in the folder FERLAB_SHARED, or in `../shared/data` beside the checko
 
 import io
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,9 @@ from whole_dataset import read_dataset
 
 from ferlab.data.duplicates.audit import audit_set
 from ferlab.data.duplicates.pairs import find_pairs, group_faces
-from ferlab.data.faces import has_duplicate_in
+from ferlab.data.faces import has_duplicate_in, hash_images
 from ferlab.data.readers.fer2013 import read_ferplus
+from ferlab.data.readers.fer2013_challenge import read_unlabelled
 from ferlab.data.readers.official import OFFICIAL
 from ferlab.data.splits import assign_splits, crossings
 from ferlab.data.store import count_faces, open_store, write_store
@@ -124,3 +127,24 @@ def test_ferplus_keeps_as_many_faces_as_published(folder, mode, training, public
     assert len(faces) == sum(sum(FER2013_COUNTS[usage]) for usage in kept.index)
     if mode == "majority":
         assert all(OFFICIAL["ferplus"].counts[usage]["all"] == count for usage, count in kept.items())
+
+
+def test_private_test_is_read_without_labels_and_the_dataset_is_as_without_it(folder):
+    """As the challenge hands it out; 290 of its faces have an exact duplicate in Training (reports/published/shipped)."""
+    if not (SHARED / "privatetest_images.parquet").is_file():
+        pytest.skip("needs PrivateTest's faces without labels")
+    before = read_dataset("fer2013", folder)
+    if "PrivateTest" in set(before[1]["usage"]):
+        pytest.skip("needs a FER2013 without PrivateTest's labels")
+    subprocess.run([sys.executable, str(SHARED / "unpack_fer2013.py"), str(folder), "--challenge"], check=True)
+    try:
+        hidden, again = read_unlabelled(folder), read_dataset("fer2013", folder)
+    finally:
+        (folder / "test.csv").unlink()
+    assert (hidden.images.shape, hidden.images.dtype) == ((3589, 48, 48), np.uint8)
+    assert (hidden.face_ids[0], hidden.face_ids[-1], len(set(hidden.face_ids))) == ("fer2013/0032298", "fer2013/0035886", 3589)
+    np.testing.assert_array_equal(again[0], before[0])
+    pd.testing.assert_frame_equal(again[1], before[1])
+    usages = before[1]["usage"].to_numpy()
+    in_training = np.isin(hash_images(hidden.images), hash_images(before[0][usages == "Training"])).sum()
+    assert in_training == 290
