@@ -29,6 +29,7 @@ FLOORS = {
     "reporting": 4,
     "evaluations": 5,
     **dict.fromkeys(("clone", "expected", "progress", "notebooks", "staging", "privacy", "remains", "studies", "execution", "status", "pipeline"), 5),
+    "submissions": 5.5,  # asks whether faces are private
     "forgetting": 5.5,  # it opens the collection, and what remains of it anywhere
     "cli": 6,
     "dependencies": 6,
@@ -58,9 +59,9 @@ def imported_rooms(path: Path) -> set[str]:
 def test_imports_only_go_down(path):
     own = room(path)
     below = {other for other in imported_rooms(path) if other != own}
-    if own in ("pipeline", "execution", "cli"):  # the command opens rooms when asked for: prediction, drawing, forgetting, evaluations, a card
+    if own in ("pipeline", "execution", "cli"):  # the command opens rooms when asked for: prediction, forgetting, evaluations, submissions, a card
         runner = {"params", "paths", "hashes", "results", "progress", "staging", "privacy", "execution", "status"}
-        rooms = {"studies", "deployment", "control", "live", "forgetting", "evaluations", "reporting"}
+        rooms = {"studies", "deployment", "control", "live", "forgetting", "evaluations", "submissions", "reporting"}
         assert below <= runner | (rooms if own == "cli" else set())
     else:
         assert all(FLOORS[other] < FLOORS[own] for other in below if FLOORS[own] > 0), below

@@ -5,13 +5,14 @@
     ferlab status                      per stage: fresh, page only, or stale and why; and what `dvc repro` would cost
     ferlab predict photo.jpg clip.mp4  the expression of each face of pictures and videos, from any folder
     ferlab evaluate MODEL --set NAME   any model on a prepared set, or on --folder PHOTOS, with a page
+    ferlab submit RUN                  predictions for FER2013's PrivateTest, whose labels are held elsewhere
     ferlab serve                       answer other programs, over HTTP and a WebSocket of this machine
     ferlab ship compact --cost TEXT    put a trained run's model into the package
     ferlab draw ckplus                 control faces as CK+'s files, for a study whose data cannot be had
     ferlab forget                      after consent was withdrawn: remove every earlier state of faces
     ferlab forget p-7k3q               erase that person's pictures, rows and all that was computed from them, and prove it
 
-Studies, shipping, drawing and forgetting belong to a clone; predicting needs none, and no torch.
+Studies, shipping, submissions, drawing and forgetting belong to a clone; predicting needs none, and no torch.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--whole", action="store_true", help="each picture is a face already: search for none")
     predict.set_defaults(run=_predict)
     _add_evaluate(commands)
+    _add_submit(commands)
     served = commands.add_parser("serve", help="predict for other programs, over HTTP and a WebSocket; on this machine alone unless a key is stated")
     served.add_argument("--model", metavar="NAME", help="a deployed run, or an ONNX file, instead of the model that ships")
     served.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="another than 127.0.0.1 needs a key")
@@ -102,6 +104,14 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument("--flip", action="store_true", help="predict the mean over a face and its mirror image")
     evaluate.add_argument("--name", default="", metavar="NAME", help="of the folder below reports/evaluations (MODEL-FACES)")
     evaluate.set_defaults(run=_evaluate)
+
+
+def _add_submit(commands: Any) -> None:
+    told = "predict the unlabelled faces of FER2013's PrivateTest (test.csv) with a model that reports/submissions/README.md names"
+    handed = commands.add_parser("submit", help=told)
+    handed.add_argument("model", metavar="MODEL", help="a trained run, ensemble, 'fitted ensemble', 'ensemble of SET', shipped, or an ONNX file")
+    handed.add_argument("--tta", metavar="NAME", default="", help="that of the model's row, where evaluate.tta is another; of a file, none or flip")
+    handed.set_defaults(run=_submit)
 
 
 def _study(chosen: argparse.Namespace) -> int:
@@ -170,6 +180,16 @@ def _evaluate(chosen: argparse.Namespace) -> int:
     asked = Asked(chosen.model, chosen.set, folder=folder, table=table, **how)
     page, lines = evaluate(asked)
     print("\n".join([*lines, f"page: {page.relative_to(ROOT)}"]))
+    return 0
+
+
+def _submit(chosen: argparse.Namespace) -> int:
+    from ferlab.submissions import submit
+
+    guard(load_params())
+    path, written, count = submit(chosen.model, tta=chosen.tta)
+    told = f"predictions for {count:,} faces of PrivateTest" if written else "the same predictions lie there; nothing was written"
+    print(f"{path.relative_to(ROOT)}: {told}")
     return 0
 
 

@@ -37,17 +37,23 @@ def soft_voting(tables: Mapping[str, pd.DataFrame], weights: Mapping[str, float]
     Raises:
         InputError: If the members were not scored on the same faces, or a weight is missing or negative.
     """
-    given = dict.fromkeys(tables, 1.0) if weights is None else dict(weights)
-    total = sum(given.values())
-    if set(given) != set(tables) or not (min(given.values(), default=-1) >= 0 and 0 < total < np.inf):
-        raise InputError(f"expected one weight of 0 or more per member ({', '.join(tables)}), not all 0, got {given}")
-    first = next(iter(tables.values()))
-    for split in first["split"].unique():
+    for split in next(iter(tables.values()))["split"].unique() if tables else ():
         correctness(tables, split)
-    probs = sum(given[name] / total * probs_of(table).astype(np.float64) for name, table in tables.items())
-    return predictions_table(
-        first["face_id"], first["split"], first["target"].to_numpy(), probs=np.asarray(probs), expressions=expressions_of(first)
-    )
+    probs, first = mean_probs({name: probs_of(table) for name, table in tables.items()}, weights), next(iter(tables.values()))
+    return predictions_table(first["face_id"], first["split"], first["target"].to_numpy(), probs=probs, expressions=expressions_of(first))
+
+
+def mean_probs(probs: Mapping[str, np.ndarray], weights: Mapping[str, float] | None = None) -> np.ndarray:
+    """Return the mean of the members' probabilities, (N, K) each, weighted by `weights` (None: equally), float64 (N, K).
+
+    Raises:
+        InputError: If a weight is missing or negative.
+    """
+    given = dict.fromkeys(probs, 1.0) if weights is None else dict(weights)
+    total = sum(given.values())
+    if set(given) != set(probs) or not (min(given.values(), default=-1) >= 0 and 0 < total < np.inf):
+        raise InputError(f"expected one weight of 0 or more per member ({', '.join(probs)}), not all 0, got {given}")
+    return np.asarray(sum(given[name] / total * member.astype(np.float64) for name, member in probs.items()))
 
 
 def ensembles_per_set(predictions: Mapping[str, pd.DataFrame], members: Members, weights: Weights) -> dict[str, dict[str, pd.DataFrame]]:
