@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from means_model import foreign
@@ -16,6 +17,8 @@ from means_model import foreign
 from ferlab import cli, submissions
 from ferlab.cli import main
 from ferlab.data.readers import fer2013_challenge
+from ferlab.evaluation.ensembles import fit_weights, mean_probs
+from ferlab.evaluation.predictions import predictions_table
 from ferlab.evaluation.submissions import COLUMNS, FOLDER, PAGE, read_submission
 from ferlab.expressions import EXPRESSIONS
 from ferlab.paths import InputError
@@ -213,6 +216,35 @@ def test_faces_that_a_model_was_trained_on_are_not_handed_in(untrained) -> None:
     card.write_text(card.read_text().replace(", PrivateTest", ""))
     with pytest.raises(InputError, match="does not predict disgust, fear, surprise, neutral; expected a model of all of angry"):
         submit(str(folder / "model.onnx"), tta="none", root=untrained)
+
+
+def evaluated(right: float) -> pd.DataFrame:
+    """Predictions of val: the true class has the probability `right` in three of four faces."""
+    targets, n = np.arange(40) % 7, np.arange(40)
+    probs = np.full((40, 7), (1 - right) / 6)
+    probs[n, np.where(n % 4 == 0, (targets + 1) % 7, targets)] = right
+    return predictions_table([f"fer2013/{row}" for row in n], ["val"] * 40, targets, probs=probs, expressions=EXPRESSIONS)
+
+
+def test_a_fitted_ensemble_has_the_weights_that_compare_fits_on_val(untrained, monkeypatch) -> None:
+    change(untrained, compare={**STUDY["compare"], "weights": "fitted"})
+    name(untrained, "both | tiny | fitted ensemble | flip | ensemble | q", "other | tiny | fitted ensemble | none | | q")
+    seen, asked = {"trained_on": ["train"], "selected_on": ["val"]}, []
+    kept = {"one": evaluated(0.7), "two": evaluated(0.2)}
+    monkeypatch.setattr(submissions, "_fresh", lambda stage, run, _: asked.append((stage, run)))
+    monkeypatch.setattr(submissions, "read_runs", lambda runs: (kept, dict.fromkeys(runs, seen)))
+    probs = np.random.default_rng(0).dirichlet(np.ones(7), (2, COUNT))
+    members = dict(zip(("one", "two"), probs, strict=True))
+    monkeypatch.setattr(submissions, "_of_runs", lambda runs, *_, weights, **__: (mean_probs(members, weights), EXPRESSIONS, {}))
+    table, made = read_submission(submit("fitted ensemble", root=untrained)[0])
+    weights = made["weights"]
+    assert weights == fit_weights(kept)
+    assert weights["one"] > weights["two"]
+    assert asked == [("evaluate", "one"), ("evaluate", "two")]
+    total = sum(weights.values())
+    np.testing.assert_allclose(table.iloc[:, 1:], weights["one"] / total * probs[0] + weights["two"] / total * probs[1], atol=1e-6)
+    with pytest.raises(InputError, match=r"its weights are fitted on val with TTA flip; expected compare\.weights: fitted, and no other --tta"):
+        submit("fitted ensemble", tta="none", root=untrained)
 
 
 def change(root: Path, **sections) -> None:
