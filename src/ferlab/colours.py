@@ -16,4 +16,15 @@ COLOURS: dict[str, str] = {
     "neutral": "#6B6B6B",
     "contempt": "#8C6D1F",
 }
+# For words: the same hues, dark enough for small letters on white (contrast 4.5, WCAG 2.1).
+INKS: dict[str, str] = {
+    "angry": "#C05500",
+    "disgust": "#008561",
+    "fear": "#A26084",
+    "happy": "#9C6C00",
+    "sad": "#0072B2",
+    "surprise": "#3A7B9F",
+    "neutral": "#6B6B6B",
+    "contempt": "#8C6D1F",
+}
 SPLIT_COLOURS: dict[str, str] = {"train": "#6B6B6B", "val": "#0072B2", "test": "#D55E00", "test_dedup": "#009E73"}

@@ -5,9 +5,10 @@ import base64
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from ferlab.colours import COLOURS
+from ferlab.colours import COLOURS, INKS
 from ferlab.expressions import CONTEMPT, EXPRESSIONS
 from ferlab.reporting import style
 
@@ -57,6 +58,13 @@ def test_a_name_with_dollars_is_no_formula(shown):
 def test_every_expression_has_a_colour_of_its_own():
     assert set(COLOURS) == {*EXPRESSIONS, CONTEMPT}
     assert len(set(COLOURS.values())) == len(COLOURS)
+
+
+def test_names_of_expressions_are_legible_on_white():
+    assert list(INKS) == list(COLOURS)
+    linear = {name: [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in to_rgb(ink)] for name, ink in INKS.items()}
+    contrast = {name: 1.05 / (0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05) for name, (r, g, b) in linear.items()}  # WCAG 2.1
+    assert min(contrast.values()) >= 4.5
 
 
 def test_a_name_with_dollars_is_drawn_as_it_is() -> None:

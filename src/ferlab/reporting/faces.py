@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from ferlab.colours import COLOURS
+from ferlab.colours import COLOURS, INKS
 from ferlab.expressions import SPLITS
 
 CELL = 0.88  # inches per face: 105 pixels at 120 dpi
@@ -141,7 +141,7 @@ def faces_grid(images: np.ndarray, targets: Sequence[int], expressions: Sequence
     ranks = list(zip_longest(*(places for places in columns if len(places))))
     below = [["" if place is None else notes[place] for place in places] for places in ranks] if notes is not None else ()
     rows = [[None if place is None else images[place] for place in places] for places in ranks]
-    return picture_grid(rows, columns=names, colours=[COLOURS[name] for name in names], notes=below)
+    return picture_grid(rows, columns=names, colours=[INKS[name] for name in names], notes=below)
 
 
 def truth_grid(images: np.ndarray, masks: np.ndarray, targets: Sequence[int], expressions: Sequence[str], *, notes: Sequence[str] = ()) -> Figure:
@@ -157,7 +157,7 @@ def truth_grid(images: np.ndarray, masks: np.ndarray, targets: Sequence[int], ex
     _check_count(2 * len(images))
     names = [expressions[target] for target in targets]
     rows = [list(images), [lit(image, mask) for image, mask in zip(images, masks, strict=True)]]
-    return picture_grid(rows, columns=names, colours=[COLOURS[name] for name in names], notes=[[""] * len(images), list(notes)] if len(notes) else ())
+    return picture_grid(rows, columns=names, colours=[INKS[name] for name in names], notes=[[""] * len(images), list(notes)] if len(notes) else ())
 
 
 def mean_faces(images: np.ndarray, targets: np.ndarray, expressions: Sequence[str]) -> Figure:
@@ -177,7 +177,7 @@ def mean_faces(images: np.ndarray, targets: np.ndarray, expressions: Sequence[st
     limit = float(np.abs(differences).max()) or 1.0
     names = [expressions[target] for target in shown]
     scales = [(float(means.min()), float(means.max())), (-limit, limit)]
-    figure = picture_grid([list(means), list(differences)], columns=names, colours=[COLOURS[name] for name in names], limits=scales)
+    figure = picture_grid([list(means), list(differences)], columns=names, colours=[INKS[name] for name in names], limits=scales)
     for axes in figure.axes[len(shown) :]:
         axes.images[0].set_cmap("RdBu_r")
     figure.supxlabel(

@@ -26,7 +26,7 @@ END_ROWS = 60  # at either end of a table that is longer than both
 PLAIN = ("seed", "year", "target", "duplicate_group")  # columns of integers that are no counts
 RATES = ("lr",)  # columns of floats over several orders of magnitude
 SPLIT_NAMES = {"val": "val", "test": "test", "test_dedup": "test, deduplicated"}
-ENSEMBLE_KEYS = {"accuracy": "accuracy", "macro_f1": "macro F1"}
+HEADLINE_KEYS = {"accuracy": "accuracy", "macro_f1": "macro F1"}
 # Test-time augmentations, beside "none".
 TTA = {
     "flip": "the mean over a face and its mirror image",
@@ -35,6 +35,12 @@ TTA = {
     "seven": "the mean over a face and seven random changes",
     "vote": "a vote among the face, its mirror image and the face rotated either way",
 }
+
+
+def shown_splits(scores: Mapping[str, Any]) -> list[str]:
+    """Return the splits of an evaluate metrics file that have scores; where no test face has a duplicate, test stands for both."""
+    n = scores.get("n", {})
+    return [split for split in SPLIT_NAMES if scores.get(split) and (split != "test_dedup" or n.get(split, -1) != n.get("test"))]
 
 
 def control_name(dataset: str) -> str | None:
@@ -142,16 +148,19 @@ def runs_table(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs as a reader meets them, test first: accuracy and macro F1, also deduplicated, ECE; then val and what they are.
 
     Accuracies on faces that a run was trained or selected on are marked, but for those on val where val selected the epoch, as it is there for.
+    The columns without duplicates are left out where they repeat those of test.
 
     Args:
         runs: From `ferlab.evaluation.runs.table_of_runs`.
     """
     table = runs[["run"]].copy()
     marks = [" (selected on)" if row.get("test.role") == "selected_on" else "" for _, row in runs.iterrows()]
-    for key, metric in {"accuracy": "accuracy", "macro_f1": "macro F1"}.items():
+    for key, metric in HEADLINE_KEYS.items():
         for split, name in {"test": "test", "test_dedup": "test, deduplicated"}.items():
             cells = [_split_cell(row, split, key) + mark * (key == "accuracy") for (_, row), mark in zip(runs.iterrows(), marks, strict=True)]
             table[f"{metric}, {name}, %"] = cells
+    repeated = [name for name in table if "deduplicated" in name and table[name].equals(table[name.replace(", deduplicated", "")])]
+    table = table.drop(columns=repeated) if len(repeated) == len(HEADLINE_KEYS) else table
     table["ECE, test, %"] = [number(value, percent=True) for value in runs["test.ece"]]
     marks = [" (trained on)" if row.get("val.role") == "trained" else "" for _, row in runs.iterrows()]
     table["accuracy, val, %"] = [_split_cell(row, "val", "accuracy") + mark for (_, row), mark in zip(runs.iterrows(), marks, strict=True)]
@@ -202,12 +211,12 @@ def ensembles_table(
             "dataset": name,
             "ensemble": kind,
             "members": ", ".join(members[name]) if kind == "ensemble" else named_weights((weights or {})[name]),
-            **{f"{label}, {split}, %": cell(scores[split], key) for split in ("val", "test") for key, label in ENSEMBLE_KEYS.items()},
+            **{f"{label}, {split}, %": cell(scores[split], key) for split in ("val", "test") for key, label in HEADLINE_KEYS.items()},
         }
         for name, kinds in votes.items()
         for kind, scores in kinds.items()
     ]
-    columns = [f"{label}, {split}, %" for split in ("val", "test") for label in ENSEMBLE_KEYS.values()]
+    columns = [f"{label}, {split}, %" for split in ("val", "test") for label in HEADLINE_KEYS.values()]
     return pd.DataFrame(rows, columns=["dataset", "ensemble", "members", *columns]).set_index("dataset")
 
 

@@ -172,7 +172,9 @@ def test_the_table_of_metrics_has_a_column_per_split_with_its_faces():
     same = metrics_table(scores | {"test_dedup": got, "n": {"val": 3589, "test": 10, "test_dedup": 10}}, Exposure(("train",), ("val",)))
     assert same.columns.tolist() == table.columns.tolist(), "no face was excluded"
     assert "over" not in " ".join([*table.columns, *table.index])
-    by_subject = metrics_table(scores | {"test": got | {"subjects": 4}}, Exposure(("train",), ("val",)))
+    assert "accuracy at test's class mix, %" not in table.index  # no split has it
+    at_mix = {"subjects": 4, "accuracy_at_test_mix": 0.6}
+    by_subject = metrics_table(scores | {"test": got | at_mix}, Exposure(("train",), ("val",)))
     assert by_subject.columns[1] == "test (n = 10, 4 subjects)"
     assert [name for name in by_subject.index if "over" in name] == ["accuracy at test's class mix, % (over faces)", "ECE, % (over faces)"]
 

@@ -67,6 +67,12 @@ def test_the_sentence_counts_and_names_verdicts_of_cs230_and_of_the_others() -> 
     )
 
 
+def test_hypotheses_of_which_none_can_be_told_are_counted_once() -> None:
+    table = judged()
+    said = page.hypotheses_sentence(table.assign(verdict="cannot be told"), believed={}, source="x")
+    assert said.startswith("**By occlusion on x, none of cs230's 2 findings can be told.** Of the other 1 hypotheses 1 cannot")
+
+
 def test_methods_that_are_not_believed_are_named_and_counted_out() -> None:
     unlike = rows("grad_cam", {**OWN, SMILE: FAILS}) + rows("hires_cam", OWN)
     table = judged(*unlike)

@@ -90,7 +90,10 @@ def test_randomised_labels_are_reported_either_way():
     text = page.randomised_labels_sentence({"occlusion": high, "rise": low})
     assert "is 0.10 [0.00, 0.20] (RISE) to 0.90 [0.80, 1.00] (occlusion)" in text
     assert text.endswith("show the face more than what was learned: occlusion.**")
-    assert page.randomised_labels_sentence({"rise": low}).endswith("No interval lies above 0.5: all maps depend on what was learned.")
+    assert page.randomised_labels_sentence({"rise": low}).endswith("All intervals lie below 0.5: the maps depend on what was learned.")
+    unsure = {"value": 0.5, "value_ci_low": 0.4, "value_ci_high": 0.6}
+    text = page.randomised_labels_sentence({"rise": low, "grad_cam_pp": unsure})
+    assert text.endswith("No interval lies above 0.5, and all but that of Grad-CAM++ below it.")
     assert page.randomised_labels_sentence({}) == ""
 
 

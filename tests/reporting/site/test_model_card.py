@@ -125,6 +125,12 @@ def test_the_card_states_data_selection_results_calibration_gaps_and_robustness(
     assert "control faces" not in text
 
 
+def test_test_stands_alone_where_no_face_has_a_duplicate():
+    alone = {**METRICS["evaluate"], "n": {"test": 100, "test_dedup": 100}}
+    assert "| | test |" in model_card_body(described(evaluate=alone))
+    assert "| | test | test, deduplicated |" in model_card_body(described())
+
+
 def test_what_was_not_computed_is_said_and_never_made_up():
     text = model_card_body(described(robustness={}, analyze_errors={}, evaluate={**METRICS["evaluate"], "calibration": None}))
     assert "## Corrupted and occluded faces\n\nNot measured." in text

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ferlab.colours import COLOURS
+from ferlab.colours import COLOURS, INKS
 from ferlab.control import ACTION_UNITS, FaceSpec, Light, Pose, draw_face, label_mask, read, sample_identity, spec_of, unit_masks
 from ferlab.control.action_units import CIRCUMPLEX, NAMES, Unit, amplitude, draw_units
 from ferlab.control.drawing.masks import draw_unit_masks
@@ -49,7 +49,7 @@ def subjects_figure(*, size: int, seed: int) -> Figure:
     rows = [[_showing(name, seed=seed, subject=skins.index(skin)) for name in NAMES] for skin in sorted(set(skins))]
     pictures = [[draw_face(spec, size, colour=True).image for spec in row] for row in rows]
     labels = [f"skin {row[0].identity.skin}" for row in rows]
-    return picture_grid(pictures, columns=NAMES, labels=labels, colours=[COLOURS[name] for name in NAMES])
+    return picture_grid(pictures, columns=NAMES, labels=labels, colours=[INKS[name] for name in NAMES])
 
 
 def draw_rows(faces: pd.DataFrame, *, size: int) -> np.ndarray:
@@ -121,7 +121,7 @@ def affect_figure(faces: pd.DataFrame) -> Figure:
         axes.scatter(of["valence"], of["arousal"], s=12, color=COLOURS[name], linewidths=0)
         x, y = CIRCUMPLEX[name]
         aside = (-6, 0) if x < 0 and name != "angry" else (6, 3)  # fear's label is where anger's would be
-        axes.annotate(name, (x, y), aside, textcoords="offset points", color=COLOURS[name], ha="right" if aside[0] < 0 else "left", va="center")
+        axes.annotate(name, (x, y), aside, textcoords="offset points", color=INKS[name], ha="right" if aside[0] < 0 else "left", va="center")
     axes.axhline(0, color="#B0B0B0", linewidth=0.8, zorder=0)
     axes.axvline(0, color="#B0B0B0", linewidth=0.8, zorder=0)
     axes.set(xlabel="valence", ylabel="arousal", xlim=(-1.05, 1.05), ylim=(-0.5, 0.85))

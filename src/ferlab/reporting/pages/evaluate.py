@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from ferlab.colours import COLOURS
 from ferlab.evaluation.clusters import OVER_FACES
 from ferlab.evaluation.proportions import wilson
-from ferlab.reporting.tables import SPLIT_NAMES, TTA, cell, estimate, over_units, percent
+from ferlab.reporting.tables import MISSING, SPLIT_NAMES, TTA, cell, estimate, over_units, percent, shown_splits
 from ferlab.roles import MARKS, Exposure, listed
 
 COLOUR_MAP = "Blues"
@@ -188,19 +188,20 @@ def sequences_text(sequences: Mapping[str, Any] | None) -> list[str]:
 def metrics_table(scores: Mapping[str, Any], seen: Exposure) -> pd.DataFrame:
     """Return one row per metric, one column per split with its numbers of faces and subjects, and what it was to the run.
 
-    Where bounds are over subjects, metrics whose bounds are over faces say so. Without duplicates test stands alone.
+    Where bounds are over subjects, metrics whose bounds are over faces say so. Without duplicates test stands alone, and a metric that no split
+    has is left out.
     """
     by_subject = any("subjects" in (scores.get(split) or {}) for split in SPLIT_NAMES)
     names = [f"{name} (over faces)" if by_subject and key in OVER_FACES else name for key, (name, _, _) in METRICS.items()]
     marks = {split: f", {mark}" if (mark := MARKS[seen.role(split)]) else "" for split in SPLIT_NAMES}
     columns = {
-        f"{name}{marks[split]} (n = {scores['n'][split]:,}{_subjects(scores[split])})": [
+        f"{SPLIT_NAMES[split]}{marks[split]} (n = {scores['n'][split]:,}{_subjects(scores[split])})": [
             cell(scores[split], key, percent=in_percent, digits=digits) for key, (_, in_percent, digits) in METRICS.items()
         ]
-        for split, name in SPLIT_NAMES.items()
-        if scores.get(split) and (split != "test_dedup" or scores["n"][split] < scores["n"]["test"])
+        for split in shown_splits(scores)
     }
-    return pd.DataFrame(columns, index=pd.Index(names, name="metric"))
+    table = pd.DataFrame(columns, index=pd.Index(names, name="metric"))
+    return table[(table != MISSING).any(axis=1)]
 
 
 def _subjects(scores: Mapping[str, Any]) -> str:

@@ -29,7 +29,7 @@ from ferlab.reporting.pages import calibration as calibrating
 from ferlab.reporting.pages import evaluate as performance
 from ferlab.reporting.pages import protocol
 from ferlab.reporting.style import use_style
-from ferlab.reporting.tables import MISSING, estimate, html_table, over_units, percent
+from ferlab.reporting.tables import estimate, html_table, over_units, percent
 from ferlab.roles import Exposure, listed
 
 ROLES: dict[KnownRole, str] = {
@@ -174,7 +174,6 @@ def _accuracy(found: Evaluated, metrics: dict[str, Any]) -> list[Part]:
     if unknown := _without_class(found.table):
         reading += f" It has no class for {listed(unknown)}: these faces count as wrong."
     table = performance.metrics_table(scores, Exposure())
-    table = table[(table != MISSING).any(axis=1)]
     task = protocol.task_sentence(recorded_tasks(metrics))
     return [told, *([DRAWN] if found.drawn else []), ROLES[found.role], "## Accuracy", reading, *warned, table, task]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ferlab.colours import COLOURS
+from ferlab.colours import INKS
 from ferlab.error_analysis.persons import FEWEST
 from ferlab.reporting.faces import draw_face
 from ferlab.reporting.tables import cell, estimate, number, p_equals, p_value, percent
@@ -75,7 +75,7 @@ def plot_worst(images: np.ndarray, errors: pd.DataFrame, *, names: tuple[str, ..
         for axis, place in zip(line, places, strict=False):
             row = errors.iloc[place]
             title = f"{names[row['target']]}\nas {names[row['pred']]}"
-            draw_face(axis, images[place], title=title, colour=COLOURS.get(names[row["target"]], "black"))
+            draw_face(axis, images[place], title=title, colour=INKS.get(names[row["target"]], "black"))
         line[0].text(-0.1, 0.5, subject, transform=line[0].transAxes, ha="right", va="center", fontsize=9, parse_math=False)
     return figure
 
@@ -137,7 +137,7 @@ def plot_split(images: np.ndarray, split: pd.DataFrame) -> Figure:
         axis.set_axis_off()
     for axis, image, row in zip(axes.flat, images, split.itertuples(), strict=False):
         title = f"{row.target} {100 * row.share_target:.0f} %\n{row.other} {100 * row.share_other:.0f} %\npredicted {row.pred}"
-        draw_face(axis, image, title=title, colour=COLOURS.get(row.target, "black"))
+        draw_face(axis, image, title=title, colour=INKS.get(row.target, "black"))
     return figure
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ferlab.colours import COLOURS
+from ferlab.colours import COLOURS, INKS
 from ferlab.explanation.attribution_mass import relative_density
 from ferlab.explanation.hypotheses import CS230, FAILS, HOLDS, OPEN, TRUTH
 from ferlab.explanation.methods import METHODS
@@ -48,7 +48,7 @@ def plot_figure8(
         for axis in line:
             axis.set_axis_off()
         for place, row in enumerate(rows):
-            draw_face(line[2 * place], images[row], title=f"{name} {percent(probs[row].max(), digits=0)}", colour=COLOURS.get(name, "black"))
+            draw_face(line[2 * place], images[row], title=f"{name} {percent(probs[row].max(), digits=0)}", colour=INKS.get(name, "black"))
             draw_map(line[2 * place + 1], images[row], density[row], top=top)
         if not rows:
             write_in(line[0], f"no correctly\nclassified\n{name} face")
@@ -140,9 +140,11 @@ def hypotheses_sentence(tested: pd.DataFrame, *, believed: Mapping[str, str], so
     """
     own = tested[tested["method"] == MAIN]
     cs230 = own["sources"].str.contains(CS230)
-    text = [f"**By {METHODS[MAIN].title} on {source}, of cs230's {int(cs230.sum())} findings {_counted(own[cs230])}.**"]
+    findings = _counted(own[cs230], "cs230's {} findings")
+    text = [f"**By {METHODS[MAIN].title} on {source}, {findings}.**"]
     if (~cs230).any():
-        text.append(f"Of the other {int((~cs230).sum())} hypotheses {_counted(own[~cs230])}.")
+        told = _counted(own[~cs230], "the other {} hypotheses")
+        text.append(f"{told[0].upper()}{told[1:]}.")
     firm = [method for method in tested["method"].unique() if method != TRUTH and believed.get(method) != NOT_BELIEVED]
     if len(firm) > 1:
         alike = tested[tested["method"].isin(firm)].groupby(["expression", "regions"])["verdict"].nunique() == 1
@@ -168,15 +170,17 @@ def _truth_sentence(tested: pd.DataFrame) -> list[str]:
     ]
 
 
-def _counted(rows: pd.DataFrame) -> str:
-    """Return how many hypotheses have which verdict, those that hold or do not hold by name."""
-    parts = []
+def _counted(rows: pd.DataFrame, what: str) -> str:
+    """Return how many hypotheses have which verdict, those that hold or do not hold by name; `what` names them around their number."""
+    parts, whole = [], what.format(len(rows))
+    if len(rows) > 1 and (rows["verdict"] == OPEN).all():
+        return f"none of {whole} can be told"
     for verdict, one, many in ((HOLDS, "holds", "hold"), (FAILS, "does not hold", "do not hold"), (OPEN, "cannot be told", "cannot be told")):
         own = rows[rows["verdict"] == verdict].to_dict("records")
         if own:
             named = "; ".join(f"{row['expression']}: {_short(row['regions'])}" for row in own)
             parts.append(f"{len(own)} {one if len(own) == 1 else many}{f' ({named})' if verdict != OPEN else ''}")
-    return listed(parts) if parts else "none can be tested"
+    return f"of {whole} {listed(parts) if parts else 'none can be tested'}"
 
 
 def _short(regions: str) -> str:

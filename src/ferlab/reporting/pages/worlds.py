@@ -281,7 +281,10 @@ def randomised_labels_sentence(alike: Mapping[str, Row]) -> str:
     same = [NAMES[name] for name in order if alike[name]["value_ci_low"] > UNCHANGED]
     if same:
         return f"{text} **Above {UNCHANGED}, so that they show the face more than what was learned: {listed(same)}.**"
-    return f"{text} No interval lies above {UNCHANGED}: all maps depend on what was learned."
+    unsure = [NAMES[name] for name in order if alike[name]["value_ci_high"] >= UNCHANGED]
+    if unsure:
+        return f"{text} No interval lies above {UNCHANGED}, and all but that of {listed(unsure)} below it."
+    return f"{text} All intervals lie below {UNCHANGED}: the maps depend on what was learned."
 
 
 def measures_table(scores: pd.DataFrame, ranking: Sequence[Row], *, test: str, model: str) -> pd.DataFrame:

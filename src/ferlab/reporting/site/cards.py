@@ -14,7 +14,7 @@ from ferlab.explanation.methods import METHODS
 from ferlab.expressions import SPLITS
 from ferlab.params import Params, Prepare
 from ferlab.reporting.exposure import role_mark
-from ferlab.reporting.tables import MISSING, SPLIT_NAMES, TTA, control_name, estimate
+from ferlab.reporting.tables import MISSING, SPLIT_NAMES, TTA, control_name, estimate, shown_splits
 from ferlab.roles import listed, recorded
 
 CONTROL_TITLE = "Control faces: drawn, not photographed; numbers say nothing about real faces"
@@ -100,7 +100,7 @@ def results_table(params: Params, evaluations: Mapping[str, Mapping[str, Any]], 
         values = evaluations.get(run, {})
         kind = _kind(params.prepare[settings.data], str(values.get("dataset", "")))
         first = f"{_linked(run, links)} {_aside(f'{settings.data}: {kind}')}"
-        for split in [s for s in SPLIT_NAMES if values.get(s)]:
+        for split in shown_splits(values):
             mark = role_mark(recorded(values), split)
             named = f'<span class="keep">{SPLIT_NAMES[split]}</span> {_aside(mark) if mark else ""}'.strip()
             scores = {**values[split], **_bounds_over_subjects(values, split)}
@@ -127,6 +127,9 @@ def results_sentence(tta: str, evaluations: Mapping[str, Mapping[str, Any]]) -> 
         told.append("**Where test selected the epoch, its scores are optimistically biased.**")
     if any(seen.role("val") == "trained" for seen in exposures):
         told.append("Scores on val that the model was trained on are training scores.")
+    told.append("ECE is the expected calibration error.")
+    if any("test_dedup" in shown_splits(values) for values in evaluations.values()):
+        told.append("*Test, deduplicated* excludes test faces that have an exact, mirrored or near-duplicate in train or val.")
     return " ".join(told)
 
 

@@ -17,7 +17,7 @@ from ferlab.evaluation.tasks import Task, recorded_tasks
 from ferlab.expressions import ALL_EXPRESSIONS
 from ferlab.reporting.pages.protocol import task_sentence
 from ferlab.reporting.site.datasets import dataset_facts, sources_of
-from ferlab.reporting.tables import MISSING, SPLIT_NAMES, estimate, number, percent
+from ferlab.reporting.tables import MISSING, SPLIT_NAMES, estimate, number, percent, shown_splits
 from ferlab.roles import listed, recorded
 
 LEVEL = 0.05
@@ -167,7 +167,7 @@ def _training(card: Described) -> str:
 def _results(evaluated: Mapping[str, Any]) -> str:
     if not evaluated.get("test"):
         return "Not evaluated yet."
-    splits = [split for split in ("test", "test_dedup") if evaluated.get(split)]
+    splits = [split for split in shown_splits(evaluated) if split != "val"]
     scores = {split: {**evaluated[split], **_over_subjects(evaluated, split)} for split in splits}
     lines = [f"| | {' | '.join(SPLIT_NAMES[split] for split in splits)} |", "|---|" + "---|" * len(splits)]
     for key, name in METRICS.items():

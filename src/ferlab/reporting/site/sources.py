@@ -115,8 +115,7 @@ def overview(params: Params, entries: list[Entry], folder: Path, *, scorings: li
         " is what a face shows, not what a person feels.",
         cards.admonition(cards.CONTROL_TITLE, f"{cards.CONTROL_TEXT} Drawn here: {', '.join(drawn)}.", kind="warning") if drawn else "",
         "## Results",
-        f"{cards.results_sentence(params.evaluate.tta, evaluated)} ECE is the expected calibration error. *Test, deduplicated* excludes test faces"
-        " that have an exact, mirrored or near-duplicate in train or val.",
+        cards.results_sentence(params.evaluate.tta, evaluated),
         tasks_sentence(_tasks_of_sets(params, evaluated)),
         cards.results_table(params, evaluated, links={entry.name: f"{entry.page}.ipynb" for entry in done if entry.stage == "evaluate"}),
         cards.robustness_table(
