@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ferlab.models import count_parameters
-from ferlab.models.compact import Branches, Residual, compact
+from ferlab.models.compact import Branches, Residual, Whitening, compact
 from ferlab.paths import InputError
 
 
@@ -82,6 +82,28 @@ def test_folding_by_hand_of_one_channel() -> None:
     conv = branches.folded().conv
     assert conv.weight.flatten().tolist() == [2, 2, 2, 2, 13, 2, 2, 2, 2]
     assert conv.bias.item() == 7
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_whitened_stem_turns_patches_into_uncorrelated_ones(channels: int) -> None:
+    torch.manual_seed(0)
+    faces = nn.functional.avg_pool2d(3 * torch.randn(40, channels, 28, 28), 5, stride=1)  # neighbours are alike
+    faces = faces + 0.2 * torch.randn(faces.shape)
+    stem, half = Whitening(channels), 9 * channels
+    stem.whiten(faces)
+    maps = nn.functional.conv2d(faces, stem.conv.weight).transpose(0, 1).flatten(1)
+    assert torch.equal(maps[half:], -maps[:half])
+    torch.testing.assert_close(maps[:half] @ maps[:half].T / maps.shape[1], torch.eye(half), atol=0.03, rtol=0)
+    assert stem(faces).shape == (40, 18 * channels, 24, 24)
+    assert [name for name, weight in stem.named_parameters() if weight.requires_grad] == ["conv.bias"]
+
+
+def test_a_whitened_stem_has_as_many_channels_as_patches_have_values_twice() -> None:
+    assert compact(stem="whitened", widths=(18, 32, 32, 32))(torch.rand(2, 1, 48, 48)).shape == (2, 7)
+    with pytest.raises(InputError, match="a whitened stem has 54 channels; expected them to begin with that, got 32"):
+        compact(in_channels=3, stem="whitened")
+    with pytest.raises(InputError, match="stem: expected 'conv' or 'whitened', got 'white'"):
+        compact(stem="white")
 
 
 def test_widths_and_blocks_must_agree() -> None:

@@ -143,6 +143,41 @@ def test_a_resumed_fit_with_repeats_alternating_flip_and_sam_equals_the_unbroken
     assert bytes_of(resumed, tmp_path / "o1") == bytes_of(whole, tmp_path / "o2")
 
 
+WHITENED = {"model": "compact", "options": {"stem": "whitened", "widths": [18, 8, 8], "blocks": [1, 1], "block": "plain"}}
+
+
+def test_a_whitened_stem_is_of_the_training_faces_alone_and_stays_as_it_is(toy_store: Make, settings: Make, tmp_path: Path) -> None:
+    store, short = toy_store(), settings(epochs=1)
+    result = run_fit(store, short, tmp_path / "a", **WHITENED)
+    train = (store.faces["split"] == "train").to_numpy()
+    faces = (torch.from_numpy(store.images[train]).unsqueeze(1) / 255 - result.card["mean"][0]) / result.card["std"][0]
+    maps = torch.nn.functional.conv2d(faces, result.module.stem.conv.weight).transpose(0, 1).flatten(1)[:9]
+    torch.testing.assert_close(maps @ maps.T / maps.shape[1], torch.eye(9), atol=0.02, rtol=0)
+    assert result.module.stem.conv.bias.abs().max() > 0
+    assert "72 training faces" in result.first.sentence
+    other = Store(images=store.images.copy(), faces=store.faces.copy(), expressions=store.expressions)
+    other.images[~train] = 77
+    assert torch.equal(run_fit(other, short, tmp_path / "b", **WHITENED).module.stem.conv.weight, result.module.stem.conv.weight)
+    result.save(tmp_path / "weights.safetensors")
+    assert torch.equal(load_model(tmp_path / "weights.safetensors").module.stem.conv.weight, result.module.stem.conv.weight)
+    given = settings(epochs=1, pretrained=str(tmp_path / "weights.safetensors"), pretrained_layout="ferlab")
+    brighter = Store(images=store.images // 2 + 60, faces=store.faces, expressions=store.expressions)
+    assert torch.equal(run_fit(brighter, given, tmp_path / "c", **WHITENED).module.stem.conv.weight, result.module.stem.conv.weight)
+
+
+def test_a_whitened_stem_is_resumed_and_refitted_with_the_same_bytes(
+    toy_store: Make, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run_fit(toy_store(60), settings(refit=True), tmp_path / "whole", **WHITENED)
+    with monkeypatch.context() as patched:
+        stop_at(patched, epoch=2, batch=1)
+        with pytest.raises(Stopped):
+            run_fit(toy_store(60), settings(refit=True), tmp_path / "broken", **WHITENED)
+    resumed = run_fit(toy_store(60), settings(refit=True), tmp_path / "broken", **WHITENED)
+    assert bytes_of(resumed, tmp_path / "o1") == bytes_of(whole, tmp_path / "o2")
+    assert "48 training faces" in whole.first.sentence  # the refit's, of train and val
+
+
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_a_full_disk_is_one_line_and_the_last_good_epoch_is_gone_on_from(
     device: str, toy_store: Make, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -9,13 +9,15 @@
 
 One 3x3 convolution at full size, then three stages at half, a quarter and an eighth of it: a 3x3 convolution with stride 2 and a
 residual block of two, or one more convolution (plain). With block: reparam the convolutions of the stages are those of plain, trained as
-parallel branches and exported as one convolution each. There is no hidden layer: the logits are linear in the means of the last maps, so any
+parallel branches and exported as one convolution each. With stem: whitened the first convolution is fixed: it whitens the patches of the training
+faces, which training computes; only its biases are trained. There is no hidden layer: the logits are linear in the means of the last maps, so any
 input size is possible and each class has its class activation map.
 
 References:
     He, Zhang, Ren & Sun (2015), Deep Residual Learning for Image Recognition, arXiv 1512.03385: the block, its initial weights.
     Ding, Zhang, Ma, Han, Ding & Sun (2021), RepVGG: Making VGG-style ConvNets Great Again, arXiv 2101.03697: the branches and their folding.
-    Page (2018), How to train your ResNet: that one block a stage is enough where time is short.
+    Page (2018), How to train your ResNet: that one block a stage is enough where time is short; whitening of 3x3 patches.
+    Jordan (2024), 94% on CIFAR-10 in 3.29 Seconds on a Single GPU, arXiv 2404.00498, section 3.2: each filter and its negative, trained biases.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from torch.nn import functional as F
 
 from ferlab.models.layers import sequential
 from ferlab.paths import InputError
+
+VARIANCE = 5e-4  # added to that of each direction of the patches, as Jordan's code has it
 
 
 class Residual(nn.Module):
@@ -43,6 +47,33 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output."""
         return self.relu(x + self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x))))))
+
+
+class Whitening(nn.Module):
+    """A 3x3 convolution whose fixed weights whiten patches, each filter beside its negative, with trained biases, and a ReLU.
+
+    The weights are random until `whiten` sets them.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, 2 * 9 * channels, 3, padding=1)
+        self.conv.weight.requires_grad_(False)
+        nn.init.zeros_(self.conv.bias)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return float (N, 18 C, H, W) of (N, C, H, W)."""
+        return self.relu(self.conv(x))
+
+    @torch.no_grad()
+    def whiten(self, inputs: Tensor) -> None:
+        """Set the weights from the patches of a model's inputs, float32 (N, C, H, W), by a PCA of their second moments."""
+        patches = F.unfold(inputs.cpu(), 3).transpose(1, 2).flatten(0, 1)  # (N L, 9 C)
+        moments = (patches.double().T @ patches.double()) / len(patches)
+        variances, directions = torch.linalg.eigh(moments)
+        filters = (directions / (variances + VARIANCE).sqrt()).T.view(-1, *self.conv.weight.shape[1:])
+        self.conv.weight.copy_(torch.cat([filters, -filters]))
 
 
 class Branches(nn.Module):
@@ -94,6 +125,7 @@ def compact(
     blocks: tuple[int, ...] = (1, 1, 1),
     down: str = "stride",
     block: str = "residual",
+    stem: str = "conv",
     dropout: float = 0.4,
 ) -> nn.Module:
     """Build the compact model.
@@ -103,6 +135,7 @@ def compact(
         blocks: Blocks of each stage.
         down: How a stage halves the side: "stride" (of its first convolution) or "pool" (2x2, before it).
         block: "residual" (two convolutions and the identity), "plain" (one convolution) or "reparam" (plain, trained in branches).
+        stem: "conv", or "whitened" (fixed weights of the training faces' patches; 18 channels, 54 of a colour model).
         dropout: Rate before the last layer.
     """
     if down not in ("stride", "pool"):
@@ -111,7 +144,12 @@ def compact(
         raise InputError(f"compact: block: expected 'residual', 'plain' or 'reparam', got {block!r}")
     if len(blocks) != len(widths) - 1 or not blocks:
         raise InputError(f"compact: blocks: expected one number for each of the {len(widths) - 1} widths after the first, got {len(blocks)}")
-    layers: dict[str, nn.Module] = {"stem": _convolution(in_channels, widths[0], stride=1)}
+    if stem not in ("conv", "whitened"):
+        raise InputError(f"compact: stem: expected 'conv' or 'whitened', got {stem!r}")
+    if stem == "whitened" and widths[0] != 18 * in_channels:
+        raise InputError(f"compact: widths: a whitened stem has {18 * in_channels} channels; expected them to begin with that, got {widths[0]}")
+    first_layer = Whitening(in_channels) if stem == "whitened" else _convolution(in_channels, widths[0], stride=1)
+    layers: dict[str, nn.Module] = {"stem": first_layer}
     for n, count in enumerate(blocks, start=1):
         pool = {"pool": nn.MaxPool2d(2)} if down == "pool" else {}
         first = {"down": (Branches if block == "reparam" else _convolution)(widths[n - 1], widths[n], stride=1 if pool else 2)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import signal
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial as bind
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from pytorch_lightning.plugins.io import AsyncCheckpointIO, CheckpointIO, TorchC
 from torch import nn
 
 from ferlab.data.augmentation import augmentation_of
-from ferlab.data.batches import FaceData, class_weights
+from ferlab.data.batches import FaceBatches, FaceData, class_weights
 from ferlab.data.store import Store
 from ferlab.models.create import create_model, input_shape
 from ferlab.models.inputs import prepare_images, standardise
@@ -38,6 +38,7 @@ from ferlab.training.progress import EpochLog, Progress
 from ferlab.training.targets import wanted_targets
 
 LAST, BEST = "last.ckpt", "best.ckpt"
+WHITENED = 500  # training faces, at most, whose patches are whitened
 WANTED = ("loss", "ferplus_weight", "regress")  # settings of `wanted_targets`
 
 
@@ -207,6 +208,8 @@ def _phase(task: Task, *, name: str, epochs: int, patience: int, factors: tuple[
         rank=task.place.rank,
         world=task.place.world,
     )
+    if first.report is None:
+        first = _whitened(net, data, first)
     student = {"expressions": expressions, "shape": (channels, size), "seen": seen, "device": task.place.device(settings)}
     module = Classifier(
         net,
@@ -220,6 +223,19 @@ def _phase(task: Task, *, name: str, epochs: int, patience: int, factors: tuple[
         teachers=load_teachers(settings.teachers, run=task.run, **student) if settings.teachers else None,
     )
     return Phase(name=name, module=module, data=data, epochs=epochs, trained_on=seen.trained_on, first=first, place=task.place)
+
+
+def _whitened(net: nn.Module, data: FaceData, first: InitialWeights) -> InitialWeights:
+    """Set the initial weights of layers with a method `whiten` from training faces as they are, evenly spaced over the split."""
+    layers = [layer for layer in net.modules() if hasattr(layer, "whiten")]
+    if not layers:
+        return first
+    of = data.train_batches
+    rows = of.rows.numpy()[:: -(-len(of.rows) // WHITENED)]
+    inputs, *_ = next(iter(FaceBatches(of.images, of.targets, rows, batch_size=len(rows), prepare=of.prepare, normalise=of.normalise)))
+    for layer in layers:
+        layer.whiten(inputs)
+    return replace(first, sentence=f"{first.sentence} Those of the stem whiten the patches of {len(rows)} training faces, and stay fixed.")
 
 
 def _classes(named: list[str], expressions: tuple[str, ...], *, run: str) -> list[int]:

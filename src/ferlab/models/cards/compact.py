@@ -9,7 +9,7 @@ CARDS = {
         "input_size": 48,
         "sizes": "16-",
         "target_layer": "stage3.block1.relu",
-        "options": {"widths": (32, 64, 128, 256), "blocks": (1, 1, 1), "down": "stride", "block": "residual", "dropout": 0.4},
+        "options": {"widths": (32, 64, 128, 256), "blocks": (1, 1, 1), "down": "stride", "block": "residual", "stem": "conv", "dropout": 0.4},
         "notes": "From no paper: it trains on two CPU cores within 7,200 CPU seconds, without the training of its teachers.",
     },
 }
