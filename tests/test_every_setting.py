@@ -124,7 +124,7 @@ def test_the_comparison_marks_what_test_selected_and_gives_each_dataset_an_axis(
     assert "no split selected the epoch: whole; scores on val are training scores" in text
     assert re.search(r"test scores are biased by peeking \(selected on it\)", text)
     assert re.search(r"val scores are biased by refitted, whole \(trained on it\)", text)
-    assert "1 of 4 groups have more than one seed" in text
+    assert "1 of 4 groups has more than one seed" in text
     assert "published rows was measured on our faces" in text
     compared = json.loads((clone / "reports" / "metrics" / "compare.json").read_text())
     assert {run: (of["val"]["role"], of["test"]["role"]) for run, of in compared["runs"].items() if run in ROLES} == ROLES

@@ -16,6 +16,7 @@ from ferlab.explanation.faithfulness import (
     METRICS,
     clusters_of,
     face_scores,
+    in_order,
     mean_curves,
     mean_interval,
     nested_summary,
@@ -48,6 +49,14 @@ def test_areas_are_trapezoids_and_the_gain_is_their_difference():
     assert scores["insertion_blur"].loc["f0", "grad_cam"] == pytest.approx(0.25 * 0.4 + 0.75 * 0.9)
     assert scores["gain_blur"].loc["f0", "grad_cam"] == pytest.approx(0.775 - 0.225)
     assert set(scores) <= set(METRICS)
+
+
+def test_methods_stand_in_the_order_asked_for_and_baselines_last():
+    values = {("infidelity", name): [0.1, 0.2] for name in ("grad_cam", "random", "occlusion")}
+    ordered = in_order(long(values), ["occlusion", "grad_cam"])
+    assert list(face_scores(ordered)["infidelity"]) == ["occlusion", "grad_cam", "random"]
+    assert ordered["face_id"].tolist() == FACES[:2] * 3
+    pd.testing.assert_frame_equal(face_scores(ordered)["infidelity"][["random"]], face_scores(long(values))["infidelity"][["random"]])
 
 
 def test_only_the_model_with_all_layers_random_is_compared():

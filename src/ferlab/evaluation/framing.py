@@ -14,6 +14,7 @@ from ferlab.evaluation.predictions import expressions_of, subjects_of
 from ferlab.evaluation.proportions import wilson
 from ferlab.evaluation.runs import score_rows
 from ferlab.evaluation.tasks import Task, name_preparation, name_usage, task_of
+from ferlab.expressions import ALL_EXPRESSIONS
 
 LEVEL = 0.05
 Tables = dict[str, dict[str, pd.DataFrame]]  # set -> model -> predictions
@@ -141,7 +142,7 @@ def summed_people(table: pd.DataFrame, model: str, *, shown: Sequence[str] | Non
         model: One of its models.
         shown: The people that have a row, None for all; those without one count in the sums.
     """
-    order = list(dict.fromkeys(table["expression"]))
+    order = [name for name in ALL_EXPRESSIONS if name in set(table["expression"])]
     hits, faces = (table.pivot(index="subject", columns="expression", values=key).reindex(columns=order).fillna(0) for key in (model, "faces"))
     for each in (hits, faces):
         each["all"] = each.sum(axis=1)

@@ -55,8 +55,9 @@ def seeds_sentence(spread: pd.DataFrame) -> str:
     if several.empty:
         return "Every group has one seed: the spread over seeds is unknown."
     row = several.loc[several["test.accuracy_sd"].idxmax()]
+    have = "has" if len(several) == 1 else "have"
     return (
-        f"{len(several)} of {len(spread)} groups have more than one seed. The largest spread is that of {row['group']}: "
+        f"{len(several)} of {len(spread)} groups {have} more than one seed. The largest spread is that of {row['group']}: "
         f"{number(row['test.accuracy_mean'], percent=True)} ± {percent(row['test.accuracy_sd'])} over {row['seeds']} seeds."
     )
 
