@@ -26,7 +26,7 @@ def test_the_figure_marks_the_budget() -> None:
     (axes,) = figure.axes
     assert axes.get_xscale() == "log"
     assert any(list(line.get_xdata()) == [100, 100] for line in axes.lines)
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == [
         "float32: median 3.50 ms, 95 % within 4.85 ms", "int8: median 1.50 ms, 95 % within 1.95 ms"
     ]  # fmt: skip
     assert any("budget: 100 ms" in text.get_text() for text in axes.texts)

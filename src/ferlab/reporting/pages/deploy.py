@@ -27,7 +27,7 @@ def plot_latency(milliseconds: Mapping[str, np.ndarray], *, budget_ms: float) ->
         milliseconds: Up to three files, name -> (repeats,) from `measure_side_by_side`.
         budget_ms: Drawn as a line.
     """
-    figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(7, 3.8), layout="constrained")
     for (name, times), colour in zip(milliseconds.items(), LINES, strict=False):
         ordered = np.sort(times)
         p50, p95 = np.percentile(times, [50, 95])
@@ -43,7 +43,7 @@ def plot_latency(milliseconds: Mapping[str, np.ndarray], *, budget_ms: float) ->
     axes.xaxis.set_minor_formatter(LogFormatter())  # plain figures: the default writes formulas
     every = np.concatenate(list(milliseconds.values()))
     axes.set_xlim(every.min() / 1.6, max(budget_ms, every.max()) * 1.6)
-    axes.legend(loc="center")  # between the curves and the budget
+    figure.legend(loc="outside lower center")
     return figure
 
 
