@@ -93,7 +93,7 @@ STAGES = {
         params={"robustness": ("split", "faces", "sets", "seed")},
         card=BUILT,
     ),
-    "compare": Stage(shows=(PREDICTIONS, ("evaluate", "metrics"), ("robustness", "table"))),
+    "compare": Stage(shows=(PREDICTIONS, ("train", "metrics"), ("evaluate", "metrics"), ("robustness", "table"))),
     "deploy": Stage(
         (STORE, WEIGHTS, PREDICTIONS, ("evaluate", "tta")),
         modules=("deployment.exported",),

@@ -34,6 +34,7 @@ def test_card_is_whole_and_counts_what_is_built(name: str) -> None:
     assert card["build"].split(":")[0] == card["family"]
     assert count_parameters(module) == card["parameters"]
     assert len([m for m in module.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]) == card["depth"]
+    assert card["pretrained"] is None or card["pretrained"]["trained_on"]
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -157,12 +157,14 @@ def test_vgg_face_fills_vgg16_but_for_its_head_even_where_a_layer_of_that_would_
 def known(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     """Give the five-layer model published weights."""
     card = {"hub": NOWHERE, "file": "net.pth", "sha256": None, "layout": "vggface2", "colour": "BGR", "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+    card["trained_on"] = "many faces"
     monkeypatch.setitem(MODELS["five_layer"], "pretrained", {**card, **changes})
 
 
 def test_a_run_without_pretrained_weights_says_that_they_are_random() -> None:
     first = pretrained_or_scratch(small_net(), "five_layer")
     assert (first.report, first.mean, first.std, first.sentence) == (None, None, None, "The initial weights are random.")
+    assert first.trained_on == ""
 
 
 def test_weights_that_are_not_available_mean_from_scratch_with_nothing_frozen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,6 +178,7 @@ def test_weights_that_are_not_available_mean_from_scratch_with_nothing_frozen(tm
     source = f"{NOWHERE}/resnet50_ft_dag.pth"
     assert first.sentence == f"Trained from scratch, without frozen layers: the pretrained weights ({source}) are not available."
     assert "no answer" in (tmp_path / "lines").read_text()
+    assert first.trained_on == ""
     assert all(p.requires_grad for p in net.parameters())
     assert all(m.training for m in net.modules())
     assert pretrained_or_scratch(small_net(), "five_layer", source="published").report is None
@@ -191,6 +194,7 @@ def test_published_weights_bring_the_mean_and_spread_they_want_in_rgb(tmp_path: 
     assert (first.mean, first.std) == ((0.3, 0.2, 0.1), (0.6, 0.5, 0.4))
     assert first.report is not None
     assert first.sentence == first.report.sentence()
+    assert first.trained_on == "many faces"
     grey = pretrained_or_scratch(small_net(1), "five_layer", source="published", grey="sum", folder=tmp_path)
     assert grey.mean == pytest.approx((0.2,))
     known(monkeypatch, sha256="0" * 64)
@@ -202,6 +206,7 @@ def test_a_file_of_ones_own_brings_what_its_layout_wants(tmp_path: Path) -> None
     source = written(tmp_path / "net.safetensors", small_net(seed=1))
     first = pretrained_or_scratch(small_net(), "five_layer", source=source, layout="torchvision")
     assert (first.mean, first.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # ImageNet's, torchvision's documentation
+    assert first.trained_on == "not stated (net.safetensors)"
     with pytest.raises(InputError, match="no such file"):
         pretrained_or_scratch(small_net(), "five_layer", source=str(tmp_path / "none.pth"), layout="torchvision")
     with pytest.raises(InputError, match="no layout is called ''"):
@@ -212,9 +217,10 @@ def test_a_run_of_this_workspace_can_be_gone_on_from(tmp_path: Path) -> None:
     torch.manual_seed(1)
     before, net = create_model("five_layer"), create_model("five_layer", 8)
     values = {"name": "five_layer", "options": {}, "expressions": EXPRESSIONS, "mean": (0.5,), "std": (0.25,), "size": 48, "channels": 1}
-    save_model(tmp_path / "weights.safetensors", before, **values)  # type: ignore[arg-type]
+    save_model(tmp_path / "weights.safetensors", before, **values, sources=("fer2013", "jaffe"))  # type: ignore[arg-type]
     first = pretrained_or_scratch(net, "five_layer", source=str(tmp_path / "weights.safetensors"), layout="ferlab")
     assert (first.mean, first.std) == ((0.5,), (0.25,))
+    assert first.trained_on == "fer2013, jaffe"
     assert torch.equal(net.conv3.weight, before.conv3.weight)
     assert torch.equal(net.fc1.weight, before.fc1.weight)  # the head too, where it fits
     assert first.report is not None

@@ -11,6 +11,7 @@ from ferlab.evaluation.comparison import compare_correctness, compare_pairs
 from ferlab.evaluation.ensembles import ENSEMBLE, WEIGHTED
 from ferlab.evaluation.published import read_published
 from ferlab.reporting.tables import (
+    PRETRAINED_ON,
     cell,
     control_name,
     ensembles_table,
@@ -59,7 +60,7 @@ def test_p_values_are_never_zero():
 def run_rows() -> pd.DataFrame:
     rows = []
     for i, name in enumerate(("a", "b")):
-        row = {"run": name, "set": "x", "group": "g", "seed": i, "model": "m", "selected_on": "val"}
+        row = {"run": name, "set": "x", "group": "g", "seed": i, "model": "m", "selected_on": "val", "pretrained_on": ""}
         for split in ("val", "test", "test_dedup"):
             row |= {f"{split}.{key}": value for key, value in scores(0.6 + 0.1 * i).items()}
         rows.append(row)
@@ -75,6 +76,11 @@ def test_runs_are_shown_with_intervals():
     marked = runs_table(run_rows().assign(**{"val.role": ["trained", "selected_on"], "test.role": ["untouched", "selected_on"]}))
     assert marked["accuracy, val, %"].str.endswith(" (trained on)").tolist() == [True, False]
     assert marked["accuracy, test, %"].str.endswith(" (selected on)").tolist() == [False, True]
+
+
+def test_each_run_with_pretrained_weights_names_their_data():
+    assert PRETRAINED_ON not in runs_table(run_rows())
+    assert runs_table(run_rows().assign(pretrained_on=["", "many faces"]))[PRETRAINED_ON].tolist() == ["", "many faces"]
 
 
 def test_no_pairs_make_an_empty_table_with_its_columns():

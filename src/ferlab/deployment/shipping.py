@@ -78,6 +78,7 @@ def ship(root: Path, run: str, *, cost: str, note: str = "", weights: str = "flo
         found = _write_model(model, beside / "model.onnx", store=store, weights=weights, confidence=confidence)
         card = _card(params, run, model=model, store=store, evaluated=evaluated) | {KEY: confidence}
         keys = ("best_epoch", "epochs_run", "teachers", "provenance")
+        card |= {"pretrained_on": further} if (further := trained.get("pretrained_on")) else {}
         card |= {"history": {key: trained.get(key) for key in keys}, "training_cost": cost, "note": note}
         write_json(beside / "card.json", {**card, **_file_card(beside / "model.onnx", weights=weights, found=found)})
         shutil.copyfile(history, beside / "history.csv")

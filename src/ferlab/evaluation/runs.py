@@ -27,14 +27,16 @@ Scores = Mapping[str, Mapping[str, Mapping[str, Any]]]  # set -> ensemble -> spl
 
 
 def read_runs(names: Iterable[str]) -> tuple[dict[str, pd.DataFrame], dict[str, dict[str, Any]]]:
-    """Return the predictions and the metrics of runs, each keyed by run.
+    """Return the predictions and the metrics of runs, each keyed by run; the metrics with `pretrained_on` of train beside evaluate's.
 
     Raises:
         InputError: If a run has not been evaluated.
     """
     names = list(names)
     predictions = {name: read_predictions(artefact("evaluate", "predictions", name)) for name in names}
-    return predictions, {name: read_json(artefact("evaluate", "metrics", name), made_by=f"the evaluate stage of run {name}") for name in names}
+    metrics = {name: read_json(artefact("evaluate", "metrics", name), made_by=f"the evaluate stage of run {name}") for name in names}
+    trained = {name: read_json(artefact("train", "metrics", name), made_by=f"the train stage of run {name}") for name in names}
+    return predictions, {name: {**of, "pretrained_on": trained[name].get("pretrained_on", "")} for name, of in metrics.items()}
 
 
 def without_experts(runs: Runs) -> dict[str, Mapping[str, Any]]:
@@ -54,14 +56,14 @@ def table_of_runs(runs: Runs, metrics: Metrics) -> pd.DataFrame:
     """Return one row per run, in the order of `runs`.
 
     Returns:
-        `run, set, dataset, group, seed, model`, `selected_on` ("none" where the last epoch was kept); of val, test and test_dedup
+        `run, set, dataset, group, seed, model, pretrained_on`, `selected_on` ("none" where the last epoch was kept); of val, test and test_dedup
         `<split>.<key>` for RUN_KEYS and `subjects` (that bounds are over; NaN: over faces); of val and test `<split>.role` (see `ferlab.roles`).
         NaN where a run has no such split.
     """
     rows = []
     for name, run in runs.items():
         row = {"run": name, "set": run["data"], "dataset": metrics[name].get("dataset", "")}
-        row |= {key: run[key] for key in ("group", "seed", "model")}
+        row |= {key: run[key] for key in ("group", "seed", "model")} | {"pretrained_on": metrics[name].get("pretrained_on", "")}
         seen = recorded(metrics[name])
         row["selected_on"] = listed(seen.selected_on) if seen.selected_on else "none"
         row |= {f"{split}.role": seen.role(split) for split in ("val", "test")}
@@ -179,7 +181,7 @@ def _summarise_runs(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return the table of runs as `{run: {set, group, seed, val: {...}, test: {...}, test_dedup: {...}}}`."""
     summary: dict[str, dict[str, Any]] = {}
     for row in runs.to_dict("records"):
-        nested: dict[str, Any] = {key: row[key] for key in ("set", "dataset", "group", "seed", "model", "selected_on")}
+        nested: dict[str, Any] = {key: row[key] for key in ("set", "dataset", "group", "seed", "model", "pretrained_on", "selected_on")}
         for column, value in row.items():
             split, _, key = str(column).partition(".")
             if key and value == value:

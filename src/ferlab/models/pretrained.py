@@ -75,12 +75,14 @@ class InitialWeights:
         mean: Per channel of the model's input, on the scale [0, 1], as its weights expect; None: the training split's.
         std: Likewise.
         report: None where all weights are random.
+        trained_on: The data that its weights were trained on, in words; "" where all weights are random.
     """
 
     sentence: str
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     report: PretrainedReport | None = None
+    trained_on: str = ""
 
 
 def load_pretrained(
@@ -156,8 +158,9 @@ def pretrained_or_scratch(
         return InitialWeights("The initial weights are random.")
     card = model_card(name)["pretrained"]
     layout = layout or (card["layout"] if card else "")
+    published = source == PUBLISHED
     try:
-        if source == PUBLISHED:
+        if published:
             source, sha256 = _published(name, sha256)
             layout = card["layout"]
         report = load_pretrained(module, source, layout=layout, sha256=sha256, grey=grey, folder=folder)
@@ -167,7 +170,7 @@ def pretrained_or_scratch(
         return InitialWeights(f"Trained from scratch, without frozen layers: the pretrained weights ({source}) are not available.")
     channels = _first_convolution(module)[1]
     mean, std = (_for_channels(values, channels) for values in _statistics(report.file, layout, card))
-    return InitialWeights(report.sentence(), mean, std, report)
+    return InitialWeights(report.sentence(), mean, std, report, card["trained_on"] if published else _trained_on(report.file, layout))
 
 
 def is_available(name: str, *, source: str, sha256: str | None = None, folder: Path | None = None) -> bool:
@@ -186,6 +189,12 @@ def _published(name: str, sha256: str | None) -> tuple[str, str | None]:
     if card is None:
         raise Unavailable(f"model {name!r}: its card names no pretrained weights")
     return f"{card['hub']}/{card['file']}", sha256 or card["sha256"]
+
+
+def _trained_on(path: Path, layout: str) -> str:
+    """Return the data of a file of one's own: of a weights file of ferlab the datasets of its training faces."""
+    sources = read_weights(path)[1].sources if layout == "ferlab" else ()
+    return ", ".join(sources) or f"not stated ({path.name})"
 
 
 def _statistics(path: Path, layout: str, card: dict | None) -> tuple[Sequence[float] | None, Sequence[float] | None]:

@@ -15,7 +15,7 @@ Keys of a card, those of DEFAULTS and `sizes` optional; `family` is added here:
     target_layer: Dotted name of the layer for Grad-CAM: the activation of the last convolution, or an earlier layer, for which the notes give
         the reason. None without convolutions.
     options: name -> default of the builder.
-    pretrained: None, or its published weights and the input they expect, see `ferlab.models.pretrained`.
+    pretrained: None, or its published weights, the input they expect and `trained_on`, their data in words; see `ferlab.models.pretrained`.
     notes: What the paper leaves open.
 """
 

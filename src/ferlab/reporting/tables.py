@@ -27,6 +27,7 @@ PLAIN = ("seed", "year", "target", "duplicate_group")  # columns of integers tha
 RATES = ("lr",)  # columns of floats over several orders of magnitude
 SPLIT_NAMES = {"val": "val", "test": "test", "test_dedup": "test, deduplicated"}
 HEADLINE_KEYS = {"accuracy": "accuracy", "macro_f1": "macro F1"}
+PRETRAINED_ON = "pretrained on (data beyond the dataset)"
 # Test-time augmentations, beside "none".
 TTA = {
     "flip": "the mean over a face and its mirror image",
@@ -149,6 +150,7 @@ def runs_table(runs: pd.DataFrame) -> pd.DataFrame:
 
     Accuracies on faces that a run was trained or selected on are marked, but for those on val where val selected the epoch, as it is there for.
     The columns without duplicates are left out where they repeat those of test.
+    Where a run has pretrained weights, the last column names their data.
 
     Args:
         runs: From `ferlab.evaluation.runs.table_of_runs`.
@@ -165,6 +167,8 @@ def runs_table(runs: pd.DataFrame) -> pd.DataFrame:
     marks = [" (trained on)" if row.get("val.role") == "trained" else "" for _, row in runs.iterrows()]
     table["accuracy, val, %"] = [_split_cell(row, "val", "accuracy") + mark for (_, row), mark in zip(runs.iterrows(), marks, strict=True)]
     named = runs[["selected_on", "model", "seed", "set"]].rename(columns={"selected_on": "epoch selected on", "set": "dataset"})
+    if (runs["pretrained_on"] != "").any():
+        named[PRETRAINED_ON] = runs["pretrained_on"]
     return table.join(named).set_index("run")
 
 

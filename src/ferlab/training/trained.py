@@ -29,7 +29,8 @@ class Trained:
         history: As `FitResult` has it, six significant digits.
         seen: What each split was to it.
         facts: `best_epoch, epochs_run, trained_faces, val, test, train, teachers` as `FitResult` has them; `pretrained`, `initial_weights`
-            (a sentence) and `own_scaling`, whether the pretrained weights brought their own.
+            (a sentence), `own_scaling`, whether the pretrained weights brought their own, and `pretrained_on`, the
+            data of these or of a teacher's ("": none)
         record: What made it, see `ferlab.results.record_of`.
     """
 
@@ -72,5 +73,10 @@ def _train(weights: Path, history: Path, facts: Path, *, p: StageParams, store: 
     result.save(weights)
     result.save_history(history)
     first = {"pretrained": result.first.report is not None, "initial_weights": result.first.sentence, "own_scaling": bool(result.first.mean)}
+    first["pretrained_on"] = "; ".join(dict.fromkeys(filter(None, [result.first.trained_on, *map(_data_of_teacher, run.train.teachers)])))
     splits = {key: list(result.card[key]) for key in ("trained_on", "selected_on")}
     write_json(facts, {key: getattr(result, key) for key in KEPT} | splits | first)
+
+
+def _data_of_teacher(teacher: str) -> str:
+    return read_json(artefact("train", "facts", teacher), made_by=f"the train stage of run {teacher}").get("pretrained_on", "")

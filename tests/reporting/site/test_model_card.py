@@ -131,6 +131,12 @@ def test_test_stands_alone_where_no_face_has_a_duplicate():
     assert "| | test | test, deduplicated |" in model_card_body(described())
 
 
+def test_pretrained_weights_are_told_as_further_data():
+    assert "pretrained" not in model_card(described())
+    trained = {**METRICS["train"], "pretrained_on": "many faces"}
+    assert "It rests on data beyond this dataset too, by pretrained weights: many faces." in model_card(described(train=trained))
+
+
 def test_what_was_not_computed_is_said_and_never_made_up():
     text = model_card_body(described(robustness={}, analyze_errors={}, evaluate={**METRICS["evaluate"], "calibration": None}))
     assert "## Corrupted and occluded faces\n\nNot measured." in text

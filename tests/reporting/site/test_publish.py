@@ -37,6 +37,13 @@ def test_a_row_tells_accuracy_with_interval_n_and_that_of_one_view_and_of_flip()
     assert "| five_layer | test | 3,589 | 64.45 % [62.87, 66.00] | 63.44 % | 64.00 % | 60.1 % | 0.978 | 4.7 % |" in rows("train")
 
 
+def test_every_row_of_a_run_with_pretrained_weights_names_their_data():
+    assert not [row for row in rows("train") if "many faces" in row]
+    marked = rows("train", trained={**TRAINED, "pretrained_on": "many faces"})
+    assert marked
+    assert all(row.endswith("| many faces |") for row in marked)
+
+
 def test_a_split_without_faces_has_no_row():
     assert not [row for row in rows("train") if "test_dedup" in row]
 

@@ -13,6 +13,7 @@ VGGFACE2 = {  # of the Oxford group's models, imported into PyTorch by Albanie
     "colour": "RGB",
     "mean": [131.0912 / 255, 103.8827 / 255, 91.4953 / 255],
     "std": [1 / 255, 1 / 255, 1 / 255],
+    "trained_on": "MS-Celeb-1M, then VGGFace2",
 }
 
 CARDS = {
@@ -28,7 +29,7 @@ CARDS = {
         "channels": 3,
         "target_layer": "relu5_3",
         "options": {"size": 197, "dropout": 0.5, "freeze": "none"},
-        "pretrained": {**VGGFACE2, "file": "vgg_face_dag.pth", "mean": [129.1863 / 255, 104.7624 / 255, 93.5940 / 255]},
+        "pretrained": {**VGGFACE2, "file": "vgg_face_dag.pth", "mean": [129.1863 / 255, 104.7624 / 255, 93.5940 / 255], "trained_on": "VGG-Face"},
         "notes": HEAD_NOTE + "All 19 Keras layers were frozen (`freeze`: paper). Text: Adam; notebook: SGD. " + SCALE_NOTE + "The weights are "
         "VGG-Face's: Creative Commons Attribution, non-commercial research, by keras-vggface's README.",
     },

@@ -160,6 +160,8 @@ def _training(card: Described) -> str:
         told.append(f"**{facts.title}**. {facts.what} Labels: {facts.annotated}. Terms: {facts.licence}")
     n = (trained.get("n") or {}).get("trained")
     told.append(f"Trained on {listed(seen.trained_on or ('train',))}" + (f", {n:,} faces." if n else "."))
+    if trained.get("pretrained_on"):
+        told.append(f"It rests on data beyond this dataset too, by pretrained weights: {trained['pretrained_on']}.")
     chosen = f"The epoch was selected on {listed(seen.selected_on)}." if seen.selected_on else "No epoch was selected."
     return " ".join([*told, chosen])
 

@@ -16,7 +16,7 @@ from ferlab.reporting.site.publish_evidence import covered_section, hypotheses_s
 from ferlab.reporting.site.publish_measures import MEASURES, measured
 from ferlab.reporting.site.publish_sections import changes_section, claims_section, experts_section, labels_section, robustness_section
 from ferlab.reporting.site.publish_stages import Ran, not_run_sentence
-from ferlab.reporting.tables import estimate, markdown_page, markdown_table, number, percent
+from ferlab.reporting.tables import PRETRAINED_ON, estimate, markdown_page, markdown_table, number, percent
 from ferlab.roles import listed, recorded
 
 PREDICTIONS = "predictions"  # the folder of a published study that holds a file for each run
@@ -30,7 +30,8 @@ def first_seeds(params: Params) -> list[str]:
 
 
 def summary_table(params: Params, runs: dict[str, dict[str, Any]]) -> str:
-    """Return a Markdown table, a row per run and split: n, accuracy with its interval, without and with TTA, macro F1, NLL and ECE.
+    """Return a Markdown table, a row per run and split: n, accuracy with its interval, without and with TTA, macro F1, NLL and ECE, and
+    where a run has pretrained weights their data.
 
     Where the model was trained on val, its val row is that of the model before the refit; where nothing was selected there is none. A test
     split that selected the epoch is marked.
@@ -48,7 +49,9 @@ def summary_table(params: Params, runs: dict[str, dict[str, Any]]) -> str:
                 marked = f"{split}, {role_mark(seen, split)}" if seen.role("test") == "selected_on" == seen.role(split) else split
                 augmented = {tta: (scores.get(f"tta_{tta}") or {}).get(split, {}).get("accuracy") for tta in ("none", "flip")}
                 rows.append(_row(name, marked, scores[split], n=scores["n"][split], augmented=augmented))
-    return markdown_table(pd.DataFrame(rows), index=False)
+    table = pd.DataFrame(rows)
+    further = table["run"].map(lambda name: runs[name]["train"].get("pretrained_on", ""))
+    return markdown_table(table.assign(**{PRETRAINED_ON: further}) if (further != "").any() else table, index=False)
 
 
 def tasks_of_sets(params: Params, runs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Task]]:

@@ -117,6 +117,7 @@ def _training(card: Mapping[str, Any]) -> str:
         told.append(f"**{facts.title}**. {facts.what} Labels: {facts.annotated}. Terms: {facts.licence}")
     run = f"study {card['study']}, run {card['run']}, seed {card['seed']}"
     told.append(f"Trained on {trained['faces']:,} faces of {listed(trained['usages'])}, {run}.")
+    told += [f"It rests on data beyond this dataset too, by pretrained weights: {card['pretrained_on']}."] if card.get("pretrained_on") else []
     chosen = card.get("selected_on", [])
     told.append(f"The epoch was selected on {listed(chosen)}." if chosen else "No epoch was selected.")
     cost = f"Cost: {card['training_cost'].rstrip('.')}." if card.get("training_cost") else ""
