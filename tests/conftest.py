@@ -1,7 +1,11 @@
-"""Lets test files import the helpers that lie beside them, and begins with the files that take minutes."""
+"""Lets test files import what lies beside them, begins with the files that take minutes, and runs a small study once for all of them."""
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -35,3 +39,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files, in the order of LONGEST, then with those of most tests."""
     places, tests = {TESTS / name: place for place, name in enumerate(LONGEST)}, Counter(item.path for item in items)
     items.sort(key=lambda item: (places.get(item.path, len(places)), -tests[item.path]))
+
+
+@pytest.fixture(scope="session")
+def tiny_study(tmp_path_factory) -> Path:
+    """A clone in which `dvc repro` ran a study of one small run, its results committed; made once for all processes. To be copied, not changed."""
+    from test_end_to_end import call, make_clone
+
+    ours = tmp_path_factory.getbasetemp()
+    folder = (ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours) / "tiny_study"
+    made = folder.with_suffix(".made")
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make_clone(folder)
+            call(folder, "dvc", "repro")
+            changed = subprocess.run(["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True).stdout
+            assert changed == "?? dvc.lock\n"
+            subprocess.run(["git", "add", "-A"], cwd=folder, check=True)
+            subprocess.run(["git", "commit", "-q", "-m", "Results"], cwd=folder, check=True)
+            made.touch()
+    return folder

