@@ -149,7 +149,7 @@ def runs_table(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs as a reader meets them, test first: accuracy and macro F1, also deduplicated, ECE; then val and what they are.
 
     Accuracies on faces that a run was trained or selected on are marked, but for those on val where val selected the epoch, as it is there for.
-    The columns without duplicates are left out where they repeat those of test.
+    The columns without duplicates are not shown where they repeat those of test.
     Where a run has pretrained weights, the last column names their data.
 
     Args:

@@ -189,7 +189,7 @@ def metrics_table(scores: Mapping[str, Any], seen: Exposure) -> pd.DataFrame:
     """Return one row per metric, one column per split with its numbers of faces and subjects, and what it was to the run.
 
     Where bounds are over subjects, metrics whose bounds are over faces say so. Without duplicates test stands alone, and a metric that no split
-    has is left out.
+    has is not shown.
     """
     by_subject = any("subjects" in (scores.get(split) or {}) for split in SPLIT_NAMES)
     names = [f"{name} (over faces)" if by_subject and key in OVER_FACES else name for key, (name, _, _) in METRICS.items()]
