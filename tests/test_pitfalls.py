@@ -243,6 +243,25 @@ def corrupted() -> list[str]:
     ]
 
 
+def believed() -> list[str]:
+    of = summary("worlds")["worlds"]
+    swapped = next(row for row in of["used"] if (row["model"], row["part"]) == ("shortcut", "mark"))
+    found = {row["method"]: row["evidence"] for row in of["ranking"]}
+    trusted = [row["method"] for row in of["ranking"] if row["verdict"] == "believed"]
+    assert (len(found), trusted, of["seeds"]) == (11, ["rise", "occlusion", "xrai"], [0, 1, 2])
+    return [
+        f"n {swapped['n']}, three seeds",
+        f"flips {rate(swapped, 'flip')}",
+        f"{kappa(found['occlusion']['mark'])} for occlusion, {kappa(found['grad_cam']['mark'])} for Grad-CAM",
+        f"{kappa(of['baselines']['edges']['mark'])} for the edges",
+        f"with the patch that decides is {kappa(found['grad_cam']['wired'])}",
+    ]
+
+
+def kappa(of: dict[str, float]) -> str:
+    return f"{of['value']:.2f} [{of['value_ci_low']:.2f}, {of['value_ci_high']:.2f}]"
+
+
 SECTIONS = (
     duplicates,
     frames,
@@ -258,6 +277,7 @@ SECTIONS = (
     noise,
     raters,
     corrupted,
+    believed,
 )
 
 

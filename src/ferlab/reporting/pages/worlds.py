@@ -330,8 +330,8 @@ def roar_text(facts: Mapping[str, Any]) -> str:
     if not any(of["roar"] for of in facts["seeds"].values()):
         return "ROAR (retraining without the highest pixels) is off in this study: `worlds.roar` names no method. Study `worlds` runs it."
     return (
-        "ROAR: the pixels that a method ranks highest are replaced by grey in every face, and the model is trained again. The table gives the "
-        "accuracy on test; lower is better for the method. Random order and the true order frame it."
+        "ROAR: the pixels that a method ranks highest are replaced by grey in every face, and the model is trained again. The table gives "
+        "the accuracy on test, it and its bounds averaged over seeds; lower is better for the method. Random order and the true order frame it."
     )
 
 

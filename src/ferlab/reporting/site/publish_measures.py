@@ -23,7 +23,7 @@ from ferlab.paths import artefact
 from ferlab.reporting.site.publish_stages import Ran, existing
 
 MEASURES = "measures"  # the folder of a published study
-LARGEST = 300_000  # bytes of a file; a larger one is not kept
+LARGEST = 700_000  # bytes of a file; a larger one is not kept
 UNUSED = ("prob",)  # no published number needs it
 
 
