@@ -169,7 +169,10 @@ def test_the_installed_versions_are_the_pinned_ones():
 
 @pytest.mark.parametrize("path", ALL_NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebooks_are_stored_without_outputs(path):
-    assert path.read_text() == notebooks.stored_text(json.loads(path.read_text()))
+    content = json.loads(path.read_text())
+    assert path.read_text() == notebooks.stored_text(content)
+    ids = [cell["id"] for cell in content["cells"]]
+    assert len(set(ids)) == len(ids)
 
 
 @pytest.mark.parametrize("path", PIPELINE_NOTEBOOKS, ids=lambda p: p.stem)
