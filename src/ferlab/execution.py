@@ -8,6 +8,7 @@ import platform
 import re
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,11 @@ def execute(source: Path, section: dict[str, Any], *, stage: str, work: Path) ->
     os.environ.update(_kernel_environment(work, progress))
     os.environ.pop("JUPYTER_PATH", None)  # it can shadow the python3 kernel of this environment
     try:
-        with follow(progress, title=f"{stage} {name}".strip()):
+        with follow(progress, title=f"{stage} {name}".strip()), tempfile.TemporaryDirectory() as sockets:
             papermill.execute_notebook(
                 source, executed, parameters, kernel_name="python3", cwd=ROOT, progress_bar=False, record_timing=False, coalesce_streams=True,
                 store_widget_state=False, request_save_on_cell_execute=False, extra_arguments=QUIET,
+                config=_by_files(Path(sockets)),
             )  # fmt: skip
     except PapermillExecutionError as error:
         raise InputError(f"{_cause(error)} (its notebook: {_keep_broken(executed, stage, name)})") from None
@@ -66,6 +68,13 @@ def execute(source: Path, section: dict[str, Any], *, stage: str, work: Path) ->
         raise InputError(f"{source.name}: a cell left the notebook early (its notebook: {_keep_broken(executed, stage, name)})")
     nbformat.write(_stable(notebook), executed)
     return executed
+
+
+def _by_files(folder: Path) -> Any:
+    """Reach the kernel through sockets in a folder, not through ports: of two kernels that start at once, one may find its port taken."""
+    from traitlets.config import Config
+
+    return Config({"KernelManager": {"transport": "ipc", "ip": str(folder / "kernel")}})
 
 
 def _why(error: Exception) -> str:
