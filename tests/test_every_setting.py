@@ -154,4 +154,5 @@ def test_the_overview_marks_each_split_and_names_the_augmentation(clone):
     rows = re.findall(r"<tr.*?</tr>", text, flags=re.DOTALL)
     marked = [row for row in rows if "selected its epoch" in row or "trained on" in row]
     assert sum("trained on" in row for row in marked) == 2
-    assert sum("selected its epoch" in row for row in marked) == 4  # val of two, test and its deduplicated part of one
+    assert sum("selected its epoch" in row for row in marked) == 3  # val of two, test of one: deduplicated it has the same faces
+    assert metrics(clone, "evaluate", "peeking")["n"]["test_dedup"] == metrics(clone, "evaluate", "peeking")["n"]["test"]
