@@ -20,6 +20,7 @@ from ferlab.deployment import Predictor
 from ferlab.deployment.confidence import Confidence
 from ferlab.deployment.confidence_card import confidence_card, name_faces
 from ferlab.evaluation.kept import differences, read_kept, rescore
+from ferlab.evaluation.predictions import probs_of
 from ferlab.evaluation.proportions import wilson
 from ferlab.evaluation.published import read_published
 from ferlab.reporting.site.publish_page import PREDICTIONS
@@ -86,6 +87,13 @@ def counted(share: float, n: int) -> str:
     return f"{percent(share)} % [{percent(low)}, {percent(high)}]"
 
 
+def by_ties(key: str, stated: float, again: float, n: dict[str, int], table: pd.DataFrame) -> bool:
+    """Whether no more faces are apart than float16 ties in their third and fourth probability, as of models that are very sure."""
+    split, _, name = key.partition(".")
+    ranked = np.sort(probs_of(table[table["split"] == split.partition("_")[0]]), axis=1)
+    return name == "top3_accuracy" and round(abs(stated - again) * n[split]) <= (ranked[:, -3] == ranked[:, -4]).sum()
+
+
 @pytest.mark.parametrize("study", STUDIES)
 def test_a_studys_numbers_come_again_from_its_predictions_or_its_page_says_that_none_were_kept(study):
     page = (PUBLISHED / study / "README.md").read_text()
@@ -99,10 +107,9 @@ def test_a_studys_numbers_come_again_from_its_predictions_or_its_page_says_that_
     assert NOT_KEPT not in page
     assert set(files) == set(summary(study)["runs"])
     for run, path in files.items():
-        apart = differences(summary(study)["runs"][run]["evaluate"], rescore(read_kept(path)))
-        if run.startswith("expert"):  # of the five expressions that it does not know it is so sure that float16 ties their ranks
-            apart = {key: values for key, values in apart.items() if not key.endswith("top3_accuracy")}
-        assert apart == {}, run
+        scores, table = summary(study)["runs"][run]["evaluate"], read_kept(path)
+        apart = differences(scores, rescore(table))
+        assert {key: values for key, values in apart.items() if not by_ties(key, *values, scores["n"], table)} == {}, run
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -371,6 +378,14 @@ def covered_claims() -> list[str]:
     ]
 
 
+def classical_claims() -> list[str]:
+    of = summary("fer2013_classical")
+    trees = [row for row in of["changes_from_base"]["accuracy"] if (row["split"], row["to"]) == ("val", "boosted trees")]
+    assert all(row["p_holm"] < 0.05 and row["difference"] > 0 for row in trees)
+    gained = [f"{name} {' '.join(points(row))}" for name, row in zip(("HOG", "LBP", "Gabor"), trees, strict=True)]
+    return [bounded(run["evaluate"]["test"]) for run in of["runs"].values()] + gained
+
+
 def worlds_claims() -> list[str]:
     rows = summary("worlds")["worlds"]["ranking"]
     named = {"rise": "RISE", "hires_cam": "HiResCAM", "layer_cam": "LayerCAM", "grad_cam": "Grad-CAM", "xrai": "XRAI"}
@@ -394,7 +409,8 @@ def test_the_methods_told_to_be_believed_are_those_of_the_study():
 
 def evidence_claims() -> list[str]:
     told = " ".join(results().split())
-    return [*future_work_claims(), *worlds_claims(), *covered_claims(), *(claim for claim in hypothesis_claims() if claim in told)]
+    held = [claim for claim in hypothesis_claims() if claim in told]
+    return [*future_work_claims(), *classical_claims(), *worlds_claims(), *covered_claims(), *held]
 
 
 def claims() -> list[str]:
