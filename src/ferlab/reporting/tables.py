@@ -109,6 +109,11 @@ def estimate(scores: Mapping[str, Any], key: str, *, unit: str = "%", digits: in
     return cell(scores, key, digits=digits, unit=unit)
 
 
+def as_difference(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tested difference with its bounds, `ci_low` and `ci_high`, by the names that `cell` and `estimate` expect of them too."""
+    return {**row, "difference_ci_low": row["ci_low"], "difference_ci_high": row["ci_high"]}
+
+
 def over_units(scores: Mapping[str, Any]) -> str:
     """Return what the bounds of scores are over, by their `subjects`.
 
@@ -178,7 +183,6 @@ def pairs_table(pairs: pd.DataFrame) -> pd.DataFrame:
     Args:
         pairs: From `compare_within_sets` or `compare_ensembles`.
     """
-    bounded = pairs.rename(columns={"ci_low": "difference_ci_low", "ci_high": "difference_ci_high"}).to_dict("records")
     rows = [
         {
             "dataset": row["set"],
@@ -191,7 +195,7 @@ def pairs_table(pairs: pd.DataFrame) -> pd.DataFrame:
             "Holm p": p_value(row["p_holm"]),
             "detectable, points": number(row["detectable"], percent=True),
         }
-        for row in bounded
+        for row in map(as_difference, pairs.to_dict("records"))
     ]
     tests = ["McNemar p", "mid-p", "p by subject", "Holm p", "detectable, points"]
     table = pd.DataFrame(rows, columns=["dataset", "pair", "difference, points", "correct only in first / second", *tests]).set_index("pair")

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from ferlab.reporting.tables import cell, control_name, estimate, number, over_units, p_equals, p_value, percent
+from ferlab.reporting.tables import as_difference, cell, control_name, estimate, number, over_units, p_equals, p_value, percent
 from ferlab.roles import listed
 
 # Human accuracy on FER2013, 65 +- 5 %: Goodfellow et al. (2013), arXiv 1307.0414.
@@ -142,7 +142,7 @@ def _ensemble_sentence(name: str, kind: str, scores: Mapping[str, Any], *, pairs
         f"On {name} the {kind} of {len(members)} runs reaches {estimate(scores['test'], 'accuracy')} on test, {gains} points from its members, "
         f"and is significantly better than {better} of them (5 % level, Holm)."
     )
-    for row in equal.rename(columns={"ci_low": "difference_ci_low", "ci_high": "difference_ci_high"}).to_dict("records"):
+    for row in map(as_difference, equal.to_dict("records")):
         told += f" Fitted weights against equal ones: {estimate(row, 'difference', unit='points')}, Holm p {p_equals(row['p_holm'])}."
     return told
 
@@ -236,7 +236,6 @@ def _combinations(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _changes(effects: pd.DataFrame) -> pd.DataFrame:
-    rows = effects.rename(columns={"ci_low": "difference_ci_low", "ci_high": "difference_ci_high"}).to_dict("records")
     return pd.DataFrame(
         {
             "change": f"{row['factor']}: {row['from']} to {row['to']}",
@@ -250,7 +249,7 @@ def _changes(effects: pd.DataFrame) -> pd.DataFrame:
             "Holm p": p_value(row["p_holm"]),
             "detectable, points": number(row["detectable"], percent=True),
         }
-        for row in rows
+        for row in map(as_difference, effects.to_dict("records"))
     )
 
 

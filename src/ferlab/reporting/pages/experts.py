@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ferlab.reporting.tables import estimate, p_value, percent
+from ferlab.reporting.tables import as_difference, estimate, p_value, percent
 
 VERDICTS = {
     None: "No split is left to decide whether to keep it: the run was trained on val.",
@@ -30,7 +30,7 @@ def experts_tables(found: pd.DataFrame) -> list[pd.DataFrame]:
         "changed": found["changed"],
         "accuracy, run": found["accuracy_before"].map(percent),
         "accuracy, pipeline": found["accuracy"].map(percent),
-        "difference, points": [estimate(_bounded(row), "difference", unit="") for row in rows],
+        "difference, points": [estimate(as_difference(row), "difference", unit="") for row in rows],
         "p (Holm)": found["p_holm"].map(p_value),
     }
     return [pd.DataFrame(columns).set_axis(pd.Index(found["run"], name="run"))]
@@ -38,9 +38,5 @@ def experts_tables(found: pd.DataFrame) -> list[pd.DataFrame]:
 
 def _sentence(row: pd.Series) -> str:
     decided = f"{row['expert']} decides between {row['pair']} for {row['asked']:,} of {row['n']:,} test faces of {row['run']}"
-    changed = f"{row['changed']:,} predictions change, accuracy by {estimate(_bounded(row), 'difference', unit='points')}"
+    changed = f"{row['changed']:,} predictions change, accuracy by {estimate(as_difference(row), 'difference', unit='points')}"
     return f"{decided}; {changed}. {VERDICTS[row['kept']]}"
-
-
-def _bounded(row: pd.Series | dict) -> dict:
-    return {"difference": row["difference"], "difference_ci_low": row["ci_low"], "difference_ci_high": row["ci_high"]}

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ferlab.evaluation.framing import LEVEL, summed_people
 from ferlab.evaluation.origins import Origin, role_mark, trained_words
-from ferlab.reporting.tables import MISSING, cell, estimate, number, p_equals, source_name
+from ferlab.reporting.tables import MISSING, as_difference, cell, estimate, number, p_equals, source_name
 from ferlab.roles import listed
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#6B6B6B")
@@ -95,7 +95,6 @@ def best_sentence(scores: Scores, pairs: pd.DataFrame) -> str:
 
 def tests_table(pairs: pd.DataFrame) -> pd.DataFrame:
     """Return the paired tests against the first model, differences in points."""
-    bounded = pairs.rename(columns={"ci_low": "difference_ci_low", "ci_high": "difference_ci_high"}).to_dict("records")
     rows = [
         {
             "set": row["set"],
@@ -108,7 +107,7 @@ def tests_table(pairs: pd.DataFrame) -> pd.DataFrame:
             "verdict": row["verdict"] or "not significant",
             "detectable, points": number(row["detectable"], percent=True),
         }
-        for row in bounded
+        for row in map(as_difference, pairs.to_dict("records"))
     ]
     columns = ["set", "pair", "difference, points", "correct only in first / second", "n", "test", "Holm p", "verdict", "detectable, points"]
     return pd.DataFrame(rows, columns=columns).set_index("pair")

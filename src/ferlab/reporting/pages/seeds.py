@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ferlab.reporting.tables import MISSING, cell, estimate, number, p_equals, p_value, percent
+from ferlab.reporting.tables import MISSING, as_difference, cell, estimate, number, p_equals, p_value, percent
 
 FACES, SEEDS, RUN = "#0072B2", "#E69F00", "#6B6B6B"
 NEW = "new seed on new faces, %"
@@ -149,7 +149,7 @@ def recipes_sentence(differences: pd.DataFrame) -> str:
         return "No two groups of one dataset have two or more seeds each: recipes cannot be compared over seeds."
     found = int((differences["p_holm"] < ALPHA).sum())
     row = differences.loc[differences["difference"].abs().idxmax()]
-    largest = estimate(_bounded(row.to_dict()), "difference", unit="points")
+    largest = estimate(as_difference(row.to_dict()), "difference", unit="points")
     over = number(row["faces_low"], percent=True), number(row["faces_high"], percent=True)
     return (
         f"{found} of {len(differences)} pairs of recipes differ at the 5 % level for new faces and new seeds (Holm). The largest difference: "
@@ -164,17 +164,13 @@ def recipes_table(differences: pd.DataFrame) -> pd.DataFrame:
         {
             "dataset": [row["set"] for row in rows],
             "seeds": [f"{row['seeds_a']} / {row['seeds_b']}" for row in rows],
-            "difference, new faces and seeds, points": [cell(_bounded(row), "difference") for row in rows],
+            "difference, new faces and seeds, points": [cell(as_difference(row), "difference") for row in rows],
             "over faces alone": [_bounds(row, "faces_low", "faces_high") for row in rows],
             "p": [p_value(row["p"]) for row in rows],
             "Holm p": [p_value(row["p_holm"]) for row in rows],
         },
         index=pd.Index([f"{row['group_a']} − {row['group_b']}" for row in rows], name="recipes"),
     )
-
-
-def _bounded(row: Mapping[str, Any]) -> dict[str, float]:
-    return {"difference": row["difference"], "difference_ci_low": row["ci_low"], "difference_ci_high": row["ci_high"]}
 
 
 def _faces(row: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from ferlab.live.session.files import CONDITIONS, DRAWN, FOLDER, SCORED
 from ferlab.live.session.scores import compare_counts, compare_groups, compare_people, count_predictions, score_attempts, tally
 from ferlab.reporting.pages.evaluate import plot_confusions
 from ferlab.reporting.style import present, show
-from ferlab.reporting.tables import MISSING, cell, estimate, number, p_equals, p_value, percent
+from ferlab.reporting.tables import MISSING, as_difference, cell, estimate, number, p_equals, p_value, percent
 from ferlab.roles import listed
 
 PAPER = "cs231a"
@@ -105,7 +105,7 @@ def stages_table(facts: Mapping[str, Any], stages: pd.DataFrame) -> pd.DataFrame
             "correct": f"{row.correct} of {row.n}",
             "accuracy, %": cell({"accuracy": row.accuracy, "accuracy_ci_low": row.ci_low, "accuracy_ci_high": row.ci_high}, "accuracy"),
             "chance, %": number(1 / row.expressions, percent=True),
-            "these sessions − this, points": cell(_named(one._asdict()), "difference"),
+            "these sessions − this, points": cell(as_difference(one._asdict()), "difference"),
             "Fisher p": p_value(one.p_exact),
             "Holm p": p_value(one.p_holm),
             "detectable, points": number(one.detectable, percent=True),
@@ -236,17 +236,13 @@ def conditions_sentence(table: pd.DataFrame) -> str:
     if pairs.empty:
         return "One of the conditions has no scored prompt: there is nothing to compare."
     row = pairs.iloc[0]
-    differs = f"*{row['first']}* minus *{row['second']}*, over all prompts: {estimate(_named(row), 'difference', unit='points')}"
+    differs = f"*{row['first']}* minus *{row['second']}*, over all prompts: {estimate(as_difference(row), 'difference', unit='points')}"
     if row["p_exact"] != row["p_exact"]:
         return f"{differs}. Nobody has scored prompts in both conditions: the difference is also one between people, and is not tested."
     return (
         f"{differs}; {_verdict(row['p_exact'])} (exact test within people, p {p_equals(row['p_exact'])}).{_detects(row['detectable'])} The condition "
         f"is chosen before a session, not drawn: practice and light are part of this difference."
     )
-
-
-def _named(compared: Mapping[str, Any]) -> dict[str, float]:
-    return {"difference": compared["difference"], "difference_ci_low": compared["ci_low"], "difference_ci_high": compared["ci_high"]}
 
 
 def _verdict(p: float) -> str:

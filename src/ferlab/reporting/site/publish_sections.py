@@ -18,7 +18,7 @@ from ferlab.paths import artefact, read_json
 from ferlab.reporting.pages import claims, corruption_error, experts, robustness, training_labels
 from ferlab.reporting.site.publish_evidence import known
 from ferlab.reporting.site.publish_stages import Ran
-from ferlab.reporting.tables import MISSING, cell, control_name, markdown_table, p_value, source_name
+from ferlab.reporting.tables import MISSING, as_difference, cell, control_name, markdown_table, p_value, source_name
 from ferlab.roles import listed
 
 ALPHA = 0.05
@@ -85,7 +85,7 @@ def _change(name: str, rows: dict[tuple[str, str, str], dict[str, Any]]) -> dict
 def _bounded(row: dict[str, Any]) -> dict[str, Any]:
     if not row:
         return {}
-    return {**row, "difference_ci_low": row["ci_low"], "difference_ci_high": row["ci_high"], "seeds": row["difference"]}
+    return {**as_difference(row), "seeds": row["difference"]}
 
 
 def experts_section(ran: Ran) -> str:
