@@ -44,7 +44,12 @@ def log_losses(targets: np.ndarray, probs: np.ndarray) -> np.ndarray:
 
 def brier(targets: np.ndarray, probs: np.ndarray) -> float:
     """Return the mean squared distance of the probabilities from the one-hot targets, 0 (best) to 2."""
-    return float(((probs - np.eye(probs.shape[1])[targets]) ** 2).sum(axis=1).mean())
+    return float(squared_distances(targets, probs).mean())
+
+
+def squared_distances(targets: np.ndarray, probs: np.ndarray) -> np.ndarray:
+    """Return (N,): the squared distance of each face's probabilities from its one-hot target, 0 to 2."""
+    return ((probs - np.eye(probs.shape[1])[targets]) ** 2).sum(axis=1)
 
 
 def confidence_bins(confidences: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from ferlab.evaluation.calibration import (
     log_losses,
     nll_bounds,
     reliability_bins,
+    squared_distances,
 )
 from ferlab.evaluation.clusters import mean_bounds, proportion_bounds
 from ferlab.evaluation.held_out import HeldOut
@@ -44,7 +45,7 @@ def score_calibration(
         "brier": (
             brier_bounds(targets, probs, draws=resamples, seed=seed)
             if subjects is None
-            else mean_bounds(((probs - np.eye(probs.shape[1])[targets]) ** 2).sum(axis=1), subjects, least=0.0, most=2.0)
+            else mean_bounds(squared_distances(targets, probs), subjects, least=0.0, most=2.0)
         ),
     }
     return {
