@@ -172,8 +172,7 @@ def _own_code_first() -> None:
 def _check_teachers(params: Params, stage: str, section: dict[str, Any]) -> None:
     """A stale teacher is refused: one of an earlier state of the set, for one, may have been trained on faces that now judge its student."""
     for teacher in section["run"]["train"]["teachers"] if stage == "train" else ():
-        record = results.record_of("train", stage_params("train", teacher, declared(params, "train", teacher)))
-        stale = results.why_stale("train", teacher, record)
+        _, stale = results.record_under(params, "train", teacher)
         if stale:
             what = f"its training is stale ({results.in_words(stale)}); train it first: dvc repro train@{teacher}"
             raise InputError(f"run {section['name']!r}: train.teachers: {teacher}: {what}")

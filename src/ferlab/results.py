@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ferlab.hashes import digest, hash_path, import_closure
-from ferlab.params import StageParams
+from ferlab.params import Params, StageParams, declared, stage_params
 from ferlab.paths import ROOT, SET_STAGES, STAGING, InputError, artefact, output, write_json
 
 REPORTING = "reporting"  # the room that computes nothing
@@ -192,6 +192,12 @@ def why_stale(stage: str, name: str, record: Mapping[str, str]) -> list[str]:
     if changed := [kind for kind in KINDS if kept.get(kind) != record[kind]]:
         return changed
     return [] if kept.get("files") == {each: hash_path(place) for each, place in places.items()} else ["damaged"]
+
+
+def record_under(params: Params, stage: str, name: str) -> tuple[dict[str, str], list[str]]:
+    """Return the record that a result has under these params, and why it has to be computed; see `record_of` and `why_stale`."""
+    record = record_of(stage, stage_params(stage, name, declared(params, stage, name)))
+    return record, why_stale(stage, name, record)
 
 
 def in_words(stale: list[str]) -> str:

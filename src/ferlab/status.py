@@ -20,7 +20,7 @@ import yaml
 
 from ferlab import results
 from ferlab.hashes import hash_path
-from ferlab.params import Params, declared, load_params, stage_params
+from ferlab.params import Params, load_params
 from ferlab.paths import NOTEBOOKS, ROOT, RUN_STAGES, SET_STAGES, InputError, write_whole
 from ferlab.results import STAGES
 
@@ -112,7 +112,7 @@ def _of_result(params: Params, stage: str, name: str, states: Mapping[str, State
     """Return whether a stage's result is fresh or stale, and why."""
     waiting = [key for key in _before(params, stage, name, STAGES[stage].reads) if states[key].state == STALE]
     try:
-        stale = results.why_stale(stage, name, results.record_of(stage, stage_params(stage, name, declared(params, stage, name))))
+        _, stale = results.record_under(params, stage, name)
     except InputError as error:  # an input is not there: either an earlier stage makes it, or it has to be put there
         return STALE, f"waits for {waiting[0]}" if waiting else str(error)
     own = [results.in_words(stale)] if stale and not (waiting and stale == ["data"]) else []

@@ -33,10 +33,10 @@ from ferlab.evaluation.runs import read_runs, runs_by_set
 from ferlab.evaluation.submissions import FOLDER, find_named, read_named, submission_table, write_submission
 from ferlab.expressions import EXPRESSIONS
 from ferlab.hashes import digest
-from ferlab.params import Params, Prepare, declared, load_params, nearest, stage_params
+from ferlab.params import Params, Prepare, load_params, nearest
 from ferlab.paths import ROOT, InputError, artefact
 from ferlab.privacy import is_captured
-from ferlab.results import SHIPS, in_words, record_of, why_stale
+from ferlab.results import SHIPS, in_words, record_under
 
 DATASETS = ("fer2013", "ferplus")  # whose faces are FER2013's
 MIXED = "fer2013_reshuffled"  # holds faces of PrivateTest among those that train
@@ -169,9 +169,8 @@ def _of_file(asked: str, params: Params, faces: Unlabelled, *, tta: str) -> Prob
 
 def _fresh(stage: str, name: str, params: Params) -> dict[str, str]:
     """Return the record of a result that holds."""
-    p = stage_params(stage, name, declared(params, stage, name))
-    record = record_of(stage, p)
-    if stale := why_stale(stage, name, record):
+    record, stale = record_under(params, stage, name)
+    if stale:
         raise InputError(f"{stage}@{name} is stale ({in_words(stale)}); expected a result of the current params. `dvc repro {stage}@{name}` first")
     return record
 

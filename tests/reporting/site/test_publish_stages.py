@@ -41,10 +41,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str
     """A finished study of three runs of which one was explained; returns what is stale, by "stage name", to be changed."""
     stale: dict[str, list[str]] = {}
     monkeypatch.setattr(paths, "ROOT", tmp_path)
-    monkeypatch.setattr(publish_stages, "stage_params", lambda stage, name, values: None)
-    monkeypatch.setattr(publish_stages, "declared", lambda params, stage, name: {})
-    monkeypatch.setattr(publish_stages, "record_of", lambda stage, p: {})
-    monkeypatch.setattr(publish_stages, "why_stale", lambda stage, name, record: stale.get(f"{stage} {name}".strip(), []))
+    monkeypatch.setattr(publish_stages, "record_under", lambda params, stage, name: ({}, stale.get(f"{stage} {name}".strip(), [])))
     for stage, names in {"prepare": ("drawn",), "train": RUNS, "evaluate": RUNS, "compare": ("",), "explain": ("base_0",)}.items():
         for name in names:
             write(stage, name)

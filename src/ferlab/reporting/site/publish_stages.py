@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ferlab import paths
-from ferlab.params import Params, declared, stage_params
+from ferlab.params import Params
 from ferlab.paths import InputError
-from ferlab.results import in_words, record_of, why_stale
+from ferlab.results import in_words, record_under
 from ferlab.roles import listed
 
 NEEDED = ("train", "evaluate")  # of every run
@@ -74,7 +74,7 @@ def why_not(params: Params, stage: str, name: str) -> str:
         if of != params.study:
             return f"it is of the study {of!r}"
     try:
-        stale = why_stale(stage, name, record_of(stage, stage_params(stage, name, declared(params, stage, name))))
+        _, stale = record_under(params, stage, name)
     except InputError as error:
         return str(error)
     return f"it is stale ({in_words(stale)})" if stale else ""
