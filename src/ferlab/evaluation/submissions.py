@@ -21,6 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ferlab.evaluation.claims.own import table_cells
 from ferlab.evaluation.predictions import PROB_PREFIX, SUM_TOLERANCE
 from ferlab.paths import InputError, write_whole
 
@@ -62,7 +63,8 @@ def read_named(root: Path) -> list[Named]:
     path = root / PAGE
     if not path.is_file():
         raise InputError(f"{PAGE}: not found; expected the table of submissions, written by hand before any. Restore it with git.")
-    lines = [(number, _cells(line)) for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)]
+    texts = enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+    lines = [(number, [cell.strip("`") for cell in table_cells(text.strip())]) for number, text in texts]
     start = next((place for place, (_, cells) in enumerate(lines) if tuple(cells) == COLUMNS), None)
     if start is None or not all(re.fullmatch(":?-+:?", cell) for cell in next(iter(cells for _, cells in lines[start + 1 :]), [])):
         raise InputError(f"{PAGE}: no table with the columns {', '.join(COLUMNS)}; expected one row per submission. Restore it with git.")
@@ -149,12 +151,6 @@ def read_submission(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return a submission and what made it."""
     table = pq.read_table(path)
     return table.replace_schema_metadata(None).to_pandas(), json.loads(table.schema.metadata[METADATA])
-
-
-def _cells(line: str) -> list[str]:
-    """Return the cells of a row of a Markdown table; none of another line."""
-    line = line.strip()
-    return [cell.strip().strip("`") for cell in line.strip("|").split("|")] if line.startswith("|") else []
 
 
 def _check_row(cells: list[str], before: Sequence[Named], *, where: str) -> Named:

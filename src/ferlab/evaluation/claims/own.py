@@ -65,7 +65,7 @@ def stated_cell(page: str, *, row: str, column: str) -> tuple[str, str, str] | N
     """
     head: list[str] = []
     for line in page.splitlines():
-        cells = [cell.strip() for cell in line.strip().strip("|").split("|")] if line.startswith("|") else []
+        cells = table_cells(line)
         if not cells:
             head = []
         elif not head:
@@ -74,6 +74,11 @@ def stated_cell(page: str, *, row: str, column: str) -> tuple[str, str, str] | N
             found = NUMBER.match(cells[head.index(column)])
             return (found[1], found[2] or "", found[3] or "") if found else None
     return None
+
+
+def table_cells(line: str) -> list[str]:
+    """Return the cells of a row of a Markdown table; none of another line."""
+    return [cell.strip() for cell in line.strip().strip("|").split("|")] if line.startswith("|") else []
 
 
 def _recomputed(claim: Own, context: Context) -> tuple[float, int, str]:
