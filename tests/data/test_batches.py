@@ -11,7 +11,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from ferlab.control import read
 from ferlab.data.augmentation import Augmentation, augment, draw_epoch, epoch_seed
-from ferlab.data.batches import FaceBatches, FaceData, class_weights, epoch_order, share_of, split_rows
+from ferlab.data.batches import FaceBatches, FaceData, class_weights, epoch_order, share_of, split_rows, undersampled
 from ferlab.data.shards import ShardedImages, ShardFiles
 from ferlab.data.store import Store
 from ferlab.expressions import EXPRESSIONS
@@ -322,6 +322,27 @@ def test_class_weights_are_of_the_expressions_that_occur() -> None:
     assert weights[[0, 2]].tolist() == pytest.approx(balanced.tolist())
     assert weights[targets].mean() == pytest.approx(1)
     assert class_weights(np.array([1, 1]), NAMES).tolist() == [0, 1, 0]
+
+
+def test_undersampling_keeps_so_many_faces_of_a_class_and_photographs_before_synthetic_ones() -> None:
+    targets = [0] * 6 + [1] * 2 + [1] * 4 + [2]
+    faces = pd.DataFrame({"target": targets, "derived_from": [""] * 8 + ["smote"] * 4 + [""]})
+    rows = np.arange(13)
+    kept = undersampled(faces, rows, most=3, seed=0)
+    assert np.bincount(faces["target"][kept]).tolist() == [3, 3, 1]
+    assert {6, 7, 12} <= set(kept.tolist())  # both photographs of class 1, beside one of the four made from them
+    assert kept.tolist() == sorted(kept)
+    assert kept.tolist() == undersampled(faces, rows, most=3, seed=0).tolist()
+    drawn = {tuple(undersampled(faces, rows, most=3, seed=seed)[:3]) for seed in range(50)}
+    assert len(drawn) > 10  # of 20 ways to choose three of six
+    assert undersampled(faces, rows[1:], most=0, seed=0).tolist() == rows[1:].tolist()
+
+
+def test_a_model_is_trained_on_the_faces_that_undersampling_keeps() -> None:
+    store = store_of(["train"] * 9 + ["val"] * 3, [0, 1, 2] * 4)
+    data = FaceData(store, batch_size=3, prepare=prepare, standardise=same, changes=Augmentation(), seed=0, most=1)
+    assert np.bincount(data.targets).tolist() == [1, 1, 1]
+    assert (len(data.train_batches.rows), len(data.val_batches.rows)) == (3, 3)
 
 
 def test_the_data_measures_the_fitted_splits_only_and_holds_val_apart() -> None:

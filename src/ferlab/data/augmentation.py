@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from ferlab.params import Train
 
 # A number for each generator of an epoch, so that they differ.
-PURPOSES = {"order": 0, "augmentation": 1, "dropout": 2, "mixing": 3}
+PURPOSES = {"order": 0, "augmentation": 1, "dropout": 2, "mixing": 3, "undersampling": 4}
 # One column of draws each, always drawn, so that enabling one leaves the others unchanged.
 COLUMNS = ("flip", "rotation", "zoom_x", "zoom_y", "shift_x", "shift_y", "brightness", "contrast", "erase", "area", "aspect", "centre_x", "centre_y")
 CROP_COLUMNS = ("crop_x", "crop_y")  # drawn after those, likewise

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from ferlab.data.augmentation import Augmentation, augment, draw_views, epoch_seed
+from ferlab.data.faces import is_derived
 from ferlab.data.shards import WINDOW, ShardedImages
 from ferlab.data.store import Store, weigh_classes
 from ferlab.paths import InputError
@@ -204,6 +206,7 @@ class FaceData(pl.LightningDataModule):
         trained_on: Sequence[str] = ("train",),
         monitored: str = "val",
         classes: Sequence[int] = (),
+        most: int = 0,
         soft_targets: np.ndarray | None = None,
         statistics: tuple[Sequence[float], Sequence[float]] | None = None,
         scaling: str = "standardised",
@@ -224,6 +227,7 @@ class FaceData(pl.LightningDataModule):
             trained_on: Splits of the training faces.
             monitored: Split that selects the epoch.
             classes: Targets of the faces that are used in both; empty for all.
+            most: Training faces per class, see `undersampled`; 0: all.
             soft_targets: float32 (M, K + R).
             statistics: Mean and standard deviation per channel of the pretrained weights' inputs, on the scale [0, 1]; None to measure them.
             repeats: As of `FaceBatches`, of the training faces.
@@ -236,7 +240,7 @@ class FaceData(pl.LightningDataModule):
             InputError: If a split has no faces, or all their pixels are alike.
         """
         super().__init__()
-        rows = split_rows(store, *trained_on, classes=classes)
+        rows = undersampled(store.faces, split_rows(store, *trained_on, classes=classes), most=most, seed=seed)
         targets = store.faces["target"].to_numpy(dtype=np.int64, copy=True)
         self.targets = targets[rows]
         held = store.images.nbytes <= resident
@@ -337,6 +341,28 @@ def split_rows(store: Store, *splits: str, classes: Sequence[int] = ()) -> np.nd
             of = f" of {', '.join(store.expressions[c] for c in classes)}" if classes else ""
             raise InputError(f"the dataset has no face{of} in split {split!r}; expected faces in {', '.join(splits)}; see `prepare` in params.yaml")
     return np.flatnonzero(column.isin(splits).to_numpy() & wanted)
+
+
+def undersampled(faces: pd.DataFrame, rows: np.ndarray, *, most: int, seed: int) -> np.ndarray:
+    """Return at most `most` of the rows of each class, drawn at random, in store order; 0: all rows.
+
+    Photographs come before copies and synthetic samples: a class that oversampling made even gives up made faces first.
+
+    Args:
+        faces: The store's table.
+        rows: int64 (N,).
+        most: Rows kept of each class.
+        seed: Of the draw.
+
+    References:
+        Chawla, Bowyer, Hall & Kegelmeyer (2002), SMOTE, section 4.2: the majority is undersampled at random beside the minority's synthetic samples.
+    """
+    if not most:
+        return rows
+    order = np.random.default_rng(epoch_seed(seed, 0, "undersampling")).permutation(rows)
+    order = order[np.argsort(is_derived(faces)[order], kind="stable")]
+    targets = faces["target"].to_numpy()[order]
+    return np.sort(order[pd.Series(targets).groupby(targets).cumcount().to_numpy() < most])
 
 
 def class_weights(targets: np.ndarray, expressions: Sequence[str]) -> Tensor:

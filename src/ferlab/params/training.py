@@ -34,6 +34,7 @@ class Train(Section):
     warmup: float = Field(0.2, ge=0, lt=1)  # fraction of the steps in which the learning rate rises
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     expressions: list[str] = []  # trained and selected on faces with these labels alone, as an expert; see compare.experts; empty: all
+    most_per_expression: int = Field(0, ge=0)  # faces trained on, at random, synthetic ones last: undersampling; 0: all
     ferplus_weight: float = Field(0.0, ge=0, le=1)  # of FER+'s vote distribution in the soft target, where a face has votes
     class_weights: bool = False
     scaling: Literal["standardised", "unit", "mean_image"] = "standardised"  # of the input, see ferlab.models.inputs

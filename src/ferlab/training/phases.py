@@ -201,6 +201,7 @@ def _phase(task: Task, *, name: str, epochs: int, patience: int, factors: tuple[
         trained_on=seen.trained_on,
         monitored=watched_split(settings),
         classes=_classes(settings.expressions, expressions, run=task.run),
+        most=settings.most_per_expression,
         soft_targets=wanted_targets(task.store.faces, expressions=expressions, **{key: getattr(settings, key) for key in WANTED}),
         statistics=(first.mean, first.std) if first.mean and first.std else None,
         scaling=settings.scaling,
