@@ -68,6 +68,7 @@ def test_baselines_have_the_counts_of_the_notebook_and_of_the_text() -> None:
     assert with_running_statistics(baseline()) == 2_437_355
     assert count_parameters(baseline()) == 2_434_921
     assert round(count_parameters(baseline_text()) / 1e6, 1) == 37.8
+    assert count_parameters(baseline_text()) - count_parameters(baseline_text(norm=False)) == 2 * 4 * 32
     assert round(count_parameters(baseline_text(fc_units=1024)) / 1e6, 2) == 4.76  # the reading that misses the paper's number
 
 

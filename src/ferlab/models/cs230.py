@@ -79,16 +79,17 @@ def baseline(num_classes: int = 7, in_channels: int = 1, *, dropout: float = 0.3
     return keras_weights(sequential(layers, logits=nn.Linear(1024, num_classes)))
 
 
-def baseline_text(num_classes: int = 7, in_channels: int = 1, *, fc_units: int = 8192, dropout: float = 0.5) -> nn.Module:
+def baseline_text(num_classes: int = 7, in_channels: int = 1, *, fc_units: int = 8192, dropout: float = 0.5, norm: bool = True) -> nn.Module:
     """Build the text's baseline: four 3x3x32 convolutions with batch normalisation, a pool after the second and the fourth, one hidden layer.
 
     Args:
         fc_units: Width of the hidden layer, which the text does not give.
         dropout: Rate after the hidden layer.
+        norm: With batch normalisation; the paper states 53.0 % without it and dropout, 64.0 % with both.
     """
     layers: dict[str, nn.Module] = {}
     for n in range(1, 5):
-        layers |= _stage(n, in_channels if n == 1 else 32, 32)
+        layers |= _stage(n, in_channels if n == 1 else 32, 32, norm=norm)
         if n in (2, 4):
             layers[f"pool{n}"] = nn.MaxPool2d(2)
     layers |= {"flatten": nn.Flatten(), "fc1": nn.Linear(32 * (SIZE // 4) ** 2, fc_units), "relu5": nn.ReLU()}
@@ -110,8 +111,9 @@ def _dense(inputs: int, num_classes: int, *, dropout: float) -> dict[str, nn.Mod
     return {**hidden, "logits": nn.Linear(1024, num_classes)}
 
 
-def _stage(n: int, inputs: int, outputs: int) -> dict[str, nn.Module]:
-    return numbered(n, conv=nn.Conv2d(inputs, outputs, 3, padding=1), relu=nn.ReLU(), bn=keras_norm(outputs))
+def _stage(n: int, inputs: int, outputs: int, *, norm: bool = True) -> dict[str, nn.Module]:
+    layers = numbered(n, conv=nn.Conv2d(inputs, outputs, 3, padding=1), relu=nn.ReLU(), bn=keras_norm(outputs))
+    return layers if norm else {name: layer for name, layer in layers.items() if not isinstance(layer, nn.BatchNorm2d)}
 
 
 def _pool(pool: str) -> nn.MaxPool2d:

@@ -36,7 +36,7 @@ CARDS = {
         "stated": "37.8M",
         "input_size": 48,
         "target_layer": "relu4",
-        "options": {"fc_units": 8192, "dropout": 0.5},
+        "options": {"fc_units": 8192, "dropout": 0.5, "norm": True},
         "notes": "The text gives neither the width of the hidden layer nor the place of the two pools; 8192 units after 32x12x12 maps "
         "match 37.8M.",
     },
