@@ -55,6 +55,24 @@ def test_a_study_replaces_sets_and_runs_whole(clone):
     assert not params.runs["five_layer"].train.class_weights
 
 
+def test_a_study_like_another_merges_its_sets_and_runs_by_name(clone):
+    over = "like: cs230\ntrain: {epochs: 3}\nruns:\n  five_layer:\n  five_layer_weighted: {seed: 5, train: {lr: 0.2}}\n"
+    (clone / "conf" / "study" / "short.yaml").write_text(over)
+    whole, short = (check_params(yaml.safe_load(study_text(clone, name))) for name in ("cs230", "short"))
+    assert list(short.runs) == ["five_layer_weighted"]
+    run = short.runs["five_layer_weighted"]
+    assert (run.seed, run.train.epochs, run.train.lr, run.train.class_weights) == (5, 3, 0.2, True)
+    assert (short.prepare, run.train.rotation, short.study) == (whole.prepare, whole.runs["five_layer"].train.rotation, "short")
+
+
+@pytest.mark.parametrize("like", ["cs23", "short", "other"])
+def test_a_study_is_like_one_that_exists_and_is_like_no_other(clone, like):
+    (clone / "conf" / "study" / "short.yaml").write_text(f"like: {like}\n")
+    (clone / "conf" / "study" / "other.yaml").write_text("like: cs230\n")
+    with pytest.raises(InputError, match=f"conf/study/short.yaml: like: expected a study that is like no other, got '{like}'"):
+        study_text(clone, "short")
+
+
 def test_a_hand_edit_is_kept_aside_and_said(clone, capsys):
     write_study(clone, "quick")
     edited = (clone / "params.yaml").read_text().replace("epochs: ", "epochs: 1", 1)

@@ -1,6 +1,7 @@
 """The studies of a clone: recipe, cost, required data, and how a study becomes params.yaml.
 
-A study is an overlay `conf/study/<name>.yaml` on the complete one; its recipe and cost are comments at its top.
+A study is an overlay `conf/study/<name>.yaml` on the complete one; its recipe and cost are comments at its top. `like: <study>` makes it an
+overlay on that study: its sets and runs are merged by name, and those set to null are excluded.
 """
 
 from __future__ import annotations
@@ -66,17 +67,25 @@ def _merged(root: Path, name: str) -> tuple[Any, Params]:
     """Return a study's params, with comments and order, and checked."""
     if name not in studies(root):
         raise InputError(f"no study is called {name!r}; {nearest(name, studies(root))}")
-    base = _load(root, BASE)
+    over, base = _load(root, name), _load(root, BASE)
+    like = over.pop("like", None)
+    if like is not None and (like not in studies(root) or "like" in _load(root, like)):
+        raise InputError(f"conf/study/{name}.yaml: like: expected a study that is like no other, got {like!r}")
     if name != BASE:
         base["frame"] |= {"models": [], "sets": []}  # of the base's own runs and sets
-        _overlay(base, _load(root, name))
+        if like is not None:
+            _overlay(base, _load(root, like), replaced=("prepare", "runs"))
+        _overlay(base, over, replaced=() if like is not None else ("prepare", "runs"))
     base["study"] = name
     return base, check_params(base, source=f"conf/study/{name}.yaml")
 
 
-def _overlay(base: Any, over: Any) -> None:
+def _overlay(base: Any, over: Any, *, replaced: tuple[str, ...] = ()) -> None:
+    """Set the values of `over` in `base`, mapping by mapping but for the keys to be replaced as a whole; null removes a set or a run."""
     for key, value in over.items():
-        if key in ("prepare", "runs") or not isinstance(value, dict) or not isinstance(base.get(key), dict):
+        if value is None and isinstance(base.get(key), dict):
+            del base[key]
+        elif key in replaced or not isinstance(value, dict) or not isinstance(base.get(key), dict):
             base[key] = value
         else:
             _overlay(base[key], value)
