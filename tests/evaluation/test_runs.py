@@ -19,7 +19,9 @@ from ferlab.evaluation.runs import (
     score_ensembles,
     summarise_comparison,
     table_of_runs,
+    with_ensembles_across_sets,
 )
+from ferlab.evaluation.tasks import Task
 from ferlab.paths import InputError
 
 NAMES = ("angry", "happy", "sad")
@@ -76,6 +78,16 @@ def test_an_ensemble_is_scored_and_set_against_each_member():
     assert of_test["n"] == 40
     pairs = compare_ensembles(ensembles, PREDICTIONS, members)
     assert pairs[["run_a", "run_b"]].values.tolist() == [["ensemble", "a0"], ["ensemble", "a1"]]
+
+
+def test_runs_of_sets_with_the_same_scored_faces_vote_together_beside_those_of_each_set():
+    same = {split: Task("fer2013", split, n=40, digest="0a") for split in ("val", "test")}
+    other = {**same, "val": Task("fer2013", "val", n=40, digest="0b")}
+    members, tasks = with_ensembles_across_sets({"x": ["a0"], "y": ["b"], "z": ["c"]}, {"x": same, "y": same, "z": other})
+    assert members == {"x": ["a0"], "y": ["b"], "z": ["c"], "x and y": ["a0", "b"]}
+    assert tasks["x and y"] == same
+    ensembles = ensembles_per_set({"a0": table(0, "x"), "b": table(2, "x")}, {"x": ["a0"], "x and y": ["a0", "b"]}, {})
+    assert list(ensembles) == ["x and y"]
 
 
 def test_fitted_weights_are_set_against_members_and_equal_weights_in_one_family_of_tests():

@@ -15,6 +15,7 @@ from ferlab.evaluation.confusion_posterior import KEYS, confusion_metrics
 from ferlab.evaluation.ensembles import ENSEMBLE, WEIGHTED, Members, Weights
 from ferlab.evaluation.intervals import RESAMPLES
 from ferlab.evaluation.predictions import confusion_table, expressions_of, faces_in, probs_of, read_predictions, subjects_of, top3_hits
+from ferlab.evaluation.tasks import Task, differences
 from ferlab.paths import artefact, read_json
 from ferlab.roles import joint, listed, recorded
 
@@ -50,6 +51,26 @@ def runs_by_set(runs: Runs, chosen: Sequence[str] = ()) -> dict[str, list[str]]:
     for name in chosen or without_experts(runs):
         sets.setdefault(runs[name]["data"], []).append(name)
     return {name: sorted(members, key=list(runs).index) for name, members in sets.items()}
+
+
+def with_ensembles_across_sets(
+    members: Members, tasks: Mapping[str, Mapping[str, Task]]
+) -> tuple[dict[str, list[str]], dict[str, Mapping[str, Task]]]:
+    """Return the members and tasks of each set, and of sets that are scored on the same val and test faces also all their runs together.
+
+    So models trained on different faces vote, as those of cs230 with and without auxiliary data. The joined set is called "a and b".
+
+    Args:
+        members: Set -> the runs that vote, from `runs_by_set`.
+        tasks: From `ferlab.evaluation.tasks.one_task_per_set`.
+    """
+    alike: list[list[str]] = []
+    for name in members:
+        same = [group for group in alike if not any(differences(tasks[group[0]][split], tasks[name][split]) for split in ("val", "test"))]
+        same[0].append(name) if same else alike.append([name])
+    joined = {" and ".join(group): [run for name in group for run in members[name]] for group in alike}
+    own = {name: list(runs) for name, runs in members.items()}
+    return own | joined, {**tasks, **{" and ".join(group): tasks[group[0]] for group in alike}}
 
 
 def table_of_runs(runs: Runs, metrics: Metrics) -> pd.DataFrame:
