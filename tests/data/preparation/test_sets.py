@@ -88,7 +88,9 @@ def test_duplicates_are_found_before_faces_are_split_and_never_parted(tmp_path, 
 
 def test_derived_faces_keep_the_group_of_their_origin_and_synthetic_ones_have_their_own(tmp_path, gathered):
     gathered.faces["target"] = np.where(np.arange(COUNT) % 5 == 0, 1, 3)
+    gathered.faces["votes_happy"] = 10  # as FER+ counts them of photographs
     faces = build(tmp_path, gathered, copies=True, method="smote").faces
+    assert set(faces.loc[faces["derivation"] == "smote", "votes_happy"]) == {0}
     own, made = faces[faces["derived_from"] == ""], faces[faces["derivation"].isin(["mirrored"])]
     assert (made["duplicate_group"].to_numpy() == own.set_index("face_id")["duplicate_group"][made["derived_from"]].to_numpy()).all()
     synthetic = faces.loc[faces["derivation"] == "smote", "duplicate_group"]

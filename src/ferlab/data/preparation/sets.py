@@ -23,7 +23,7 @@ from ferlab.data.preparation.building import ImageWriter, Step, append_images, p
 from ferlab.data.preparation.corrections import as_before
 from ferlab.data.preparation.covering import cover_file
 from ferlab.data.preparation.resampling import copies_of, oversample
-from ferlab.data.preparation.sources import Gathered
+from ferlab.data.preparation.sources import Gathered, join_tables
 from ferlab.data.preparation.steps import prepared_as
 from ferlab.data.regions import Registration
 from ferlab.data.shards import INDEX, SHARDS, ShardFiles
@@ -186,7 +186,7 @@ def _multiply(faces: pd.DataFrame, images: Mapping[int, np.ndarray], writer: Ima
         tables.append(origin.assign(derived_from=origin["face_id"], derivation=list(names), face_id=ids, content_hash=hashes))
     if synthetic["method"] != "none":
         tables.append(_oversampled(faces, train, images, writer, **synthetic))
-    return check_faces(pd.concat(tables, ignore_index=True))
+    return check_faces(join_tables(tables))
 
 
 def _copies(train: np.ndarray, images: Mapping[int, np.ndarray], derived: list[tuple[int, str]]) -> Iterator[np.ndarray]:

@@ -223,7 +223,18 @@ def _set_aside(gathered: Gathered, reasons: pd.Series) -> Gathered:
 
 def _join(parts: Sequence[Gathered]) -> Gathered:
     """Put sources one after the other; people of different sources are different people."""
-    tables = [_own_names(part.faces) for part in parts]
+    faces = join_tables([_own_names(part.faces) for part in parts])
+    if faces["face_id"].duplicated().any():
+        twice = faces.loc[faces["face_id"].duplicated(), "face_id"].iloc[0]
+        raise InputError(f"The face {twice!r} comes from two sources of the set; expected each once. Remove one of the two sources.")
+    starts = np.cumsum([0, *(len(part.pictures) for part in parts)])
+    excluded = pd.concat([part.excluded for part in parts], ignore_index=True)
+    files, links = (tuple(path for part in parts for path in paths(part)) for paths in (lambda part: part.other_files, lambda part: part.links))
+    return Gathered(_Joined([part.pictures for part in parts], starts), faces, excluded, files, links)
+
+
+def join_tables(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return face tables one after the other; a column that a table lacks holds no votes there, "" (but for `subject` and `sequence`) or NA."""
     faces = pd.concat(tables, ignore_index=True)
     for column in faces.columns:
         if column.startswith(VOTES):
@@ -232,13 +243,7 @@ def _join(parts: Sequence[Gathered]) -> Gathered:
             faces[column] = faces[column].fillna("")
         elif any(column in table and table[column].dtype == bool for table in tables):
             faces[column] = faces[column].astype("boolean")
-    if faces["face_id"].duplicated().any():
-        twice = faces.loc[faces["face_id"].duplicated(), "face_id"].iloc[0]
-        raise InputError(f"The face {twice!r} comes from two sources of the set; expected each once. Remove one of the two sources.")
-    starts = np.cumsum([0, *(len(part.pictures) for part in parts)])
-    excluded = pd.concat([part.excluded for part in parts], ignore_index=True)
-    files, links = (tuple(path for part in parts for path in paths(part)) for paths in (lambda part: part.other_files, lambda part: part.links))
-    return Gathered(_Joined([part.pictures for part in parts], starts), faces, excluded, files, links)
+    return faces
 
 
 def _own_names(faces: pd.DataFrame) -> pd.DataFrame:
