@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_1samp, ttest_rel
 
-from ferlab.evaluation.ablations import changes_from_base, factor_effects, name_contrasts, table_by_factors
+from ferlab.evaluation.ablations import changes_from_base, factor_effects, name_contrasts, overfitting, sweeps, table_by_factors
 from ferlab.evaluation.predictions import predictions_table
 
 
@@ -55,6 +55,46 @@ def test_params_name_contrasts_or_factors_do() -> None:
     assert name_contrasts(RUNS, [["on0", "off1"]]) == [("on0", "off1")]
     assert name_contrasts({name: {**each, "factors": {}} for name, each in RUNS.items()}) == []
     assert name_contrasts({**RUNS, "on0": {**RUNS["on0"], "data": "other"}}) == [("on1", "off1")]
+
+
+DEPTHS = {"2": 0.5, "3": 0.6, "10": 0.55}
+SWEPT = {f"depth{level}_{seed}": run(seed, network="cnn", depth=level) for level in DEPTHS for seed in (0, 1)}
+
+
+def swept() -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
+    tables = {name: table(GENERATOR.random(400) < DEPTHS[each["factors"]["depth"]]) for name, each in SWEPT.items()}
+    fitted = {name: {"accuracy": 0.5 + 0.04 * float(each["factors"]["depth"]), "n": 1000} for name, each in SWEPT.items()}
+    others = {"named": run(0, network="other", depth="its own"), "alone": run(0, network="vgg", depth="16")}
+    return tables, sweeps({**SWEPT, **others}, tables, fitted=fitted, trained_on=dict.fromkeys(SWEPT, ("train",)))
+
+
+def test_levels_that_are_numbers_make_a_sweep_in_their_order() -> None:
+    tables, rows = swept()
+    assert rows[["factor", "else"]].drop_duplicates().to_numpy().tolist() == [["depth", "network cnn"]]
+    assert rows["level"].tolist() == [2.0] * 3 + [3.0] * 3 + [10.0] * 3
+    assert rows["split"].tolist() == ["train", "val", "test"] * 3
+    assert rows.query("split == 'train'")["accuracy"].tolist() == pytest.approx([0.58, 0.62, 0.9])
+    right = {name: each.query("split == 'test'").eval("pred == target").mean() for name, each in tables.items()}
+    means = [(right[f"depth{level}_0"] + right[f"depth{level}_1"]) / 2 for level in DEPTHS]
+    assert rows.query("split == 'test'")["accuracy"].tolist() == pytest.approx(means)
+    assert (rows["ci_low"] < rows["accuracy"]).all()
+
+
+def test_a_split_that_was_trained_on_is_not_in_the_sweep() -> None:
+    tables = {name: table(np.arange(40) % 2 == 0) for name in SWEPT}
+    fitted = {name: {"accuracy": 0.5, "n": 10} for name in SWEPT}
+    rows = sweeps(SWEPT, tables, fitted=fitted, trained_on=dict.fromkeys(SWEPT, ("train", "val")))
+    assert set(rows["split"]) == {"train", "test"}
+
+
+def test_overfitting_is_the_change_of_the_gap_between_train_and_test() -> None:
+    table = [[3.0, "train", 900, 0.6], [3.0, "test", 100, 0.5], [5.0, "train", 900, 0.8], [5.0, "test", 100, 0.4], [4.0, "test", 100, 0.1]]
+    rows = pd.DataFrame(table, columns=["level", "split", "n", "accuracy"]).assign(factor="stages", **{"else": "network CNN"})
+    (found,) = overfitting(rows).to_dict("records")
+    assert [found[key] for key in ("factor", "else", "first", "last")] == ["stages", "network CNN", 3.0, 5.0]
+    assert (found["gap_first"], found["gap_last"], found["change"]) == pytest.approx((0.1, 0.4, 0.3))
+    error = np.sqrt(0.24 / 900 + 0.25 / 100 + 0.16 / 900 + 0.24 / 100)
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx((0.3 - 1.959964 * error, 0.3 + 1.959964 * error), abs=1e-6)
 
 
 def test_two_changes_at_once_are_no_change_of_one_factor() -> None:

@@ -12,16 +12,18 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from ferlab.evaluation.clusters import count_clusters, proportion_bounds, student
 from ferlab.evaluation.comparison import difference_by_cluster
 from ferlab.evaluation.predictions import faces_in, subjects_of
-from ferlab.evaluation.proportions import holm
+from ferlab.evaluation.proportions import LEVEL, holm, wilson
 
 COLUMNS = (
     "factor", "from", "to", "else", "split", "seeds", "n", "subjects", "difference", "ci_low", "ci_high", "seed_sd", "p", "p_holm",
@@ -40,12 +42,9 @@ def table_by_factors(runs: Runs, predictions: Mapping[str, pd.DataFrame]) -> pd.
     names = list(dict.fromkeys(name for run in runs.values() for name in run["factors"]))
     rows = []
     for levels, members in _recipes(runs).items():
-        correct = pd.DataFrame({run: _correct(predictions[run], "test") for run in members.values()})
-        by_face, subjects = correct.mean(axis=1).to_numpy(), subjects_of(faces_in(predictions[correct.columns[0]], "test"))
-        n, mean = len(by_face), float(correct.mean().mean())
-        low, high = proportion_bounds(by_face, subjects if subjects is not None and len(subjects) == n else None)
-        spread = float(correct.mean().std(ddof=1))
-        measured = {"seeds": len(members), "n": n, "accuracy": mean, "ci_low": low, "ci_high": high, "seed_sd": spread}
+        tables = [predictions[run] for run in members.values()]
+        spread = float(np.std([_correct(table, "test").mean() for table in tables], ddof=1)) if len(tables) > 1 else float("nan")
+        measured = {"seeds": len(members), **_mean_accuracy(tables, "test"), "seed_sd": spread}
         rows.append({**{name: dict(levels).get(name, "") for name in names}, **measured})
     return pd.DataFrame(rows, columns=[*names, "seeds", "n", "accuracy", "ci_low", "ci_high", "seed_sd"])
 
@@ -78,6 +77,67 @@ def factor_effects(
         corrected = [_effect(pairs, predictions, str(split), tests=len(part), balanced=balanced)[0]["detectable"] for pairs in part["pairs"]]
         table.loc[part.index, "detectable"] = corrected
     return table[list(COLUMNS)].astype({"p_holm": float, "detectable": float})
+
+
+def sweeps(
+    runs: Runs, predictions: Mapping[str, pd.DataFrame], *, fitted: Mapping[str, Mapping[str, Any]], trained_on: Mapping[str, Sequence[str]]
+) -> pd.DataFrame:
+    """Return the accuracies along each factor whose levels are numbers, three or more, all other factors equal: a row per level and split.
+
+    Columns: `factor`, `else` (the other factors), `level` (a number, ascending), `split` (train, and those of val and test that were not trained on),
+    `seeds`, `n`, `accuracy` (mean over seeds), `ci_low` and `ci_high` (as of `table_by_factors`; of train Wilson's). Of train it is the accuracy
+    while training, augmented, in the selected epoch.
+
+    Args:
+        runs: The runs as in params.
+        predictions: Per run its predictions table.
+        fitted: Per run `accuracy` and `n` of the faces trained on.
+        trained_on: Per run its splits.
+    """
+    curves: dict[tuple[str, str], dict[float, list[str]]] = {}
+    for levels, members in _recipes(runs).items():
+        for factor, level in levels:
+            with suppress(ValueError):  # a level that is no number
+                others = ", ".join(f"{name} {other}" for name, other in levels if name != factor)
+                curves.setdefault((factor, others), {})[float(level)] = list(members.values())
+    rows = []
+    for (factor, others), of_level in curves.items():
+        for level, members in sorted(of_level.items()) if len(of_level) > 2 else ():
+            where = {"factor": factor, "else": others, "level": level, "seeds": len(members)}
+            n, mean = fitted[members[0]]["n"], float(np.mean([fitted[run]["accuracy"] for run in members]))
+            low, high = wilson(mean * n, n)
+            rows.append({**where, "split": "train", "n": n, "accuracy": mean, "ci_low": low, "ci_high": high})
+            for split in ("val", "test"):
+                if not any(split in trained_on[run] for run in members):
+                    rows.append({**where, "split": split, **_mean_accuracy([predictions[run] for run in members], split)})
+    return pd.DataFrame(rows, columns=["factor", "else", "level", "split", "seeds", "n", "accuracy", "ci_low", "ci_high"])
+
+
+def overfitting(sweep: pd.DataFrame) -> pd.DataFrame:
+    """Return by how much train accuracy exceeds test accuracy at the first and the last level of each sweep, and the change between them.
+
+    Columns: `factor`, `else`, `first` and `last` (levels), `gap_first`, `gap_last`, `change` with its 95 % interval `ci_low` and `ci_high`: normal,
+    with the four accuracies taken as independent, which is wide where the same faces are easy for both models.
+
+    Args:
+        sweep: From `sweeps`.
+    """
+    rows = []
+    for (factor, others), curve in sweep[sweep["split"].isin(["train", "test"])].groupby(["factor", "else"], sort=False):
+        ends = curve[curve["level"].isin([curve["level"].min(), curve["level"].max()])]
+        accuracy = ends.pivot(index="level", columns="split", values="accuracy")
+        (first, last), (gap_first, gap_last) = accuracy.index, accuracy["train"] - accuracy["test"]
+        low, high = norm.interval(LEVEL, gap_last - gap_first, np.sqrt((ends["accuracy"] * (1 - ends["accuracy"]) / ends["n"]).sum()))
+        rows.append([factor, others, first, last, gap_first, gap_last, gap_last - gap_first, low, high])
+    return pd.DataFrame(rows, columns=["factor", "else", "first", "last", "gap_first", "gap_last", "change", "ci_low", "ci_high"])
+
+
+def _mean_accuracy(tables: Sequence[pd.DataFrame], split: str) -> dict[str, Any]:
+    """Return `n`, the mean `accuracy` of some runs, and `ci_low` and `ci_high` over faces, or over subjects where they are named."""
+    correct, subjects = pd.DataFrame([_correct(table, split) for table in tables]), subjects_of(faces_in(tables[0], split))
+    n, mean = correct.shape[1], float(correct.mean(axis=1).mean())
+    low, high = proportion_bounds(correct.mean().to_numpy(), subjects if subjects is not None and len(subjects) == n else None)
+    return {"n": n, "accuracy": mean, "ci_low": low, "ci_high": high}
 
 
 def changes_from_base(effects: pd.DataFrame, runs: Runs) -> pd.DataFrame:

@@ -28,7 +28,8 @@ Scores = Mapping[str, Mapping[str, Mapping[str, Any]]]  # set -> ensemble -> spl
 
 
 def read_runs(names: Iterable[str]) -> tuple[dict[str, pd.DataFrame], dict[str, dict[str, Any]]]:
-    """Return the predictions and the metrics of runs, each keyed by run; the metrics with `pretrained_on` of train beside evaluate's.
+    """Return the predictions and the metrics of runs, each keyed by run; beside evaluate's metrics stand `pretrained_on` of train, and as `fitted`
+    the accuracy and number of the faces trained on, in the selected epoch.
 
     Raises:
         InputError: If a run has not been evaluated.
@@ -37,7 +38,10 @@ def read_runs(names: Iterable[str]) -> tuple[dict[str, pd.DataFrame], dict[str, 
     predictions = {name: read_predictions(artefact("evaluate", "predictions", name)) for name in names}
     metrics = {name: read_json(artefact("evaluate", "metrics", name), made_by=f"the evaluate stage of run {name}") for name in names}
     trained = {name: read_json(artefact("train", "metrics", name), made_by=f"the train stage of run {name}") for name in names}
-    return predictions, {name: {**of, "pretrained_on": trained[name].get("pretrained_on", "")} for name, of in metrics.items()}
+    for name, of in trained.items():
+        fitted = {"accuracy": (of.get("train") or {}).get("accuracy", float("nan")), "n": of.get("n", {}).get("trained", 0)}
+        metrics[name] |= {"pretrained_on": of.get("pretrained_on", ""), "fitted": fitted}
+    return predictions, metrics
 
 
 def without_experts(runs: Runs) -> dict[str, Mapping[str, Any]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ferlab.evaluation.ablations import COLUMNS
+from ferlab.evaluation.ablations import COLUMNS, overfitting
 from ferlab.evaluation.ensembles import ENSEMBLE, WEIGHTED
 from ferlab.evaluation.published import read_published, rows_beside
 from ferlab.reporting.pages.compare import (
@@ -19,7 +19,9 @@ from ferlab.reporting.pages.compare import (
     plot_class_lines,
     plot_precision_recall,
     plot_published,
+    plot_sweeps,
     runs_sentence,
+    sweeps_sentence,
 )
 
 PUBLISHED = Path(__file__).parents[3] / "conf" / "published"
@@ -188,3 +190,29 @@ def test_without_two_runs_on_a_dataset_there_is_nothing_to_pair() -> None:
     assert pairs_sentence(pd.DataFrame()) == "Fewer than two runs share a dataset: no pair to compare."
     assert pairs_sentence(pd.DataFrame(), named=True) == "No contrast names two runs of one dataset."
     assert ensembles_sentence({}, pd.DataFrame()) == "No dataset has two runs: there is no ensemble."
+
+
+def swept(**curves: list[float]) -> pd.DataFrame:
+    """A sweep over stages 3, 4 and 5 of 1,000 faces each: accuracies per split."""
+    rows = [
+        {"factor": "stages", "else": "network CNN", "level": level, "split": split, "seeds": 1, "n": 1000, "accuracy": value}
+        for split, values in curves.items()
+        for level, value in zip((3.0, 4.0, 5.0), values, strict=True)
+    ]
+    return pd.DataFrame(rows).assign(ci_low=lambda table: table["accuracy"] - 0.03, ci_high=lambda table: table["accuracy"] + 0.03)
+
+
+def test_a_sweep_says_its_best_level_on_val_and_whether_larger_ones_overfit():
+    sweep = swept(train=[0.6, 0.7, 0.8], val=[0.55, 0.58, 0.57], test=[0.56, 0.55, 0.52])
+    told = sweeps_sentence(sweep, overfitting(sweep))
+    assert "Along stages (network CNN), val accuracy is highest at 4, 58.0 % [55.0, 61.0]; train accuracy exceeds that of test by" in told
+    assert "by 4.0 points at 3 and 28.0 at 5, a change of 24.0 points [18.1, 29.9]." in told  # 1.96 sqrt(.2400 + .2464 + .1600 + .2496)/sqrt(1000)
+    assert sweeps_sentence(sweep.iloc[:0], overfitting(sweep.iloc[:0])) == ""
+
+
+def test_a_sweep_is_drawn_with_a_line_per_split_and_a_tick_per_level():
+    figure = plot_sweeps(swept(train=[0.6, 0.7, 0.8], test=[0.56, 0.55, 0.52]))
+    (axis,) = figure.axes
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["3", "4", "5"]
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["train", "test"]
+    assert (axis.get_xlabel(), axis.get_title()) == ("stages", "network CNN")

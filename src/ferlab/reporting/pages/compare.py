@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
+from ferlab.colours import SPLIT_COLOURS
 from ferlab.reporting.tables import as_difference, cell, control_name, estimate, number, over_units, p_equals, p_value, percent
 from ferlab.roles import listed
 
@@ -83,6 +84,47 @@ def plot_precision_recall(per_class: Mapping[str, PerClass]) -> Figure:
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2)
     return figure
+
+
+def plot_sweeps(sweep: pd.DataFrame) -> Figure:
+    """Draw accuracy along each factor whose levels are numbers, a panel per factor and a line per split with 95 % intervals.
+
+    Args:
+        sweep: From `ferlab.evaluation.ablations.sweeps`, with rows.
+    """
+    curves = list(sweep.groupby(["factor", "else"], sort=False))
+    figure, axes = plt.subplots(1, len(curves), figsize=(max(5.0, 4.2 * len(curves)), 3.4), layout="constrained", sharey=True, squeeze=False)
+    for axis, ((factor, others), rows) in zip(axes[0], curves):
+        levels = sorted(rows["level"].unique())
+        for split, line in rows.groupby("split", sort=False):
+            values = 100 * line[["accuracy", "ci_low", "ci_high"]].to_numpy().T
+            bars = np.clip([values[0] - values[1], values[2] - values[0]], 0, None)
+            places = [levels.index(level) for level in line["level"]]
+            axis.errorbar(places, values[0], yerr=bars, marker="o", markersize=4, capsize=2, color=SPLIT_COLOURS[str(split)], label=split)
+        axis.set(title=str(others), xlabel=str(factor), xticks=range(len(levels)), xticklabels=[f"{level:g}" for level in levels])
+    axes[0, 0].set_ylabel("accuracy, %")
+    axes[0, -1].legend()
+    return figure
+
+
+def sweeps_sentence(sweep: pd.DataFrame, gaps: pd.DataFrame) -> str:
+    """Say for each sweep at which level val (else test) is highest, and by how much more train exceeds test at its last level than at its first.
+
+    Args:
+        sweep: From `ferlab.evaluation.ablations.sweeps`.
+        gaps: From `ferlab.evaluation.ablations.overfitting`.
+    """
+    told = []
+    for gap in gaps.to_dict("records"):
+        rows = sweep[(sweep["factor"] == gap["factor"]) & (sweep["else"] == gap["else"])]
+        shown = rows[rows["split"] == ("val" if (rows["split"] == "val").any() else "test")]
+        best = shown.loc[shown["accuracy"].idxmax()].rename({"ci_low": "accuracy_ci_low", "ci_high": "accuracy_ci_high"}).to_dict()
+        along = f"Along {gap['factor']}{gap['else'] and ' (' + gap['else'] + ')'}"
+        ends = f"{number(gap['gap_first'], percent=True)} points at {gap['first']:g} and {number(gap['gap_last'], percent=True)} at {gap['last']:g}"
+        change = estimate({"change": gap["change"], "change_ci_low": gap["ci_low"], "change_ci_high": gap["ci_high"]}, "change", unit="points")
+        top = f"{along}, {best['split']} accuracy is highest at {best['level']:g}, {estimate(best, 'accuracy')}"
+        told.append(f"{top}; train accuracy exceeds that of test by {ends}, a change of {change}.")
+    return " ".join([*told, "Train accuracy is of augmented faces, while training, in the selected epoch."] if told else [])
 
 
 def runs_sentence(runs: pd.DataFrame, datasets: Mapping[str, str]) -> str:

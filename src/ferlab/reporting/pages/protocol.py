@@ -53,8 +53,8 @@ def under_task(task: str, *tables: pd.DataFrame | None) -> list[pd.DataFrame | s
 
 
 def as_markdown(parts: Iterable[pd.DataFrame | str]) -> str:
-    """Return sentences and tables as Markdown, an empty line between them."""
-    return "\n\n".join(markdown_table(part) if isinstance(part, pd.DataFrame) else part for part in parts)
+    """Return sentences and tables as Markdown, an empty line between them; empty ones are excluded."""
+    return "\n\n".join(markdown_table(part) if isinstance(part, pd.DataFrame) else part for part in parts if len(part))
 
 
 def with_task_differences(table: pd.DataFrame, published: pd.DataFrame, tasks: Mapping[str, Tasks]) -> pd.DataFrame:

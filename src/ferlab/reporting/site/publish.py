@@ -53,6 +53,7 @@ FIGURES = (
     ("analyze_errors", "^precision at k", "label_precision"),
 )
 OF_STUDY = (
+    ("compare", "accuracy along each factor", "sweeps"),
     ("worlds", "is believed|are believed|not believed|undecided", "worlds"),
     ("claims", "^number of checks", "claims"),
 )
