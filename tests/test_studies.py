@@ -87,9 +87,19 @@ def test_factors_tell_the_runs_of_a_study_apart(name: str) -> None:
 def test_fers_is_run_as_the_paper_chose_its_epoch_and_as_it_should_have() -> None:
     assert (every("fers", "epochs"), every("fers", "lr"), every("fers", "optimizer")) == ({13}, {0.001}, {"adam"})
     runs = study("fers").runs
-    assert [(run.train.select, run.train.class_weights) for run in runs.values()] == [("test", True), ("val", True), ("test", False), ("val", False)]
+    each_seed = [("test", True), ("val", True), ("test", False), ("val", False)]
+    assert [(run.train.select, run.train.class_weights) for run in runs.values()] == 3 * each_seed
+    assert [run.seed for run in runs.values()] == [0] * 4 + [1] * 4 + [2] * 4
     assert study("fers").prepare["affectnet"].size == 224
     assert runs["weighted_test"].train.model_copy(update={"select": "val"}) == runs["weighted_val"].train
+
+
+def test_fers_on_ferplus_is_fers_but_for_its_faces() -> None:
+    fers, here = study("fers"), study("fers_ferplus")
+    assert {name: run.model_copy(update={"data": "affectnet"}) for name, run in here.runs.items()} == fers.runs
+    same = ("size", "colour", "network_input", "shards", "split", "val_fraction")
+    (faces,), (stand_in,) = fers.prepare.values(), here.prepare.values()
+    assert [getattr(faces, key) for key in same] == [getattr(stand_in, key) for key in same]
 
 
 def test_cs230s_recipes() -> None:
@@ -161,7 +171,7 @@ def test_cs231as_epochs_are_five_thousand_batches_of_thirty_two(data: str, faces
 
 def test_inputs_are_scaled_as_the_papers_say() -> None:
     scalings = {name: every(name, "scaling") for name in STUDIES}
-    papers = {"fers": {"unit"}, "resemotenet": {"unit"}, "cs231a": {"mean_image"}}
+    papers = {"fers": {"unit"}, "fers_ferplus": {"unit"}, "resemotenet": {"unit"}, "cs231a": {"mean_image"}}
     assert scalings == {name: papers.get(name, {"standardised"}) for name in STUDIES}
     for run in study("cs231a").runs.values():  # grey levels for Caffe's gaussian weights; Caffe's LeNet with Caffe's pools
         assert run.options == ({"ceil_mode": True} if run.model == "lenet_caffe" else {"grey_std": 255.0})
@@ -204,6 +214,7 @@ LAYOUTS_OF = {  # study -> folder below data/raw -> layout; one set, and the sma
     "cs230_table2": ({"fer2013": "fer2013", "ckplus": "ckplus", "jaffe": "jaffe"}, "five_layer_aux_wcw"),
     "cs231a": ({"ckplus": "ckplus", "jaffe": "jaffe", "custom": "captured"}, "lenet_caffe_ckplus8_random"),
     "fers": ({"affectnet": "affectnet"}, "weighted_test"),
+    "fers_ferplus": ({"ferplus": "ferplus"}, "weighted_test"),
     "fersys": ({"fer2013": "fer2013", "fer2013_reshuffled": "fer2013_reshuffled"}, "cnn_reshuffled"),
     "fersys_official": ({"fer2013": "fer2013"}, "cnn_official"),
     "resemotenet": ({"fer2013": "fer2013"}, "cnn"),
@@ -246,7 +257,7 @@ def test_every_papers_study_has_a_stand_in() -> None:
 def test_every_set_can_be_split_from_what_stands_in_for_its_data(drawn: Path, tmp_path: Path, name: str, data: str) -> None:
     small = study(name).prepare[data].model_copy(update={"size": 24, "shards": 0})
     store = prepare_drawn(small, drawn, tmp_path)
-    eight = name == "fers" or data.startswith("ckplus8")
+    eight = name.startswith("fers_") or name == "fers" or data.startswith("ckplus8")
     assert len(store.expressions) == (8 if eight else 7)
     assert (count_faces(store.faces, "split", expressions=store.expressions).loc[["train", "val", "test"]] > 0).all(axis=None)
 
