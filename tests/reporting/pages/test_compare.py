@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from ferlab.evaluation.ablations import COLUMNS, overfitting
 from ferlab.evaluation.ensembles import ENSEMBLE, WEIGHTED
@@ -28,7 +29,6 @@ PUBLISHED = Path(__file__).parents[3] / "conf" / "published"
 NAMES = ("angry", "happy", "sad")
 OURS = {"label": "a", "value": 0.7, "low": 0.68, "high": 0.72, "hollow": False}
 BOUNDED = {"accuracy": 0.6, "accuracy_ci_low": 0.55, "accuracy_ci_high": 0.65}
-
 
 
 def runs() -> pd.DataFrame:
@@ -89,6 +89,15 @@ def test_no_axis_holds_two_datasets_and_what_selected_on_test_is_hollow_for_ours
     assert "Human agreement · annotated twice" in [label.get_text() for label in axes["affectnet"].get_yticklabels()]
     assert axes["control faces, drawn: drawn"].lines[-1].get_markerfacecolor() == "white"
     assert not any(a.get_shared_x_axes().joined(a, b) for a in axes.values() for b in axes.values() if a is not b)
+
+
+@pytest.mark.parametrize("paper", ["resemotenet", "fersys"])
+def test_a_paper_without_humans_and_live_trials_stands_beside_control_faces(paper):
+    """Their rows are all of one kind, and no anchor is of control faces."""
+    theirs = rows_beside(read_published(PUBLISHED), datasets=["control:fer2013"], papers=[paper])
+    assert set(theirs["kind"]) == {"model"}
+    axes = plot_published(pd.DataFrame([OURS | {"set": "a", "dataset": "control:fer2013", "split": "test"}]), theirs).axes
+    assert sum(line.get_marker() == "o" for axis in axes for line in axis.lines) == len(theirs) + 1
 
 
 def test_lines_are_one_per_run_in_the_panel_of_its_set():

@@ -47,7 +47,7 @@ def plot_published(ours: pd.DataFrame, published: pd.DataFrame) -> Figure:
     `ours` from `ours_beside_published`, `published` from `rows_beside`; humans are diamonds, live trials squares.
     """
     theirs = published.rename(columns={"system": "label", "accuracy": "value", "ci_low": "low", "ci_high": "high"}).assign(
-        colour=THEIRS, hollow=published["selected_on"] == "test", panel=published["dataset"]
+        colour=THEIRS, marker="o", hollow=published["selected_on"] == "test", panel=published["dataset"]
     )
     for kind, (marker, colour) in KINDS.items():
         theirs.loc[published["kind"] == kind, ["marker", "colour"]] = marker, colour
@@ -55,7 +55,7 @@ def plot_published(ours: pd.DataFrame, published: pd.DataFrame) -> Figure:
     drawn = [control_name(name) for name in ours["dataset"]]  # of control faces a panel per set, which its options define
     panels = [name if kind is None else f"{kind}: {of}" for name, kind, of in zip(ours["dataset"], drawn, ours["set"], strict=True)]
     mine = ours.assign(label="ours: " + ours["label"], colour=OURS, panel=panels)
-    rows = pd.concat([mine, theirs], ignore_index=True).fillna({"marker": "o"})
+    rows = pd.concat([mine.assign(marker="o"), theirs], ignore_index=True)
     return _plot_forest(rows.assign(label=rows["label"] + " · " + rows["split"]))
 
 
