@@ -25,7 +25,6 @@ from ferlab.models import MODELS, count_parameters, create_model
 from ferlab.models.checkpoints import LAYOUTS, read_checkpoint, renamed
 from ferlab.models.hub import fetch
 from ferlab.models.inputs import prepare_images, standardise
-from ferlab.models.manifests import read_manifest
 from ferlab.models.pretrained import load_pretrained, pretrained_or_scratch
 from ferlab.models.recognition import Block, face_recognition
 from ferlab.paths import InputError
@@ -84,13 +83,17 @@ def golden_faces() -> np.ndarray:
 
 
 def descriptors(manifest: Path) -> np.ndarray:
-    """Return the network's features of the two faces times the manifest's matrix: float32 (2, 128)."""
-    net = create_model(NAME, size=150, features="conv256_down_out").eval()
+    """Return the network's descriptors of the two faces: float32 (2, 128)."""
+    net = create_model(NAME, size=150, features="descriptor", hidden=16, freeze="all_but_head").eval()
     load_pretrained(net, str(manifest), layout="face_api")
-    images = standardise(prepare_images(golden_faces(), size=150, channels=3), mean=CARD["mean"], std=CARD["std"])
+    return described(net, golden_faces(), size=150).numpy()
+
+
+def described(net: nn.Module, faces: np.ndarray, *, size: int) -> torch.Tensor:
+    """Return what the head of a network stands on, float32 (N, 128)."""
+    images = standardise(prepare_images(faces, size=size, channels=3), mean=CARD["mean"], std=CARD["std"])
     with torch.no_grad():
-        features = net.flatten(net.average(net[: list(net._modules).index("average")](images)))  # (2, 256)
-    return features.numpy() @ read_manifest(manifest)["fc"]
+        return net[: list(net._modules).index("descriptor") + 1](images)
 
 
 def test_descriptors_are_those_of_face_apis_own_network(made_up: Path) -> None:
@@ -108,16 +111,44 @@ def test_the_published_weights_give_face_apis_descriptors(tmp_path: Path) -> Non
     assert first.report.checked
     assert (len(first.report.loaded), first.report.head) == (54, ("logits.weight", "logits.bias"))
     assert (first.report.missing, first.report.other_shape) == ((), {})
-    assert {name.split(".")[0] for name in first.report.unused} == {"conv256_down_out"}
+    assert {name.split(".")[0] for name in first.report.unused} == {"conv256_down_out", "descriptor"}
     golden = np.array(json.loads(DESCRIPTORS.read_text())["published"])
     np.testing.assert_allclose(descriptors(first.report.file), golden, atol=1e-4)
     assert np.linalg.norm(golden[0] - golden[1]) > 0.1
 
 
-def test_everything_but_the_descriptor_is_loaded_and_the_head_is_random(made_up: Path) -> None:
+def test_the_head_alone_is_random_on_a_block_and_on_the_descriptor(made_up: Path) -> None:
     report = load_pretrained(face_recognition(features="conv256_down_out"), str(made_up), layout="face_api")
     assert len(report.loaded) == 2 * 29
-    assert (report.head, report.missing, report.unused, report.other_shape) == (("logits.weight", "logits.bias"), (), (), {})
+    assert (report.head, report.missing, report.unused, report.other_shape) == (
+        ("logits.weight", "logits.bias"), (), ("descriptor.weight",), {},
+    )  # fmt: skip
+    report = load_pretrained(face_recognition(features="descriptor", hidden=16), str(made_up), layout="face_api")
+    assert len(report.loaded) == 2 * 29 + 1
+    assert (report.missing, report.unused, report.other_shape) == ((), (), {})
+    assert report.head == ("hidden.weight", "hidden.bias", "logits.weight", "logits.bias")
+    assert report.sentence().endswith("the head is random (hidden, logits).")
+
+
+def test_a_dense_head_on_the_descriptor_is_trained_and_the_descriptor_stays_as_published(made_up: Path) -> None:
+    """Frozen are 29 convolutions and the 128 values; the head is 128 to 16 to the classes."""
+    torch.manual_seed(0)
+    net = create_model(NAME, size=103, features="descriptor", hidden=16, freeze="all_but_head")
+    assert count_parameters(net) == (128 * 16 + 16) + (16 * 7 + 7)
+    load_pretrained(net, str(made_up), layout="face_api")
+    before, faces = {name: tensor.clone() for name, tensor in net.state_dict().items()}, golden_faces()
+    frozen = described(net, faces, size=103)
+    assert frozen.shape == (2, 128)
+    images = standardise(prepare_images(faces, size=103, channels=3), mean=CARD["mean"], std=CARD["std"])
+    found = net(images)
+    expected = net.logits(torch.relu(net.hidden(frozen)))
+    torch.testing.assert_close(found, expected)
+    step = torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=0.1)
+    nn.functional.cross_entropy(found, torch.tensor([0, 3])).backward()
+    step.step()
+    changed = {name for name, tensor in net.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {"hidden.weight", "hidden.bias", "logits.weight", "logits.bias"}
+    assert torch.equal(described(net, faces, size=103), frozen)
 
 
 def test_a_scale_is_folded_into_the_convolution_before_it(made_up: Path) -> None:
@@ -129,6 +160,7 @@ def test_a_scale_is_folded_into_the_convolution_before_it(made_up: Path) -> None
     expected = out * stored["conv32_down/scale/weights"].view(-1, 1, 1) + stored["conv32_down/scale/biases"].view(-1, 1, 1)
     found = nn.functional.conv2d(images, folded["conv32_down.weight"], folded["conv32_down.bias"], stride=2)
     torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(folded["descriptor.weight"], stored["fc"].T)
     assert "fc" not in folded
 
 
@@ -154,6 +186,12 @@ def test_each_level_of_freezing_leaves_what_it_says() -> None:
     assert trained["all_but_head"] == {"logits.weight", "logits.bias"}
     assert {name.split(".")[0] for name in trained["all_but_last_stage"]} == {"conv256_down", "conv256_1", "conv256_2", "logits"}
     assert len(trained["none"]) == 56
+    with torch.device("meta"):
+        whole = create_model(NAME, features="descriptor", hidden=16, freeze="all_but_last_stage")
+    last = {"conv256_down", "conv256_1", "conv256_2", "conv256_down_out", "descriptor", "hidden", "logits"}
+    assert {name.split(".")[0] for name, p in whole.named_parameters() if p.requires_grad} == last
+    with pytest.raises(InputError, match="hidden: expected a width, or 0 for no hidden layer, got -1"):
+        create_model(NAME, hidden=-1)
     with pytest.raises(InputError, match="freeze: expected one of none, all_but_last_stage, all_but_head, got 'paper'"):
         create_model(NAME, freeze="paper")
 
@@ -179,7 +217,7 @@ def test_without_pretrained_weights_a_block_begins_as_its_shortcut() -> None:
         assert 0.01 < float(net(torch.randn(4, 3, 112, 112)).std()) < 10
 
 
-@pytest.mark.parametrize(("features", "least", "outputs"), [("conv256_2", 55, 1), ("conv256_down_out", 103, 1)])
+@pytest.mark.parametrize(("features", "least", "outputs"), [("conv256_2", 55, 1), ("conv256_down_out", 103, 1), ("descriptor", 103, 1)])
 def test_the_least_side_has_a_whole_window_in_each_convolution(features: str, least: int, outputs: int) -> None:
     with torch.device("meta"):
         net = create_model(NAME, size=least, features=features).eval()
@@ -188,7 +226,7 @@ def test_the_least_side_has_a_whole_window_in_each_convolution(features: str, le
             create_model(NAME, size=least - 1, features=features)
         with pytest.raises(RuntimeError, match="Kernel size"):
             net[: list(net._modules).index("average")](torch.empty(1, 3, least - 1, least - 1))
-    with pytest.raises(InputError, match="features: expected one of conv256_2, conv256_down_out, got 'fc'"):
+    with pytest.raises(InputError, match="features: expected one of conv256_2, conv256_down_out, descriptor, got 'fc'"):
         create_model(NAME, features="fc")
 
 
@@ -199,6 +237,11 @@ def test_files_of_other_networks_or_without_a_scale_are_refused(made_up: Path, t
     shutil.copy(made_up.with_name("net.bin"), tmp_path)
     (tmp_path / "net.json").write_text(json.dumps(groups))
     with pytest.raises(InputError, match="no tensor 'conv64_1/conv2/scale/weights' beside conv64_1/conv2/conv/filters; expected the weights of"):
+        load_pretrained(face_recognition(), str(tmp_path / "net.json"), layout="face_api")
+    groups = json.loads(made_up.read_text())
+    groups[0]["weights"].pop()  # fc, the last
+    (tmp_path / "net.json").write_text(json.dumps(groups))
+    with pytest.raises(InputError, match="no tensor 'fc'; expected the weights of face-api's recognition network"):
         load_pretrained(face_recognition(), str(tmp_path / "net.json"), layout="face_api")
     (tmp_path / "net.json").write_text(made_up.read_text())
     (tmp_path / "net.bin").write_bytes(made_up.with_name("net.bin").read_bytes()[:-1])

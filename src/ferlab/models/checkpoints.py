@@ -169,8 +169,12 @@ def _by_caffe(name: str) -> str:
 
 
 def _fold_scales(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Fold face-api's scales and shifts per channel into its convolutions: filters (H, W, I, O) to weights (O, I, H, W)."""
-    folded = {name: tensor for name, tensor in weights.items() if "/" not in name}
+    """Fold face-api's scales and shifts per channel into its convolutions: filters (H, W, I, O) to weights (O, I, H, W); the matrix of its
+    descriptor, fc (I, O), to (O, I).
+    """
+    if "fc" not in weights:
+        raise InputError("no tensor 'fc'; expected the weights of face-api's recognition network")
+    folded = {"descriptor.weight": weights["fc"].T}
     for name in weights:
         layer, found, _ = name.partition("/conv/filters")
         if not found:
@@ -203,7 +207,5 @@ LAYOUTS: dict[str, Layout] = {
     "torchvision": Layout(_by_torchvision, ("fc.", "classifier."), variant="torchvision", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
     "vggface2": Layout(_by_vggface2, ("fc.",), colour="BGR", variant="caffe", mean=VGGFACE2_MEAN, std=(1 / 255, 1 / 255, 1 / 255)),
     "vgg_dag": Layout(rename=_by_caffe, classifier=("classifier.", "fc6.", "fc7.", "fc8."), variant="caffe"),
-    "face_api": Layout(
-        lambda name: name.replace("/", "."), ("fc",), variant="affine", mean=FACE_API_MEAN, std=(1.0, 1.0, 1.0), convert=_fold_scales
-    ),
+    "face_api": Layout(lambda name: name.replace("/", "."), variant="affine", mean=FACE_API_MEAN, std=(1.0, 1.0, 1.0), convert=_fold_scales),
 }

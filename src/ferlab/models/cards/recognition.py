@@ -10,7 +10,7 @@ CARDS = {
         "sizes": "55-",
         "channels": 3,
         "target_layer": "conv128_2.relu2",
-        "options": {"size": 112, "features": "conv256_2", "dropout": 0.0, "freeze": "none", "variant": "affine"},
+        "options": {"size": 112, "features": "conv256_2", "hidden": 0, "dropout": 0.0, "freeze": "none", "variant": "affine"},
         "pretrained": {
             "hub": "npm:@vladmandic/face-api@1.7.15",
             "file": "model/face_recognition_model-weights_manifest.json",
@@ -27,6 +27,9 @@ CARDS = {
         "weights are dlib's, quantised to 8 bits by face-api.js, but for the blocks of 64 channels; face-api.js divides by 255 where dlib "
         "divides by 256. dlib's author gives the weights to the public domain, face-api.js's package is MIT; the faces (FaceScrub, VGG- "
         "Face, and as many from the web) have terms of their own, and whether photographs of FER2013 are among them is not known. Without "
-        "the weights the model is trained from scratch, nothing frozen.",
+        "the weights the model is trained from scratch, nothing frozen. "
+        "With `features: descriptor`, `hidden` and `freeze: all_but_head` it stands in for FER-Sys's VGG-Face embeddings with a dense head; the "
+        "width of the hidden layer is ours, the paper states none. Where you have VGG-Face's own weights, `cs230_vgg16` takes them: their path as "
+        "`train.pretrained`, of the layout vgg_dag as `train.pretrained_layout`, and `freeze: paper`.",
     },
 }
