@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ferlab.evaluation.published import read_paper, read_published, rows_beside
+from ferlab.evaluation.published import read_paper, read_published, rows_beside, stated_per_class
 from ferlab.models import MODELS
 from ferlab.paths import InputError
 from ferlab.reporting.pages.compare import comparability_note
@@ -49,6 +49,35 @@ def test_intervals_are_wilsons_or_the_papers_own_margin():
 def test_a_row_whose_net_we_have_names_it_as_the_registry_does():
     named = read_published(FOLDER)["model"].dropna()
     assert {"five_layer"} <= set(named) & set(MODELS)
+
+
+def test_values_per_expression_are_those_of_fersys_and_no_others():
+    """Its table 2 and section 6.3.1."""
+    stated = stated_per_class(read_published(FOLDER))
+    assert set(stated) == {"fersys: CNN", "fersys: DeepFace"}
+    values = {(s, e, m): v for s, of in stated.items() for e, measures in of.items() for m, v in measures.items() if v is not None}
+    assert values == {
+        ("fersys: CNN", "happy", "f1"): 0.83, ("fersys: CNN", "disgust", "f1"): 0.04,
+        ("fersys: DeepFace", "fear", "f1"): 0.8931, ("fersys: DeepFace", "fear", "precision"): 0.9174,
+        ("fersys: DeepFace", "surprise", "f1"): 0.9142, ("fersys: DeepFace", "angry", "f1"): 0.7666,
+        ("fersys: DeepFace", "disgust", "f1"): 0.7658, ("fersys: DeepFace", "neutral", "recall"): 0.8286,
+    }  # fmt: skip
+    assert stated["fersys: CNN"]["happy"] == {"precision": None, "recall": None, "f1": 0.83}
+
+
+@pytest.mark.parametrize(
+    ("per_class", "told"),
+    [
+        ("{happiness: {f1: 0.8}}", "no expression is called 'happiness'"),
+        ("{happy: {f2: 0.8}}", "happy.f2"),
+        ("{happy: {f1: 80}}", "rows.0.per_class.happy.f1"),
+    ],
+)
+def test_a_value_of_an_unknown_expression_or_measure_or_in_percent_is_named(tmp_path, per_class, told):
+    path = tmp_path / "one.yaml"
+    path.write_text(f"paper: p\ntitle: t\nrows:\n  - {ROW.replace('note: x', f'per_class: {per_class}, note: x')}\n")
+    with pytest.raises(InputError, match=told):
+        read_paper(path)
 
 
 def ours(dataset: str, split: str, *, hollow: bool = False) -> pd.DataFrame:

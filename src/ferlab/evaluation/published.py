@@ -7,16 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ferlab.evaluation.proportions import wilson
-from ferlab.params import read_yaml
+from ferlab.expressions import ALL_EXPRESSIONS
+from ferlab.params import nearest, read_yaml
 from ferlab.paths import ROOT, InputError
 
 FOLDER = ROOT / "conf" / "published"
+
+Measure = Literal["precision", "recall", "f1"]
+PerClass = dict[str, dict[Measure, Annotated[float, Field(ge=0, le=1)]]]  # expression -> measure -> value
 
 
 class PublishedRow(BaseModel):
@@ -34,6 +38,7 @@ class PublishedRow(BaseModel):
     margin: float | None = None  # stated by the paper itself, as 65 +- 5 %
     macro_f1: float | None = Field(None, ge=0, le=1)
     weighted_f1: float | None = Field(None, ge=0, le=1)
+    per_class: PerClass = {}  # those that the paper states
     loss: float | None = Field(None, ge=0)
     depth: str | None = None  # as stated
     parameters: str | None = None  # as stated
@@ -43,6 +48,13 @@ class PublishedRow(BaseModel):
     note: str
     ours: str | None = None  # our result beside it: <study>/<run> of reports/published, or <study>/ensemble
     differs: str = ""  # why ours differs, or why there is none
+
+    @field_validator("per_class")
+    @classmethod
+    def _expressions_are_known(cls, per_class: PerClass) -> PerClass:
+        if unknown := [name for name in per_class if name not in ALL_EXPRESSIONS]:
+            raise ValueError(f"no expression is called {unknown[0]!r}; {nearest(unknown[0], ALL_EXPRESSIONS)}")
+        return per_class
 
 
 class PublishedPaper(BaseModel):
@@ -88,6 +100,16 @@ def rows_beside(published: pd.DataFrame, *, datasets: Collection[str], papers: C
     """Return the rows of the papers whose models ran (`papers`: families), and the anchors of the datasets that were scored."""
     chosen = published["paper"].isin(papers) | ((published["paper"] == "anchors") & published["dataset"].isin(datasets))
     return published[chosen].reset_index(drop=True)
+
+
+def stated_per_class(rows: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return `{"<paper>: <system>": {expression: {precision, recall, f1}}}` of the published rows that state any; None for what they do not."""
+    stated: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in rows.to_dict("records"):
+        if row["per_class"]:
+            filled = {name: {"precision": None, "recall": None, "f1": None} | values for name, values in row["per_class"].items()}
+            stated[f"{row['paper']}: {row['system']}"] = filled
+    return stated
 
 
 def _bounds(row: PublishedRow) -> dict[str, float]:
