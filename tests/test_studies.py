@@ -200,9 +200,24 @@ def test_fersys_divides_the_folder_as_its_paper_did() -> None:
 def test_the_honest_half_of_fersys_is_as_in_the_whole() -> None:
     whole, half = study("fersys"), study("fersys_official")
     assert half.prepare["official"] == whole.prepare["official"]
-    for name, run in half.runs.items():
-        assert run.model_dump(exclude={"factors", "train"}) == whole.runs[name].model_dump(exclude={"factors", "train"})
-        assert run.train == whole.runs[name].train.model_copy(update={"threads": 1})
+    for run in half.runs.values():
+        train = run.train.model_copy(update={"pretrained": ""})
+        assert train == whole.runs["cnn_official"].train.model_copy(update={"threads": 1})
+        if run.family == "fersys":  # but for its seed
+            beside = whole.runs[run.group].model_copy(update={"seed": run.seed})
+            assert run.model_dump(exclude={"factors", "train"}) == beside.model_dump(exclude={"factors", "train"})
+    assert [(run.group, run.seed) for run in half.runs.values()] == [
+        (group, seed) for group in ("cnn_official", "deepface_scratch_official", "embedding") for seed in (0, 1, 2)
+    ]
+
+
+def test_the_embedding_of_fersys_is_as_published_and_its_head_alone_is_trained() -> None:
+    runs = [run for run in study("fersys_official").runs.values() if run.group == "embedding"]
+    assert {(run.model, run.train.pretrained) for run in runs} == {("face_recognition", "published")}
+    with torch.device("meta"):
+        net = create_model(runs[0].model, 7, 3, **runs[0].options)
+    trained = {name.partition(".")[0] for name, weights in net.named_parameters() if weights.requires_grad}
+    assert (net.descriptor.out_features, trained) == (128, {"hidden", "logits"})
 
 
 # Each in short, on what stands in for its data
