@@ -71,6 +71,24 @@ def test_a_split_without_errors_has_no_maps(store: Store, tmp_path) -> None:
         assert len(file["face_id"]) == len(file["occlusion"]) == 0
 
 
+@pytest.mark.parametrize(("side", "window", "stride"), [(48, 8, 4), (224, 37, 19)])
+def test_occlusion_covers_the_same_part_of_a_face_of_any_size(store: Store, monkeypatch, tmp_path, side: int, window: int, stride: int) -> None:
+    seen = {}
+
+    def watched(model, images, *, explained_class, methods, window, stride):
+        seen.update(window=window, stride=stride)
+        return {"occlusion": np.zeros((len(images), side, side), np.float32)}
+
+    monkeypatch.setattr("ferlab.explanation.attributions.explain_faces", watched)
+    large = Store(images=np.zeros((len(store.faces), side, side), np.uint8), faces=store.faces, expressions=EXPRESSIONS)
+    val = store.faces[store.faces["split"] == "val"]
+    wrong = predictions_table(
+        val["face_id"], val["split"], val["target"], probs=np.eye(7)[(val["target"].to_numpy() + 1) % 7], expressions=EXPRESSIONS
+    )
+    analyzed._write_maps(tmp_path / "maps.npz", None, large, split="val", predictions=wrong)
+    assert seen == {"window": window, "stride": stride}
+
+
 def test_equal_tables_give_equal_bytes(tmp_path) -> None:
     for name in ("a", "b"):
         analyzed._write_table(tmp_path / name, pd.DataFrame({"face_id": ["x"], "self_influence": [1 / 3]}))

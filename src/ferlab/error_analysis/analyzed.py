@@ -135,7 +135,9 @@ def _write_maps(path: Path, model: Any, store: Store, *, split: str, predictions
     rows, classes = explained_rows(own, worst_pairs(rank_confusions(own))[:1])
     ids = own["face_id"].to_numpy()[rows]
     images = store.images[pd.Index(store.faces["face_id"]).get_indexer(ids)]
-    maps = explain_faces(model, images, explained_class=classes, methods=("occlusion",)) if len(rows) else {"occlusion": np.zeros((0, 1, 1))}
+    window, stride = (max(1, round(pixels * images.shape[1] / 48)) for pixels in (8, 4))  # cs230's, of its 48: a larger face has as many places
+    how: dict[str, Any] = {"methods": ("occlusion",), "window": window, "stride": stride}
+    maps = explain_faces(model, images, explained_class=classes, **how) if len(rows) else {"occlusion": np.zeros((0, 1, 1))}
     target = own["target"].to_numpy()[rows]
     probs = own.filter(like="prob_").to_numpy()[rows]
     write_attributions(path, face_id=ids.astype(str), target=target, explained_class=classes, probs=probs, **maps)
