@@ -120,6 +120,9 @@ def test_what_trainers_wrap_around_weights_is_taken_off(tmp_path: Path) -> None:
         ("vggface2", "layer3.5.conv4.bias", "layer3.5.se.down.bias"),
         ("vggface2", "layer1.0.conv5.weight", "layer1.0.se.up.weight"),
         ("vggface2", "layer1.0.downsample.1.running_var", "layer1.0.downsample.1.running_var"),
+        ("timm", "layer1.0.se.fc1.weight", "layer1.0.se.down.weight"),
+        ("timm", "layer3.5.se.fc2.bias", "layer3.5.se.up.bias"),
+        ("timm", "layer4.0.downsample.0.weight", "layer4.0.downsample.0.weight"),
         ("vgg_dag", "conv1_7x7_s2_bn.running_mean", "bn1.running_mean"),
         ("vgg_dag", "conv1_7x7_s2.weight", "conv1.weight"),
         ("vgg_dag", "conv2_1_1x1_reduce.weight", "layer1.0.conv1.weight"),
@@ -162,6 +165,9 @@ def caffe_names(*, gated: bool) -> set[str]:
         ("vggface2", torchvision_names(), cs230_resnet50),
         ("vggface2", torchvision_names() | {f"layer{s}.{n}.conv{i}" for s, (_, b) in enumerate(STAGES, 1) for n in range(b) for i in (4, 5)},
          cs230_senet50),
+        ("timm", torchvision_names(), cs230_resnet50),
+        ("timm", torchvision_names() | {f"layer{s}.{n}.se.fc{i}" for s, (_, b) in enumerate(STAGES, 1) for n in range(b) for i in (1, 2)},
+         cs230_senet50),
         ("vgg_dag", caffe_names(gated=False), cs230_resnet50),
         ("vgg_dag", caffe_names(gated=True), cs230_senet50),
         ("torchvision", {f"features.{n}" for n in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)} | {f"classifier.{n}" for n in (0, 3, 6)},
@@ -175,3 +181,8 @@ def test_each_layout_names_the_whole_backbone_and_nothing_else(layout: str, name
     found = renamed({f"{name}.weight": torch.zeros(1) for name in names}, LAYOUTS[layout])
     assert {name.removesuffix(".weight") for name in found} == backbone
     assert len(found) == len(names) - (3 if build is cs230_vgg16 else 1)
+
+
+def test_timms_other_stems_are_refused() -> None:
+    with pytest.raises(InputError, match=r"conv1\.0\.weight: a stem of several convolutions, as of timm's resnet50d; expected resnet50"):
+        renamed({"conv1.0.weight": torch.zeros(1), "bn1.weight": torch.zeros(1)}, LAYOUTS["timm"])

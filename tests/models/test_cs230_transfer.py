@@ -119,16 +119,17 @@ def strides(module: nn.Module) -> Iterator[tuple[int, int]]:
         yield block.conv1.stride[0], block.conv2.stride[0]
 
 
-def test_variants_differ_in_where_they_stride_and_pad() -> None:
+@pytest.mark.parametrize("build", [cs230_resnet50, cs230_senet50])
+def test_variants_differ_in_where_they_stride_and_pad(build: Callable[..., nn.Module]) -> None:
     with torch.device("meta"):
-        caffe, torchvision = cs230_resnet50(), cs230_resnet50(variant="torchvision")
+        caffe, torchvision = build(), build(variant="torchvision")
         images = torch.rand(1, 3, 197, 197)
         assert caffe[:4](images).shape[2:] == (49, 49)
         assert torchvision[:4](images).shape[2:] == (50, 50)
         assert caffe[:8](images).shape == torchvision[:8](images).shape == (1, 2048, 7, 7)
         assert list(caffe.state_dict()) == list(torchvision.state_dict())
         with pytest.raises(InputError, match="variant: expected one of caffe, torchvision, got 'v2'"):
-            cs230_resnet50(variant="v2")
+            build(variant="v2")
     assert set(strides(caffe)) == {(2, 1)}
     assert set(strides(torchvision)) == {(1, 2)}
 

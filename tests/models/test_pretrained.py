@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from ferlab.expressions import EXPRESSIONS
 from ferlab.models import MODELS, create_model, save_model
-from ferlab.models.cs230_transfer import cs230_resnet50, cs230_vgg16
+from ferlab.models.cs230_transfer import cs230_resnet50, cs230_senet50, cs230_vgg16
 from ferlab.models.pretrained import load_pretrained, pretrained_or_scratch
 from ferlab.paths import PROGRESS, InputError
 
@@ -141,6 +142,29 @@ def test_weights_of_the_other_resnet_50_are_refused_although_they_would_fit(tmp_
     report = load_pretrained(torchvision, str(tmp_path / "net.pth"), layout="torchvision")
     assert len(report.loaded) == len(caffe.state_dict()) - 53  # less the counters of batch normalisation
     assert (report.missing, report.unused) == ((), ())
+
+
+@pytest.mark.parametrize(("build", "gated"), [(cs230_resnet50, False), (cs230_senet50, True)])
+def test_timms_file_fills_the_variant_that_strides_as_timm_does(build: Callable[..., nn.Module], gated: bool, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    source, net = build(variant="torchvision").eval(), build(variant="torchvision").eval()
+    for norm in (layer for layer in source.modules() if isinstance(layer, nn.BatchNorm2d)):
+        nn.init.uniform_(norm.running_var, 0.5, 1.5)
+    theirs = {name: tensor for name, tensor in source.state_dict().items() if not name.startswith(("fc", "logits"))}
+    gates = {f"layer{stage}.{n}.se.{ours}.": f"layer{stage}.{n}.se.{timms}." for stage, count in enumerate((3, 4, 6, 3), start=1)
+             for n in range(count) for ours, timms in (("down", "fc1"), ("up", "fc2"))}  # fmt: skip
+    for ours, timms in gates.items() if gated else ():
+        theirs |= {f"{timms}{part}": theirs.pop(f"{ours}{part}") for part in ("weight", "bias")}
+    save_file(theirs | {"fc.weight": torch.rand(1000, 2048), "fc.bias": torch.rand(1000)}, tmp_path / "model.safetensors")
+    assert sum(name.endswith("num_batches_tracked") for name in theirs) == 53
+    report = load_pretrained(net, str(tmp_path / "model.safetensors"), layout="timm")
+    assert len(report.loaded) == len(theirs) - 53
+    assert (report.missing, report.unused, report.other_shape) == ((), (), {})
+    face = torch.rand(1, 3, 197, 197)
+    with torch.inference_mode():
+        assert torch.equal(net[:9](face), source[:9](face))  # to the average pool
+    with pytest.raises(InputError, match="layout 'timm' fits a model built with variant 'torchvision', this one has 'caffe'"):
+        load_pretrained(build(), str(tmp_path / "model.safetensors"), layout="timm")
 
 
 def test_vgg_face_fills_vgg16_but_for_its_head_even_where_a_layer_of_that_would_fit(tmp_path: Path) -> None:

@@ -157,6 +157,11 @@ def _by_vggface2(name: str) -> str:
     return re.sub(r"^(layer\d\.\d\.)conv([45])\.", lambda m: f"{m[1]}se.{'down' if m[2] == '4' else 'up'}.", name)
 
 
+def _by_timm(name: str) -> str:
+    """Rename timm's gates, 1x1 convolutions as here; the other names are torchvision's."""
+    return re.sub(r"^(layer\d\.\d+\.se\.)fc([12])\.", lambda m: f"{m[1]}{'down' if m[2] == '1' else 'up'}.", name)
+
+
 def _by_caffe(name: str) -> str:
     """Rename pytorch-mcn's layers, such as conv3_1_1x1_reduce_bn for layer2.0.bn1; VGG-Face's have the names here."""
     if name.startswith("conv1_7x7_s2"):
@@ -190,6 +195,13 @@ def _fold_scales(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return folded
 
 
+def _with_plain_stem(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Refuse timm's stems of three convolutions, which come with other shortcuts: what fits of them is no network here."""
+    if stem := [name for name in weights if re.match(r"conv1\.\d+\.", name)]:
+        raise InputError(f"{stem[0]}: a stem of several convolutions, as of timm's resnet50d; expected resnet50 or seresnet50, without a letter")
+    return weights
+
+
 VGG16_LAYERS = [f"conv{block}_{n}" for block, count in enumerate((2, 2, 3, 3, 3), start=1) for n in range(1, count + 1)]
 VGG16_FEATURES = dict(zip((0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28), VGG16_LAYERS))
 CAFFE_LAYERS = {  # its name -> the convolution, and its normalisation
@@ -202,9 +214,11 @@ CAFFE_LAYERS = {  # its name -> the convolution, and its normalisation
 }
 VGGFACE2_MEAN = (131.0912 / 255, 103.8827 / 255, 91.4953 / 255)  # of resnet50_ft.prototxt, there in BGR and on 0 to 255
 FACE_API_MEAN = (122.782 / 255, 117.001 / 255, 104.298 / 255)  # of FaceRecognitionNet.ts, which then divides by 255
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of torchvision, and of timm's ResNets and SE-ResNets
 LAYOUTS: dict[str, Layout] = {
     "ferlab": Layout(rename=str),  # a weights file of ferlab, with its own mean and std
-    "torchvision": Layout(_by_torchvision, ("fc.", "classifier."), variant="torchvision", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+    "torchvision": Layout(_by_torchvision, ("fc.", "classifier."), variant="torchvision", mean=IMAGENET_MEAN, std=IMAGENET_STD),
+    "timm": Layout(_by_timm, ("fc.",), variant="torchvision", mean=IMAGENET_MEAN, std=IMAGENET_STD, convert=_with_plain_stem),
     "vggface2": Layout(_by_vggface2, ("fc.",), colour="BGR", variant="caffe", mean=VGGFACE2_MEAN, std=(1 / 255, 1 / 255, 1 / 255)),
     "vgg_dag": Layout(rename=_by_caffe, classifier=("classifier.", "fc6.", "fc7.", "fc8."), variant="caffe"),
     "face_api": Layout(lambda name: name.replace("/", "."), variant="affine", mean=FACE_API_MEAN, std=(1.0, 1.0, 1.0), convert=_fold_scales),

@@ -8,7 +8,8 @@
 
 The paper's counts are those of the ImageNet models with 1,000 classes. Layers are those of keras-vggface, which the notebooks use, without
 its classifiers: the stride of a bottleneck is in its first 1x1 convolution and the first pool is not padded (`variant="caffe"`).
-torchvision's ResNet-50 has it in the 3x3 convolution and pads (`variant="torchvision"`); weights of one fit the other, and are wrong there.
+torchvision's ResNet-50 and timm's SE-ResNet-50 have it in the 3x3 convolution and pad (`variant="torchvision"`); weights of one variant fit the
+other, and are wrong there.
 Names are torchvision's for the residual models and VGG-Face's for VGG16; a gate is `se.down`, `se.up`.
 
 `freeze="paper"` is what the notebooks freeze. Keras lists ResNet-50's 175 layers as input, stem (1-4), then 12 for a block with a
@@ -24,7 +25,8 @@ References:
     models/tf-{ResNet50,SeNet50,VGG16}.ipynb at github.com/amilkh/cs230-fer.
     Cao, Shen, Xie, Parkhi & Zisserman (2018), VGGFace2; Parkhi, Vedaldi & Zisserman (2015), Deep face recognition.
     He, Zhang, Ren & Sun (2016), Deep residual learning; Hu, Shen & Sun (2018), Squeeze-and-excitation networks.
-    Layer order: github.com/rcmalli/keras-vggface, keras_vggface/models.py.
+    Layer order: github.com/rcmalli/keras-vggface, keras_vggface/models.py; github.com/huggingface/pytorch-image-models,
+    timm/models/resnet.py and timm/layers/squeeze_excite.py (Wightman, 2019).
 """
 
 from __future__ import annotations
@@ -125,14 +127,19 @@ def cs230_resnet50(
     return _frozen(model, freeze, paper=RESNET50_FROZEN)
 
 
-def cs230_senet50(num_classes: int = 7, in_channels: int = 3, *, dropout: float = 0.5, freeze: str = "none") -> nn.Module:
+def cs230_senet50(
+    num_classes: int = 7, in_channels: int = 3, *, dropout: float = 0.5, freeze: str = "none", variant: str = "caffe"
+) -> nn.Module:
     """Build SE-ResNet-50 to its average pool, then FC 4096, FC 1024 and the classes, each after dropout.
 
     Args:
         dropout: Rate before each layer of the head.
         freeze: "none"; "paper": the convolutions up to `layer3.4.conv1`; "all_but_head": the whole backbone.
+        variant: "caffe", for VGGFace2's weights, or "torchvision", for timm's.
     """
-    return _frozen(_residual(num_classes, in_channels, dropout=dropout, variant="caffe", norm_eps=1e-4, gated=True), freeze, paper=SENET50_FROZEN)
+    norm_eps = 1e-4 if variant == "caffe" else 1e-5
+    model = _residual(num_classes, in_channels, dropout=dropout, variant=variant, norm_eps=norm_eps, gated=True)
+    return _frozen(model, freeze, paper=SENET50_FROZEN)
 
 
 def _residual(num_classes: int, in_channels: int, *, dropout: float, variant: str, norm_eps: float, gated: bool) -> TransferNet:

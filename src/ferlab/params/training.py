@@ -69,7 +69,7 @@ class Train(Section):
     num_nodes: int = Field(1, ge=1)  # machines
     sync_batchnorm: bool = False  # batch normalisation over the whole batch, not per process; cuda only
     pretrained: str = ""  # published: what the card names; else a path, hf:owner/name/file, npm:package@version/file or an address; "": random
-    pretrained_layout: Literal["", "ferlab", "torchvision", "vggface2", "vgg_dag", "face_api"] = ""  # of that file; "": the card's
+    pretrained_layout: Literal["", "ferlab", "torchvision", "timm", "vggface2", "vgg_dag", "face_api"] = ""  # of that file; "": the card's
     pretrained_sha256: str = ""  # of that file; "": the card's, or unchecked
     pretrained_grey: Literal["refuse", "sum"] = "refuse"  # for a first layer of three channels in a model of one
     refit: bool = False  # select the epoch on val, then train anew on train and val for that many

@@ -60,7 +60,7 @@ CARDS = {
         "sizes": "197-",
         "channels": 3,
         "target_layer": "layer4.2.relu3",
-        "options": {"dropout": 0.5, "freeze": "none"},
+        "options": {"dropout": 0.5, "freeze": "none", "variant": "caffe"},
         "pretrained": {**VGGFACE2, "file": "senet50_ft_dag.pth"},
         "notes": HEAD_NOTE + "The notebook froze the first 201 Keras layers without batch normalisation, up to `layer3.4.conv1` (`freeze`: "
         "paper); the text says it was trained as ResNet-50 was. " + SCALE_NOTE + LICENCE_NOTE,
