@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
+from ferlab.evaluation.claims import audit_claims, titles
 from ferlab.evaluation.published import read_published
 from ferlab.params import check_params, load_params
 from ferlab.paths import ROOT, InputError
+from ferlab.reporting.pages.claims import MARKS
 from ferlab.reporting.site import publish as publish_module
 from ferlab.reporting.site.publish import publish
-from ferlab.reporting.site.publish_beside import beside_page
+from ferlab.reporting.site.publish_beside import beside_page, reproduction_page
 from ferlab.reporting.site.publish_page import first_seeds, summary_table
 from ferlab.studies import study_text
 
@@ -155,6 +158,17 @@ def test_every_published_net_has_ours_or_the_reason_why_not_and_the_page_is_as_t
     page = (folder / "README.md").read_text()
     assert page == beside_page(rows, folder)
     assert "not published yet" not in page
+
+
+def test_the_page_of_what_reproduces_is_written_from_todays_claims_and_has_trainings_first():
+    rows = audit_claims()
+    page = (ROOT / "reports" / "published" / "reproduction.md").read_text()
+    assert page == reproduction_page(rows, titles())
+    fersys = page.split("## FER-Sys")[1]
+    assert fersys.index("### Trained here") < fersys.index("### Computed from what is printed")
+    assert "ferlab" not in set(re.findall(r"^## (.*)$", page, flags=re.MULTILINE))
+    papers = rows[~rows["paper"].isin(["ferlab", "anchors"])]
+    assert len(re.findall(rf"^\| ({'|'.join(map(re.escape, MARKS.values()))}) ", page, flags=re.MULTILINE)) == len(papers)
 
 
 def test_mean_faces_of_few_photographs_are_not_published_and_drawn_ones_are():

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ferlab.evaluation.claims import architectures, counts, matrices, mixtures, own, proportions, schema, splits
+from ferlab.evaluation.claims import architectures, counts, matrices, mixtures, own, proportions, schema, splits, trained
 from ferlab.evaluation.claims.schema import Claim, Context, Finding, Paper, checked, read_paper
 from ferlab.evaluation.published import FOLDER as PUBLISHED
 from ferlab.evaluation.published import read_published
@@ -38,6 +38,8 @@ KINDS: dict[str, tuple[type[Claim], Callable[[Any, Context], list[Finding]]]] = 
     "selection": (splits.Selection, splits.check_selection),
     "sizes": (counts.Sizes, counts.check_sizes),
     "split": (splits.Split, splits.check_split),
+    "trained_change": (trained.TrainedChange, trained.check_trained_change),
+    "trained_level": (trained.TrainedLevel, trained.check_trained_level),
     "transfer": (architectures.Transfer, architectures.check_transfer),
 }
 

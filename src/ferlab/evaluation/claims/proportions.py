@@ -102,7 +102,7 @@ def check_difference(claim: Difference, context: Context) -> list[Finding]:
     pairs = [(context.counted(first), context.counted(second)) for first, second in claim.pairs]
     raw = [p_of(first, second) for first, second in pairs]
     corrected = holm(raw).tolist()
-    told = [_difference_text(first, second, p, short=len(pairs) > 1) for (first, second), p in zip(pairs, corrected)]
+    told = [difference_text(first, second, p, short=len(pairs) > 1) for (first, second), p in zip(pairs, corrected)]
     aside = f" Holm over {len(pairs)} pairs." if len(pairs) > 1 else ""
     check = {"higher": "difference is positive", "lower": "difference is negative", "equal": "the two agree"}[claim.stated]
     return [Finding(f"{check} (two proportions)", _difference_verdict(claim.stated, pairs, corrected), " ".join(told) + aside)]
@@ -151,7 +151,8 @@ def _hit_text(hits: int, n: int) -> str:
     return f"{hits} of {n} [{100 * low:.1f}, {100 * high:.1f} %]"
 
 
-def _difference_text(first: Counted, second: Counted, p: float, *, short: bool) -> str:
+def difference_text(first: Counted, second: Counted, p: float, *, short: bool = False) -> str:
+    """Return two proportions, their difference with Newcombe's interval, and p, in a sentence; `short`: without the intervals of the two."""
     of = newcombe(first.hits, first.n, other_successes=second.hits, other_n=second.n)
     points = f"{100 * of['difference']:+.1f} points [{100 * of['ci_low']:.1f}, {100 * of['ci_high']:.1f}]"
     test = "Fisher" if first.n + second.n < FEW else "z test"

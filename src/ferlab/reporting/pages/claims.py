@@ -54,12 +54,12 @@ def papers_in_order(rows: pd.DataFrame) -> list[str]:
     return sorted(dict.fromkeys(rows["paper"]), key=lambda name: LAST.index(name) + 1 if name in LAST else 0)
 
 
-def verdicts_sentence(rows: pd.DataFrame) -> str:
-    """Say how many checks there are, and how many of each verdict."""
+def verdicts_sentence(rows: pd.DataFrame, *, own: bool = True) -> str:
+    """Say how many checks there are, how many of each verdict, and (`own`) how many are of this project's pages."""
     counts = rows["verdict"].value_counts()
-    own = int((rows["paper"] == OWN).sum())
     told = ", ".join(f"{counts.get(verdict, 0)} {WORDS[verdict]}" for verdict in reversed(ORDER))
-    return f"{counted(len(rows), 'check')} of {counted(rows['claim'].nunique(), 'claim')}: {told}. {own} of them are of this project's own pages."
+    of_own = f" {int((rows['paper'] == OWN).sum())} of them are of this project's own pages." if own else ""
+    return f"{counted(len(rows), 'check')} of {counted(rows['claim'].nunique(), 'claim')}: {told}.{of_own}"
 
 
 def paper_parts(rows: pd.DataFrame, titles: Mapping[str, str], *, own: bool = False) -> list[str]:

@@ -20,6 +20,7 @@ from typing import Any
 
 from ferlab import paths
 from ferlab.data.store import open_store
+from ferlab.evaluation.claims import audit_claims, titles
 from ferlab.evaluation.kept import keep, write_kept
 from ferlab.evaluation.predictions import read_predictions
 from ferlab.evaluation.published import read_published
@@ -31,7 +32,7 @@ from ferlab.reporting.site import crate
 from ferlab.reporting.site.dataset_card import Dataset, dataset_card
 from ferlab.reporting.site.html import pictures
 from ferlab.reporting.site.model_card import Described, model_card
-from ferlab.reporting.site.publish_beside import beside_page
+from ferlab.reporting.site.publish_beside import beside_page, reproduction_page
 from ferlab.reporting.site.publish_evidence import covered_facts
 from ferlab.reporting.site.publish_measures import MEASURES, write_measures
 from ferlab.reporting.site.publish_page import PREDICTIONS, first_seeds, page
@@ -166,6 +167,12 @@ def _shows_few(explained: Mapping[str, Any]) -> bool:
     return control_name(explained["dataset"]) is None and any(0 < n < FEWEST for n in counts)
 
 
+def write_pages(folder: Path) -> None:
+    """Write the pages over all studies: published rows beside ours, and which claims reproduce."""
+    (folder / "README.md").write_text(beside_page(read_published(), folder))
+    (folder / "reproduction.md").write_text(reproduction_page(audit_claims(), titles()))
+
+
 def main() -> int:
     """Publish the study of params.yaml; return the exit status."""
     try:
@@ -173,7 +180,7 @@ def main() -> int:
         folder = paths.ROOT / "reports" / "published" / params.study
         with held(folder.with_name(f".{folder.name}.lock"), what="publishing"):
             publish(params, folder)
-        (folder.parent / "README.md").write_text(beside_page(read_published(), folder.parent))
+        write_pages(folder.parent)
     except (InputError, OSError) as error:
         print(f"publish: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""The page of reports/published/: what papers state, each row beside ours where a published study has it."""
+"""The pages of reports/published/: what papers state, each row beside ours where a published study has it; and which of their claims reproduce."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 import pandas as pd
 
 from ferlab import paths
+from ferlab.evaluation.claims.trained import OF_TRAINING
 from ferlab.evaluation.ensembles import ENSEMBLE
 from ferlab.evaluation.tasks import recorded_tasks
+from ferlab.reporting.pages.claims import LAST, MARKS, ORDER, count_verdicts, papers_in_order, verdicts_sentence
 from ferlab.reporting.pages.protocol import differing
 from ferlab.reporting.tables import MISSING, cell, markdown_table, published_table
 from ferlab.roles import recorded
@@ -45,6 +47,38 @@ def beside_page(published: pd.DataFrame, folder: Path) -> str:
         "study, under the TTA named; each scoring of a test split stands in `reports/test_scorings.csv`. Two numbers compare only where their tasks "
         "agree: dataset, split, number of expressions and n, as far as the paper states them.\n\n" + markdown_table(table, index=False)
     )
+
+
+def reproduction_page(rows: pd.DataFrame, titles: Mapping[str, str]) -> str:
+    """Return the page that says of each claim of the papers whether it reproduces, those first that a training of ours checked.
+
+    Args:
+        rows: From `ferlab.evaluation.claims.audit_claims`; reference results and this project's own pages are excluded.
+        titles: Paper -> title.
+    """
+    of_papers = rows[~rows["paper"].isin(LAST)]
+    counts = count_verdicts(of_papers)[list(reversed(ORDER))]
+    trained = of_papers["check"].str.endswith(OF_TRAINING)
+    counts.insert(0, "by a training of ours", trained.groupby(of_papers["paper"]).sum())
+    counts.index = pd.Index([titles[paper] for paper in counts.index], name="paper")
+    head = (
+        "# What reproduces and what does not\n\nWritten by `python -m ferlab.reporting.site.publish` from `conf/claims/` and the studies "
+        f"published here. {verdicts_sentence(of_papers, own=False)} {int(trained.sum())} checks are trainings of ours, tested on FER2013's "
+        "PublicTest: *holds* is an accuracy as high as the stated one, or a difference whose 95 % interval has the stated sign; *does not "
+        "hold* is significantly lower, or has the other sign. The others are computations on printed numbers, official counts and stated "
+        "protocols. How much a random split of frames overestimates is measured on control faces ([pitfalls](../../docs/pitfalls.md#frames- "
+        "of-one-sequence-in-train-and-test)). Accuracies beside ours, and why a training is missing: [README](README.md). A finding is about "
+        "a number, its protocol or its n; it does not judge the work."
+    )
+    parts = [head, markdown_table(counts)]
+    for paper in papers_in_order(of_papers):
+        parts.append(f"## {titles[paper]}")
+        for name, found in (("Trained here", of_papers[trained]), ("Computed from what is printed", of_papers[~trained])):
+            own = found[found["paper"] == paper].sort_values("verdict", key=lambda verdicts: verdicts.map(ORDER.index), kind="stable")
+            if len(own):
+                table = own[["verdict", "claim", "evidence"]].assign(verdict=[f"{MARKS[verdict]} {verdict}" for verdict in own["verdict"]])
+                parts += [f"### {name}", markdown_table(table, index=False)]
+    return "\n\n".join(parts)
 
 
 def _ours(row: Mapping[str, Any], studies: dict[str, Any]) -> dict[str, str]:
