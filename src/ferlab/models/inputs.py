@@ -38,7 +38,11 @@ def prepare_images(images: np.ndarray | Tensor, *, size: int, channels: int) -> 
     if faces.dtype != torch.uint8 or faces.ndim not in (3, 4) or (faces.ndim == 4 and faces.shape[3] != 3):
         raise ValueError(f"Expected uint8 faces (N, H, W) or (N, H, W, 3), got {faces.dtype} {tuple(faces.shape)}")
     planes = faces.unsqueeze(1) if faces.ndim == 3 else faces.permute(0, 3, 1, 2)  # (N, C, H, W)
-    planes = planes.to(torch.float32).div_(255.0)
+    return fit_planes(planes.to(torch.float32).div_(255.0), size=size, channels=channels)
+
+
+def fit_planes(planes: Tensor, *, size: int, channels: int) -> Tensor:
+    """Bring faces, float32 (N, C, H, W), to another size and number of channels, as `prepare_images` does."""
     if planes.shape[2:] != (size, size):
         how = {"mode": "area"} if min(planes.shape[2:]) >= size else {"mode": "bilinear", "align_corners": False}
         planes = F.interpolate(planes, size=(size, size), **how)

@@ -55,6 +55,7 @@ class Train(Section):
     mixing_ends: float = Field(1.0, gt=0, le=1)  # fraction of the epochs with mixed faces
     teachers: list[str] = []  # runs above this one whose probabilities are mixed into the targets; dvc does not see when they change
     teacher_weight: float = Field(0.7, gt=0, le=1)  # of the teachers' probabilities in the target
+    teacher_temperature: float = Field(1.0, gt=0)  # other than 1: both sides of the teachers' loss are softened by it (Hinton et al., 2015)
     averaging: Literal["none", "ema", "swa"] = "none"  # which weights are scored on val and kept
     ema_decay: float = Field(0.999, gt=0, lt=1)  # by step
     swa_start: float = Field(0.75, ge=0, lt=1)  # fraction of the epochs before averaging begins
@@ -96,6 +97,8 @@ class Train(Section):
             raise ValueError(f"sam: {self.sam} changes batch normalisation between its two passes, so compile must be false")
         if self.teachers and self.loss == "multi_label":
             raise ValueError("teachers predict expressions that exclude each other, so loss must not be multi_label")
+        if self.teacher_temperature != 1 and (not self.teachers or self.loss != "cross_entropy"):
+            raise ValueError(f"teacher_temperature: {self.teacher_temperature:g} needs teachers and loss: cross_entropy; expected 1.0 without them")
         if self.teachers and self.teacher_weight == 1 and (self.ferplus_weight or self.label_smoothing):
             raise ValueError("teacher_weight: 1 ignores the labels, so ferplus_weight and label_smoothing must be 0")
         return self

@@ -1,7 +1,7 @@
 """Knowledge distillation: teacher probabilities are mixed into the training targets.
 
-Teachers see each face with the student's augmentation and mixing (Beyer et al.: a consistent teacher). There is no temperature: models trained on
-smoothed labels or votes have soft probabilities.
+Teachers see each face with the student's augmentation and mixing (Beyer et al.: a consistent teacher), at their own size and number of channels.
+Models trained on smoothed labels or votes have soft probabilities, so the temperature is 1 unless params say otherwise.
 
 References:
     Hinton, Vinyals & Dean (2015), Distilling the Knowledge in a Neural Network, arXiv 1503.02531.
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ferlab.models.hub import file_sha256
-from ferlab.models.inputs import Mean, per_channel
+from ferlab.models.inputs import Mean, fit_planes, per_channel
 from ferlab.models.weights import LoadedModel, load_model
 from ferlab.paths import InputError, artefact
 from ferlab.roles import Exposure, leak_sentence
@@ -36,20 +36,25 @@ class Teachers:
     sha256: dict[str, str]
 
     @torch.no_grad()
-    def probs(self, images: Tensor, *, mean: Mean, std: Sequence[float]) -> Tensor:
+    def probs(self, images: Tensor, *, mean: Mean, std: Sequence[float], temperature: float = 1.0) -> Tensor:
         """Return the mean of the teachers' probabilities, float32 (N, K).
 
         Args:
             images: float32 (N, C, S, S), standardised by `mean` and `std`; each teacher standardises by its own.
             mean: C means on the scale [0, 1], or a mean image (C, S, S).
             std: C standard deviations, likewise.
+            temperature: The teachers' logits are divided by it.
         """
         plain = images * per_channel(std, like=images) + per_channel(mean, like=images)
-        return torch.stack([model.probs(model.module(model.scale(plain))) for model in self.models.values()]).mean(dim=0)
+        probs = []
+        for model in self.models.values():
+            faces = fit_planes(plain, size=model.size, channels=model.channels)
+            probs.append(model.probs(model.module(model.scale(faces)) / temperature))
+        return torch.stack(probs).mean(dim=0)
 
 
 def load_teachers(
-    names: Sequence[str], *, run: str, expressions: tuple[str, ...], shape: tuple[int, int], seen: Exposure, device: str
+    names: Sequence[str], *, run: str, expressions: tuple[str, ...], seen: Exposure, device: str
 ) -> Teachers:
     """Load the models of finished runs.
 
@@ -57,12 +62,11 @@ def load_teachers(
         names: The runs.
         run: The student's, in errors.
         expressions: The student's classes.
-        shape: Channels and side of its input.
         seen: The splits it is trained and selected on; a teacher that has seen others would leak them.
         device: The teachers'.
 
     Raises:
-        InputError: If a run has no weights, or its model has other classes, another input, or was trained or selected on other splits.
+        InputError: If a run has no weights, or its model has other classes, or was trained or selected on other splits.
     """
     models, sums = {}, {}
     for name in names:
@@ -72,9 +76,6 @@ def load_teachers(
         model = load_model(path)
         if model.expressions != expressions:
             raise InputError(f"{where}: its classes are {', '.join(model.expressions)}, not {', '.join(expressions)}; choose another run")
-        if (model.channels, model.size) != shape:
-            taken, wanted = (f"{c} channel{'s' * (c > 1)} of {s} px" for c, s in ((model.channels, model.size), shape))
-            raise InputError(f"{where}: its input is {taken}, the student's {wanted}; choose a run with the same input")
         if more := Exposure(model.trained_on, model.selected_on).beyond(seen):
             raise InputError(f"{where}: {leak_sentence(more, seen)}; choose another teacher, or train both by the same train.select and train.refit")
         models[name], sums[name] = model, file_sha256(path)

@@ -25,7 +25,7 @@ from ferlab.data.augmentation import epoch_seed
 from ferlab.params import Train
 from ferlab.paths import InputError
 from ferlab.training.distillation import Teachers
-from ferlab.training.losses import concordance_loss, effective_weights, expression_loss, log_priors, soft_targets
+from ferlab.training.losses import concordance_loss, cross_entropy, effective_weights, expression_loss, log_priors, soft_targets
 from ferlab.training.mixing import draw_mixing, mix
 from ferlab.training.schedules import plateau_factor, step_rate
 from ferlab.training.sharpness import two_passes
@@ -112,11 +112,14 @@ class Classifier(pl.LightningModule):
         images, target, *soft = batch
         part = self.trainer.train_dataloader.share(batch_idx)
         images, wanted, target = self._mixed(images, soft[0] if soft else target, target, batch_idx)
-        wanted = self._distilled(images, wanted)
+        soften = self.settings.teacher_temperature
+        wanted = self._distilled(images, wanted) if soften == 1 else wanted
         outputs = self(images)
-        smoothing = 0.0 if self.teachers else self.settings.label_smoothing
+        smoothing = 0.0 if self.teachers and soften == 1 else self.settings.label_smoothing
         options = {"class_weights": self.class_weights, "log_priors": self.log_priors, "label_smoothing": smoothing}
         loss = expression_loss(self.settings.loss, outputs[:, : self.classes], self._expressions(wanted), **options)
+        if self.teachers and soften != 1:
+            loss = torch.lerp(loss, self._softened(images, outputs[:, : self.classes]), self.settings.teacher_weight)
         if self.settings.regress:
             loss = loss + self.settings.regress_weight * concordance_loss(outputs[:, self.classes :], wanted[:, self.classes :])
         self.train_sums += part.counted * _sums(loss.detach(), outputs[:, : self.classes], target)
@@ -252,6 +255,12 @@ class Classifier(pl.LightningModule):
         labels = torch.lerp(wanted[:, : self.classes], torch.full((), 1 / self.classes, device=self.device), self.settings.label_smoothing)
         probs = self.teachers.probs(images, mean=data.mean, std=data.std)
         return torch.cat([torch.lerp(labels, probs, self.settings.teacher_weight), wanted[:, self.classes :]], dim=1)
+
+    def _softened(self, images: Tensor, logits: Tensor) -> Tensor:
+        """Return the cross entropy with the teachers, both sides at the temperature, times its square: so its gradients keep their size."""
+        data, soften = self.trainer.datamodule, self.settings.teacher_temperature
+        probs = self.teachers.probs(images, mean=data.mean, std=data.std, temperature=soften)
+        return soften**2 * cross_entropy(logits / soften, probs)
 
     def _rate(self, batch_idx: int) -> float:
         settings, batches = self.settings, self.trainer.num_training_batches
