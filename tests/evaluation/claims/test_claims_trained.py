@@ -35,7 +35,8 @@ def root(tmp_path_factory) -> Path:
         faces = pd.DataFrame({"face_id": ids, "split": "test", "duplicate_group": np.arange(N)})
         write_kept(folder / "predictions" / f"{name}.parquet", keep(predictions, faces))
         taps = {f"tta_{tta}": {"test": {"accuracy": right.mean() + gain}} for tta, gain in (("seven", 0.02 + place / 500), ("none", 0))}
-        runs[name] = {"evaluate": {"test": {"accuracy": right.mean()}, "n": {"test": N}, "usage": {"test": "PublicTest"}, **taps}}
+        fitted = {"train": {"accuracy": 0.9 if "a" in name else 0.5}, "n": {"trained": 1000}}
+        runs[name] = {"train": fitted, "evaluate": {"test": {"accuracy": right.mean()}, "n": {"test": N}, "usage": {"test": "PublicTest"}, **taps}}
     of = {"runs": runs, "compare": {"ensembles": {"fer2013": {"test": {"accuracy": 0.85}}}}}
     (folder / "summary.json").write_text(json.dumps(of))
     return folder.parents[2]
@@ -89,6 +90,16 @@ def test_two_augmentations_are_compared_over_seeds(root):
     low, high = ttest_1samp([0.02, 0.022, 0.024, 0.026], 0).confidence_interval()
     assert found.verdict == "holds"
     assert f"under TTA seven less that under none on PublicTest +2.3 points [{100 * low:.1f}, {100 * high:.1f}] over 4 seeds" in found.evidence
+
+
+def test_overfitting_is_the_difference_of_the_gaps_between_train_and_test(root):
+    found = one(root, "trained_change", runs=["a"], against=["b"], overfitting=True, stated="higher")
+    test = [RIGHT[name].mean() for name in ("a", "b")]
+    mean = (0.9 - test[0]) - (0.5 - test[1])
+    error = np.sqrt(0.09 / 1000 + 0.25 / 1000 + sum(share * (1 - share) / N for share in test))
+    bounds = f"[{100 * (mean - 1.959964 * error):.1f}, {100 * (mean + 1.959964 * error):.1f}]"
+    assert f"({100 * (0.5 - test[1]):.1f}) {100 * mean:+.1f} points {bounds} over faces" in found.evidence
+    assert found.verdict == "holds"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
+from scipy.stats import norm
 
 from ferlab.evaluation.claims.proportions import ALPHA, difference_text, p_of
 from ferlab.evaluation.claims.schema import FAILS, HOLDS, OPEN, Claim, Context, Counted, Finding, Share
@@ -21,6 +22,7 @@ from ferlab.evaluation.comparison import difference_by_cluster
 from ferlab.evaluation.ensembles import ENSEMBLE
 from ferlab.evaluation.kept import read_kept
 from ferlab.evaluation.predictions import expressions_of, faces_in
+from ferlab.evaluation.proportions import LEVEL
 from ferlab.params import nearest
 from ferlab.paths import InputError, read_json
 
@@ -47,6 +49,7 @@ class TrainedChange(Claim):
     against: tuple[str, ...] = ()  # a run for each of `runs`
     tta: tuple[str, str] | None = None  # or two test-time augmentations of `runs`: the accuracy under the first less that under the second
     expression: str = ""  # whose recall is meant; "": accuracy
+    overfitting: bool = False  # what is meant is by how much train accuracy exceeds that of test
     stated: Literal["higher", "lower"]
     points: float | None = None  # the stated size
     lacks: str = ""
@@ -55,8 +58,10 @@ class TrainedChange(Claim):
     def _pairs(self) -> TrainedChange:
         if (self.tta is None) == (not self.against) or (self.against and len(self.against) != len(self.runs)):
             raise ValueError("expected `against` with a run for each of `runs`, or `tta` with two augmentations")
-        if self.tta and (self.expression or len(self.runs) < 2):
-            raise ValueError("tta: expected two runs or more, over which it is tested, and no expression")
+        if self.tta and (self.expression or self.overfitting or len(self.runs) < 2):
+            raise ValueError("tta: expected two runs or more, over which it is tested, neither expression nor overfitting")
+        if self.overfitting and self.expression:
+            raise ValueError("overfitting: expected no expression")
         return self
 
 
@@ -77,7 +82,12 @@ def check_trained_level(claim: TrainedLevel, context: Context) -> list[Finding]:
 def check_trained_change(claim: TrainedChange, context: Context) -> list[Finding]:
     """Test the difference between runs with and without a change, paired by face, or over seeds between two test-time augmentations."""
     summary = _summary(claim.study, context)
-    found, what, over = _over_seeds(claim, summary) if claim.tta else _over_faces(claim, summary, context)
+    if claim.tta:
+        found, what, over = _over_seeds(claim, summary)
+    elif claim.overfitting:
+        found, what, over = _of_gaps(claim, summary)
+    else:
+        found, what, over = _over_faces(claim, summary, context)
     sign = 1 if claim.stated == "higher" else -1
     low, high = sorted((sign * found["ci_low"], sign * found["ci_high"]))
     verdict = HOLDS if low > 0 else FAILS if high < 0 else OPEN
@@ -119,6 +129,20 @@ def _over_seeds(claim: TrainedChange, summary: Mapping[str, Any]) -> tuple[dict[
     bounds = {"ci_low": float(gains.mean() - half), "ci_high": float(gains.mean() + half)}
     words = f"accuracy under TTA {first} less that under {second} on {scored[0]['usage']['test']}"
     return {"difference": float(gains.mean()), **bounds}, words, f"over {len(gains)} seeds (n = {scored[0]['n']['test']:,} each)"
+
+
+def _of_gaps(claim: TrainedChange, summary: Mapping[str, Any]) -> tuple[dict[str, float], str, str]:
+    """The same of train accuracy less test accuracy: normal, all accuracies taken as independent. Of seeds the mean."""
+    gaps, variances = [], []
+    for names in (claim.runs, claim.against):
+        scored = [(_run(summary, name, claim), summary["runs"][name]["train"]) for name in names]
+        train, test = (float(np.mean(values)) for values in zip(*((fit["train"]["accuracy"], of["test"]["accuracy"]) for of, fit in scored)))
+        gaps.append(train - test)
+        variances += [train * (1 - train) / scored[0][1]["n"]["trained"], test * (1 - test) / scored[0][0]["n"]["test"]]
+    low, high = norm.interval(LEVEL, gaps[0] - gaps[1], sum(variances) ** 0.5)
+    usage, (own, other) = scored[0][0]["usage"]["test"], (f"{100 * gap:.1f}" for gap in gaps)
+    words = f"train accuracy less that on {usage} of {claim.runs[0]} ({own} points) less the same of {claim.against[0]} ({other})"
+    return {"difference": gaps[0] - gaps[1], "ci_low": float(low), "ci_high": float(high)}, words, "over faces"
 
 
 def _hits(name: str, claim: TrainedChange, summary: Mapping[str, Any], context: Context) -> pd.Series:
