@@ -14,6 +14,7 @@ import pytest
 
 TESTS = Path(__file__).parent
 LONGEST = (  # begun last, one of them would run on alone
+    "test_papers_end_to_end.py",
     "test_end_to_end.py",
     "browser/test_live.py",
     "test_every_setting.py",
