@@ -386,6 +386,22 @@ def classical_claims() -> list[str]:
     return [bounded(run["evaluate"]["test"]) for run in of["runs"].values()] + gained
 
 
+def recognition_claims() -> list[str]:
+    of = summary("fer2013_recognition")
+    scores = {run: found["evaluate"] for run, found in of["runs"].items()}
+    told = [f"{bounded(scores['all_0']['test'])} with all layers trained (deduplicated {bounded(scores['all_0']['test_dedup'])})"]
+    told += [f"{bounded(scores[run]['test'])} {how}" for run, how in (("last_stage_0", "with the last stage"), ("head_0", "with the head alone"))]
+    told += [f"{bounded(scores['scratch_0']['test'])} from random weights"]
+    assert scores["scratch_0"]["tta"] == "flip"
+    assert of["runs"]["all_0"]["train"]["parameters"] == 4_396_359  # 4.4 million
+    by = {name: {row["to"]: row for row in rows if row["split"] == "val"} for name, rows in of["changes_from_base"].items()}
+    for short, level in (("all", "all trained"), ("last stage", "last stage trained"), ("head", "head trained")):
+        told.append(f"{short} trained {' '.join(points(by['accuracy'][f'recognition, {level}']))}")
+    balanced = " ".join(points(by["balanced_accuracy"]["balanced"]))
+    told += [f"class weights {' '.join(points(by['accuracy']['balanced']))} from all trained (balanced accuracy {balanced})"]
+    return [*told, "4.4 million weights"]
+
+
 def worlds_claims() -> list[str]:
     rows = summary("worlds")["worlds"]["ranking"]
     named = {"rise": "RISE", "hires_cam": "HiResCAM", "layer_cam": "LayerCAM", "grad_cam": "Grad-CAM", "xrai": "XRAI"}
@@ -410,7 +426,7 @@ def test_the_methods_told_to_be_believed_are_those_of_the_study():
 def evidence_claims() -> list[str]:
     told = " ".join(results().split())
     held = [claim for claim in hypothesis_claims() if claim in told]
-    return [*future_work_claims(), *classical_claims(), *worlds_claims(), *covered_claims(), *held]
+    return [*future_work_claims(), *classical_claims(), *recognition_claims(), *worlds_claims(), *covered_claims(), *held]
 
 
 def claims() -> list[str]:
