@@ -1,4 +1,4 @@
-"""The studies of papers, whole and small: `ferlab draw` in place of its data, `ferlab study`, and its stages in a clone.
+"""The study of each paper, whole and small: `ferlab draw` in place of its data, `ferlab study`, and its stages in a clone.
 
 What is small stands in `SMALL` and `STUDIES` and nowhere else: fewer faces, epochs, random draws and runs. Models, input sizes, preparation and
 datasets are the study's own. The stages control_faces, frame, worlds and claims are the same in every study and run in test_end_to_end.
@@ -43,13 +43,23 @@ class Study(NamedTuple):
     """What is drawn for a study, and which of its runs go through."""
 
     draws: tuple[str, ...]  # arguments of `ferlab draw`
-    run: str  # the smallest; all of its stages
+    run: str  # the smallest
     beside: tuple[str, ...] = ()  # differs from it in faces, selection or network; only what compare reads
     trained: tuple[str, ...] = ()  # only trained
+    whole: bool = False  # all stages of `run`, for an input of its own; those of the others are test_end_to_end's but for what compare reads
 
 
+FER2013 = "fer2013 --subjects 5 --each 1"
 STUDIES = {
-    "fers": Study(("affectnet --subjects 4 --each 1",), "weighted_test"),
+    "resemotenet": Study((FER2013,), "cnn"),
+    "cs230_paper": Study((FER2013,), "five_layer_text"),
+    # At 197 pixels a robustness page of a transfer model takes minutes: one is trained, without the weights that it begins with.
+    "cs230_table2": Study((FER2013, "ckplus --subjects 3 --each 1", "jaffe --subjects 3 --each 1"), "five_layer_aux_ncw", (), ("resnet50_aux_ncw",)),
+    "fersys": Study((FER2013, "fer2013_reshuffled --subjects 5 --each 1"), "cnn_reshuffled", ("cnn_official",)),
+    "fersys_official": Study((FER2013,), "cnn_official", (), ("embedding_0",)),
+    "fers": Study(("affectnet --subjects 4 --each 1",), "weighted_test", whole=True),
+    # CaffeNet and AlexNet have the input and the preparation of the LeNet; its other seven sets differ in their faces and split.
+    "cs231a": Study(("ckplus --subjects 4 --each 1",), "lenet_caffe_ckplus8_random", whole=True),
 }
 
 
@@ -94,7 +104,9 @@ def go_through(clone: Path, study: Study, params: dict[str, Any]) -> list[tuple[
     """Run the stages in order and build the report; return stage, set or run, and page of each."""
     compared = {run: params["runs"][run] for run in (study.run, *study.beside)}
     stages = [(stage, data, f"data/{data}/{stage}") for data in params["prepare"] for stage in SET_STAGES]
-    stages += [(stage, run, f"runs/{run}/{stage}") for run in compared for stage in RUN_STAGES if run == study.run or stage in COMPARED]
+    for run in compared:
+        of_run = RUN_STAGES if study.whole and run == study.run else [stage for stage in RUN_STAGES if stage in COMPARED]
+        stages += [(stage, run, f"runs/{run}/{stage}") for stage in of_run]
     for kept, parts in ((compared, stages), (params["runs"], [("train", run, f"runs/{run}/train") for run in study.trained])):
         (clone / "params.yaml").write_text(yaml.safe_dump(params | {"runs": kept}, sort_keys=False))
         for stage, of, _ in parts:

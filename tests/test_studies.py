@@ -278,11 +278,9 @@ def test_every_set_can_be_split_from_what_stands_in_for_its_data(drawn: Path, tm
     assert (count_faces(store.faces, "split", expressions=store.expressions).loc[["train", "val", "test"]] > 0).all(axis=None)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "cs231a")) for name in LAYOUTS_OF if name != "fers"])
+@pytest.mark.parametrize("name", ["captured", "cs230", "cs230_short", "fers_ferplus"])
 def test_a_shortened_run_goes_through(drawn: Path, tmp_path: Path, name: str) -> None:
-    """One epoch of few faces; of cs231a its LeNet, whose 87 million weights make it slow. The transfer models of cs230 would take minutes; fers runs
-    whole in test_papers_end_to_end.
-    """
+    """One epoch of few faces, of the studies that do not run whole in test_papers_end_to_end."""
     run = study(name).runs[LAYOUTS_OF[name][1]]
     size = input_shape(run.model, run.options)[1]
     store = prepare_drawn(study(name).prepare[run.data].model_copy(update={"size": size, "shards": 0}), drawn, tmp_path)
