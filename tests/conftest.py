@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,3 +64,18 @@ def tiny_study(tmp_path_factory) -> Path:
             subprocess.run(["git", "commit", "-q", "-m", "Results"], cwd=folder, check=True)
             made.touch()
     return folder
+
+
+@pytest.fixture(scope="session")
+def needed_options(tmp_path_factory) -> Callable[[str], dict[str, Any]]:
+    """Options without which a model of the registry cannot be built: of `onnx_backbone` a made-up file and its data, of the others none."""
+    from tiny_models import write_iresnet
+
+    path = tmp_path_factory.mktemp("backbone") / "made_up.onnx"
+
+    def options(model: str) -> dict[str, Any]:
+        if model != "onnx_backbone":
+            return {}
+        return {"file": str(path if path.is_file() else write_iresnet(path)), "trained_on": "made-up faces"}
+
+    return options

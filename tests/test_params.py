@@ -234,6 +234,15 @@ def test_a_runs_own_wrong_value_is_told_where_it_stands(raw):
         check_params(raw)
 
 
+def test_a_model_that_normalises_its_input_itself_takes_no_other_scaling(raw):
+    run = raw["runs"]["five_layer"]
+    run |= {"family": "backbones", "model": "onnx_backbone", "options": {"file": "models/w600k_r50.onnx", "trained_on": "WebFace600K"}}
+    with pytest.raises(InputError, match=r"five_layer\.train\.scaling: onnx_backbone normalises its input itself; expected unit, got standardised$"):
+        check_params(raw)
+    run["train"] = {**run.get("train", {}), "scaling": "unit"}
+    assert check_params(raw).runs["five_layer"].train.scaling == "unit"
+
+
 def test_models_and_readers_are_read_from_the_registries_that_build_them():
     from ferlab.data.readers.registry import READERS
     from ferlab.models.registry import MODELS

@@ -1,12 +1,16 @@
-"""Models so small that their attribution maps can be worked out by hand, or that hold a symmetry exactly."""
+"""Models so small that their attribution maps can be worked out by hand, or that hold a symmetry exactly; and a network as an ONNX file."""
 
 from __future__ import annotations
 
+import math
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from ferlab.explanation.attributions import attribute
@@ -101,3 +105,46 @@ def small(channels: int = 1) -> nn.Module:
     for name, layer in layers.items():
         net.add_module(name, layer)
     return net.eval()
+
+
+def write_iresnet(path: Path, *, size: int = 112, features: int = 512, seed: int = 0) -> Path:
+    """Write a network with the layers, the names and the input of InsightFace's iresnets: a stem, one residual block, a matrix; without a softmax.
+
+    Values are called "input.1", "stem", "sum", "maps", "flat", "embedding" and "683".
+    """
+    draw, constants = np.random.default_rng(seed), {}
+
+    def drawn(name: str, *shape: int, low: float = -0.5, high: float = 0.5) -> str:
+        constants[name] = draw.uniform(low, high, shape).astype(np.float32)
+        return name
+
+    def norm(given: str, name: str, made: str, channels: int = 8) -> onnx.NodeProto:
+        parts = [drawn(f"{name}.{part}", channels) for part in ("weight", "bias", "running_mean")]
+        return helper.make_node("BatchNormalization", [given, *parts, drawn(f"{name}.running_var", channels, low=0.5, high=1.5)], [made])
+
+    def conv(given: str, name: str, made: str, shape: tuple[int, ...], stride: int, bias: str = "") -> onnx.NodeProto:
+        weights = [drawn(name, *shape), *([drawn(bias, shape[0])] if bias else [])]
+        return helper.make_node("Conv", [given, *weights], [made], strides=[stride] * 2, pads=[shape[2] // 2] * 4, kernel_shape=shape[2:])
+
+    width = 8 * math.ceil(size / 16) ** 2  # of the flattened maps
+    nodes = [
+        conv("input.1", "685", "c", (8, 3, 3, 3), 4, bias="686"),
+        helper.make_node("PRelu", ["c", drawn("prelu/slope", 8, 1, 1)], ["stem"]),
+        norm("stem", "layer1.0.bn1", "b"),
+        conv("b", "layer1.0.conv1.weight", "d", (8, 8, 3, 3), 1),
+        helper.make_node("PRelu", ["d", drawn("layer1.0.prelu.weight", 8, 1, 1)], ["e"]),
+        conv("e", "688", "f", (8, 8, 3, 3), 4, bias="689"),
+        conv("stem", "691", "g", (8, 8, 1, 1), 4),
+        helper.make_node("Add", ["f", "g"], ["sum"]),
+        norm("sum", "bn2", "maps"),
+        helper.make_node("Flatten", ["maps"], ["flat"], axis=1),
+        helper.make_node("Gemm", ["flat", drawn("fc.weight", features, width), drawn("fc.bias", features)], ["embedding"], transB=1),
+        norm("embedding", "features", "683", features),
+    ]
+    ends = (("input.1", ["None", 3, size, size]), ("683", ["None", features]))
+    given, found = ([helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)] for name, shape in ends)
+    graph = helper.make_graph(nodes, "iresnet", given, found, [numpy_helper.from_array(array, name) for name, array in constants.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+    onnx.checker.check_model(model, full_check=True)
+    path.write_bytes(model.SerializeToString())
+    return path

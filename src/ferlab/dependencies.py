@@ -35,7 +35,7 @@ def code_of(stage: str) -> list[str]:
     readers = [reader.split(":")[0].removeprefix("ferlab.") for reader in READERS.values()] if stage == "prepare" else []
     code = _relative(import_closure(ROOT / "notebooks" / f"{NOTEBOOKS[stage]}.ipynb", modules=readers))
     if stage in RUN_STAGES and (STAGES[stage].card or CREATE in code):
-        shared = ("models/cards/__init__", "models/descriptors", "models/layers")  # all that families may share
+        shared = ("models/cards/__init__", "models/descriptors", "models/graphs", "models/layers")  # all that families may share
         own = ("models/${item.family}", "models/cards/${item.family}", *shared)
         code += [f"src/ferlab/{module}.py" for module in own]
     if stage == "frame":

@@ -4,8 +4,10 @@ import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,18 +18,30 @@ from ferlab.paths import InputError
 
 CARD = {
     "build", "family", "paper", "title", "depth", "parameters", "stated", "input_size", "sizes", "channels", "num_classes", "target_layer", "options",
-    "pretrained", "notes",
+    "pretrained", "notes", "scaling",
 }  # fmt: skip
 
 
-def weightless(name: str, *shape: int) -> torch.nn.Module:
-    """Build a model of layers without memory: counts and shapes need no weights, and the largest models have 90 million."""
-    with torch.device("meta"):
-        return create_model(name, *shape).eval()
+Weightless = Callable[..., torch.nn.Module]
+
+
+@pytest.fixture
+def weightless(needed_options: Callable[[str], dict[str, Any]]) -> Weightless:
+    """Builds a model of layers without memory: counts and shapes need no weights, and the largest models have 90 million."""
+
+    def build(name: str, *shape: int) -> torch.nn.Module:
+        with torch.device("meta"):
+            return create_model(name, *shape, **needed_options(name)).eval()
+
+    return build
+
+
+def is_convolution(layer: torch.nn.Module) -> bool:
+    return isinstance(layer, torch.nn.Conv2d) or getattr(layer, "kind", "") == "Conv"  # of a graph
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_card_is_whole_and_counts_what_is_built(name: str) -> None:
+def test_card_is_whole_and_counts_what_is_built(name: str, weightless: Weightless) -> None:
     card = MODELS[name]
     module = weightless(name)
     assert set(card) == CARD
@@ -38,20 +52,20 @@ def test_card_is_whole_and_counts_what_is_built(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_model_maps_faces_to_logits(name: str) -> None:
+def test_model_maps_faces_to_logits(name: str, weightless: Weightless) -> None:
     faces = torch.empty(2, 3, MODELS[name]["input_size"], MODELS[name]["input_size"], device="meta")
     assert weightless(name, 8, 3)(faces).shape == (2, 8)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_target_layer_is_the_activation_of_the_last_convolution(name: str) -> None:
+def test_target_layer_is_the_activation_of_the_last_convolution(name: str, weightless: Weightless) -> None:
     card, module, shapes = MODELS[name], weightless(name), {}
     for layer_name, layer in module.named_modules():
         if not list(layer.children()):
             layer.register_forward_hook(lambda _, __, output, n=layer_name: shapes.update({n: output.shape}))
     module(torch.empty(2, card["channels"], card["input_size"], card["input_size"], device="meta"))
     layers, names = dict(module.named_modules()), list(shapes)  # names in the order of the forward pass
-    convolutions = [n for n in names if isinstance(layers[n], torch.nn.Conv2d) and shapes[n][2] > 1]  # not the gates' of one pixel
+    convolutions = [n for n in names if is_convolution(layers[n]) and shapes[n][2] > 1]  # not the gates' of one pixel
     target = card["target_layer"]
     if not convolutions:
         assert target is None
@@ -99,7 +113,7 @@ def test_a_familys_file_imports_no_other(family: str) -> None:
     """A run depends on its family's file and on what families share (dvc.yaml), so nothing of the model may lie elsewhere."""
     path = Path(models.__file__).with_name(f"{family}.py")
     direct = set(re.findall(r"from ferlab\.([\w.]+) import", path.read_text()))
-    assert direct <= {"models.descriptors", "models.layers", "paths"}
+    assert direct <= {"models.descriptors", "models.graphs", "models.layers", "paths"}
 
 
 def test_family_of_a_run_must_be_the_cards() -> None:

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import recall_score
+from tiny_models import write_iresnet
 from torchmetrics.classification import MulticlassStatScores
 
 from ferlab.data.batches import epoch_order
 from ferlab.data.readers.ferplus import BALLOT
 from ferlab.data.store import Store
-from ferlab.models import load_model
+from ferlab.models import create_model, load_model
 from ferlab.models.cs230 import five_layer
 from ferlab.params import Train
 from ferlab.paths import PROGRESS, InputError
@@ -71,6 +72,20 @@ def test_a_fit_goes_on_from_the_weights_of_another_run_with_their_statistics(toy
     fresh = run_fit(brighter, settings(**short), tmp_path / "b", seed=9)  # the same folder, asked otherwise
     assert fresh.first.sentence == "The initial weights are random."
     assert not torch.allclose(fresh.module.fc1.weight, before.module.fc1.weight, atol=1e-4)
+
+
+def test_a_head_is_trained_on_the_network_of_a_file_and_the_run_names_its_data(toy_store: Make, settings: Make, tmp_path: Path) -> None:
+    path = write_iresnet(tmp_path / "made_up.onnx", size=48, features=12)
+    options = {"file": str(path), "trained_on": "made-up faces", "size": 48}
+    given = settings(epochs=8, lr=0.01, schedule="constant", rotation=0.0, shift=0.0, scaling="unit", averaging="ema", precision="bf16-mixed")
+    result = run_fit(toy_store(), given, tmp_path / "p", model="onnx_backbone", options=options)
+    assert result.history["train_accuracy"].iloc[-1] > 0.6  # chance: a third
+    assert (result.first.trained_on, result.first.report.file) == ("made-up faces", path)
+    result.save(tmp_path / "weights.safetensors")
+    loaded, untrained = load_model(tmp_path / "weights.safetensors"), create_model("onnx_backbone", 3, **options)
+    assert (loaded.channels, loaded.mean, loaded.std) == (3, (0.0,) * 3, (1.0,) * 3)
+    changed = {name for name, tensor in untrained.state_dict().items() if not torch.equal(tensor, loaded.module.state_dict()[name])}
+    assert changed == {"logits.weight", "logits.bias"}
 
 
 def test_the_test_split_is_never_read(toy_store: Make, settings: Make, tmp_path: Path) -> None:

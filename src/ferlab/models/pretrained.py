@@ -3,6 +3,8 @@
 `load_pretrained` copies the tensors that fit and names those that do not. `pretrained_or_scratch` is what a run calls: pretrained weights, or
 random ones where the file is not available. A file that is damaged or does not fit is an error, not a reason for random weights.
 
+A model whose builder reads a file with its weights, as `ferlab.models.backbones`, has them already, and its attribute `source` names them.
+
 Faces are RGB; the first convolution of BGR weights is flipped here. Mean and standard deviation cannot be folded into it (padding would differ),
 so they are returned and replace those of the training split.
 """
@@ -10,7 +12,7 @@ so they are returned and replace those of the training split.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -154,8 +156,9 @@ def pretrained_or_scratch(
     Raises:
         InputError: See `load_pretrained`.
     """
+    built_in = _built_in(module)
     if not source:
-        return InitialWeights("The initial weights are random.")
+        return built_in or InitialWeights("The initial weights are random.")
     card = model_card(name)["pretrained"]
     layout = layout or (card["layout"] if card else "")
     published = source == PUBLISHED
@@ -166,11 +169,14 @@ def pretrained_or_scratch(
         report = load_pretrained(module, source, layout=layout, sha256=sha256, grey=grey, folder=folder)
     except Unavailable as error:
         report_progress(say=str(error))  # not on the page: how a connection fails differs between tries
+        if built_in:
+            return replace(built_in, sentence=f"{built_in.sentence} The pretrained weights ({source}) are not available.")
         module.requires_grad_(True).train(module.training)
         return InitialWeights(f"Trained from scratch, without frozen layers: the pretrained weights ({source}) are not available.")
     channels = _first_convolution(module)[1]
     mean, std = (_for_channels(values, channels) for values in _statistics(report.file, layout, card))
-    return InitialWeights(report.sentence(), mean, std, report, card["trained_on"] if published else _trained_on(report.file, layout))
+    trained_on = [built_in.trained_on if built_in else "", card["trained_on"] if published else _trained_on(report.file, layout)]
+    return InitialWeights(report.sentence(), mean, std, report, "; ".join(dict.fromkeys(filter(None, trained_on))))
 
 
 def is_available(name: str, *, source: str, sha256: str | None = None, folder: Path | None = None) -> bool:
@@ -181,6 +187,17 @@ def is_available(name: str, *, source: str, sha256: str | None = None, folder: P
     except Unavailable:
         return False
     return True
+
+
+def _built_in(module: nn.Module) -> InitialWeights | None:
+    """Return how a model was initialised whose builder has read its weights from a file; None for others."""
+    source = getattr(module, "source", None)
+    if source is None:
+        return None
+    head = _head(module)
+    loaded = tuple(name for name in module.state_dict() if name not in head)
+    report = PretrainedReport(source.path, source.sha256, source.checked, loaded, head, missing=(), unused=(), other_shape={})
+    return InitialWeights(report.sentence(), report=report, trained_on=source.trained_on)
 
 
 def _published(name: str, sha256: str | None) -> tuple[str, str | None]:
@@ -209,15 +226,15 @@ def _statistics(path: Path, layout: str, card: dict | None) -> tuple[Sequence[fl
 
 
 def _for_channels(values: Sequence[float] | None, channels: int) -> tuple[float, ...] | None:
-    """Return values per channel of the input; for grey, their mean over the colours."""
-    if values is None or len(values) == channels:
+    """Return values per channel of the input (0: as many as there are); for grey, their mean over the colours."""
+    if values is None or channels in (0, len(values)):
         return None if values is None else tuple(values)
     return (sum(values) / len(values),) * channels
 
 
 def _first_convolution(module: nn.Module) -> tuple[str, int]:
-    """Return its name and its input channels."""
-    return next(((name, layer.in_channels) for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d)), ("", 1))
+    """Return its name and its input channels; "" and 0 where there is none."""
+    return next(((name, layer.in_channels) for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d)), ("", 0))
 
 
 def _head(module: nn.Module) -> tuple[str, ...]:

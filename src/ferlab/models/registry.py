@@ -16,6 +16,7 @@ Keys of a card, those of DEFAULTS and `sizes` optional; `family` is added here:
         the reason. None without convolutions.
     options: name -> default of the builder.
     pretrained: None, or its published weights, the input they expect and `trained_on`, their data in words; see `ferlab.models.pretrained`.
+    scaling: The `train.scaling` that it needs, where it normalises its input itself; None: any.
     notes: What the paper leaves open.
 """
 
@@ -26,6 +27,7 @@ from typing import Any
 from ferlab.models.cards import (
     DEFAULTS,
     attention,
+    backbones,
     classical,
     compact,
     cs230,
@@ -40,6 +42,7 @@ from ferlab.models.cards import (
 
 CARDS: dict[str, dict[str, Any]] = {
     **attention.CARDS,
+    **backbones.CARDS,
     **classical.CARDS,
     **compact.CARDS,
     **cs230.CARDS,

@@ -69,6 +69,10 @@ def _check_model(params: Params, name: str, source: str) -> None:
         raise InputError(f"{source}: runs.{name}.model: no model is called {run.model!r}; {nearest(run.model, models)}")
     if run.family != models[run.model]:
         raise InputError(f"{source}: runs.{name}.family: {run.model} is of the family {models[run.model]}, not {run.family!r}")
+    card = run_path(str(PACKAGE / "models" / "cards" / f"{run.family}.py"))["CARDS"][run.model]
+    if (needed := card.get("scaling")) and run.train.scaling != needed:
+        wrong = f"{run.model} normalises its input itself; expected {needed}, got {run.train.scaling}"
+        raise InputError(f"{source}: runs.{name}.train.scaling: {wrong}")
 
 
 def _check_teachers(params: Params, name: str, source: str) -> None:

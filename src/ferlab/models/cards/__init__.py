@@ -5,4 +5,4 @@ from __future__ import annotations
 from typing import Any
 
 # What a card leaves away; records of results read it here, without the registry.
-DEFAULTS: dict[str, Any] = {"paper": "", "stated": "not stated", "channels": 1, "num_classes": 7, "pretrained": None}
+DEFAULTS: dict[str, Any] = {"paper": "", "stated": "not stated", "channels": 1, "num_classes": 7, "pretrained": None, "scaling": None}
