@@ -326,11 +326,12 @@ def _alignment(texts: pd.Series) -> str:
     return "text-align: left" + ("; min-width: 18rem; white-space: normal" if texts.str.len().max() > LONG else "")
 
 
-def markdown_table(table: pd.DataFrame, *, index: bool = True) -> str:
-    """Return a table as GitHub Markdown; bars and tags in cells are escaped. One without rows is no text."""
+def markdown_table(table: pd.DataFrame) -> str:
+    """Return a table as GitHub Markdown; bars and tags in cells are escaped. One without rows is no text, an index of row numbers no column."""
     if not len(table):
         return ""
-    shown = table.reset_index() if index else table
+    numbered = table.index.name is None and pd.api.types.is_integer_dtype(table.index)
+    shown = table if numbered else table.reset_index()
     lines = [list(map(str, shown.columns)), ["---"] * len(shown.columns), *shown.astype(str).to_numpy().tolist()]
     return "\n".join("| " + " | ".join(_escaped(line)) + " |" for line in lines) + "\n"
 

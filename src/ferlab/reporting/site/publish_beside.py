@@ -45,7 +45,7 @@ def beside_page(published: pd.DataFrame, folder: Path) -> str:
         "# What papers state, and what we measured\n\nWritten by `python -m ferlab.reporting.site.publish` from `conf/published/` and the studies "
         "published here. Intervals are 95 % and Wilson's; those of published rows are computed from their n. Ours are on the test split of the "
         "study, under the TTA named; each scoring of a test split stands in `reports/test_scorings.csv`. Two numbers compare only where their tasks "
-        "agree: dataset, split, number of expressions and n, as far as the paper states them.\n\n" + markdown_table(table, index=False)
+        "agree: dataset, split, number of expressions and n, as far as the paper states them.\n\n" + markdown_table(table)
     )
 
 
@@ -77,7 +77,7 @@ def reproduction_page(rows: pd.DataFrame, titles: Mapping[str, str]) -> str:
             own = found[found["paper"] == paper].sort_values("verdict", key=lambda verdicts: verdicts.map(ORDER.index), kind="stable")
             if len(own):
                 table = own[["verdict", "claim", "evidence"]].assign(verdict=[f"{MARKS[verdict]} {verdict}" for verdict in own["verdict"]])
-                parts += [f"### {name}", markdown_table(table, index=False)]
+                parts += [f"### {name}", markdown_table(table)]
     return "\n\n".join(parts)
 
 

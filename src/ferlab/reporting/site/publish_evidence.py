@@ -30,7 +30,7 @@ def hypotheses_section(ran: Ran, shown: Iterable[str]) -> str:
             sentence = hypotheses.hypotheses_sentence(table, believed=believed, source=source_name(of, of["split"]))
             parts += [f"`{run}`, {of['split']}. {sentence}", markdown_table(hypotheses.hypotheses_table(table, believed=believed))]
     if len(tested) > 1:
-        parts += ["Verdicts by occlusion of every run:", markdown_table(_verdicts_by_run(tested), index=False)]
+        parts += ["Verdicts by occlusion of every run:", markdown_table(_verdicts_by_run(tested))]
     if tested:
         parts.insert(0, _READ)
     return "\n\n".join(parts)
@@ -111,7 +111,7 @@ def covered_section(facts: Mapping[str, Any]) -> str:
     if masses := facts.get("masses"):
         faces = f"the {facts['split']} faces that both runs of a seed classify correctly"
         told = f"Attribution mass on the covered regions, on {faces}; averaged over seeds face by face, 95 % intervals over photographs or subjects."
-        parts += [told, markdown_table(pd.DataFrame(map(_mass_row, masses)), index=False)]
+        parts += [told, markdown_table(pd.DataFrame(map(_mass_row, masses)))]
     if of := facts.get("losses"):
         lost = [estimate(of, side, unit="points") for side in ("whole", "covered")]
         seeds = {"difference": of["difference"]} | {f"difference_{end}": of[f"seeds_{end}"] for end in ("ci_low", "ci_high")}

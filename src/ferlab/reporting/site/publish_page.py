@@ -51,7 +51,7 @@ def summary_table(params: Params, runs: dict[str, dict[str, Any]]) -> str:
                 rows.append(_row(name, marked, scores[split], n=scores["n"][split], augmented=augmented))
     table = pd.DataFrame(rows)
     further = table["run"].map(lambda name: runs[name]["train"].get("pretrained_on", ""))
-    return markdown_table(table.assign(**{PRETRAINED_ON: further}) if (further != "").any() else table, index=False)
+    return markdown_table(table.assign(**{PRETRAINED_ON: further}) if (further != "").any() else table)
 
 
 def tasks_of_sets(params: Params, runs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Task]]:

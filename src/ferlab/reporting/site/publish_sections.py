@@ -52,7 +52,7 @@ def changes_section(changes: dict[str, list[dict[str, Any]]]) -> str:
     return (
         f"Each change against the base ({base}), over the seeds in common; {faces}. Intervals are 95 %, over faces (or subjects where faces name "
         f"them), and Student's over seeds. A change is kept if val shows a significant gain (paired t test over faces, Holm over {many}) in the "
-        f"measure that the study names. Of {many}, on val {'; '.join(told)}.\n\n{markdown_table(table, index=False)}"
+        f"measure that the study names. Of {many}, on val {'; '.join(told)}.\n\n{markdown_table(table)}"
     )
 
 
@@ -105,7 +105,7 @@ def robustness_section(params: Params, ran: Ran, shown: Iterable[str]) -> str:
         if run in shown:
             parts += _robust(run, of)
     if transfer := [part for run, of in found.items() if (part := _transfer(run, of, own=params.runs[run].data)) is not None]:
-        parts += ["Without retraining, on other datasets:", markdown_table(pd.concat(transfer, ignore_index=True), index=False)]
+        parts += ["Without retraining, on other datasets:", markdown_table(pd.concat(transfer, ignore_index=True))]
     settings = {name: run.model_dump() for name, run in params.runs.items() if name in found}
     if len(settings) > 1:
         tables = corruption_errors_by_set(read_outcomes(settings), runs_by_set(settings), baseline=params.compare.baseline)
