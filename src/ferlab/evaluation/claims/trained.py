@@ -96,7 +96,7 @@ def check_trained_change(claim: TrainedChange, context: Context) -> list[Finding
         outside = not found["ci_low"] <= claim.points / 100 <= found["ci_high"]
         size = f"; stated {claim.points:+.1f}, {'outside' if outside else 'inside'} the interval"
     bounds = f"[{100 * found['ci_low']:.1f}, {100 * found['ci_high']:.1f}]"
-    told = f"Trained here ({claim.study}{_lacking(claim.lacks)}): {what} {100 * found['difference']:+.1f} points {bounds} {over}{size}."
+    told = f"Trained here ({claim.study}{_lacking(claim.lacks)}): {what} {100 * found['difference']:+z.1f} points {bounds} {over}{size}."
     return [Finding(f"difference is {'positive' if sign > 0 else 'negative'} in {OF_TRAINING}", verdict, told)]
 
 
