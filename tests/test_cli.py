@@ -105,7 +105,7 @@ def test_each_study_is_a_line_with_recipe_cost_and_data(clone):
     assert all("; cost: " in line and "; data/raw: " in line for line in lines)
     assert all(all(recipe_and_cost(clone, name)) for name in studies(clone))
     line = next(line for line in lines if line.startswith("cs231a: "))
-    assert "cost: an hour and a half of two CPU cores for each of 12 runs, minutes on a GPU; data/raw: " in line
+    assert "cost: 2.6 CPU hours for each of 12 runs, minutes on a GPU; data/raw: " in line
     assert "ckplus in data/raw/ckplus" in line
     assert next(line for line in lines if line.startswith("quick: ")).endswith("; cost: a few minutes of two CPU cores; data/raw: nothing")
 

@@ -226,7 +226,7 @@ LAYOUTS_OF = {  # study -> folder below data/raw -> layout; one set, and the sma
     "captured": ({"collected": "captured"}, "five_layer"),
     "cs230": ({"fer2013": "fer2013"}, "five_layer"),
     "cs230_paper": ({"fer2013": "fer2013"}, "five_layer_text"),
-    "cs230_short": ({"fer2013": "fer2013"}, "baseline_bare"),
+    "cs230_short": ({"fer2013": "fer2013"}, "five_layer_text"),
     "cs230_table2": ({"fer2013": "fer2013", "ckplus": "ckplus", "jaffe": "jaffe"}, "five_layer_aux_wcw"),
     "cs231a": ({"ckplus": "ckplus", "jaffe": "jaffe", "custom": "captured"}, "lenet_caffe_ckplus8_random"),
     "fers": ({"affectnet": "affectnet"}, "weighted_test"),

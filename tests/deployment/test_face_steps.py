@@ -45,6 +45,7 @@ LOOK = ("size", "colour", "equalise", "blur")
 PICTURES = {
     "control": (48, 48, 48, False),
     "fer2013": (48, 48, 48, False),
+    "ferplus": (48, 48, 48, False),
     "fer2013_reshuffled": (48, 48, 48, False),
     "ckplus": (245, 320, 160, False),
     "jaffe": (256, 256, 170, False),
