@@ -355,7 +355,7 @@ def undersampled(faces: pd.DataFrame, rows: np.ndarray, *, most: int, seed: int)
         seed: Of the draw.
 
     References:
-        Chawla, Bowyer, Hall & Kegelmeyer (2002), SMOTE, section 4.2: the majority is undersampled at random beside the minority's synthetic samples.
+        Chawla, Bowyer, Hall & Kegelmeyer (2002), SMOTE, section 4.3: the majority is undersampled at random beside the minority's synthetic samples.
     """
     if not most:
         return rows
