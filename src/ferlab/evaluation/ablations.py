@@ -43,8 +43,7 @@ def table_by_factors(runs: Runs, predictions: Mapping[str, pd.DataFrame]) -> pd.
     rows = []
     for levels, members in _recipes(runs).items():
         tables = [predictions[run] for run in members.values()]
-        spread = float(np.std([_correct(table, "test").mean() for table in tables], ddof=1)) if len(tables) > 1 else float("nan")
-        measured = {"seeds": len(members), **_mean_accuracy(tables, "test"), "seed_sd": spread}
+        measured = {"seeds": len(members), **_mean_accuracy(tables, "test")}
         rows.append({**{name: dict(levels).get(name, "") for name in names}, **measured})
     return pd.DataFrame(rows, columns=[*names, "seeds", "n", "accuracy", "ci_low", "ci_high", "seed_sd"])
 
@@ -127,17 +126,24 @@ def overfitting(sweep: pd.DataFrame) -> pd.DataFrame:
         ends = curve[curve["level"].isin([curve["level"].min(), curve["level"].max()])]
         accuracy = ends.pivot(index="level", columns="split", values="accuracy")
         (first, last), (gap_first, gap_last) = accuracy.index, accuracy["train"] - accuracy["test"]
-        low, high = norm.interval(LEVEL, gap_last - gap_first, np.sqrt((ends["accuracy"] * (1 - ends["accuracy"]) / ends["n"]).sum()))
+        low, high = bounds_of_sum(gap_last - gap_first, ends["accuracy"], ends["n"])
         rows.append([factor, others, first, last, gap_first, gap_last, gap_last - gap_first, low, high])
     return pd.DataFrame(rows, columns=["factor", "else", "first", "last", "gap_first", "gap_last", "change", "ci_low", "ci_high"])
 
 
+def bounds_of_sum(value: float, shares: Sequence[float] | pd.Series, counts: Sequence[int] | pd.Series) -> tuple[float, float]:
+    """Return the normal 95 % interval of a sum or difference of independent proportions, `shares` of `counts`."""
+    of, n = np.asarray(shares, dtype=np.float64), np.asarray(counts)
+    low, high = norm.interval(LEVEL, value, np.sqrt((of * (1 - of) / n).sum()))
+    return float(low), float(high)
+
+
 def _mean_accuracy(tables: Sequence[pd.DataFrame], split: str) -> dict[str, Any]:
-    """Return `n`, the mean `accuracy` of some runs, and `ci_low` and `ci_high` over faces, or over subjects where they are named."""
+    """Return `n`, the mean `accuracy` of some runs, `ci_low` and `ci_high` over faces, or over subjects where they are named, and `seed_sd`."""
     correct, subjects = pd.DataFrame([_correct(table, split) for table in tables]), subjects_of(faces_in(tables[0], split))
-    n, mean = correct.shape[1], float(correct.mean(axis=1).mean())
+    n, each = correct.shape[1], correct.mean(axis=1)
     low, high = proportion_bounds(correct.mean().to_numpy(), subjects if subjects is not None and len(subjects) == n else None)
-    return {"n": n, "accuracy": mean, "ci_low": low, "ci_high": high}
+    return {"n": n, "accuracy": float(each.mean()), "ci_low": low, "ci_high": high, "seed_sd": float(each.std(ddof=1))}
 
 
 def changes_from_base(effects: pd.DataFrame, runs: Runs) -> pd.DataFrame:

@@ -13,16 +13,14 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
-from scipy.stats import norm
 
+from ferlab.evaluation.ablations import bounds_of_sum
 from ferlab.evaluation.claims.proportions import ALPHA, difference_text, p_of
 from ferlab.evaluation.claims.schema import FAILS, HOLDS, OPEN, Claim, Context, Counted, Finding, Share
-from ferlab.evaluation.clusters import student
 from ferlab.evaluation.comparison import difference_by_cluster
 from ferlab.evaluation.ensembles import ENSEMBLE
 from ferlab.evaluation.kept import read_kept
 from ferlab.evaluation.predictions import expressions_of, faces_in
-from ferlab.evaluation.proportions import LEVEL
 from ferlab.params import nearest
 from ferlab.paths import InputError, read_json
 
@@ -125,24 +123,23 @@ def _over_seeds(claim: TrainedChange, summary: Mapping[str, Any]) -> tuple[dict[
             known = [key.removeprefix("tta_") for key in scored[0] if key.startswith("tta_")]
             raise InputError(f"study {claim.study}: no accuracy under TTA {tta!r}; {nearest(tta, known)}")
     gains = np.array([of[f"tta_{first}"]["test"]["accuracy"] - of[f"tta_{second}"]["test"]["accuracy"] for of in scored])
-    half = student(len(gains) - 1) * gains.std(ddof=1) / len(gains) ** 0.5
-    bounds = {"ci_low": float(gains.mean() - half), "ci_high": float(gains.mean() + half)}
     words = f"accuracy under TTA {first} less that under {second} on {scored[0]['usage']['test']}"
-    return {"difference": float(gains.mean()), **bounds}, words, f"over {len(gains)} seeds (n = {scored[0]['n']['test']:,} each)"
+    tested = {"difference": float(gains.mean()), **difference_by_cluster(gains, np.arange(len(gains)))}
+    return tested, words, f"over {len(gains)} seeds (n = {scored[0]['n']['test']:,} each)"
 
 
 def _of_gaps(claim: TrainedChange, summary: Mapping[str, Any]) -> tuple[dict[str, float], str, str]:
     """The same of train accuracy less test accuracy: normal, all accuracies taken as independent. Of seeds the mean."""
-    gaps, variances = [], []
+    gaps, shares, counts = [], list[float](), list[int]()
     for names in (claim.runs, claim.against):
         scored = [(_run(summary, name, claim), summary["runs"][name]["train"]) for name in names]
         train, test = (float(np.mean(values)) for values in zip(*((fit["train"]["accuracy"], of["test"]["accuracy"]) for of, fit in scored)))
         gaps.append(train - test)
-        variances += [train * (1 - train) / scored[0][1]["n"]["trained"], test * (1 - test) / scored[0][0]["n"]["test"]]
-    low, high = norm.interval(LEVEL, gaps[0] - gaps[1], sum(variances) ** 0.5)
+        shares, counts = [*shares, train, test], [*counts, scored[0][1]["n"]["trained"], scored[0][0]["n"]["test"]]
+    low, high = bounds_of_sum(gaps[0] - gaps[1], shares, counts)
     usage, (own, other) = scored[0][0]["usage"]["test"], (f"{100 * gap:.1f}" for gap in gaps)
     words = f"train accuracy less that on {usage} of {claim.runs[0]} ({own} points) less the same of {claim.against[0]} ({other})"
-    return {"difference": gaps[0] - gaps[1], "ci_low": float(low), "ci_high": float(high)}, words, "over faces"
+    return {"difference": gaps[0] - gaps[1], "ci_low": low, "ci_high": high}, words, "over faces"
 
 
 def _hits(name: str, claim: TrainedChange, summary: Mapping[str, Any], context: Context) -> pd.Series:
