@@ -126,6 +126,23 @@ def test_cs230_in_short_is_cs230_but_for_epochs_and_schedule() -> None:
     assert short.prepare == whole.prepare
 
 
+@pytest.mark.parametrize(
+    ("whole", "short", "runs", "changed"),
+    [
+        ("resemotenet", "resemotenet_short", {"cnn": ("cnn_short", 5), "resemotenet": ("resemotenet_short", 2)}, {"schedule": "one_cycle"}),
+        ("fers_ferplus", "fers_short", {"weighted_val": ("weighted", 2), "plain_val": ("plain", 2)}, {"select": "val"}),
+    ],
+)
+def test_a_short_study_is_the_papers_but_for_epochs_and_schedule(whole: str, short: str, runs: dict[str, Any], changed: dict[str, Any]) -> None:
+    here, there = study(short), study(whole)
+    assert here.prepare == there.prepare
+    assert set(here.runs) == {name for name, _ in runs.values()}
+    for long, (name, epochs) in runs.items():
+        train = there.runs[long].train.model_copy(update=changed | {"epochs": epochs, "threads": 1})
+        told = {"group": name, "factors": here.runs[name].factors}
+        assert here.runs[name] == there.runs[long].model_copy(update={"train": train} | told)
+
+
 def test_cs230s_table_2_is_whole() -> None:
     runs = dict(study("cs230_table2").runs)
     for held in (runs.pop("resnet50_held"), runs.pop("recognition_held")):
@@ -172,7 +189,7 @@ def test_cs231as_epochs_are_five_thousand_batches_of_thirty_two(data: str, faces
 
 def test_inputs_are_scaled_as_the_papers_say() -> None:
     scalings = {name: every(name, "scaling") for name in STUDIES}
-    papers = {"fers": {"unit"}, "fers_ferplus": {"unit"}, "resemotenet": {"unit"}, "cs231a": {"mean_image"}}
+    papers = {key: {"unit"} for key in ("fers", "fers_ferplus", "fers_short", "resemotenet", "resemotenet_short")} | {"cs231a": {"mean_image"}}
     assert scalings == {name: papers.get(name, {"standardised"}) for name in STUDIES}
     for run in study("cs231a").runs.values():  # grey levels for Caffe's gaussian weights; Caffe's LeNet with Caffe's pools
         assert run.options == ({"ceil_mode": True} if run.model == "lenet_caffe" else {"grey_std": 255.0})
@@ -231,9 +248,11 @@ LAYOUTS_OF = {  # study -> folder below data/raw -> layout; one set, and the sma
     "cs231a": ({"ckplus": "ckplus", "jaffe": "jaffe", "custom": "captured"}, "lenet_caffe_ckplus8_random"),
     "fers": ({"affectnet": "affectnet"}, "weighted_test"),
     "fers_ferplus": ({"ferplus": "ferplus"}, "weighted_test"),
+    "fers_short": ({"ferplus": "ferplus"}, "weighted"),
     "fersys": ({"fer2013": "fer2013", "fer2013_reshuffled": "fer2013_reshuffled"}, "cnn_reshuffled"),
     "fersys_official": ({"fer2013": "fer2013"}, "cnn_official"),
     "resemotenet": ({"fer2013": "fer2013"}, "cnn"),
+    "resemotenet_short": ({"fer2013": "fer2013"}, "cnn_short"),
 }
 
 
@@ -278,7 +297,7 @@ def test_every_set_can_be_split_from_what_stands_in_for_its_data(drawn: Path, tm
     assert (count_faces(store.faces, "split", expressions=store.expressions).loc[["train", "val", "test"]] > 0).all(axis=None)
 
 
-@pytest.mark.parametrize("name", ["captured", "cs230", "cs230_short", "fers_ferplus"])
+@pytest.mark.parametrize("name", ["captured", "cs230", "cs230_short", "fers_ferplus", "fers_short", "resemotenet_short"])
 def test_a_shortened_run_goes_through(drawn: Path, tmp_path: Path, name: str) -> None:
     """One epoch of few faces, of the studies that do not run whole in test_papers_end_to_end."""
     run = study(name).runs[LAYOUTS_OF[name][1]]
