@@ -29,6 +29,10 @@ LONGEST = (  # begun last, one of them would run on alone
     "explanation/test_worlds.py",
 )
 sys.path.insert(0, str(TESTS))
+# Before torch and NumPy are imported: where test processes are as many as cores, a second thread of each waits for the others and costs ten times
+# the time. Trainings state their threads themselves.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -72,9 +72,8 @@ def test_a_map_depends_on_its_face_alone(method: str) -> None:
     tolerance = {"atol": 2e-4 * np.abs(maps).max(), "rtol": 1e-3}
     order = np.array([3, 0, 4, 2, 1])
     np.testing.assert_allclose(maps_of(method, net, FACES[order], explained_class=CLASSES[order], **how), maps[order], **tolerance)
-    for batch_size in (1, 7):
-        np.testing.assert_allclose(maps_of(method, net, FACES, explained_class=CLASSES, batch_size=batch_size, **how), maps, **tolerance)
-    alone = maps_of(method, net, FACES[2:3], explained_class=[2], **how)
+    np.testing.assert_allclose(maps_of(method, net, FACES, explained_class=CLASSES, batch_size=7, **how), maps, **tolerance)
+    alone = maps_of(method, net, FACES[2:3], explained_class=[2], batch_size=1, **how)
     np.testing.assert_allclose(alone[0], maps[2], **tolerance)
     other = maps_of(method, net, FACES[2:3], explained_class=[0], **how)
     assert np.abs(other - alone).max() > 0.05 * np.abs(alone).max()
