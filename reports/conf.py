@@ -28,6 +28,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "ferlab report"
 html_static_path = ["_static"]
 html_css_files = ["report.css"]
+html_js_files = [("report.js", {"defer": "defer"})]
 html_sidebars = {"**": ["site-map.html"]}
 html_copy_source = False
 html_show_sourcelink = False

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
 
+import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from ferlab.reporting.site.html import copy_alt_text, make_page, missing_alt_text, pick_picture, pictures
+from ferlab.colours import INKS
+from ferlab.reporting.site.html import caption_figures, make_page, mend_page, missing_alt_text, pick_picture, pictures
+from ferlab.reporting.tables import html_table
 
 PNG = base64.b64encode(b"\x89PNG").decode()
 
@@ -21,8 +25,35 @@ def notebook(*cells):
 
 
 def test_alt_text_stands_where_myst_nb_looks() -> None:
-    page = copy_alt_text(notebook(new_code_cell("show()", outputs=[image("Two bars,\n one higher.")])))
-    assert page["cells"][1]["metadata"]["mystnb"] == {"image": {"alt": "Two bars, one higher."}}
+    page = caption_figures(notebook(new_code_cell("show()", outputs=[image("Two bars,\n one higher.")])))
+    assert page["cells"][1]["metadata"]["mystnb"]["image"] == {"alt": "Two bars, one higher."}
+
+
+def test_figures_are_numbered_and_the_first_sentence_of_their_alt_text_is_the_caption() -> None:
+    alts = ("Accuracy of a_run, 3.5 % of it. Highest: 7.", "**No <b>map** of `x` is $5$: none. So it is.")
+    page = caption_figures(notebook(*(new_code_cell("show()", outputs=[image(alt)]) for alt in alts)))
+    captions = [cell["metadata"]["mystnb"]["figure"]["caption"] for cell in page["cells"][1:]]
+    assert captions == [r"Figure 1. Accuracy of a\_run, 3.5 % of it.", r"Figure 2. No \<b\>map of \`x\` is \$5\$: none."]
+
+
+def test_tables_are_numbered_and_their_expressions_have_swatches() -> None:
+    tables = [new_output("display_data", data={"text/html": html_table(pd.DataFrame({"n": [1, 2]}, index=["angry", "angry one"]))}) for _ in range(2)]
+    given = notebook(new_markdown_cell("## 1. How many?"), new_code_cell("table", outputs=tables))
+    first, second = (output["data"]["text/html"] for output in make_page(given, name="a")["cells"][2]["outputs"])
+    assert first.count('aria-label="Table 1"') == first.count("<caption>Table 1</caption>") == second.count("<caption>Table 2</caption>") == 1
+    assert re.findall(r"(<span[^>]*></span>)?(angry[^<]*)</th>", first) == [
+        (f'<span class="swatch" style="background: {INKS["angry"]}"></span>', "angry"),
+        ("", "angry one"),
+    ]
+    assert "swatch" not in given["cells"][2]["outputs"][0]["data"]["text/html"]
+
+
+def test_folds_have_names_that_begin_with_what_they_show() -> None:
+    cell = '<summary aria-label="Toggle hidden content">\n<p>Show code</p></summary>'
+    arrow = '<a href="a.html">five_layer</a><details open="open"><summary><span class="toctree-toggle" role="presentation"><i></i></span></summary>'
+    mended = mend_page(cell + arrow)
+    assert mended.startswith("<summary>\n<p>Show code")
+    assert '<summary aria-label="Pages of five_layer"><span' in mended
 
 
 def test_the_notebook_given_is_left_as_it_was() -> None:

@@ -1,6 +1,7 @@
 """From an executed notebook to a page of the site: prose first, code folded, every figure with its alt text.
 
-Owns what happens between the two; `ferlab.reporting.site.build` decides which notebooks there are, Sphinx renders.
+Owns what happens between the two, and what is mended in the pages that Sphinx rendered; `ferlab.reporting.site.build` decides which notebooks
+there are.
 """
 
 from __future__ import annotations
@@ -10,7 +11,11 @@ import copy
 import re
 from typing import Any, NamedTuple
 
+from ferlab.colours import INKS
+
 IMAGE = "image/png"
+TABLE = '<div class="table-box" tabindex="0" role="region" aria-label="Table">'  # as `ferlab.reporting.tables.html_table` writes it
+NAMED_CELL = re.compile(rf"(<th [^>]*>)({'|'.join(INKS)})(</th>)")
 Notebook = dict[str, Any]  # nbformat 4 as JSON; nbformat's NotebookNode is such a dict too, but its import costs a second
 
 
@@ -21,15 +26,18 @@ class Picture(NamedTuple):
     alt: str
 
 
-def copy_alt_text(notebook: Notebook) -> Notebook:
-    """Return a copy whose figures carry their alt text where MyST-NB looks for it: `mystnb.image.alt` of the cell, one figure to a cell.
+def caption_figures(notebook: Notebook) -> Notebook:
+    """Return a copy whose figures have their alt text and a numbered caption where MyST-NB looks for them, one figure to a cell.
 
-    `ferlab.reporting.style.show` puts the text beside the picture, in the output's metadata.
+    `ferlab.reporting.style.show` puts the alt text beside the picture, in the output's metadata; its first sentence is the caption.
     """
-    notebook = copy.deepcopy(notebook)
+    notebook, number = copy.deepcopy(notebook), 0
     for cell in notebook["cells"]:
         if alt := " ".join(_alt(output) for output in cell.get("outputs", []) if _is_image(output)):
-            cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
+            number += 1
+            shown = re.split(r"(?<=\.) (?=[A-Z0-9])", alt.replace("**", ""), maxsplit=1)[0].rstrip(".")
+            caption = f"Figure {number}. {_escape(shown)}."
+            cell["metadata"]["mystnb"] = {"image": {"alt": alt}, "figure": {"caption": caption}}
     return notebook
 
 
@@ -69,7 +77,8 @@ def make_page(notebook: Notebook, *, name: str, lead: str = "", close: str = "")
         lead: Markdown set below the title, e.g. a banner.
         close: Markdown set at the end, e.g. the provenance.
     """
-    page = copy_alt_text(notebook)
+    page = caption_figures(notebook)
+    _name_tables(page)
     page["metadata"] = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
     _add_to_title(page, name=name, lead=lead)
     _hide_code(page)
@@ -77,6 +86,40 @@ def make_page(notebook: Notebook, *, name: str, lead: str = "", close: str = "")
     if close:
         page["cells"].append(_prose(close, id="close"))
     return page
+
+
+def mend_page(page: str) -> str:
+    """Return a rendered page whose folds have names that their words begin with (WCAG 2.5.3, 4.1.2).
+
+    MyST-NB names the fold of a cell otherwise than it reads; the theme gives the arrows of its list of pages no name.
+    """
+    page = page.replace('<summary aria-label="Toggle hidden content">', "<summary>")
+    arrow = r'(>([^<>]+)</a><details[^>]*><summary)(><span class="toctree-toggle" role="presentation">)'
+    return re.sub(arrow, r'\1 aria-label="Pages of \2"\3', page)
+
+
+def _escape(text: str) -> str:
+    """Return text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|<>~$^])", r"\\\1", text)
+
+
+def _name_tables(page: Notebook) -> None:
+    """Number the tables of a page, and set a swatch of its colour before each expression in their headings."""
+    number = 0
+    for cell in page["cells"]:
+        for output in cell.get("outputs", []):
+            parts = _text(output.get("data", {}).get("text/html", "")).split(TABLE)
+            for place, part in enumerate(parts[1:], start=1):
+                number += 1
+                titled = re.sub(r"(<table[^>]*>)", rf"\1<caption>Table {number}</caption>", part, count=1)
+                parts[place] = TABLE.replace('"Table"', f'"Table {number}"') + NAMED_CELL.sub(_swatched, titled)
+            if len(parts) > 1:
+                output["data"]["text/html"] = "".join(parts)
+
+
+def _swatched(cell: re.Match[str]) -> str:
+    opened, expression, closed = cell.groups()
+    return f'{opened}<span class="swatch" style="background: {INKS[expression]}"></span>{expression}{closed}'
 
 
 def _prose(source: str, *, id: str) -> Notebook:
