@@ -1,4 +1,4 @@
-"""The report site in a real browser: light and dark, wide and narrow, and nothing asked of the network."""
+"""The report site in a real browser: light and dark, wide and narrow, by mouse and keyboard, and nothing asked of the network."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
 import pytest
+from live_browser import serious_violations
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from ferlab import paths
 from ferlab.params import check_params
 from ferlab.reporting.site import build as site
+from ferlab.reporting.tables import html_table
 
 pytestmark = [
     pytest.mark.slow,
@@ -41,7 +43,7 @@ def executed() -> nbformat.NotebookNode:
         new_markdown_cell("# A stage\n\nHow high is $p_i$? Writes `reports/metrics/a_rather_long_path/of_a_stage/and_of_a_run.json`."),
         new_markdown_cell("## 1. A claim"),
         new_code_cell(f"show({'a_very_long_argument, ' * 12})", execution_count=1, outputs=outputs),
-        new_code_cell("table", outputs=[new_output("execute_result", data={"text/html": wide.to_html()}, execution_count=2)], execution_count=2),
+        new_code_cell("table", outputs=[new_output("execute_result", data={"text/html": html_table(wide)}, execution_count=2)], execution_count=2),
     ]
     return new_notebook(cells=cells)
 
@@ -51,27 +53,37 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build a small site and return its folder."""
     root = tmp_path_factory.mktemp("report")
     run = {"family": "cs230", "model": "five_layer", "data": "control", "seed": 0, "group": "a"}
+    runs = {"a_run": run, "b_run": {**run, "seed": 1}}
     sections = {name: {} for name in ("audit", "evaluate", "explain", "analyze_errors", "compare", "deploy")}
-    params = check_params({"study": "t", "prepare": {"control": {"dataset": "control"}}, "train": TRAIN, "runs": {"a_run": run}, **sections})
+    params = check_params({"study": "t", "prepare": {"control": {"dataset": "control"}}, "train": TRAIN, "runs": runs, **sections})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "ROOT", root)
-        named = [(stage, "control") for stage in paths.SET_STAGES] + [(stage, "a_run") for stage in paths.RUN_STAGES]
+        patch.setattr(site, "stale_results", lambda *_: {("evaluate", "b_run"): "code"})
+        patch.setattr(site, "uncommitted_code", list)
+        named = [(stage, "control") for stage in paths.SET_STAGES] + [(stage, "a_run") for stage in paths.RUN_STAGES] + [("evaluate", "b_run")]
         for stage, name in [*named, *((stage, "") for stage in ALONE)]:
             path = paths.executed_notebook(stage, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             nbformat.write(executed(), path)
-        split = {"accuracy": 0.6, "accuracy_ci_low": 0.5, "accuracy_ci_high": 0.7, "per_class": {"sad": {"support": 60}}}
-        paths.write_json(paths.artefact("evaluate", "metrics", "a_run"), {"val": split, "test": split, "test_dedup": split})
+        for name, accuracy in (("a_run", 0.6), ("b_run", 0.7)):
+            split = {"accuracy": accuracy, "accuracy_ci_low": 0.5, "accuracy_ci_high": 0.8, "per_class": {"sad": {"support": 60}}}
+            paths.write_json(paths.artefact("evaluate", "metrics", name), {"val": split, "test": split, "test_dedup": split})
         site.build_site(params, root / "site", conf=CONF)
     return root / "site"
 
 
-VISITS = {"light on a desk": ("light", 1366, 768), "dark on a phone": ("dark", 390, 844)}
+VISITS = {f"{theme} at {width}": (theme, width, height) for theme in ("light", "dark") for width, height in ((1440, 900), (390, 844))}
+AUDITED = (("light", 1440), ("dark", 390))  # axe-core takes seconds a page
 FACTS = """() => ({
     theme: document.documentElement.dataset.theme,
     width: document.documentElement.scrollWidth,
     images: [...document.querySelectorAll("article img")].map(i => [i.alt, i.naturalWidth, getComputedStyle(i).backgroundColor]),
     cut: [...document.querySelectorAll("article :is(p, li) > code")].filter(c => c.getBoundingClientRect().right > innerWidth).map(c => c.innerText),
+    unsigned: [...document.querySelectorAll(".table-box, .pst-scrollable-table-container")].filter(
+        b => b.scrollWidth > b.clientWidth + 1 && !(b.previousElementSibling?.matches(".scroll-sign") && b.previousElementSibling.checkVisibility())
+    ).length,
+    links: [...document.querySelectorAll("a[href]")].map(a => a.href),
+    ids: [...document.querySelectorAll("[id]")].map(e => e.id),
     boxes: [...document.querySelectorAll(".table-box")].map(b => b.scrollWidth > b.clientWidth),
 })"""
 
@@ -80,7 +92,7 @@ FACTS = """() => ({
 def visit(request, browser, report) -> dict:
     """Open every page once; return what the browser saw and what it complained of or asked for."""
     theme, width, height = VISITS[request.param]
-    seen: dict = {"theme": theme, "width": width, "pages": {}, "complaints": []}
+    seen: dict = {"theme": theme, "width": width, "pages": {}, "complaints": [], "violations": []}
     with browser.new_context(color_scheme=theme, viewport={"width": width, "height": height}) as context:
         page = context.new_page()
         page.on("console", lambda told: seen["complaints"].append(told.text) if told.type in ("error", "warning") else None)
@@ -89,13 +101,34 @@ def visit(request, browser, report) -> dict:
         for path in sorted(report.rglob("*.html")):
             page.goto(path.as_uri())
             seen["pages"][path.relative_to(report).as_posix()] = page.evaluate(FACTS)
+            if (theme, width) in AUDITED:
+                seen["violations"] += [f"{path.name}: {told}" for told in serious_violations(page, "body")]
     return seen
 
 
 def test_no_page_complains_or_asks_the_network(visit) -> None:
-    stages = len(paths.SET_STAGES) + len(paths.RUN_STAGES) + len(ALONE)
-    assert len(visit["pages"]) == stages + 5  # the overview, the search, the pages of the set and of the run, its model card
+    stages = len(paths.SET_STAGES) + len(paths.RUN_STAGES) + 1 + len(ALONE)
+    assert len(visit["pages"]) == stages + 7  # the overview, the search, the pages of the set and of the runs, their model cards
     assert visit["complaints"] == []
+
+
+def test_axe_finds_nothing_serious_on_any_page(visit) -> None:
+    assert sorted(set(visit["violations"])) == []
+
+
+def test_every_link_and_anchor_resolves(visit, report) -> None:
+    ids = {(report / name).as_uri(): set(facts["ids"]) for name, facts in visit["pages"].items()}
+    links = {link for facts in visit["pages"].values() for link in facts["links"] if link.startswith("file:")}
+    assert len(links) > 30
+    for link in links:
+        page, _, anchor = link.partition("#")
+        place = page.partition("?")[0]
+        assert place in ids or Path(place.removeprefix("file://")).is_file(), link
+        assert not anchor or anchor in ids[place], link
+
+
+def test_no_cut_table_is_without_its_sign(visit) -> None:
+    assert {name: facts["unsigned"] for name, facts in visit["pages"].items() if facts["unsigned"]} == {}
 
 
 def test_pages_take_the_readers_theme(visit) -> None:
@@ -121,16 +154,103 @@ def test_code_is_folded_until_asked_for(browser, report) -> None:
     with browser.new_context() as context:
         page = context.new_page()
         page.goto((report / "runs/a_run/evaluate.html").as_uri())
-        code = page.locator("article .cell_input").first
-        assert not code.is_visible()
-        page.get_by_text("Show code").first.click()
-        assert code.is_visible()
+        codes = page.locator("article .cell_input")
+        assert codes.count() == 2
+        assert not codes.first.is_visible()
+        page.locator("article summary", has_text="Show code").first.click()
+        assert [code.is_visible() for code in codes.all()] == [True, False]
 
 
-def test_search_finds_a_page(browser, report) -> None:
+def test_one_switch_shows_and_hides_all_code_of_a_page_and_is_forgotten(browser, report) -> None:
     with browser.new_context() as context:
         page = context.new_page()
-        page.goto((report / "search.html").as_uri() + "?q=claim")
+        page.goto((report / "runs/a_run/evaluate.html").as_uri())
+        codes, switch = page.locator("article .cell_input"), page.get_by_role("switch", name="Show code")
+        for shown in (True, False, True):
+            switch.focus()
+            page.keyboard.press("Space")
+            assert switch.get_attribute("aria-checked") == str(shown).lower()
+            assert [code.is_visible() for code in codes.all()] == [shown, shown]
+        page.reload()
+        assert [code.is_visible() for code in codes.all()] == [False, False]
+
+
+def test_runs_sort_by_mouse_and_keyboard(browser, report) -> None:
+    with browser.new_context(viewport={"width": 1440, "height": 900}) as context:
+        page = context.new_page()
+        page.goto((report / "index.html").as_uri())
+        head = page.locator(".sortable th", has_text="Accuracy, test")
+        runs = page.locator(".sortable tbody tr td:first-child a")
+        assert runs.all_inner_texts() == ["a_run", "b_run"]
+        head.get_by_role("button").click()
+        assert head.get_attribute("aria-sort") == "descending"
+        assert runs.all_inner_texts() == ["b_run", "a_run"]
+        page.keyboard.press("Enter")  # the button has the focus
+        assert head.get_attribute("aria-sort") == "ascending"
+        assert runs.all_inner_texts() == ["a_run", "b_run"]
+        page.locator(".sortable th", has_text="Run").get_by_role("button").click()
+        assert head.get_attribute("aria-sort") == "none"
+
+
+def test_the_first_column_stays_when_a_table_scrolls(browser, report) -> None:
+    with browser.new_context(viewport={"width": 390, "height": 844}) as context:
+        page = context.new_page()
+        page.goto((report / "runs/a_run/evaluate.html").as_uri())
+        box = page.locator(".table-box").first
+        first, sign = box.locator("tbody th").first, page.locator(".scroll-sign").first
+        before = first.bounding_box()["x"]
+        assert sign.inner_text() == "more columns →"
+        box.evaluate("box => { box.scrollLeft = box.scrollWidth }")
+        page.wait_for_function("document.querySelector('.scroll-sign').textContent.startsWith('←')", timeout=5000)
+        assert abs(first.bounding_box()["x"] - before) < 2
+
+
+def test_a_figure_enlarges_zooms_and_escape_closes_it(browser, report) -> None:
+    with browser.new_context(viewport={"width": 390, "height": 844}) as context:
+        page = context.new_page()
+        page.goto((report / "runs/a_run/evaluate.html").as_uri())
+        page.locator("article button.zoom").first.focus()
+        page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog", name="Enlarged figure")
+        dialog.wait_for(timeout=5000)
+        assert dialog.locator(".lightbox-caption").inner_text() == "Figure 1. Seven bars, each higher than the last one."
+        picture = dialog.locator("img")
+        page.wait_for_function("document.querySelector('.lightbox img').style.width !== ''", timeout=5000)
+        fit = picture.bounding_box()["width"]
+        assert fit <= 390
+        assert serious_violations(page, "dialog") == []
+        page.keyboard.press("+")
+        assert picture.bounding_box()["width"] > 1.4 * fit
+        page.keyboard.press("Escape")
+        assert not dialog.is_visible()
+        assert page.evaluate("document.activeElement.className") == "zoom"
+
+
+def test_a_preliminary_figure_says_so_and_others_do_not(browser, report) -> None:
+    mark = "getComputedStyle(document.querySelector('article figure'), '::after').content"
+    with browser.new_context() as context:
+        page = context.new_page()
+        for run, shown in (("b_run", '"preliminary"'), ("a_run", "none")):
+            page.goto((report / f"runs/{run}/evaluate.html").as_uri())
+            assert page.evaluate(mark) == shown
+            assert page.get_by_text("Preliminary: not of the current state").is_visible() is (run == "b_run")
+
+
+def test_without_scripts_the_page_reads_as_it_is(browser, report) -> None:
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto((report / "index.html").as_uri())
+        assert page.locator(".sortable tbody tr").count() == 2
+        assert page.get_by_role("button", name="Accuracy, test").count() == 0
+        page.goto((report / "runs/a_run/evaluate.html").as_uri())
+        assert page.locator("figure figcaption", has_text="Figure 1. Seven bars").is_visible()
+
+
+@pytest.mark.parametrize("word", ["claim", "bars"])  # of a heading, and of a caption
+def test_search_finds_a_page(browser, report, word) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto((report / "search.html").as_uri() + f"?q={word}")
         page.locator("#search-results li").first.wait_for(timeout=10_000)
 
 

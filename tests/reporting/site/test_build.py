@@ -18,6 +18,8 @@ from ferlab.params import Params, Source, check_params
 from ferlab.paths import InputError
 from ferlab.reporting.site import build as site
 from ferlab.reporting.site import cards, sources
+from ferlab.reporting.site.entries import collect
+from ferlab.reporting.site.overview import Commit, overview, runs_table
 from ferlab.reporting.tables import html_table
 
 # MyST-parser calls what Sphinx 11 will drop; its version is pinned.
@@ -83,13 +85,22 @@ def executed(stage: str) -> nbformat.NotebookNode:
     return new_notebook(cells=cells)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def current() -> Iterator[None]:
+    """Take all results for current: these projects hold no records, and the code of this checkout may be at work."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(site, "stale_results", lambda *_: {})
+        patch.setattr(site, "uncommitted_code", list)
+        yield
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project whose site is built: two runs, and the notebook of a run that params no longer name."""
     root = tmp_path_factory.mktemp("project")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "ROOT", root)
-        patch.setattr(site, "git_commit", lambda: "c0ffee1")
+        patch.setattr(site, "git_commit", lambda: Commit("c0ffee1", "2026-01-31"))
         write_project(root, make_params("on_drawn", "on_real", "forgotten"))
         (root / "reports" / "test_scorings.csv").write_text(
             "study,run,set,record,n\n" + "trial,on_real,real,a,3\n" * 3 + "other,on_real,real,b,3\n" + "trial,on_drawn,drawn,a,3\n"
@@ -158,7 +169,8 @@ def test_fer2013_without_private_test_states_its_split(pages: dict[str, str]) ->
 
 def test_overview_shows_estimates_with_intervals_and_counts_scorings(pages: dict[str, str]) -> None:
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", article(pages["index.html"])))
-    assert "test 61.2 % [58.9, 63.4] 1,200" in text
+    assert "on_real real: not scored 61.2 % [58.9, 63.4]" in text
+    assert "classifies 61.2 % [58.9, 63.4] of the 1,200 test faces of real correctly (95 % interval over faces; TTA: flip)" in text
     assert "drawn control 7,000 10 20 By subject" in text
     assert re.search(r"Different parameters on_real 3 1 (?!on_drawn)", text)
 
@@ -168,8 +180,10 @@ def test_overview_of_control_faces_alone_counts_no_scorings(tmp_path: Path, monk
     params = make_params("on_drawn")
     write_project(tmp_path, params)
     (tmp_path / "pages").mkdir()
-    page = sources.overview(params, sources.collect(params), tmp_path / "pages", scorings=[{"study": "trial", "run": "on_drawn"}], commit="")
-    assert "control faces, whose scorings are not recorded" in page
+    page = overview(params, collect(params), tmp_path / "pages", scorings=[{"study": "trial", "run": "on_drawn"}], commit=None)
+    assert "Scorings of the test split are not recorded: all datasets of this study are control faces" in page
+    assert "This folder is not a Git checkout" in page
+    assert "ferlab study trial && make repro" in page
     assert "Times the test split was scored" not in page
 
 
@@ -177,6 +191,20 @@ def test_the_commit_stands_on_the_overview_alone(project: Path) -> None:
     folder = project / "reports" / "site"
     holding = [path.name for path in folder.rglob("*") if path.is_file() and b"c0ffee1" in path.read_bytes()]
     assert holding == ["index.html"]
+
+
+def test_the_overview_says_how_to_reproduce_and_to_cite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    params = make_params("on_drawn")
+    write_project(tmp_path, params)
+    (tmp_path / "CITATION.cff").write_bytes((CONF.parent / "CITATION.cff").read_bytes())
+    (tmp_path / "pages" / "docs").mkdir(parents=True)
+    (tmp_path / "pages" / "docs" / "results.md").write_text("# Results")
+    page = overview(params, collect(params), tmp_path / "pages", scorings=[], commit=Commit("c0ffee1c0ffee1", "2026-01-31"))
+    assert "Commit `c0ffee1c0ffee1` of 2026-01-31 · MIT licence · reproduce: `git checkout c0ffee1c0ffe && ferlab study trial && make repro`" in page
+    assert re.search(r"How to cite\n:class: fold no-search\n:collapsible: closed\n\nThe ferlab developers \(2026\)\. .*commit c0ffee1", page)
+    assert "[Results on real FER2013](docs/results.md)" in page
+    assert "docs/tour.md" not in page  # there is none
 
 
 def test_set_up_is_excluded_and_code_is_folded(pages: dict[str, str]) -> None:
@@ -192,7 +220,7 @@ def test_tables_of_notebooks_scroll_in_their_own_box(pages: dict[str, str]) -> N
 def test_two_builds_differ_in_the_commit_only(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = project / "reports" / "site", project / "elsewhere" / "again"
     second.parent.mkdir()
-    monkeypatch.setattr(site, "git_commit", lambda: "decade2")
+    monkeypatch.setattr(site, "git_commit", lambda: Commit("decade2", "2026-01-31"))
     site.build_site(make_params("on_drawn", "on_real"), second, conf=CONF)
     names = {path.relative_to(first) for path in first.rglob("*") if path.is_file()}
     assert names == {path.relative_to(second) for path in second.rglob("*") if path.is_file()}
@@ -230,20 +258,20 @@ def test_a_broken_notebook_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     write_project(tmp_path, make_params("on_drawn"))
     paths.executed_notebook("train", "on_drawn").write_text('{"cells": [')
     with pytest.raises(InputError, match=r"03_train-on_drawn\.ipynb: not JSON .* stage train makes it anew"):
-        sources.collect(make_params("on_drawn"))
+        collect(make_params("on_drawn"))
 
 
 def test_before_any_stage_has_run_the_error_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     with pytest.raises(InputError, match=r"no stage of params\.yaml has run yet"):
-        sources.collect(make_params("on_drawn"))
+        collect(make_params("on_drawn"))
 
 
 def test_a_stage_that_has_not_run_is_named_not_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     params = make_params("on_drawn")
     write_project(tmp_path, params, without=("deploy", "compare"))
-    sources.write_sources(params, sources.collect(params), tmp_path / "pages", scorings=[], commit="")
+    sources.write_sources(params, collect(params), tmp_path / "pages", scorings=[], commit=None)
     card = (tmp_path / "pages" / "runs" / "on_drawn" / "index.md").read_text()
     assert "- Deploy: not run yet" in card
     assert "deploy.ipynb" not in card
@@ -258,17 +286,17 @@ def test_claims_are_a_list_with_a_page_without_the_box_of_control_faces(tmp_path
     paths.write_json(paths.artefact("claims", "metrics"), [{"paper": "p", "claim": "c", "check": "k", "verdict": "holds", "evidence": "e"}])
     paths.write_json(paths.artefact("claims", "record"), {"params": "abc", "data": "def", "code": "fed", "files": {}})
     (tmp_path / "pages").mkdir()
-    entries = sources.collect(params)
+    entries = collect(params)
     claims = next(entry for entry in entries if entry.stage == "claims")
     assert claims.metrics == {"verdicts": ["holds"], "provenance": {"params": "abc", "data": "def", "code": "fed"}}
-    sources.write_sources(params, entries, tmp_path / "pages", scorings=[], commit="")
+    sources.write_sources(params, entries, tmp_path / "pages", scorings=[], commit=None)
     overview = (tmp_path / "pages" / "index.md").read_text()
     assert "Published claims <claims>" in overview
     assert "of 1 checks 1 hold, 0 do not hold, 0 cannot be told" in overview
     assert "numbers say nothing about real faces" not in (tmp_path / "pages" / "claims.ipynb").read_text()
     paths.artefact("claims", "metrics").write_text("{}")
     with pytest.raises(InputError, match=r"claims\.json: expected a JSON list"):
-        sources.collect(params)
+        collect(params)
 
 
 def test_models_of_the_worlds_saw_control_faces_whatever_the_runs_saw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +305,7 @@ def test_models_of_the_worlds_saw_control_faces_whatever_the_runs_saw(tmp_path: 
     write_project(tmp_path, params)
     nbformat.write(executed("worlds"), paths.executed_notebook("worlds"))
     (tmp_path / "pages").mkdir()
-    sources.write_sources(params, sources.collect(params), tmp_path / "pages", scorings=[], commit="")
+    sources.write_sources(params, collect(params), tmp_path / "pages", scorings=[], commit=None)
     worlds, compared = ((tmp_path / "pages" / f"{page}.ipynb").read_text() for page in ("worlds", "compare"))
     assert BANNER in worlds
     assert "Not the official test" not in worlds
@@ -309,23 +337,26 @@ def test_overview_marks_a_split_that_the_net_was_trained_on() -> None:
     assert [("selected its epoch" in row) for row in text.splitlines()[2:4]] == [False, True]
 
 
-def test_the_overview_shows_accuracy_under_corruption_and_methods_by_verdict() -> None:
+def test_a_run_is_one_row_with_test_first_val_marked_and_accuracy_under_corruption() -> None:
     def level(accuracy: float) -> dict[str, float]:
         return {"accuracy": accuracy, "accuracy_ci_low": accuracy - 0.05, "accuracy_ci_high": accuracy + 0.05}
 
-    measured = {
-        "n": 200,
-        "split": "val",
-        "accuracy_by_corruption": {"fog": {}, "JPEG": {}},
-        "severities": {"0": level(0.8), "1": level(0.7), "5": level(0.4)},
-    }
-    text = cards.robustness_table({"a": measured, "b": {}}, links={"a": "runs/a/robustness.ipynb"})
-    rows = text.splitlines()[-1:]
-    assert "over 2 corruptions" in text
-    assert [re.findall(r"\*\*(.*?)\*\*", row) for row in rows] == [["80.0 %", "70.0 %", "40.0 %"]]
-    assert "[a](runs/a/robustness.ipynb)" in rows[0]
-    assert "200 val faces" in rows[0]
-    assert cards.robustness_table({"b": {}}, links={}) == ""
+    measured = {"n": 200, "split": "val", "accuracy_by_corruption": {"fog": {}, "JPEG": {}}, "severities": {"5": level(0.4)}}
+    params = make_params("on_drawn", "on_real")
+    scored = {"test": level(0.8), "val": level(0.9), "n": {"test": 60, "test_dedup": 60}, "test_dedup": level(0.8)}
+    text = runs_table(params, {"on_drawn": scored}, {"on_drawn": measured}, links={"on_drawn": "runs/on_drawn/evaluate.ipynb"})
+    head, _, first, second = text.splitlines()
+    assert head == "| Run | Accuracy, test | Balanced accuracy, test | Macro F1, test | ECE, test | Accuracy, val | Accuracy, severity 5 |"
+    assert re.findall(r"\*\*(.*?)\*\*", first) == ["80.0 %", "90.0 %", "40.0 %"]
+    assert "[on_drawn](runs/on_drawn/evaluate.ipynb)" in first
+    assert first.count("selected its epoch") == 1
+    assert second.count("–") == 6
+    fewer = {"on_drawn": {**scored, "n": {"test": 60, "test_dedup": 50}, "test_dedup": level(0.7)}}
+    assert "Accuracy, deduplicated" in runs_table(params, fewer, {}, links={}).splitlines()[0]
+    assert "severity" not in runs_table(params, fewer, {}, links={})
+
+
+def test_the_overview_ranks_methods_by_verdict() -> None:
     ranking = [{"method": "rise", "verdict": "believed"}, {"method": "xrai", "verdict": "undecided"}, {"method": "occlusion", "verdict": "believed"}]
     told = cards.methods_sentence(ranking, link="worlds.ipynb")
     assert told.endswith("known: RISE and occlusion are believed; XRAI is undecided.")
@@ -433,6 +464,6 @@ def test_a_metrics_file_that_no_stage_wrote_is_one_line(
     write_project(tmp_path, params)
     paths.artefact(stage, "metrics", name).write_text(content, encoding="latin-1")
     with pytest.raises(InputError) as error:
-        sources.write_sources(params, sources.collect(params), tmp_path / "pages", scorings=[], commit="")
+        sources.write_sources(params, collect(params), tmp_path / "pages", scorings=[], commit=None)
     assert told in str(error.value)
     assert "\n" not in str(error.value)

@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from ferlab import paths
@@ -24,8 +25,11 @@ from ferlab.locks import held, lock_of
 from ferlab.params import Params, load_params
 from ferlab.paths import InputError
 from ferlab.reporting.markup import disarm
-from ferlab.reporting.site.html import missing_alt_text
-from ferlab.reporting.site.sources import collect, write_sources
+from ferlab.reporting.site.entries import collect
+from ferlab.reporting.site.html import mend_page, missing_alt_text
+from ferlab.reporting.site.overview import Commit
+from ferlab.reporting.site.preliminary import preliminary_box, stale_results, uncommitted_code
+from ferlab.reporting.site.sources import write_sources
 
 
 def render(source: Path, target: Path, *, conf: Path) -> list[str]:
@@ -51,6 +55,8 @@ def render(source: Path, target: Path, *, conf: Path) -> list[str]:
     shutil.rmtree(target / "_sources", ignore_errors=True)
     for sourcemap in target.rglob("*.map"):  # for the theme's developers; a third of the site's bytes
         sourcemap.unlink()
+    for page in target.rglob("*.html"):
+        page.write_text(mend_page(page.read_text(encoding="utf-8")), encoding="utf-8")
     told = re.sub(r"\x1b\[[0-9;]*m", "", warnings.getvalue()).replace(f"{source}/", "")
     return [line for line in told.splitlines() if line.strip()]
 
@@ -76,7 +82,9 @@ def build_site(params: Params, output: Path, *, conf: Path | None = None) -> lis
         shutil.rmtree(work, ignore_errors=True)
         try:
             (work / "pages").mkdir(parents=True)
-            write_sources(params, entries, work / "pages", scorings=read_scorings(paths.ROOT / "reports" / LEDGER.name), commit=git_commit())
+            scorings = read_scorings(paths.ROOT / "reports" / LEDGER.name)
+            box = partial(preliminary_box, params, stale=stale_results(params, entries), uncommitted=uncommitted_code())
+            write_sources(params, entries, work / "pages", scorings=scorings, commit=git_commit(), box=box)
             warnings = render(work / "pages", work / "site", conf=conf or paths.ROOT / "reports")
             _swap(work / "site", output, aside=work / "last")
         finally:
@@ -111,12 +119,12 @@ def _check_place(output: Path) -> None:
         raise InputError(f"{output} holds what is no report site; expected a new folder, an empty one, or that of an earlier site. Name another.")
 
 
-def git_commit() -> str:
-    """Return the commit of the checkout, or '' outside Git or where there is no git."""
+def git_commit() -> Commit | None:
+    """Return the commit of the checkout, or None outside Git or where there is no git."""
     if shutil.which("git") is None:
-        return ""
-    answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=paths.ROOT, capture_output=True, text=True, check=False)
-    return answer.stdout.strip() if answer.returncode == 0 else ""
+        return None
+    answer = subprocess.run(["git", "show", "-s", "--format=%H %cs", "HEAD"], cwd=paths.ROOT, capture_output=True, text=True, check=False)
+    return Commit(*answer.stdout.split()) if answer.returncode == 0 else None
 
 
 def _swap(new: Path, place: Path, *, aside: Path) -> None:

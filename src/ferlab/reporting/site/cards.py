@@ -75,11 +75,11 @@ def sets_table(params: Params, prepared: Mapping[str, Mapping[str, Any]], *, lin
         metrics = prepared.get(name, {})
         counts = [_thousands(metrics.get("splits", {}).get(split)) for split in SPLITS]
         datasets = " + ".join(dict.fromkeys(source["dataset"] for source in prepare.all_sources.values()))
-        rows.append([_linked(name, links), datasets, *counts, f'<span class="rule">{html.escape(split_rule(metrics))}</span>'])
+        rows.append([linked(name, links), datasets, *counts, f'<span class="rule">{html.escape(split_rule(metrics))}</span>'])
     return table(["Prepared dataset", "Source", *SPLITS, "Split rule"], rows, right=range(2, 5))
 
 
-def _kind(prepare: Prepare, dataset: str) -> str:
+def faces_kind(prepare: Prepare, dataset: str) -> str:
     """Name what a run's faces are, by its set and what evaluate calls their dataset: "control:ckplus and control:jaffe", "" before it has run."""
     drawn = {control_name(source) is not None for source in dataset.split(" and ")}
     if is_control(prepare, {}) or drawn == {True}:
@@ -98,14 +98,14 @@ def results_table(params: Params, evaluations: Mapping[str, Mapping[str, Any]], 
     rows = []
     for run, settings in params.runs.items():
         values = evaluations.get(run, {})
-        kind = _kind(params.prepare[settings.data], str(values.get("dataset", "")))
-        first = f"{_linked(run, links)} {_aside(f'{settings.data}: {kind}')}"
+        kind = faces_kind(params.prepare[settings.data], str(values.get("dataset", "")))
+        first = f"{linked(run, links)} {aside(f'{settings.data}: {kind}')}"
         for split in shown_splits(values):
             mark = role_mark(recorded(values), split)
-            named = f'<span class="keep">{SPLIT_NAMES[split]}</span> {_aside(mark) if mark else ""}'.strip()
-            scores = {**values[split], **_bounds_over_subjects(values, split)}
-            accuracy, *others = (_interval(scores, key) for key in HEADLINES)
-            rows.append([first, named, accuracy, _count(values[split]), *others])  # a phone shows the first columns
+            named = f'<span class="keep">{SPLIT_NAMES[split]}</span> {aside(mark) if mark else ""}'.strip()
+            scores = honest_scores(values, split)
+            accuracy, *others = (interval(scores, key) for key in HEADLINES)
+            rows.append([first, named, accuracy, faces_in(values[split]), *others])  # a phone shows the first columns
             first = ""
         if first:
             rows.append([first, *[MISSING] * (2 + len(HEADLINES))])
@@ -133,26 +133,6 @@ def results_sentence(tta: str, evaluations: Mapping[str, Mapping[str, Any]]) -> 
     return " ".join(told)
 
 
-def robustness_table(metrics: Mapping[str, Mapping[str, Any]], *, links: Mapping[str, str]) -> str:
-    """Return the accuracy of each run on unchanged faces and under corruption, with 95 % intervals; "" where no run was measured.
-
-    Args:
-        metrics: Per run, its robustness metrics.
-        links: As for `results_table`.
-    """
-    levels = {"0": "Unchanged", "1": "Severity 1", "5": "Severity 5"}
-    rows = []
-    for run, values in metrics.items():
-        if found := values.get("severities"):
-            faces = f"{_thousands(values.get('n'))} {values.get('split', '')} faces"
-            rows.append([f"{_linked(run, links)} {_aside(faces)}", *(_interval(found.get(level, {}), "accuracy") for level in levels)])
-    if not rows:
-        return ""
-    kinds = max(len(values.get("accuracy_by_corruption", {})) for values in metrics.values())
-    told = f"Mean accuracy over {kinds} corruptions, at the least and the highest of five severities."
-    return f"## Accuracy under corruption\n\n{told}\n\n{table(['Run', *levels.values()], rows, right=range(1, 4))}"
-
-
 def methods_sentence(ranking: Sequence[Mapping[str, Any]], *, link: str) -> str:
     """Say which attribution methods are believed by the models of the worlds; "" where none was ranked."""
     by: dict[str, list[str]] = {}
@@ -176,16 +156,28 @@ def _whose(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
     return " over subjects" if all(by_subject) else ", over subjects where they are known, else over faces"
 
 
+def honest_scores(values: Mapping[str, Any], split: str) -> dict[str, Any]:
+    """Return the scores of a split with the bounds that hold for new people, and the number of subjects, where subjects are known.
+
+    Args:
+        values: A run's evaluate metrics.
+        split: One that it has scores on.
+    """
+    bounds = _bounds_over_subjects(values, split)
+    known = {"subjects": values["subjects"].get("subjects")} if bounds and split.startswith("test") and values.get("subjects") else {}
+    return {**values[split], **bounds, **known}
+
+
 def _bounds_over_subjects(values: Mapping[str, Any], split: str) -> dict[str, float]:
     """Return the bounds that count by subject, which hold for new people; none where subjects are not known."""
     found = (values.get("subjects_by_split") or {}).get(split) or {}
     return {key: value for key, value in found.items() if key.endswith(("_ci_low", "_ci_high"))}
 
 
-def _interval(values: Mapping[str, Any], key: str) -> str:
+def interval(values: Mapping[str, Any], key: str) -> str:
     """Write an estimate with its 95 % interval below it; a dash where there is none."""
     value, bracket, bounds = estimate(values, key).partition(" [")
-    return MISSING if value == MISSING else f"**{value}** {_aside(f'[{bounds}') if bracket else ''}".strip()
+    return MISSING if value == MISSING else f"**{value}** {aside(f'[{bounds}') if bracket else ''}".strip()
 
 
 def scorings_table(scorings: Sequence[Mapping[str, str]], *, study: str, runs: Iterable[str]) -> str:
@@ -254,20 +246,28 @@ def admonition(title: str, text: str, *, kind: str = "note") -> str:
     return f":::{{admonition}} {title}\n:class: {kind}\n\n{text}\n:::"
 
 
-def figure(path: str, *, alt: str, caption: str, target: str) -> str:
-    """Return a figure that leads to the page it is from."""
-    return f":::{{figure}} {path}\n:alt: {alt}\n:target: {target}\n\n{caption}\n:::"
+def fold(title: str, text: str, *, kind: str = "") -> str:
+    """Return a box that is closed until it is wanted."""
+    return f":::{{admonition}} {title}\n:class: {f'fold {kind}'.strip()}\n:collapsible: closed\n\n{text}\n:::"
 
 
-def _linked(name: str, links: Mapping[str, str]) -> str:
+def figure(path: str, *, alt: str, caption: str) -> str:
+    """Return a figure with its caption."""
+    return f":::{{figure}} {path}\n:alt: {alt}\n\n{caption}\n:::"
+
+
+def linked(name: str, links: Mapping[str, str]) -> str:
+    """Return a name as the link to its page, where it has one."""
     return f"[{name}]({links[name]})" if name in links else name
 
 
-def _aside(text: str) -> str:
+def aside(text: str) -> str:
+    """Return what stands small below the value of a cell."""
     return f'<span class="aside">{html.escape(text)}</span>'
 
 
-def _count(values: Mapping[str, Any]) -> str:
+def faces_in(values: Mapping[str, Any]) -> str:
+    """Return the number of faces of a split's scores, a dash where it is not recorded."""
     counts = [entry.get("support") for entry in values.get("per_class", {}).values()]
     return _thousands(values.get("n", sum(counts) if counts and None not in counts else None))
 
