@@ -8,7 +8,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/src
 READY := $(VENV)/.ready
 
-.PHONY: repro test lab live live-assets bench fuzz deps clean
+.PHONY: repro test lab live live-assets bench fuzz deps docs clean
 repro: $(READY)  ## run the whole pipeline; open reports/site/index.html afterwards
 	@python -m ferlab.clone
 	@python -m ferlab.pipeline check
@@ -38,6 +38,9 @@ fuzz: $(READY)  ## 100,000 spoilt inputs (a round of 500 is among the slow tests
 
 deps: $(READY)  ## write the lists of code in dvc.yaml anew, from what the notebooks import
 	python -m ferlab.dependencies
+
+docs: $(READY)  ## write docs/api.md and the table of docs/studies.md anew, from docstrings and studies
+	python -m ferlab.documents
 
 clean:  ## remove the environment and what interrupted runs left
 	rm -rf $(VENV) data/.partial data/scratch reports/_failed

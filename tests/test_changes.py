@@ -12,24 +12,13 @@ from pathlib import Path
 import pytest
 import yaml
 from test_end_to_end import call
+from test_extending import follow
 
 pytestmark = pytest.mark.slow
 RUN = ("train@tiny", "evaluate@tiny", "explain@tiny", "deploy@tiny", "analyze_errors@tiny", "robustness@tiny")
 PAGES = ("prepare@control", "audit@control", *RUN, "worlds", "compare")
 FOLLOWING = {"report", "control_faces", "frame", "claims"}  # not run again here, to save their time
 COSTLY = ("train", "evaluate", "explain", "analyze_errors", "deploy", "robustness")  # of a run
-MINE = """
-from torch import nn
-
-
-def mine(num_classes: int = 7, in_channels: int = 1) -> nn.Module:
-    features = nn.Sequential(nn.Conv2d(in_channels, 8, 5, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten())
-    return nn.Sequential(features, nn.Linear(128, num_classes))
-"""
-CARD = {
-    **dict(build="mine:mine", family="mine", paper="", title="Mine", depth=2, parameters=1111, stated="", input_size=48, sizes="48", channels=1),
-    **dict(num_classes=7, target_layer="0.1", options={}, published="", pretrained=None, notes=""),
-}
 
 
 @pytest.fixture
@@ -147,9 +136,7 @@ def test_other_data_in_data_raw_leaves_sets_alone_and_a_file_of_theirs_does_not(
 
 
 def test_a_new_reader_is_a_file_and_a_line_and_leaves_sets_alone(clone):
-    reader = '"""A reader of mine."""\n\nfrom ferlab.data.readers.class_folders import read\n\n__all__ = ["read"]\n'
-    edit(clone, "src/ferlab/data/readers/mine.py", "", reader)
-    edit(clone, "src/ferlab/data/readers/registry.py", '    "rafdb"', '    "mine": "ferlab.data.readers.mine:read",\n    "rafdb"')
+    follow("A dataset", clone)
     assert set(status(clone)) <= FOLLOWING
     call(clone, "ferlab.dependencies")  # `make deps`
     found = status(clone)
@@ -158,13 +145,7 @@ def test_a_new_reader_is_a_file_and_a_line_and_leaves_sets_alone(clone):
 
 
 def test_a_new_model_is_two_files_two_lines_and_a_run_and_leaves_others_alone(clone):
-    edit(clone, "src/ferlab/models/mine.py", "", '"""A model of mine."""\n' + MINE)
-    edit(clone, "src/ferlab/models/cards/mine.py", "", f'"""Its card."""\n\nCARDS = {{"mine": {CARD!r}}}\n')
-    edit(clone, "src/ferlab/models/registry.py", "    fers,\n", "    fers,\n    mine,\n")
-    edit(clone, "src/ferlab/models/registry.py", "    **fers.CARDS,\n", "    **fers.CARDS,\n    **mine.CARDS,\n")
-    params = yaml.safe_load((clone / "params.yaml").read_text())
-    params["runs"]["mine"] = {"family": "mine", "model": "mine", "data": "control", "seed": 0, "group": "mine"}
-    edit(clone, "params.yaml", (clone / "params.yaml").read_text(), yaml.safe_dump(params))
+    follow("A model", clone)
     found = status(clone)
     assert found["train@mine"] == "stale: not computed yet"
     assert {stage for stage in found if not stage.endswith("@mine")} - FOLLOWING == {"compare"}
@@ -174,5 +155,5 @@ def test_a_new_model_is_two_files_two_lines_and_a_run_and_leaves_others_alone(cl
     assert told.count("Running stage") == 1
     assert "train mine: its result is computed (not computed yet)" in told
     assert (weights.read_bytes(), weights.stat().st_mtime_ns) == before
-    assert json.loads((clone / "reports" / "metrics" / "train" / "mine.json").read_text())["parameters"] == CARD["parameters"]
+    assert json.loads((clone / "reports" / "metrics" / "train" / "mine.json").read_text())["parameters"] == 1111
     assert "train@mine" not in status(clone)

@@ -33,6 +33,7 @@ FLOORS = {
     "forgetting": 5.5,  # it opens the collection, and what remains of it anywhere
     "cli": 6,
     "dependencies": 6,
+    "documents": 6,
 }
 MODULES = [p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py"]
 TEXTS = (".py", ".ipynb", ".md", ".yaml", ".yml", ".toml", ".lock")

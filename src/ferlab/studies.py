@@ -49,10 +49,15 @@ def write_study(root: Path, name: str) -> None:
         kept.write_text(path.read_text())
         print(f"params.yaml was edited by hand; the edited file is kept in {kept.relative_to(root)}")
     write_whole(path, text.encode())
-    params = _merged(root, name)[1]
+    params = study_params(root, name)
     wanted = [*wanted_data(root, params).values(), *_wanted_models(root, params)]
     print("\n".join([f"params.yaml now holds study {name}", *wanted]))
     print("next: " + ("add what is missing, then dvc repro" if any("missing" in line for line in wanted) else "dvc repro"))
+
+
+def study_params(root: Path, name: str) -> Params:
+    """Return a study's checked params."""
+    return _merged(root, name)[1]
 
 
 def study_text(root: Path, name: str) -> str:
@@ -102,7 +107,7 @@ def study_lines(root: Path) -> list[str]:
     """Return a line for each study: name, recipe, cost, and the datasets required in data/raw."""
     lines = []
     for name in studies(root):
-        params = _merged(root, name)[1]
+        params = study_params(root, name)
         recipe, cost = (textwrap.shorten(text, LONGEST, placeholder="...") for text in recipe_and_cost(root, name))
         lines.append(f"{name}: {recipe}; cost: {cost}; data/raw: {', '.join(wanted_data(root, params)) or 'nothing'}")
     return lines

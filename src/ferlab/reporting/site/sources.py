@@ -23,6 +23,23 @@ from ferlab.reporting.site.html import make_page
 from ferlab.reporting.site.model_card import Described, model_card, model_card_body
 from ferlab.reporting.site.overview import Commit, overview
 
+# The pages of docs/ in the order of the site, with their titles there; others follow by name.
+DOCUMENTS = {
+    "tour": "Tour",
+    "datasets": "Datasets",
+    "studies": "Studies",
+    "results": "Results on FER2013",
+    "pitfalls": "Pitfalls",
+    "live": "Live notebooks",
+    "extending": "Extending",
+    "scale": "Scale",
+    "gpu": "GPU",
+    "platforms": "Platforms",
+    "troubleshooting": "Troubleshooting",
+    "api": "API",
+    "glossary": "Glossary",
+}
+
 HUB = "hub"  # the folder of cards with front matter, which Sphinx copies and does not read
 
 
@@ -69,11 +86,12 @@ def _naming(what: str) -> Iterator[None]:
 
 def _write_documents(folder: Path) -> str:
     """Write the pages of docs/ beside the report; return their table of contents. What they link to outside docs/ is named by its path."""
-    titles = {}
-    for path in sorted((paths.ROOT / "docs").glob("*.md")):
+    titles, order = {}, list(DOCUMENTS)
+    pages = sorted((paths.ROOT / "docs").glob("*.md"), key=lambda path: (order.index(path.stem) if path.stem in order else len(order), path.stem))
+    for path in pages:
         text = re.sub(r"\[([^\]]+)\]\(\.\./([^)]+)\)", r"\1 (`\2`)", path.read_text(encoding="utf-8"))
         _write(folder / path.name, text)
-        titles[text.partition("\n")[0].lstrip("# ")] = f"docs/{path.stem}"
+        titles[DOCUMENTS.get(path.stem) or text.partition("\n")[0].lstrip("# ")] = f"docs/{path.stem}"
     return f"\n{cards.toctree(titles, caption='Documentation')}\n" if titles else ""
 
 
