@@ -29,6 +29,8 @@ FLOORS = {
     "reporting": 4,
     "evaluations": 5,
     **dict.fromkeys(("clone", "expected", "progress", "notebooks", "staging", "privacy", "remains", "studies", "execution", "status", "pipeline"), 5),
+    "repro": 5.5,  # it asks how much memory stages took
+    "commands": 6,
     "submissions": 5.5,  # asks whether faces are private
     "forgetting": 5.5,  # it opens the collection, and what remains of it anywhere
     "cli": 6,
@@ -62,7 +64,7 @@ def test_imports_only_go_down(path):
     below = {other for other in imported_rooms(path) if other != own}
     if own in ("pipeline", "execution", "cli"):  # the command opens rooms when asked for: prediction, forgetting, evaluations, submissions, a card
         runner = {"params", "paths", "hashes", "results", "progress", "staging", "privacy", "execution", "status"}
-        rooms = {"studies", "deployment", "control", "live", "forgetting", "evaluations", "submissions", "reporting"}
+        rooms = {"studies", "deployment", "control", "live", "forgetting", "evaluations", "submissions", "reporting", "commands"}
         assert below <= runner | (rooms if own == "cli" else set())
     else:
         assert all(FLOORS[other] < FLOORS[own] for other in below if FLOORS[own] > 0), below

@@ -3,6 +3,7 @@
     ferlab study                       the studies at hand: recipe, cost, and what must lie in data/raw
     ferlab study cs230                 write params.yaml for that study, and say what must lie in data/raw
     ferlab status                      per stage: fresh, page only, or stale and why; and what `dvc repro` would cost
+    ferlab repro -j 2                  as `dvc repro`, with independent stages side by side; --slurm: as arrays of a cluster
     ferlab predict photo.jpg clip.mp4  the expression of each face of pictures and videos, from any folder
     ferlab evaluate MODEL --set NAME   any model on a prepared set, or on --folder PHOTOS, with a page
     ferlab submit RUN                  predictions for FER2013's PrivateTest, whose labels are held elsewhere
@@ -24,6 +25,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ferlab.commands import repro
 from ferlab.params import load_params
 from ferlab.paths import ROOT, InputError
 from ferlab.privacy import forget, guard
@@ -54,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     study.set_defaults(run=_study)
     status = commands.add_parser("status", help="what is fresh, what is stale and why, and what dvc repro would cost")
     status.set_defaults(run=_status)
+    repro.add_parser(commands)
     predict = commands.add_parser("predict", help="print the expression of each face in some pictures and videos")
     predict.add_argument("files", nargs="+", metavar="FILE", help="PNG, JPEG, TIFF, BMP, PPM, PGM, WebP or GIF; MP4, MOV, AVI, Matroska or WebM")
     predict.add_argument("--model", metavar="ONNX", help="another model than the one that ships, e.g. models/RUN/model.onnx")

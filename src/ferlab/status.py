@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import resource
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -20,11 +21,12 @@ import yaml
 
 from ferlab import results
 from ferlab.hashes import hash_path
+from ferlab.locks import hold, let_go
 from ferlab.params import Params, load_params
 from ferlab.paths import NOTEBOOKS, ROOT, RUN_STAGES, SET_STAGES, InputError, write_whole
 from ferlab.results import STAGES
 
-COSTS = Path("data", ".costs.json")  # CPU seconds that each stage took last, with its result computed or its page alone made
+COSTS = Path("data", ".costs.json")  # CPU seconds that each stage took last, computed or its page alone made, and bytes of memory
 FRESH, PAGE, STALE = "fresh", "page only", "stale"
 
 
@@ -68,11 +70,25 @@ def status_lines(states: list[State]) -> list[str]:
 
 
 def keep_cost(stage: str, name: str, kind: str) -> None:
-    """Note the CPU seconds of this process and its children as those of a stage, by `kind`: "computed", or "page" where its result was taken."""
+    """Note the CPU seconds of this process and its children as those of a stage, by `kind`: "computed", or "page" where its result was taken; and the
+    memory of the largest of them, in bytes.
+    """
     used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     seconds = round(sum(each.ru_utime + each.ru_stime for each in used), 1)
-    costs, key = _costs(), _key(stage, name)
-    write_whole(ROOT / COSTS, json.dumps({**costs, key: {**costs.get(key, {}), kind: seconds}}, sort_keys=True).encode())
+    memory = max(each.ru_maxrss for each in used) * (1 if sys.platform == "darwin" else 1024)
+    lock = ROOT / COSTS.with_suffix(".lock")
+    hold(lock, what=str(COSTS), wait=60.0)  # stages that run side by side end at once
+    try:
+        costs, key = _costs(), _key(stage, name)
+        noted = {**costs.get(key, {}), kind: seconds, "memory": memory}
+        write_whole(ROOT / COSTS, json.dumps({**costs, key: noted}, sort_keys=True).encode())
+    finally:
+        let_go(lock)
+
+
+def peak_memory(key: str) -> int | None:
+    """Return the bytes that the largest process of a stage, such as "train@five_layer", took when it last ran here; None where it never did."""
+    return _costs().get(key, {}).get("memory")
 
 
 def total_line(states: list[State]) -> str:
@@ -185,7 +201,7 @@ def _read(name: str) -> dict[str, Any]:
     return yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader) or {} if path.is_file() else {}
 
 
-def _costs() -> dict[str, dict[str, float]]:
+def _costs() -> dict[str, dict[str, Any]]:
     try:
         costs = json.loads((ROOT / COSTS).read_text())
     except (OSError, ValueError):
