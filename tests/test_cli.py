@@ -13,12 +13,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from ferlab import cli
 from ferlab.cli import main
 from ferlab.params import check_params, load_params
 from ferlab.paths import InputError
 from ferlab.status import STALE, State
-from ferlab.studies import recipe_and_cost, studies, study_lines, study_text, write_study
+from ferlab.studies import list_studies, studies, study_text, write_study
 
 ROOT = Path(__file__).parents[1]
 
@@ -94,20 +93,59 @@ def test_an_unknown_or_broken_study_changes_nothing(clone):
 
 
 def test_outside_a_clone_the_studies_are_not_an_empty_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    monkeypatch.setattr("ferlab.commands.study.ROOT", tmp_path)
     assert main(["study"]) == 1
     assert capsys.readouterr().err == f"ferlab: {tmp_path}: no clone of ferlab, nor any folder above it; cd into one\n"
 
 
-def test_each_study_is_a_line_with_recipe_cost_and_data(clone):
-    lines = study_lines(clone)
+def test_each_study_is_a_line_with_recipe_paper_cost_and_data(clone):
+    shutil.copytree(ROOT / "conf" / "claims", clone / "conf" / "claims")
+    found = {each.name: each for each in list_studies(clone)}
+    assert list(found) == studies(clone)
+    assert all(each.recipe and each.cost for each in found.values())
+    line = found["cs231a"].line()
+    assert "; paper: cs231a; cost: 2.6 CPU hours for each of 12 runs, minutes on a GPU; data/raw: " in line
+    assert "ckplus: data/raw/ckplus: missing" in line
+    assert found["quick"].line().endswith("; paper: cs230; cost: a few minutes of two CPU cores; data/raw: nothing")
+    assert [found[name].paper for name in ("fers_short", "fersys_official", "cs230_table2", "worlds")] == ["fers", "fersys", "cs230", ""]
+    (clone / "data" / "raw" / "ckplus").mkdir(parents=True)
+    (clone / "data" / "raw" / "ckplus" / "faces.zip").touch()
+    assert "ckplus: data/raw/ckplus: holds faces.zip" in next(each for each in list_studies(clone) if each.name == "cs231a").data
+
+
+def test_a_table_of_studies_on_a_terminal_and_lines_elsewhere(clone, monkeypatch, capsys):
+    monkeypatch.setattr("ferlab.commands.study.ROOT", clone)
+    for path in (clone / "conf" / "study").glob("[!qcw]*.yaml"):
+        path.unlink()
+    assert main(["study"]) == 0
+    lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines] == studies(clone)
-    assert all("; cost: " in line and "; data/raw: " in line for line in lines)
-    assert all(all(recipe_and_cost(clone, name)) for name in studies(clone))
-    line = next(line for line in lines if line.startswith("cs231a: "))
-    assert "cost: 2.6 CPU hours for each of 12 runs, minutes on a GPU; data/raw: " in line
-    assert "ckplus in data/raw/ckplus" in line
-    assert next(line for line in lines if line.startswith("quick: ")).endswith("; cost: a few minutes of two CPU cores; data/raw: nothing")
+    assert not [line for line in lines if "\t" in line]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "150")
+    assert main(["study"]) == 0
+    table = capsys.readouterr().out
+    assert all(word in table for word in ("data/raw", "paper", "cs231a", "ckplus: data/raw/ckplus: missing"))
+
+
+def test_a_diff_shows_what_a_study_would_change_and_writes_nothing(clone, monkeypatch, capsys):
+    monkeypatch.setattr("ferlab.commands.study.ROOT", clone)
+    write_study(clone, "quick")
+    capsys.readouterr()
+    before = (clone / "params.yaml").read_text()
+    assert main(["study", "quick", "--diff"]) == 0
+    assert capsys.readouterr().out == "params.yaml holds study quick already\n"
+    assert main(["study", "cs230", "--diff"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["--- params.yaml", "+++ params.yaml of study cs230"]
+    assert {"-study: quick", "+study: cs230"} <= set(lines)
+    assert (clone / "params.yaml").read_text() == before
+    patched = subprocess.run(
+        ["patch", "-s", "-o", "-", "params.yaml"], input="\n".join(lines) + "\n", cwd=clone, capture_output=True, text=True, check=True
+    )
+    assert patched.stdout == study_text(clone, "cs230")
+    assert main(["study", "--diff"]) == 1
+    assert capsys.readouterr().err == "ferlab: --diff: expected a study, as in ferlab study cs230 --diff\n"
 
 
 def test_the_table_of_states_prints_reasons_as_they_are(monkeypatch, capsys):
@@ -229,3 +267,29 @@ def test_faces_are_drawn_as_a_datasets_files_and_never_among_others(tmp_path, ca
     for folder in (".", "/"):
         assert main(["draw", "jaffe", folder]) == 1
         assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("five_laier", "no run is called 'five_laier'; did you mean 'five_layer'?"),
+        ("five_layer", "five_layer.json: not found; `dvc repro train@five_layer`"),
+    ],
+)
+def test_shipping_checks_its_argument_before_anything_heavy(tmp_path, name, told):
+    (tmp_path / "dvc.yaml").touch()
+    shutil.copy(ROOT / "conf" / "study" / "quick.yaml", tmp_path / "params.yaml")
+    code = "import sys; from ferlab.cli import main; rc = main(sys.argv[1:]); sys.exit(9 if {'torch', 'numpy'} & set(sys.modules) else rc)"
+    command = [sys.executable, "-c", code, "ship", name, "--cost", "none"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
+    assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
+    assert told in ran.stderr
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys; from ferlab.cli import main\ntry: main(['--help'])\nfinally: print(sorted({name.partition('.')[0] for name in sys.modules}))"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    )
+    heavy = {"numpy", "torch", "cv2", "pandas", "dvc", "rich", "submitit", "matplotlib", "onnxruntime", "shtab"}
+    assert [name for name in sorted(heavy) if f"'{name}'" in ran.stdout.splitlines()[-1]] == []

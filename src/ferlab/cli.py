@@ -1,7 +1,8 @@
 """The `ferlab` command: what a researcher types beside `dvc`.
 
-    ferlab study                       the studies at hand: recipe, cost, and what must lie in data/raw
-    ferlab study cs230                 write params.yaml for that study, and say what must lie in data/raw
+    ferlab study                       the studies at hand: recipe, paper, cost, and what lies in data/raw
+    ferlab study cs230                 write params.yaml for that study, and say what must lie in data/raw; --diff: what would change
+    ferlab runs                        the runs of params.yaml with their accuracy, and whether it still holds
     ferlab status                      per stage: fresh, page only, or stale and why; and what `dvc repro` would cost
     ferlab repro -j 2                  as `dvc repro`, with independent stages side by side; --slurm: as arrays of a cluster
     ferlab predict photo.jpg clip.mp4  the expression of each face of pictures and videos, from any folder
@@ -12,8 +13,9 @@
     ferlab draw ckplus                 control faces as CK+'s files, for a study whose data cannot be had
     ferlab forget                      after consent was withdrawn: remove every earlier state of faces
     ferlab forget p-7k3q               erase that person's pictures, rows and all that was computed from them, and prove it
+    ferlab completion bash             a script that completes these commands in bash, zsh or fish
 
-Studies, shipping, submissions, drawing and forgetting belong to a clone; predicting needs none, and no torch.
+Studies, runs, shipping, submissions, drawing and forgetting belong to a clone; predicting needs none, and no torch.
 """
 
 from __future__ import annotations
@@ -25,11 +27,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ferlab.commands import repro
-from ferlab.params import load_params
-from ferlab.paths import ROOT, InputError
+from ferlab.commands import completion, repro, runs, study
+from ferlab.params import declared, load_params
+from ferlab.paths import ROOT, InputError, artefact
 from ferlab.privacy import forget, guard
-from ferlab.studies import study_lines, write_study
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,11 +52,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ferlab", description="Research on facial expression recognition.")
     commands = parser.add_subparsers(dest="command", required=True)
-    study = commands.add_parser("study", help="write params.yaml for a study of conf/study/")
-    study.add_argument("name", nargs="?", help="leave it out to see what there is")
-    study.set_defaults(run=_study)
+    study.add_parser(commands)
     status = commands.add_parser("status", help="what is fresh, what is stale and why, and what dvc repro would cost")
     status.set_defaults(run=_status)
+    runs.add_parser(commands)
     repro.add_parser(commands)
     predict = commands.add_parser("predict", help="print the expression of each face in some pictures and videos")
     predict.add_argument("files", nargs="+", metavar="FILE", help="PNG, JPEG, TIFF, BMP, PPM, PGM, WebP or GIF; MP4, MOV, AVI, Matroska or WebM")
@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     draw.add_argument("--each", type=int, metavar="N", help="pictures of each expression of each of them (1 to 4, by layout)")
     draw.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, other faces (0)")
     draw.set_defaults(run=_draw)
+    completion.add_parser(commands, parser)
     return parser
 
 
@@ -115,14 +116,6 @@ def _add_submit(commands: Any) -> None:
     handed.add_argument("model", metavar="MODEL", help="a trained run, ensemble, 'fitted ensemble', 'ensemble of SET', shipped, or an ONNX file")
     handed.add_argument("--tta", metavar="NAME", default="", help="that of the model's row, where evaluate.tta is another; of a file, none or flip")
     handed.set_defaults(run=_submit)
-
-
-def _study(chosen: argparse.Namespace) -> int:
-    if chosen.name is None:
-        print("\n".join(study_lines(ROOT)))
-    else:
-        write_study(ROOT, chosen.name)
-    return 0
 
 
 def _status(_: argparse.Namespace) -> int:
@@ -197,6 +190,11 @@ def _submit(chosen: argparse.Namespace) -> int:
 
 
 def _ship(chosen: argparse.Namespace) -> int:
+    declared(load_params(), "train", chosen.name)  # names the nearest run
+    for stage in ("train", "evaluate"):
+        path = artefact(stage, "metrics", chosen.name)
+        if not path.is_file():
+            raise InputError(f"{path.relative_to(ROOT)}: not found; `dvc repro {stage}@{chosen.name}` makes it")
     from ferlab.deployment.shipping import ship
     from ferlab.reporting.site.shipped_card import write_shipped_card
 

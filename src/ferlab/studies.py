@@ -6,9 +6,11 @@ overlay on that study: its sets and runs are merged by name, and those set to nu
 
 from __future__ import annotations
 
+import difflib
 import io
 import re
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,29 @@ BASE = "quick"  # the complete study; every other one is an overlay on it
 BASE_HEAD = "cs230's five-layer model on control faces, two seeds. Cost: a few minutes of two CPU cores."
 DRAWN = "control"  # the reader without files
 LONGEST = 110  # characters of a recipe or a cost in a list
+
+
+@dataclass(frozen=True)
+class StudyFacts:
+    """What a user chooses a study by.
+
+    Attributes:
+        name: Of conf/study/<name>.yaml.
+        paper: Whose recipe it is, or begins with; "" for none.
+        recipe: One sentence, shortened.
+        cost: In words, shortened; "" where none is stated.
+        data: For each dataset where it belongs and whether it is there, as `wanted_data` says it; none for control faces.
+    """
+
+    name: str
+    paper: str
+    recipe: str
+    cost: str
+    data: tuple[str, ...]
+
+    def line(self) -> str:
+        """Return all of it in one line."""
+        return f"{self.name}: {self.recipe}; paper: {self.paper or 'none'}; cost: {self.cost}; data/raw: {', '.join(self.data) or 'nothing'}"
 
 
 def studies(root: Path) -> list[str]:
@@ -103,14 +128,29 @@ def _load(root: Path, name: str) -> Any:
     return read_yaml(root / "conf" / "study" / f"{name}.yaml", source=f"conf/study/{name}.yaml", round_trip=True)
 
 
-def study_lines(root: Path) -> list[str]:
-    """Return a line for each study: name, recipe, cost, and the datasets required in data/raw."""
-    lines = []
+def study_diff(root: Path, name: str) -> str:
+    """Return what writing a study would change in params.yaml, as a unified diff; "" where nothing would. Errors as for `write_study`."""
+    path = root / "params.yaml"
+    now, then = path.read_text(encoding="utf-8") if path.is_file() else "", study_text(root, name)
+    lines = difflib.unified_diff(now.splitlines(), then.splitlines(), "params.yaml", f"params.yaml of study {name}", lineterm="")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def list_studies(root: Path) -> list[StudyFacts]:
+    """Return what a user chooses a study by."""
+    papers, found = _papers(root), []
     for name in studies(root):
-        params = study_params(root, name)
         recipe, cost = (textwrap.shorten(text, LONGEST, placeholder="...") for text in recipe_and_cost(root, name))
-        lines.append(f"{name}: {recipe}; cost: {cost}; data/raw: {', '.join(wanted_data(root, params)) or 'nothing'}")
-    return lines
+        data = (line.partition(";")[0] for line in wanted_data(root, study_params(root, name)).values())
+        own = name if name in papers else next((paper for paper in papers if name.startswith(f"{paper}_")), "")
+        paper = own or ", ".join(each for each in papers if re.search(rf"\b{each}\b", recipe))
+        found.append(StudyFacts(name, paper, recipe, cost, tuple(data)))
+    return found
+
+
+def _papers(root: Path) -> list[str]:
+    """Return the papers of which a study may be, by their claims."""
+    return sorted(path.stem for path in (root / "conf" / "claims").glob("*.yaml") if path.stem not in ("anchors", "ferlab"))
 
 
 def recipe_and_cost(root: Path, name: str) -> tuple[str, str]:
