@@ -7,6 +7,7 @@
     ferlab repro -j 2                  as `dvc repro`, with independent stages side by side; --slurm: as arrays of a cluster
     ferlab predict photo.jpg clip.mp4  the expression of each face of pictures and videos, from any folder
     ferlab evaluate MODEL --set NAME   any model on a prepared set, or on --folder PHOTOS, with a page
+    ferlab audit FOLDER                duplicates, conflicting labels and blank pictures of any folder of faces
     ferlab submit RUN                  predictions for FER2013's PrivateTest, whose labels are held elsewhere
     ferlab serve                       answer other programs, over HTTP and a WebSocket of this machine
     ferlab ship compact --cost TEXT    put a trained run's model into the package
@@ -15,7 +16,7 @@
     ferlab forget p-7k3q               erase that person's pictures, rows and all that was computed from them, and prove it
     ferlab completion bash             a script that completes these commands in bash, zsh or fish
 
-Studies, runs, shipping, submissions, drawing and forgetting belong to a clone; predicting needs none, and no torch.
+Studies, runs, shipping, submissions, drawing and forgetting belong to a clone; predicting and auditing need none, and no torch.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ferlab.commands import completion, repro, runs, study
+from ferlab.commands import audit, completion, repro, runs, study
 from ferlab.params import declared, load_params
 from ferlab.paths import ROOT, InputError, artefact
 from ferlab.privacy import forget, guard
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(run=_status)
     runs.add_parser(commands)
     repro.add_parser(commands)
+    audit.add_parser(commands)
     predict = commands.add_parser("predict", help="print the expression of each face in some pictures and videos")
     predict.add_argument("files", nargs="+", metavar="FILE", help="PNG, JPEG, TIFF, BMP, PPM, PGM, WebP or GIF; MP4, MOV, AVI, Matroska or WebM")
     predict.add_argument("--model", metavar="ONNX", help="another model than the one that ships, e.g. models/RUN/model.onnx")
