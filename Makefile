@@ -39,8 +39,9 @@ fuzz: $(READY)  ## 100,000 spoilt inputs (a round of 500 is among the slow tests
 deps: $(READY)  ## write the lists of code in dvc.yaml anew, from what the notebooks import
 	python -m ferlab.dependencies
 
-docs: $(READY)  ## write docs/api.md and the table of docs/studies.md anew, from docstrings and studies
+docs: $(READY)  ## write what pages take from the code anew: docs/api.md, the table of docs/studies.md, README's picture
 	python -m ferlab.documents
+	python -m ferlab.reporting.site.readme_picture
 
 clean:  ## remove the environment and what interrupted runs left
 	rm -rf $(VENV) data/.partial data/scratch reports/_failed

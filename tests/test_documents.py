@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib
 import pytest
 
 from ferlab import documents
@@ -20,10 +21,21 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 
 
-def blocks(page: str, *languages: str) -> list[tuple[str, str]]:
-    """Return the fenced blocks of a page in these languages, in order: (language, text)."""
-    found = re.findall(r"^```(\w+)\n(.*?)^```$", (DOCS / page).read_text(), flags=re.MULTILINE | re.DOTALL)
-    return [(language, text) for language, text in found if language in languages]
+def executed(page: Path, folder: Path) -> list[str]:
+    """Execute the page's blocks of sh and python in a folder, in their order; return what each prints."""
+    scripts = folder / "bin"
+    scripts.mkdir()
+    (scripts / "ferlab").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ferlab.cli "$@"\n')
+    (scripts / "ferlab").chmod(0o755)
+    programs = os.pathsep.join([str(scripts), str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": programs, "PYTHONPATH": str(ROOT / "src")}
+    told = []
+    for language, text in re.findall(r"^```(sh|python)\n(.*?)^```$", page.read_text(), flags=re.MULTILINE | re.DOTALL):
+        command = ["bash", "-euc", text] if language == "sh" else [sys.executable, "-c", text]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{text}\n{done.stderr}"
+        told.append(done.stdout)
+    return told
 
 
 def test_the_pages_written_from_the_code_are_current():
@@ -63,25 +75,21 @@ def test_the_glossary_is_sorted_and_names_each_term_once():
 def test_the_tour_does_what_it_says(tmp_path):
     for name in ("conf", "params.yaml", "dvc.yaml"):
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
-    scripts = tmp_path / "bin"
-    scripts.mkdir()
-    (scripts / "ferlab").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ferlab.cli "$@"\n')
-    (scripts / "ferlab").chmod(0o755)
-    programs = os.pathsep.join([str(scripts), str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": programs, "PYTHONPATH": str(ROOT / "src")}
-    told = []
-    for language, text in blocks("tour.md", "sh", "python"):
-        command = ["bash", "-euc", text] if language == "sh" else [sys.executable, "-c", text]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{text}\n{done.stderr}"
-        told.append(done.stdout)
-    predicted, in_python, drawn, listed, captured = told
+    predicted, in_python, drawn, listed, captured = executed(DOCS / "tour.md", tmp_path)
     assert "photo.jpg" in predicted
     assert in_python.startswith("(")
     assert drawn.startswith("(48, 48) {")
     assert "worlds" in listed
     assert "params.yaml now holds study quick" in listed
     assert "captured: data/raw/collected: holds CONTROL_FACES.txt" in captured
+
+
+@pytest.mark.slow
+def test_the_readmes_command_and_python_predict(tmp_path):
+    shutil.copy(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg", tmp_path / "photo.jpg")
+    predicted, in_python = executed(ROOT / "README.md", tmp_path)
+    assert "neutral" in predicted
+    assert "'neutral'" in in_python
 
 
 @pytest.mark.parametrize("layout", ["ferplus", "ckplus", "jaffe", "class_folders", "captured"])
