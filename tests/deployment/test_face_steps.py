@@ -29,8 +29,8 @@ from ferlab.data.regions import Registration, template_masks
 from ferlab.data.store import Store
 from ferlab.deployment import Predictor
 from ferlab.deployment.export import Deployed, export_onnx, exported_card, parity
-from ferlab.deployment.face_steps import DRAWN, read_steps
-from ferlab.deployment.predictor import _steps_of
+from ferlab.deployment.face_steps import read_steps
+from ferlab.deployment.predictor import DRAWN, _steps_of
 from ferlab.models import LoadedModel
 from ferlab.models.create import input_shape
 from ferlab.models.inputs import prepare_images, standardise

@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import pytest
 from matplotlib.cbook import get_sample_data
+from scipy.optimize import linear_sum_assignment
 
 from ferlab.data.preparation.detection import overlaps
 from ferlab.deployment.clip_files import open_clip
-from ferlab.deployment.following import FaceFollower, drop_overlapping, match_boxes
+from ferlab.deployment.following import FaceFollower, assign, drop_overlapping, match_boxes
 
 INNER = np.array([0.1, 0.14, 0.8, 0.8])  # the face within its drawn picture
 
@@ -99,3 +100,13 @@ def test_boxes_go_to_the_faces_they_overlap_most_and_a_lost_face_may_have_moved(
     assert match_boxes(np.array([[380, 0, 100, 100.0]]), [(known[1][0], True)]) == {0: None}  # too far
     assert match_boxes(np.array([[330, 0, 30, 30.0]]), [(known[1][0], True)]) == {0: None}  # too small
     assert match_boxes(np.zeros((0, 4)), known) == {}
+
+
+def test_boxes_are_assigned_as_scipy_does() -> None:
+    rng = np.random.default_rng(0)
+    for trial in range(300):
+        worth = rng.random((rng.integers(1, 8), rng.integers(1, 8))).round(1 if trial % 3 == 0 else 6)
+        worth[rng.random(worth.shape) < 0.5] = 0
+        pairs = assign(worth)
+        assert len({row for row, _ in pairs}) == len({column for _, column in pairs}) == len(pairs) == min(worth.shape)
+        assert sum(worth[pair] for pair in pairs) == pytest.approx(worth[linear_sum_assignment(-worth)].sum(), abs=1e-9)

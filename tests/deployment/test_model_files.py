@@ -11,7 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ferlab.deployment import Predictor
-from ferlab.deployment.model_files import MOST_BATCH, MOST_VALUES, VALUES_AT_ONCE, check_graph
+from ferlab.deployment.cards import MOST_BATCH
+from ferlab.deployment.model_files import MOST_VALUES, VALUES_AT_ONCE, check_graph
 from ferlab.paths import InputError
 
 CARD = {"channels": 1, "expressions": ["angry", "happy", "neutral"], "size": 16}

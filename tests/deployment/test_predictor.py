@@ -12,9 +12,12 @@ import onnx
 import pytest
 import torch
 
+from ferlab.data.faces import CONTROL
 from ferlab.data.preparation.detection import Detections
 from ferlab.deployment import Predictor, ReadFace
 from ferlab.deployment import predictor as module
+from ferlab.deployment.cards import MOST_BATCH
+from ferlab.deployment.trial import try_model
 from ferlab.paths import InputError
 
 FACES = np.random.default_rng(0).integers(0, 256, (300, 16, 16)).astype(np.uint8)
@@ -119,6 +122,15 @@ def shipped(tiny_onnx, tmp_path, monkeypatch):
 def test_the_net_that_ships_opens_without_a_path(shipped) -> None:
     assert Predictor.load().expressions == ("angry", "happy", "neutral")
     assert module.shipped_card()["name"] == "tiny"
+
+
+def test_the_shipped_file_is_tried_once_when_it_ships() -> None:
+    """Its card states what the trial found; a trial at each start would take as long as the prediction."""
+    assert module.shipped_card()["batch"] == try_model(module.SHIPPED.read_bytes(), where="it") == Predictor.load().batch < MOST_BATCH
+
+
+def test_control_faces_have_one_name() -> None:
+    assert module.CONTROL == CONTROL
 
 
 def test_a_shipped_net_that_was_changed_is_refused(shipped) -> None:

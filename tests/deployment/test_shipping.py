@@ -64,6 +64,7 @@ def test_what_ships_opens_and_its_card_says_what_it_is(clone) -> None:
     card = predictor.shipped_card()
     content = (folder / "model.onnx").read_bytes()
     assert (card["sha256"], card["bytes"]) == (hashlib.sha256(content).hexdigest(), len(content))
+    assert card["batch"] == Predictor.load().batch == Predictor.load(folder / "model.onnx").batch
     assert (card["parameters"], card["seed"], card["study"]) == (2436263, 0, "quick")
     assert (card["training_cost"], card["note"]) == ("60 CPU seconds", "A trial.")
     assert card["trained_on"] == {"dataset": "control", "faces": 5, "splits": ["train"], "usages": ["Training"]}

@@ -28,8 +28,8 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
+from ferlab.deployment.cards import KEY
 from ferlab.deployment.inputs import prepare_faces
-from ferlab.deployment.model_files import KEY
 from ferlab.deployment.predictor import Predictor
 from ferlab.paths import InputError, write_whole
 

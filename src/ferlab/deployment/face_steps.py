@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from ferlab.data.faces import CONTROL
 from ferlab.data.preparation.detection import Detector, FoundFace, open_detector
 from ferlab.data.preparation.steps import Preparation
 from ferlab.data.regions import COVER, PLACEMENT, Registration
@@ -27,8 +26,6 @@ from ferlab.params import Prepare
 from ferlab.paths import InputError
 
 STEPS = ("face", "size", "colour", "equalise", "blur", COVER, PLACEMENT)
-SYNTHETIC = ("smote", "adasyn")  # sources of samples interpolated from other faces
-DRAWN = "it was trained on control faces alone, which are synthetic; its predictions for photographs are untested"
 HAAR = "faces are searched for by Haar instead"
 
 
@@ -120,12 +117,6 @@ def _placement(recorded: Any, *, where: str) -> Registration:
     if not isinstance(recorded, Mapping) or set(recorded) != known or not all(isinstance(value, (int, float)) for value in recorded.values()):
         raise InputError(f"{where}: `preparation.{PLACEMENT}` of its card: expected the numbers {', '.join(sorted(known))}; export the model again.")
     return Registration(**recorded)
-
-
-def source_notes(sources: Sequence[str]) -> tuple[str, ...]:
-    """Return a note where a model was trained on control faces alone."""
-    met = [source for source in sources if source not in SYNTHETIC]
-    return (DRAWN,) if met and all(source.split(":")[0] == CONTROL for source in met) else ()
 
 
 def _detector(steps: Prepare) -> tuple[Detector | None, tuple[str, ...]]:

@@ -30,7 +30,7 @@ import onnx
 from onnx import TensorProto, compose, helper, numpy_helper
 from pydantic import Field, model_validator
 
-from ferlab.deployment.model_files import KEY, MOST_SIDE
+from ferlab.deployment.cards import KEY, MOST_SIDE
 from ferlab.expressions import ALL_EXPRESSIONS
 from ferlab.params import read_yaml, validated
 from ferlab.params.sections import Name, Section

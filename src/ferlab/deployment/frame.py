@@ -18,7 +18,7 @@ import pandas as pd
 
 from ferlab.data.faces import describe_faces
 from ferlab.data.store import Store, open_store, read_excluded
-from ferlab.deployment.model_files import KEY
+from ferlab.deployment.cards import KEY
 from ferlab.deployment.predictor import Predictor, shipped_card
 from ferlab.evaluation.ledger import record_scoring
 from ferlab.evaluation.origins import Origin, of_foreign, of_run, of_shipped

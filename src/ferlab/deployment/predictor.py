@@ -13,11 +13,11 @@ import onnxruntime
 
 from ferlab.data.preparation.detection import Detector, crop_box
 from ferlab.data.readers.images import read_plain_file
+from ferlab.deployment.cards import MOST_BATCH, MOST_FILE, read_card
 from ferlab.deployment.confidence import Confidence
 from ferlab.deployment.face_search import Box, Found, find_faces, read_picture
 from ferlab.deployment.inputs import check_faces, prepare_faces
 from ferlab.deployment.kinds import check_kind
-from ferlab.deployment.model_files import MOST_BATCH, MOST_FILE, read_card
 from ferlab.deployment.trial import try_model
 from ferlab.paths import InputError
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 SHIPPED = Path(__file__).parent / "weights" / "model.onnx"
 CARD = "card.json"  # beside the shipped model: its facts and checksum
+CONTROL = "control"  # Keep: `ferlab.data.faces` has it too and starts pandas; a test compares the two
+SYNTHETIC = ("smote", "adasyn")  # sources of samples interpolated from other faces
+DRAWN = "it was trained on control faces alone, which are synthetic; its predictions for photographs are untested"
 OFF = 1e-3  # tolerance of probabilities outside [0, 1] and of their sum: rounding, also of an int8 model
 AGAIN = "get the folder again (git checkout -- src/ferlab/deployment/weights, or install ferlab again)"
 
@@ -87,10 +90,10 @@ def read_model(path: Path) -> bytes:
     return adopt(content, card, where=str(path))
 
 
-def _open_session(path: Path, *, threads: int) -> tuple[onnxruntime.InferenceSession, int]:
-    """Open an ONNX file on the CPU, checked by `ferlab.deployment.model_files`; return the session and the number of faces per call."""
+def _open_session(path: Path, *, threads: int, batch: int | None) -> tuple[onnxruntime.InferenceSession, int]:
+    """Open an ONNX file on the CPU; return the session and the number of faces per call: `batch`, or what a trial of the file finds."""
     content = read_model(path)
-    batch = try_model(content, where=str(path))
+    batch = batch or try_model(content, where=str(path))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
     try:
@@ -136,10 +139,9 @@ class Predictor:
         Raises:
             InputError: If the file is missing, broken or not one of ours, or its card contradicts its graph; for None, as `shipped_card`.
         """
-        if path is None:
-            shipped_card()
+        checked = shipped_card().get("batch") if path is None else None  # Keep: a trial takes as long as all else; the checksum is of a tried file
         path = SHIPPED if path is None else Path(path)
-        session, batch = _open_session(path, threads=threads)
+        session, batch = _open_session(path, threads=threads, batch=checked)
         metadata = session.get_modelmeta().custom_metadata_map
         card = read_card(metadata, inputs=session.get_inputs(), outputs=session.get_outputs(), where=str(path))
         known = {"expressions": tuple(card["expressions"]), "size": card["size"], "channels": card["channels"]}
@@ -244,13 +246,19 @@ class Predictor:
 
 
 def _steps_of(card: dict[str, Any], *, where: str) -> dict[str, Any]:
-    """Return `steps` and `notes` of a card; their reader is imported only for a card that has some."""
-    if not (card.get("preparation") or card.get("sources")):
-        return {}
-    from ferlab.deployment.face_steps import read_steps, source_notes
+    """Return `steps` and `notes` of a card; the reader of steps, which needs pandas and pydantic, is imported for a card that has some."""
+    notes, steps = source_notes(card.get("sources", ())), None
+    if card.get("preparation"):
+        from ferlab.deployment.face_steps import read_steps
 
-    steps = read_steps(card.get("preparation"), where=where)
-    return {"steps": steps, "notes": (*source_notes(card.get("sources", ())), *(steps.notes if steps else ()))}
+        steps = read_steps(card["preparation"], where=where)
+    return {"steps": steps, "notes": (*notes, *(steps.notes if steps else ()))}
+
+
+def source_notes(sources: Sequence[str]) -> tuple[str, ...]:
+    """Return a note where a model was trained on control faces alone."""
+    met = [source for source in sources if source not in SYNTHETIC]
+    return (DRAWN,) if met and all(source.split(":")[0] == CONTROL for source in met) else ()
 
 
 def shipped_card() -> dict[str, Any]:

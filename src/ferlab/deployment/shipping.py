@@ -24,6 +24,7 @@ from ferlab.deployment.confidence_card import read_confidence
 from ferlab.deployment.export import export_onnx, exported_card, parity
 from ferlab.deployment.inputs import spread_rows
 from ferlab.deployment.predictor import Predictor
+from ferlab.deployment.trial import try_model
 from ferlab.models import LoadedModel, count_parameters, load_model, model_card
 from ferlab.params import Params, declared, load_params
 from ferlab.paths import OUTPUTS, InputError, read_json, write_json
@@ -135,7 +136,8 @@ def _card(params: Params, run: str, *, model: LoadedModel, store: Store, evaluat
 
 def _file_card(path: Path, *, weights: str, found: dict[str, float]) -> dict[str, Any]:
     content = path.read_bytes()
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "weights": weights, "parity": found}
+    known = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "batch": try_model(content, where=str(path))}
+    return {**known, "weights": weights, "parity": found}
 
 
 def _move_into_place(ready: Path, folder: Path) -> None:

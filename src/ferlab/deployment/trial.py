@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 from ferlab.paths import InputError
@@ -35,8 +36,10 @@ def try_model(content: bytes, *, where: str) -> int:
         Faces per call of the runtime.
 
     Raises:
-        InputError: As `ferlab.deployment.model_files.check_graph`, and if the trial crashes, hangs or takes too much memory.
+        InputError: As `ferlab.deployment.model_files.check_graph`, and if the trial crashes, hangs or takes too much memory; without onnx.
     """
+    if find_spec("onnx") is None:
+        raise InputError(f"{where}: a model that does not ship is checked before it runs, which needs the package onnx: pip install onnx")
     key = hashlib.sha256(content).hexdigest()
     if key not in _tried:
         _tried[key] = _run_child(content)
