@@ -270,7 +270,7 @@ def test_stages_are_cut_out_of_a_lock_byte_for_byte():
 def test_the_command_says_what_is_left_by_its_status(clone, monkeypatch, capsys):
     root, params, gone, _ = clone
     monkeypatch.setattr(cli, "ROOT", root)
-    monkeypatch.setattr(cli, "load_params", lambda: params)
+    monkeypatch.setattr("ferlab.params.load_params", lambda: params)
     assert cli.main(["forget", "p-2222"]) == 1
     assert "nobody is called 'p-2222'" in capsys.readouterr().err
     assert cli.main(["forget", gone]) == 0

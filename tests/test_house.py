@@ -19,7 +19,7 @@ from ferlab.results import CLAIMS, PAGES, PUBLISHED, SHIPPED_CARD, STAGES
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "ferlab"
 FLOORS = {
-    **dict.fromkeys(("colours", "copies", "expressions", "locks", "opencv", "params", "paths", "roles", "terminal"), 0),
+    **dict.fromkeys(("colours", "copies", "expressions", "locks", "opencv", "params", "paths", "roles", "terminal", "version"), 0),
     "hashes": 0.4,
     "results": 0.5,
     **dict.fromkeys(("data", "control", "models"), 1),
@@ -64,7 +64,7 @@ def test_imports_only_go_down(path):
     below = {other for other in imported_rooms(path) if other != own}
     if own in ("pipeline", "execution", "cli"):  # the command opens rooms when asked for: prediction, forgetting, evaluations, submissions, a card
         runner = {"params", "paths", "hashes", "results", "progress", "staging", "privacy", "execution", "status"}
-        rooms = {"studies", "deployment", "control", "live", "forgetting", "evaluations", "submissions", "reporting", "commands"}
+        rooms = {"studies", "deployment", "control", "live", "forgetting", "evaluations", "submissions", "reporting", "commands", "version"}
         assert below <= runner | (rooms if own == "cli" else set())
     else:
         assert all(FLOORS[other] < FLOORS[own] for other in below if FLOORS[own] > 0), below

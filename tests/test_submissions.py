@@ -285,7 +285,7 @@ def test_runs_of_other_datasets_are_refused(untrained, source, told) -> None:
 
 def test_without_test_csv_the_command_says_where_it_is(untrained, capsys, monkeypatch) -> None:
     (untrained / "data" / "raw" / "test.csv").unlink()
-    monkeypatch.setattr(cli, "load_params", lambda: submissions.load_params(untrained / "params.yaml"))
+    monkeypatch.setattr("ferlab.params.load_params", lambda: submissions.load_params(untrained / "params.yaml"))
     monkeypatch.setattr(submissions.submit, "__kwdefaults__", {"tta": "", "root": untrained})
     assert main(["submit", "one"]) == 1
     said = capsys.readouterr().err

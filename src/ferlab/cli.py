@@ -5,7 +5,7 @@
     ferlab runs                        the runs of params.yaml with their accuracy, and whether it still holds
     ferlab status                      per stage: fresh, page only, or stale and why; and what `dvc repro` would cost
     ferlab repro -j 2                  as `dvc repro`, with independent stages side by side; --slurm: as arrays of a cluster
-    ferlab predict photo.jpg clip.mp4  the expression of each face of pictures and videos, from any folder
+    ferlab predict photo.jpg clip.mp4  the expression of each face of pictures, folders, videos and addresses
     ferlab evaluate MODEL --set NAME   any model on a prepared set, or on --folder PHOTOS, with a page
     ferlab audit FOLDER                duplicates, conflicting labels and blank pictures of any folder of faces
     ferlab submit RUN                  predictions for FER2013's PrivateTest, whose labels are held elsewhere
@@ -28,10 +28,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ferlab.commands import audit, completion, repro, runs, study
-from ferlab.params import declared, load_params
+from ferlab.commands import audit, completion, predict, repro, runs, study
 from ferlab.paths import ROOT, InputError, artefact
-from ferlab.privacy import forget, guard
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,13 +43,28 @@ def main(arguments: list[str] | None = None) -> int:
     except (InputError, OSError) as error:
         print(f"ferlab: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package == "ferlab":
+            raise
+        print(f"ferlab: {chosen.command} needs {package}, of the whole workspace: pip install '.[workspace]' in a clone of ferlab", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("ferlab: stopped", file=sys.stderr)
         return 130
 
 
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from ferlab.version import ferlab_version  # Keep: metadata takes as long to read as all else that --help needs
+
+        print(f"ferlab {ferlab_version()}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ferlab", description="Research on facial expression recognition.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version of ferlab")
     commands = parser.add_subparsers(dest="command", required=True)
     study.add_parser(commands)
     status = commands.add_parser("status", help="what is fresh, what is stale and why, and what dvc repro would cost")
@@ -59,16 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     runs.add_parser(commands)
     repro.add_parser(commands)
     audit.add_parser(commands)
-    predict = commands.add_parser("predict", help="print the expression of each face in some pictures and videos")
-    predict.add_argument("files", nargs="+", metavar="FILE", help="PNG, JPEG, TIFF, BMP, PPM, PGM, WebP or GIF; MP4, MOV, AVI, Matroska or WebM")
-    predict.add_argument("--model", metavar="ONNX", help="another model than the one that ships, e.g. models/RUN/model.onnx")
-    predict.add_argument("--top", type=int, default=3, metavar="N", help="expressions on a line, the likeliest first (3)")
-    predict.add_argument("--csv", metavar="FILE", help="write a row for each face (of a video, of each frame) to a new .csv as well")
-    predict.add_argument("--every", type=int, default=1, metavar="N", help="look at every N-th frame of a video (1)")
-    predict.add_argument("--risk", type=float, metavar="RATE", help="error rate among predictions not marked uncertain: 0.05, 0.1, 0.15 or 0.2 (0.1)")
-    predict.add_argument("--small", action="store_true", help="search large pictures for small faces too: slower, and more boxes that are no faces")
-    predict.add_argument("--whole", action="store_true", help="each picture is a face already: search for none")
-    predict.set_defaults(run=_predict)
+    predict.add_parser(commands)
     _add_evaluate(commands)
     _add_submit(commands)
     served = commands.add_parser("serve", help="predict for other programs, over HTTP and a WebSocket; on this machine alone unless a key is stated")
@@ -141,6 +145,9 @@ def _status(_: argparse.Namespace) -> int:
 
 
 def _forget(chosen: argparse.Namespace) -> int:
+    from ferlab.params import load_params
+    from ferlab.privacy import forget
+
     if chosen.person is None:
         print("\n".join(forget(ROOT, load_params())))
         return 0
@@ -149,16 +156,6 @@ def _forget(chosen: argparse.Namespace) -> int:
     lines, nothing_left = forget_person(ROOT, load_params(), chosen.person)
     print("\n".join(lines))
     return 0 if nothing_left else 1
-
-
-def _predict(chosen: argparse.Namespace) -> int:
-    from ferlab.deployment.video_listing import predict_files
-
-    told = {"model": chosen.model, "top": chosen.top, "table": chosen.csv, "whole": chosen.whole, "small": chosen.small, "risk": chosen.risk}
-    unread = predict_files(chosen.files, every=chosen.every, **told)
-    for line in unread:
-        print(f"ferlab: {' '.join(line.split())}", file=sys.stderr)
-    return 1 if unread else 0
 
 
 def _serve(chosen: argparse.Namespace) -> int:
@@ -171,6 +168,8 @@ def _serve(chosen: argparse.Namespace) -> int:
 
 def _evaluate(chosen: argparse.Namespace) -> int:
     from ferlab.evaluations import Asked, evaluate
+    from ferlab.params import load_params
+    from ferlab.privacy import guard
 
     guard(load_params())
     folder, table = (Path(given) if given else None for given in (chosen.folder, chosen.csv))
@@ -182,6 +181,8 @@ def _evaluate(chosen: argparse.Namespace) -> int:
 
 
 def _submit(chosen: argparse.Namespace) -> int:
+    from ferlab.params import load_params
+    from ferlab.privacy import guard
     from ferlab.submissions import submit
 
     guard(load_params())
@@ -192,6 +193,8 @@ def _submit(chosen: argparse.Namespace) -> int:
 
 
 def _ship(chosen: argparse.Namespace) -> int:
+    from ferlab.params import declared, load_params
+
     declared(load_params(), "train", chosen.name)  # names the nearest run
     for stage in ("train", "evaluate"):
         path = artefact(stage, "metrics", chosen.name)

@@ -25,7 +25,7 @@ def project(tmp_path, monkeypatch):
         for name, pair in states.items()
         for stage, state in zip(("train", "evaluate"), pair, strict=True)
     ]
-    monkeypatch.setattr(runs, "read_status", lambda params: made)
+    monkeypatch.setattr("ferlab.status.read_status", lambda params: made)
     monkeypatch.setattr(runs, "artefact", lambda stage, what, name: tmp_path / f"{name}.json")
     return tmp_path
 

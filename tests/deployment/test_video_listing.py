@@ -18,11 +18,11 @@ import pytest
 from PIL import Image
 
 from ferlab.control.clips import Person, draw_clip, write_clip
-from ferlab.deployment import video_listing
+from ferlab.deployment import predicting
 from ferlab.deployment.listing import check_table
+from ferlab.deployment.predicting import predict_files
 from ferlab.deployment.predictor import Predictor
 from ferlab.deployment.video import read_clip
-from ferlab.deployment.video_listing import predict_files
 from ferlab.paths import InputError
 
 
@@ -68,7 +68,7 @@ def test_a_clip_has_a_line_and_each_face_its_expression_and_its_time_line(acted,
 def test_uncertain_faces_of_a_clip_are_marked_and_the_card_is_stated_once(acted, threshold, marked, monkeypatch, capsys) -> None:
     shipped = Predictor.load()
     changed = replace(shipped, confidence=replace(shipped.confidence, threshold=threshold))
-    monkeypatch.setattr(video_listing, "load_at_risk", lambda model, risk: changed)
+    monkeypatch.setattr(predicting.Predictor, "load", lambda model: changed)
     assert predict_files([str(acted[0])] * 2, every=5) == []
     said = capsys.readouterr()
     means = [line for line in said.out.splitlines() if "(mean over its frames; " in line]
@@ -119,7 +119,7 @@ def test_an_error_of_a_library_in_one_video_loses_neither_the_others_nor_the_tab
             raise cv2.error("of a\nfilter")
         return read_clip(clip, *given, **options)
 
-    monkeypatch.setattr(video_listing, "read_clip", broken)
+    monkeypatch.setattr(predicting, "read_clip", broken)
     unread = predict_files([plain, plain], model=str(tiny_onnx), table=str(tmp_path / "out.csv"))
     assert unread == [f"{plain}: cannot be read to its end (error: of a filter)"]
     assert len(table(tmp_path / "out.csv")) == 20

@@ -6,11 +6,11 @@ import argparse
 from functools import partial
 from typing import Any
 
+from ferlab.commands.predict import GIVEN
 from ferlab.paths import ROOT, InputError
-from ferlab.studies import studies
 
 SHELLS = ("bash", "zsh", "fish")
-FILES = ("FILE", "ONNX", "LABELS", "MODEL", "FOLDER", "PHOTOS")  # the names of arguments that may be paths
+FILES = ("FILE", "ONNX", "LABELS", "MODEL", "FOLDER", "PHOTOS", "DIR", GIVEN)  # the names of arguments that may be paths
 HELP = """Print a script that completes ferlab's commands in a shell:
   bash: ferlab completion bash > ~/.local/share/bash-completion/completions/ferlab
   zsh:  ferlab completion zsh > a folder of $fpath, as _ferlab
@@ -53,6 +53,8 @@ def _commands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
 
 
 def _known_studies() -> list[str] | None:
+    from ferlab.studies import studies
+
     try:
         return studies(ROOT)
     except InputError:  # outside a clone there are none

@@ -7,11 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ferlab.params import Params, load_params
 from ferlab.paths import ROOT, InputError
-from ferlab.privacy import guard
+
+if TYPE_CHECKING:
+    from ferlab.params import Params
 
 AT_ONCE = 2  # stages of this machine
 
@@ -34,6 +35,9 @@ def run(chosen: argparse.Namespace) -> int:
         InputError: Bad arguments; a stage that failed; or one that is stale again at the end.
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP; the stages that ran are stopped.
     """
+    from ferlab.params import load_params
+    from ferlab.privacy import guard
+
     if chosen.jobs is not None and chosen.jobs < 1:
         raise InputError(f"-j {chosen.jobs}: expected 1 or more")
     if chosen.options and not chosen.slurm:

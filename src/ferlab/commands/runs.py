@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ferlab.params import Params, load_params
 from ferlab.paths import artefact, read_json
 from ferlab.roles import recorded
-from ferlab.status import FRESH, PAGE, STALE, read_status
+
+if TYPE_CHECKING:
+    from ferlab.params import Params
 
 SCORED = ("val", "test")
-WORST_FIRST = (STALE, PAGE, FRESH)
 MARK = "*"  # of a test split that the run has seen
 
 
@@ -26,6 +26,9 @@ def add_parser(commands: Any) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Print the runs; return 0."""
+    from ferlab.params import load_params
+    from ferlab.status import FRESH, STALE
+
     found = list_runs(load_params())
     if chosen.json:
         print(json.dumps(found, indent=2))
@@ -60,12 +63,15 @@ def list_runs(params: Params) -> list[dict[str, Any]]:
         `accuracy`, the bounds of its 95 % interval, and `role`, what the split is to the run (trained, selected_on or untouched): null where the run
         was not evaluated.
     """
+    from ferlab.status import FRESH, PAGE, STALE, read_status
+
+    worst_first = (STALE, PAGE, FRESH)
     states = {each.stage: each for each in read_status(params)}
     rows = []
     for name, of in params.runs.items():
         path = artefact("evaluate", "metrics", name)
         metrics = read_json(path, made_by=f"dvc repro evaluate@{name}") if path.is_file() else {}
-        state = min((states[f"{stage}@{name}"] for stage in ("train", "evaluate")), key=lambda each: WORST_FIRST.index(each.state))
+        state = min((states[f"{stage}@{name}"] for stage in ("train", "evaluate")), key=lambda each: worst_first.index(each.state))
         row = {"run": name, "family": of.family, "model": of.model, "set": of.data, "seed": of.seed, "group": of.group}
         rows.append(row | {"state": state.state, "why": state.why} | {split: _scores(metrics, split) for split in SCORED})
     return rows

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ferlab.paths import ROOT, InputError
-from ferlab.studies import StudyFacts, list_studies, study_diff, write_study
+
+if TYPE_CHECKING:
+    from ferlab.studies import StudyFacts
 
 
 def add_parser(commands: Any) -> None:
@@ -24,6 +26,8 @@ def run(chosen: argparse.Namespace) -> int:
     Raises:
         InputError: No clone, an unknown study, or --diff without one.
     """
+    from ferlab.studies import list_studies, study_diff, write_study
+
     if chosen.diff and chosen.name is None:
         raise InputError("--diff: expected a study, as in ferlab study cs230 --diff")
     if chosen.name is None:

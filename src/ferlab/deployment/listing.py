@@ -1,99 +1,25 @@
-"""The output of `ferlab predict`: a line for each face, and the same as CSV. Unprintable characters of names are escaped, also in the table."""
+"""The output of `ferlab predict` on pictures: lines, records for JSON, and rows of a table.
+
+Unprintable characters of names are escaped in lines and rows.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ferlab.data.preparation.detection import LEAST
 from ferlab.data.preparation.detectors import SEARCHED
 from ferlab.data.readers.images import picture_format
 from ferlab.deployment.confidence import Confidence
-from ferlab.deployment.predictor import Predictor, ReadFace, ReadPicture
-from ferlab.paths import InputError, write_whole
+from ferlab.deployment.predictor import ReadPicture
+from ferlab.paths import InputError
 
 COLUMNS = ("picture", "face", "x", "y", "width", "height", "score", "expression", "uncertain")  # and prob_<expression> for each
 CLIP_COLUMNS = ("frame", "time", "smoothed")  # after the probabilities, where a video was among the files (`ferlab.deployment.video_listing`)
 CROPPED = 300  # pixels: a picture of at most this side may be one cropped face
-
-
-def predict_pictures(
-    pictures: Sequence[str],
-    *,
-    model: str | None = None,
-    top: int = 3,
-    table: str | None = None,
-    whole: bool = False,
-    small: bool = False,
-    risk: float | None = None,
-) -> list[str]:
-    """Print one line for each face of some pictures, or a line that none was found.
-
-    Args:
-        pictures: Paths.
-        model: The ONNX file; None for the shipped model.
-        top: Expressions on a line, the most probable first.
-        table: A .csv to write as well: a row for each face, with the probabilities of all expressions.
-        whole: Whether each picture is one cropped face.
-        small: Whether to search large pictures for small faces too.
-        risk: Error rate among accepted faces, one of the model's card; None for the one that it states.
-
-    Returns:
-        One line for each picture that could not be read.
-
-    Raises:
-        InputError: If the model cannot be opened or has no threshold for that risk, `top` is below 1, or the table may not be written there;
-            nothing is read then.
-    """
-    if top < 1:
-        raise InputError(f"--top {top}: expected 1 or more")
-    target = None if table is None else check_table(table, pictures)
-    predictor = load_at_risk(model, risk)
-    for note in predictor.notes:
-        print(f"ferlab: {model or 'the shipped model'}: {note}", file=sys.stderr)
-    read: list[tuple[str, ReadPicture]] = []
-    unread = []
-    for name in pictures:
-        try:
-            read.append((name, predictor.read_image(name, whole=whole, small=small)))
-        except InputError as error:
-            unread.append(_named(name, str(error)))
-            continue
-        except Exception as error:  # noqa: BLE001 - whatever a library raises for one picture, the others are read and the table is written
-            unread.append(_named(name, f"cannot be read ({type(error).__name__}: {error})"))
-            continue
-        if not print_lines(face_lines(*read[-1], top=top)) and target is None:
-            break
-    if reduced := [found.smallest for _, found in read if found.faces and found.smallest and found.smallest > LEAST]:
-        note = f"faces below {max(reduced)} pixels were not searched for; --small searches for smaller ones"
-        print(f"ferlab: {len(reduced)} of the pictures are large: {note}", file=sys.stderr)
-    faces = [face for _, picture in read for face in picture.faces]
-    for note in confidence_notes(predictor.confidence, [face.likeliest(1)[0] for face in faces], uncertain=sum(face.uncertain for face in faces)):
-        print(f"ferlab: {note}", file=sys.stderr)
-    if target is not None:
-        write_table(target, [(name, picture.faces) for name, picture in read], expressions=predictor.expressions)
-    return unread
-
-
-def load_at_risk(model: str | None, risk: float | None) -> Predictor:
-    """Open a model that abstains by the threshold of another risk of its card; None for the one that it states."""
-    predictor = Predictor.load(model)
-    return predictor if risk is None else replace(predictor, confidence=predictor.confidence.at_risk(risk))
-
-
-def print_lines(lines: Sequence[str]) -> bool:
-    """Print lines and return whether anyone still reads them: `| head` closes the pipe, and the table is written all the same."""
-    try:
-        print("\n".join(lines), flush=True)
-        return True
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
 
 
 def check_table(table: str, pictures: Sequence[str]) -> Path:
@@ -146,7 +72,7 @@ def shown(name: str) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in name)
 
 
-def _named(name: str, text: str) -> str:
+def named(name: str, text: str) -> str:
     """Return an error's text in one line that begins with the picture's name."""
     line = shown(" ".join(text.split()))
     return line if shown(name) in line else f"{shown(name)}: {line}"
@@ -183,25 +109,28 @@ def confidence_notes(confidence: Confidence, predicted: Sequence[str], *, uncert
     return notes
 
 
-def write_table(path: Path, read: Iterable[tuple[str, Sequence[ReadFace]]], *, expressions: Sequence[str]) -> None:
-    """Write a row for each face, and one with empty cells for a picture without; the file is written whole or not at all.
+def picture_records(name: str, picture: ReadPicture) -> Iterator[dict[str, Any]]:
+    """Yield what is known of each face, as `ferlab predict --json` prints it; of a picture without one, the same keys with None."""
+    for number, face in enumerate(picture.faces):
+        score = None if face.score is None else round(face.score, 2)
+        known = {"file": name, "face": number, "box": list(face.box), "score": score, "expression": face.likeliest(1)[0]}
+        probs = dict(zip(face.expressions, (round(float(prob), 6) for prob in face.probs), strict=True))
+        yield {**known, "probabilities": probs, "uncertain": face.uncertain}
+    if not picture.faces:
+        yield {"file": name, **dict.fromkeys(("face", "box", "score", "expression", "probabilities", "uncertain"))}
 
-    Args:
-        path: The .csv.
-        read: Pictures and their faces.
-        expressions: The K names, in the order of the probabilities.
+
+def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record as a row of the table; what is unknown is an empty cell.
+
+    >>> table_row({"file": "a.jpg", "face": 0, "box": [1, 2, 3, 4], "score": 6.75, "uncertain": False, "probabilities": {"sad": 1.0}})["prob_sad"]
+    '1.000000'
     """
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow([*COLUMNS, *(f"prob_{name}" for name in expressions)])
-    for name, faces in read:
-        for number, face in enumerate(faces):
-            score = "" if face.score is None else f"{face.score:.2f}"
-            probs = [f"{prob:.6f}" for prob in face.probs]
-            rows.writerow([shown(name), number, *face.box, score, face.likeliest(1)[0], "yes" if face.uncertain else "no", *probs])
-        if not faces:
-            rows.writerow([shown(name), *[""] * (len(COLUMNS) - 1 + len(expressions))])
-    write_whole(path, text.getvalue().encode())
+    row = {"picture": shown(record["file"]), **{key: record.get(key) for key in ("face", "expression", "frame", "smoothed")}}
+    row |= dict(zip(("x", "y", "width", "height"), record["box"] or ["", "", "", ""], strict=True))
+    row |= {key: "" if (value := record.get(key)) is None else f"{value:.{places}f}" for key, places in (("score", 2), ("time", 4))}
+    row["uncertain"] = {True: "yes", False: "no", None: ""}[record["uncertain"]]
+    return row | {f"prob_{name}": f"{prob:.6f}" for name, prob in (record["probabilities"] or {}).items()}
 
 
 def _none_text(picture: ReadPicture) -> str:

@@ -1,131 +1,18 @@
-"""What `ferlab predict` prints and writes of videos: a line for each clip and each face, its time line, and a table with a row per frame and face.
-
-Pictures and videos may be mixed; what lies on the command line is read in its order. The table has the columns of `ferlab.deployment.listing` and
-`CLIP_COLUMNS`, which are empty for pictures. It is written while a video is read and takes its name when all is read: an interrupted command
-leaves the one from before.
-"""
+"""The output of `ferlab predict` on videos: a line for each clip and each face, its time line, and a record per frame and face."""
 
 from __future__ import annotations
 
-import csv
-import os
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import groupby
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ferlab.deployment.clip_files import ClipFile, is_clip, open_clip
 from ferlab.deployment.confidence import Confidence
 from ferlab.deployment.following import SIDE
-from ferlab.deployment.listing import CLIP_COLUMNS, COLUMNS, check_table, confidence_notes, load_at_risk, predict_pictures, print_lines, shown
+from ferlab.deployment.listing import confidence_notes, shown
 from ferlab.deployment.predictor import Predictor
-from ferlab.deployment.video import FaceTrack, ReadClip, ReadFrame, read_clip
-from ferlab.paths import InputError
+from ferlab.deployment.video import FaceTrack, ReadClip, ReadFrame
 
 SHORTEST = 0.5  # seconds: faces that were seen for less share one line
 MOST_SEGMENTS = 12  # of a time line that is printed
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """What is asked of the videos; `read` collects them."""
-
-    top: int
-    every: int
-    small: bool
-    read: list[ReadClip] = field(default_factory=list)
-
-
-def predict_files(
-    names: Sequence[str],
-    *,
-    model: str | None = None,
-    top: int = 3,
-    table: str | None = None,
-    small: bool = False,
-    every: int = 1,
-    risk: float | None = None,
-    **options: Any,
-) -> list[str]:
-    """Print the predictions for some pictures and videos.
-
-    Args:
-        names: Paths.
-        model: The ONNX file; None for the shipped model.
-        top: Expressions on a line, the most probable first.
-        table: A .csv to write as well.
-        small: Whether small faces are searched for too.
-        every: Look at every n-th frame of a video.
-        risk: As in `ferlab.deployment.listing.predict_pictures`.
-        options: Of pictures alone: see there.
-
-    Returns:
-        One line for each file that could not be read, or not to its end.
-
-    Raises:
-        InputError: As there; `every` below 1.
-    """
-    told = {"model": model, "top": top, "small": small, "risk": risk, **options}
-    if every < 1:
-        raise InputError(f"--every {every}: expected 1 or more")
-    if not any(is_clip(name) for name in names):
-        return predict_pictures(names, table=table, **told)
-    if top < 1:
-        raise InputError(f"--top {top}: expected 1 or more")
-    target = None if table is None else check_table(table, names)
-    predictor = load_at_risk(model, risk)
-    for note in predictor.notes if all(map(is_clip, names)) else ():  # else they are printed with the pictures
-        print(f"ferlab: {model or 'the shipped model'}: {note}", file=sys.stderr)
-    unread, wanted = [], _Wanted(top, every, small)
-    with _table(target, predictor.expressions) as rows:
-        for clips, group in groupby(names, key=is_clip):
-            if not clips:
-                unread += _pictures(list(group), rows, told)
-                continue
-            for name in group:
-                unread += _clip(name, predictor, rows, wanted)
-    for note in clip_notes(wanted.read, predictor.confidence):
-        print(f"ferlab: {note}", file=sys.stderr)
-    return unread
-
-
-def _pictures(names: list[str], rows: csv.DictWriter | None, told: dict[str, Any]) -> list[str]:
-    """Predict pictures as `predict_pictures` does, and take over the rows of its table."""
-    if rows is None:
-        return predict_pictures(names, **told)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "pictures.csv"
-        unread = predict_pictures(names, table=str(path), **told)
-        with path.open(newline="", encoding="utf-8") as file:
-            rows.writerows(csv.DictReader(file))
-    return unread
-
-
-def _clip(name: str, predictor: Predictor, rows: csv.DictWriter | None, wanted: _Wanted) -> list[str]:
-    """Predict one video; return what could not be read of it."""
-    try:
-        clip = open_clip(name)
-        with _progress(clip) as advance:
-
-            def take(frame: ReadFrame) -> None:
-                advance(frame)
-                if rows is not None:
-                    rows.writerows(frame_rows(name, frame, predictor))
-
-            read = read_clip(clip, predictor, every=wanted.every, small=wanted.small, on_frame=take)
-    except InputError as error:
-        return [shown(" ".join(str(error).split()))]
-    except OSError:  # of the table
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever a library raises for one video, the others are read and the table is written
-        return [f"{shown(name)}: cannot be read to its end ({type(error).__name__}: {shown(' '.join(str(error).split()))})"]
-    wanted.read.append(read)
-    print_lines(clip_lines(name, read, top=wanted.top, small=wanted.small, confidence=predictor.confidence))
-    return [shown(line) for line in clip.problems]
 
 
 def clip_lines(name: str, read: ReadClip, *, top: int, small: bool = False, confidence: Confidence | None = None) -> list[str]:
@@ -186,53 +73,14 @@ def _time_line(read: ReadClip, track: FaceTrack) -> str:
     return "; ".join(parts[:MOST_SEGMENTS]) + (f"; and {more:,} segments more (--csv FILE has every frame)" if more > 0 else "")
 
 
-def frame_rows(name: str, frame: ReadFrame, predictor: Predictor) -> Iterator[dict[str, object]]:
-    """Yield a row of the table for each face of a frame, and one without a face for a frame that has none."""
-    known = {"picture": shown(name), "frame": frame.number, "time": f"{frame.time:.4f}"}
+def frame_records(name: str, frame: ReadFrame, predictor: Predictor) -> Iterator[dict[str, Any]]:
+    """Yield what is known of each face of a frame, as `ferlab.deployment.listing.picture_records` does of a picture's."""
+    known = {"file": name, "frame": frame.number, "time": round(frame.time, 4)}
     for face in frame.faces:
-        x, y, width, height = face.box
-        place = {"face": face.id, "x": x, "y": y, "width": width, "height": height, "score": "" if face.score is None else f"{face.score:.2f}"}
-        unsure = "yes" if predictor.confidence.abstains(face.probs[None])[0] else "no"
-        labels = {"expression": predictor.expressions[int(face.probs.argmax())], "uncertain": unsure, "smoothed": predictor.expressions[face.label]}
-        yield known | place | labels | {f"prob_{key}": f"{prob:.6f}" for key, prob in zip(predictor.expressions, face.probs, strict=True)}
+        place = {"face": face.id, "box": list(face.box), "score": None if face.score is None else round(face.score, 2)}
+        unsure = bool(predictor.confidence.abstains(face.probs[None])[0])
+        probs = dict(zip(predictor.expressions, (round(float(prob), 6) for prob in face.probs), strict=True))
+        labels = {"expression": predictor.expressions[int(face.probs.argmax())], "probabilities": probs, "uncertain": unsure}
+        yield {**known, **place, **labels, "smoothed": predictor.expressions[face.label]}
     if not frame.faces:
-        yield known
-
-
-@contextmanager
-def _table(target: Path | None, expressions: Sequence[str]) -> Iterator[csv.DictWriter | None]:
-    """Yield a writer of rows; the file takes its name at the end, and is removed if anything goes wrong before."""
-    if target is None:
-        yield None
-        return
-    beside = target.with_name(f"{target.name}.{os.getpid()}.part")
-    try:
-        beside.unlink(missing_ok=True)
-        with open(beside, "x", newline="", encoding="utf-8") as file:
-            columns = [*COLUMNS, *(f"prob_{name}" for name in expressions), *CLIP_COLUMNS]
-            rows = csv.DictWriter(file, columns, restval="", extrasaction="ignore", lineterminator="\n")
-            rows.writeheader()
-            yield rows
-            file.flush()
-            os.fsync(file.fileno())  # Keep: without it a power cut may leave the new name with an empty file
-        os.replace(beside, target)
-    except OSError as error:
-        left = "the table from before is kept" if target.is_file() else "nothing is left there"
-        raise InputError(f"{target}: not saved: {error.strerror}; {left}; see to that and predict again") from None
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-@contextmanager
-def _progress(clip: ClipFile) -> Iterator[Callable[[ReadFrame], None]]:
-    """Show a bar in the terminal while a video is read; nothing where the errors go to a file."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress, TextColumn, TimeRemainingColumn
-
-    columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn(), TextColumn("{task.completed:,} frames"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(shown(Path(clip.name).name), total=clip.expected)
-        yield lambda frame: bar.update(task, completed=frame.number + 1)
+        yield {**known, **dict.fromkeys(("face", "box", "score", "expression", "probabilities", "uncertain", "smoothed"))}
