@@ -61,7 +61,7 @@ class StageGraph:
             InputError: No such stage, or a dvc.yaml or dvc.lock that DVC refuses.
         """
         self._root = root
-        logging.getLogger("dvc").setLevel(logging.WARNING)  # it reports each writing of dvc.lock
+        logging.getLogger("dvc").setLevel(logging.CRITICAL)  # its bars and notes would stand between those of the stages
         try:
             self._repo = Repo(str(root), _wait_for_lock=True)
             graph = get_active_graph(self._repo.index.graph)
