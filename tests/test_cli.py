@@ -107,7 +107,7 @@ def test_each_study_is_a_line_with_recipe_paper_cost_and_data(clone):
     assert "; paper: cs231a; cost: 2.6 CPU hours for each of 12 runs, minutes on a GPU; data/raw: " in line
     assert "ckplus: data/raw/ckplus: missing" in line
     assert found["quick"].line().endswith("; paper: cs230; cost: a few minutes of two CPU cores; data/raw: nothing")
-    assert [found[name].paper for name in ("fers_short", "fersys_official", "cs230_table2", "worlds")] == ["fers", "fersys", "cs230", ""]
+    assert [found[name].paper for name in ("fers_short", "fersys_official", "fer2013_errors", "worlds")] == ["fers", "fersys", "cs230, cs231a", ""]
     (clone / "data" / "raw" / "ckplus").mkdir(parents=True)
     (clone / "data" / "raw" / "ckplus" / "faces.zip").touch()
     assert "ckplus: data/raw/ckplus: holds faces.zip" in next(each for each in list_studies(clone) if each.name == "cs231a").data

@@ -140,10 +140,11 @@ def list_studies(root: Path) -> list[StudyFacts]:
     """Return what a user chooses a study by."""
     papers, found = _papers(root), []
     for name in studies(root):
-        recipe, cost = (textwrap.shorten(text, LONGEST, placeholder="...") for text in recipe_and_cost(root, name))
+        recipe, cost = recipe_and_cost(root, name)
         data = (line.partition(";")[0] for line in wanted_data(root, study_params(root, name)).values())
         own = name if name in papers else next((paper for paper in papers if name.startswith(f"{paper}_")), "")
         paper = own or ", ".join(each for each in papers if re.search(rf"\b{each}\b", recipe))
+        recipe, cost = (textwrap.shorten(text, LONGEST, placeholder="...") for text in (recipe, cost))
         found.append(StudyFacts(name, paper, recipe, cost, tuple(data)))
     return found
 

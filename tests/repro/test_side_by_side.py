@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -109,6 +110,20 @@ def test_a_stage_whose_inputs_came_out_the_same_does_not_run(plain, project):
     ours, theirs = outputs(project), outputs(plain)
     assert yaml.safe_load(ours.pop("lock")) == yaml.safe_load(theirs.pop("lock"))
     assert ours == theirs
+
+
+def test_files_that_dvc_tracks_are_taken_as_dvc_repro_takes_them(project):
+    """`dvc add` of raw data, which a stage then waits for."""
+    raw = project / "raw.txt"
+    raw.write_text("before")
+    assert run(project, "raw.txt", module="dvc add").returncode == 0
+    head, found, rest = (project / "dvc.yaml").read_text().partition("  worlds:\n")
+    (project / "dvc.yaml").write_text(head + found + rest.replace("deps: [stage.py]", "deps: [stage.py, raw.txt]", 1))
+    raw.unlink()
+    raw.write_text("after")
+    assert run(project, "-j", "2", "worlds").returncode == 0
+    assert "md5: " + hashlib.md5(b"after").hexdigest() in (project / "raw.txt.dvc").read_text()
+    assert log(project) == ["start worlds", "end worlds"]
 
 
 def test_one_at_a_time_is_dvc_repro_itself(plain, project):

@@ -28,7 +28,7 @@ class Task:
 
     Attributes:
         name: As dvc.yaml calls it, e.g. "train@five_layer".
-        command: What a shell runs in the clone, with the name in DVC_STAGE.
+        command: What a shell runs in the clone, with the name in DVC_STAGE; "" for a file that `dvc add` tracks.
         needs: The stages that have to be done before.
     """
 
@@ -65,14 +65,15 @@ class StageGraph:
         try:
             self._repo = Repo(str(root), _wait_for_lock=True)
             graph = get_active_graph(self._repo.index.graph)
-            stages = plan_repro(graph, collect_stages(self._repo, list(targets) or ["dvc.yaml"]))
+            wanted = set(plan_repro(graph, collect_stages(self._repo, list(targets) or ["dvc.yaml"])))
+            stages = [stage for stage in plan_repro(graph) if stage in wanted]  # Keep: of a part of the graph alone, the order changes by chance
         except DvcException as error:
             raise _in_one_line(error) from None
         needs = {stage.addressing: {other.addressing for other in graph.successors(stage)} for stage in stages}
         for run, of in params.runs.items():
             if f"train@{run}" in needs:
                 needs[f"train@{run}"] |= {f"train@{teacher}" for teacher in of.train.teachers} & needs.keys()
-        commands = {stage.addressing: stage.cmd if isinstance(stage.cmd, str) else " && ".join(stage.cmd) for stage in stages}
+        commands = {stage.addressing: stage.cmd if isinstance(stage.cmd, str) else " && ".join(stage.cmd or ()) for stage in stages}
         self.tasks = {name: Task(name, commands[name], frozenset(before)) for name, before in needs.items()}
         self._listed = self._order_of_lock()
 
@@ -98,6 +99,8 @@ class StageGraph:
         except DvcException as error:
             raise _in_one_line(error) from None
         path = self._root / LOCK
+        if not path.is_file():  # a file that DVC tracks was all so far
+            return
         text, order = path.read_text(encoding="utf-8"), [*self._listed, *(each for each in self.tasks if each not in self._listed)]
         if (ordered := in_order(text, {each: place for place, each in enumerate(order)})) != text:
             write_whole(path, ordered.encode())
