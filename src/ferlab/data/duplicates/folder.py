@@ -122,24 +122,30 @@ def summary_lines(audit: FolderAudit) -> list[str]:
     pictures, table = audit.pictures, table_of_findings(audit)
     labels, parts = (sorted(set(pictures[column]) - {""}) for column in ("label", "part"))
     named = f"labels {', '.join(labels)}" if labels else "no folder names an expression: no labels"
-    lines = [f"{len(pictures):,} pictures; {named}" + (f"; parts {', '.join(parts)}" if parts else "")]
+    lines = [f"{_many(len(pictures), 'picture')}; {named}" + (f"; parts {', '.join(parts)}" if parts else "")]
     for kind in KINDS:
         rows = table[table["finding"] == kind]
         told = f"near-duplicates (score {audit.limit:.2f} or more)" if kind == "near" else f"{kind} duplicates"
-        lines += _listed(f"{told}: {len(rows):,} pairs", [f"{row.file} and {row.other}{_score(row)}" for row in rows.itertuples()])
+        lines += _listed(f"{told}: {_many(len(rows), 'pair')}", [f"{row.file} and {row.other}{_score(row)}" for row in rows.itertuples()])
     conflicts = [", ".join(f"{file} ({label})" for file, label in zip(rows["file"], rows["label"], strict=True)) for rows in audit.conflicts()]
-    lines += _listed(f"conflicting labels: {len(conflicts):,} photographs", conflicts)
+    lines += _listed(f"conflicting labels: {_many(len(conflicts), 'photograph')}", conflicts)
     if len(parts) > 1:
-        lines.append(f"duplicates across parts: {len(audit.crossing()):,} pairs")
+        lines.append(f"duplicates across parts: {_many(len(audit.crossing()), 'pair')}")
     for finding in ("blank", "unreadable"):
         rows = table[table["finding"] == finding]
-        lines += _listed(f"{finding}: {len(rows):,} pictures", [f"{row.file}{f' {row.reason}' if row.reason else ''}" for row in rows.itertuples()])
+        lines += _listed(
+            f"{finding}: {_many(len(rows), 'picture')}", [f"{row.file}{f' {row.reason}' if row.reason else ''}" for row in rows.itertuples()]
+        )
     return lines
 
 
 def _listed(head: str, found: list[str]) -> list[str]:
     more = [f"  and {len(found) - SHOWN:,} more"] if len(found) > SHOWN else []
     return [head, *(f"  {each}" for each in found[:SHOWN]), *more]
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _score(row: Any) -> str:
