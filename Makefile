@@ -7,8 +7,9 @@ BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/src
 READY := $(VENV)/.ready
+TYPES := .venv-types
 
-.PHONY: repro test lab live live-assets bench fuzz deps docs clean
+.PHONY: repro test lab live live-assets bench fuzz deps docs types clean
 repro: $(READY)  ## run the whole pipeline; open reports/site/index.html afterwards
 	@python -m ferlab.clone
 	@python -m ferlab.pipeline check
@@ -43,8 +44,13 @@ docs: $(READY)  ## write what pages take from the code anew: docs/api.md, the ta
 	python -m ferlab.documents
 	python -m ferlab.reporting.site.readme_picture
 
+types: $(READY)  ## check the types of src with mypy, which lives apart from the environment
+	@test -d $(TYPES) || python -m venv $(TYPES)
+	@$(TYPES)/bin/python -m pip install --quiet --disable-pip-version-check mypy==2.4.1
+	$(TYPES)/bin/mypy
+
 clean:  ## remove the environment and what interrupted runs left
-	rm -rf $(VENV) data/.partial data/scratch reports/_failed
+	rm -rf $(VENV) $(TYPES) data/.partial data/scratch reports/_failed
 
 # Made anew when the pins change; a half-made environment has no .ready and is mended by the next call.
 $(READY): requirements.lock pyproject.toml

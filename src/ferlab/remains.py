@@ -173,7 +173,7 @@ class _Mapped(io.RawIOBase):
     def tell(self) -> int:
         return self._place
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # io hands over a memoryview
         part = self._content[self._place : self._place + len(buffer)]
         buffer[: len(part)] = part
         self._place += len(part)

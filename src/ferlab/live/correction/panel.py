@@ -53,7 +53,8 @@ class Correct(Panel):
             scores: Further predictions tables by model, as from a notebook.
         """
         self.params, self.prepared = prepared_sets()
-        self.extra, self.tuning = dict(scores or {}), None
+        self.extra = dict(scores or {})
+        self.tuning: Tuning | None = None
         self.set_choice = widgets.Dropdown(options=[*self.prepared, PRACTICE], description="set", layout={"width": "400px", "max_width": "100%"})
         self.who = widgets.Text(who, placeholder="name or pseudonym", description="you are", continuous_update=False)
         self.sources = {source: _box(source, tooltip=MEANING[source]) for source in SOURCES}

@@ -33,7 +33,8 @@ class Tuning(widgets.VBox):
     """
 
     def __init__(self, params: Params, set_name: str) -> None:
-        self.set_name, self.state, self.result = set_name, "idle", None
+        self.set_name, self.state = set_name, "idle"
+        self.result: Personalised | None = None
         self._process: subprocess.Popen[str] | None = None
         self._late: threading.Timer | None = None
         runs = [name for name in params.runs if artefact("train", "weights", name).is_file()]

@@ -67,11 +67,13 @@ class Verify(panels.Panel):
         """
         if camera.model is None:
             raise InputError("a check needs a model: Verify(Camera(LiveModel.load(), spoof=True))")
-        self.camera, self.check, self.outcomes = camera, None, []
+        self.camera, self.outcomes = camera, []
+        self.check: Check | None = None
         rules = rules or Rules()
         self.rules = rules if camera.spoof else replace(rules, least_real=None, least_live=None)
         self.asked, why = _asked(camera, least_recall)
-        self._running, self._announced, self._task = False, "", None
+        self._running, self._announced = False, ""
+        self._task: asyncio.Task[None] | None = None
         self._build(why)
         camera.on_frames(lambda frames: self._try(lambda: self.see(frames)))
         camera.on_state(self._see_state)
