@@ -75,7 +75,7 @@
       place = (wanted + images.length) % images.length;
       picture.src = images[place].currentSrc || images[place].src;
       picture.alt = images[place].alt;
-      caption.textContent = images[place].closest("figure")?.querySelector("figcaption .caption-text")?.textContent ?? images[place].alt;
+      caption.textContent = images[place].closest("figure, .cell_output")?.querySelector(".caption-text, .figure-caption")?.textContent ?? images[place].alt;
       picture.decode().catch(() => {}).then(() => setZoom(1));
     };
     const acts = {
@@ -90,7 +90,7 @@
       button.addEventListener("click", act);
       bar.append(button);
     }
-    const keys = { ArrowLeft: acts.Previous, ArrowRight: acts.Next, "-": acts["Zoom out"], "+": acts["Zoom in"], "=": acts["Zoom in"] };
+    const keys = { ArrowLeft: acts.Previous, ArrowRight: acts.Next, "-": acts["Zoom out"], "+": acts["Zoom in"], "=": acts["Zoom in"], Escape: acts.Close };
     dialog.addEventListener("keydown", (event) => {
       if (event.key.startsWith("Arrow") && zoom > 1) return; // they scroll the zoomed figure
       if (!keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -120,9 +120,11 @@
     button.addEventListener("click", () => {
       const open = button.getAttribute("aria-checked") === "false";
       button.setAttribute("aria-checked", String(open));
+      document.documentElement.classList.toggle("code-shown", open);
       for (const fold of folds) fold.open = open;
     });
     document.querySelector("article h1")?.after(button);
+    document.documentElement.classList.add("code-behind-switch");
   };
 
   const start = () => {

@@ -201,7 +201,7 @@ def test_the_overview_says_how_to_reproduce_and_to_cite(tmp_path: Path, monkeypa
     (tmp_path / "pages" / "docs").mkdir(parents=True)
     (tmp_path / "pages" / "docs" / "results.md").write_text("# Results")
     page = overview(params, collect(params), tmp_path / "pages", scorings=[], commit=Commit("c0ffee1c0ffee1", "2026-01-31"))
-    assert "Commit `c0ffee1c0ffee1` of 2026-01-31 · MIT licence · reproduce: `git checkout c0ffee1c0ffe && ferlab study trial && make repro`" in page
+    assert "Commit `c0ffee1c0ffe` of 2026-01-31 · MIT licence · reproduce: `ferlab study trial && make repro` at this commit" in page
     assert re.search(r"How to cite\n:class: fold no-search\n:collapsible: closed\n\nThe ferlab developers \(2026\)\. .*commit c0ffee1", page)
     assert "[Results on real FER2013](docs/results.md)" in page
     assert "docs/tour.md" not in page  # there is none

@@ -90,7 +90,7 @@ def slices(p_holm: float | None, low: float) -> dict[str, Any]:
 
 def test_a_condition_is_named_only_where_its_test_and_the_interval_of_the_group_bear_it_out() -> None:
     told = condition_finding(slices(0.001, 0.4), {})
-    assert "Of 40 val faces with light dark, **60.0 % [40.0, 80.0]** are misclassified, of all 300 20.0 %" in told
+    assert "**60.0 % [40.0, 80.0]** of the 40 val faces with light dark are misclassified (20.0 % of all 300)" in told
     for errors in (slices(0.06, 0.4), slices(None, 0.4), slices(0.001, 0.19)):
         assert condition_finding(errors, {}) == "In none of 1 conditions does a group of faces have a significantly higher error rate."
 

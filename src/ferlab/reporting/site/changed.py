@@ -51,9 +51,10 @@ h1, h2, h3 { line-height: 1.25; overflow-wrap: anywhere; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th:first-child { position: sticky; left: 0; background: light-dark(#fff, #14181e); }
+td { white-space: nowrap; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 1rem; margin: 0 0 1.5rem; }
 figure { margin: 0; } figcaption { color: var(--quiet); font-size: .85rem; }
-img { max-width: 100%; height: auto; padding: .4rem; border: 1px solid var(--line); border-radius: .4rem; background: #fff; }
+img { box-sizing: border-box; max-width: 100%; height: auto; padding: .4rem; border: 1px solid var(--line); border-radius: .4rem; background: #fff; }
 """
 
 
@@ -190,12 +191,13 @@ def _metrics_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     for row in rows:
         scores = {f"{name} {when}": cell(row[when], key) for key, name in KEYS.items() for when in ("old", "new")}
         paired = {
-            "accuracy, paired difference, points": cell(as_difference(row["test"]), "difference") if "test" in row else MISSING,
+            "paired difference, points": cell(as_difference(row["test"]), "difference") if "test" in row else MISSING,
             "Holm p": p_value(row["p_holm"]) if "p_holm" in row else MISSING,
-            "NLL, paired difference": cell(row["nll"], "difference", percent=False, digits=3) if "nll" in row else MISSING,
             "accuracy is": row.get("verdict") or _verdict(row),
+            "NLL, paired difference": cell(row["nll"], "difference", percent=False, digits=3) if "nll" in row else MISSING,
         }
-        shown.append({"run and split": f"{row['run']}, {row['split']}", **scores, **paired})
+        first = {key: scores.pop(key) for key in ("accuracy, % old", "accuracy, % new")}
+        shown.append({"run and split": f"{row['run']}, {row['split']}", **first, **paired, **scores})
     return pd.DataFrame(shown).set_index("run and split") if shown else pd.DataFrame()
 
 
@@ -257,7 +259,7 @@ def changes_page(old: State, new: State) -> str:
         *((READING, html_table(metrics)) if len(metrics) else ()),
         *(f"<p>{html.escape(sentence)}</p>" for sentence in told),
         "<h2>Figures</h2>",
-        f"<p>{'' if figures else 'No figure differs. '}{same} figures of changed pages are the same.</p>",
+        f"<p>{'' if figures else 'No figure differs. '}Figures of changed pages that are the same: {same}.</p>",
         *figures,
     ]
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title><style>{STYLE}</style>'

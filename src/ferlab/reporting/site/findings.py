@@ -136,8 +136,8 @@ def _group_sentence(errors: Mapping[str, Any]) -> str:
     named = f"{worst['condition']} {worst['group']}"
     p = p_equals(tests[worst["condition"]]["p_holm"])
     return (
-        f"Of {worst['n']} {errors['split']} faces with {named}, **{estimate(bounds, 'rate')}** are misclassified, of all {errors['n']:,} "
-        f"{percent(whole)}; error rates differ by {worst['condition']} (permutation test, Holm p {p})."
+        f"**{estimate(bounds, 'rate')}** of the {worst['n']} {errors['split']} faces with {named} are misclassified ({percent(whole)} of all "
+        f"{errors['n']:,}); error rates differ by {worst['condition']} (permutation test, Holm p {p})."
     )
 
 

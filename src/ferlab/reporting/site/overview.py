@@ -20,7 +20,7 @@ from ferlab.reporting.pages.protocol import tasks_sentence
 from ferlab.reporting.site import cards
 from ferlab.reporting.site.entries import COMPARISONS, INSTRUMENTS, Entry
 from ferlab.reporting.site.findings import best_run, findings, trained_sentence
-from ferlab.reporting.site.html import pick_picture
+from ferlab.reporting.site.html import first_sentence, pick_picture
 from ferlab.reporting.tables import MISSING, shown_splits
 from ferlab.roles import recorded
 
@@ -158,8 +158,7 @@ def _hero(done: list[Entry], folder: Path, *, run: str) -> str:
                     continue
                 (folder / "pictures").mkdir(exist_ok=True)
                 (folder / "pictures" / f"{stage}.png").write_bytes(picture.png)
-                shown = html.escape(picture.alt.partition(". ")[0].rstrip("."))
-                caption = f"[{entry.title}]({entry.page}.ipynb): {shown}."
+                caption = f"[{entry.title}]({entry.page}.ipynb): {html.escape(first_sentence(picture.alt))}"
                 return cards.figure(f"pictures/{stage}.png", alt=picture.alt, caption=caption)
     return ""
 
@@ -206,10 +205,9 @@ def _source_line(params: Params, commit: Commit | None) -> str:
     """Return commit, day, licence and how to reproduce, on one line that the search index does not see: it alone changes with the commit."""
     study = "" if params.study == DEFAULT else f"ferlab study {params.study} && "
     licence = f"{licence} licence" if (licence := _cited().get("license")) else ""
-    if commit is None:
-        facts = ["This folder is not a Git checkout: no commit to name", licence, f"reproduce: `{study}make repro`"]
-    else:
-        facts = [f"Commit `{commit.name}` of {commit.day}", licence, f"reproduce: `git checkout {commit.name[:12]} && {study}make repro`"]
+    reproduce = f"reproduce: `{study}make repro`"
+    named = "This folder is not a Git checkout: no commit to name" if commit is None else f"Commit `{commit.name[:12]}` of {commit.day}"
+    facts = [named, licence, reproduce if commit is None else f"{reproduce} at this commit"]
     return f"::::{{container}} no-search quiet\n{' · '.join(filter(None, facts))}\n::::"
 
 
