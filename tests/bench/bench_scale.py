@@ -18,8 +18,8 @@ shards     Shuffled passes over 20,000 faces in shards of 1,000 from object_stor
 processes  fit() of `lenet_caffe` with gloo, one process and two at the same batch: three epochs minus one, so that the start does not count.
            On fewer free cores than processes wall seconds say nothing of a speed-up; CPU seconds per image say what the exchange costs.
 
-Limits: 0.1 GB more at 10^4 faces than at 10^3 where memory is constant (preparing), exponents of at most 1.2 (--large), the cached pass at least as
-fast as the first, and losses of two processes within 1e-5 of one's (relative), as tests/training/test_distributed.py states.
+Limits: 0.1 GB more at 10^4 faces than at 10^3 where memory is constant (preparing), exponents of at most 1.2 (--large), and the cached pass at
+least as fast as the first. That two processes and one train alike is tested in tests/training/test_distributed.py.
 `--write MACHINE` replaces the measured parts of reports/published/scale.json, which names the machine in these words.
 """
 
@@ -54,7 +54,7 @@ SECONDS, GIGABYTES = 720.0, 12.0  # of one case
 BLOCK, READ, BATCH, WINDOW = 1000, 20_000, 128, 8
 STORES = {"near": (0.02, 100e6), "distant": (0.2, 10e6)}  # seconds before each answer, bytes a second
 FACES, EPOCHS, EVERY = 8192, 3, 0.1
-MORE, EXPONENT, APART = 0.1, 1.2, 1e-5
+MORE, EXPONENT = 0.1, 1.2
 Found = dict[str, Any]
 
 
@@ -187,7 +187,7 @@ def lit_passes(faces: Path, work: Path, folder: str, *addresses: str) -> Found:
 
 
 def train(_: Path, work: Path, devices: int, epochs: int) -> Found:
-    """Fit a small model with so many gloo processes; return also the loss of the last epoch."""
+    """Fit a small model with so many gloo processes."""
     from ferlab.data.store import open_store, write_store
     from ferlab.params import Train
     from ferlab.training.fit import fit
@@ -196,12 +196,12 @@ def train(_: Path, work: Path, devices: int, epochs: int) -> Found:
     images, faces = np.random.default_rng(0).integers(0, 256, (count, 28, 28)).astype(np.uint8), table_of(pd.Series(["0" * 64] * count))
     write_store(work / "store", images, faces.assign(split=np.where(np.arange(count) < FACES, "train", "val")))
     sgd = {"optimizer": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "schedule": "constant"}
-    recipe = {**sgd, "flip": False, "accelerator": "cpu", "threads": 1}
+    recipe = {**sgd, "flip": False, "accelerator": "cpu", "threads": 1, "precision": "32-true"}
     settings, found = Train(epochs=epochs, devices=devices, batch_size=BATCH, **recipe), Found()
     with clocked(found):
         model = {"model": "lenet_caffe", "options": {"size": 28}}
-        result = fit(open_store(work / "store"), run="bench", **model, seed=0, settings=settings, partial=work / "partial")
-    return {**found, "loss": float(result.history["train_loss"].iloc[-1]), "val_loss": float(result.history["val_loss"].iloc[-1])}
+        fit(open_store(work / "store"), run="bench", **model, seed=0, settings=settings, partial=work / "partial")
+    return found
 
 
 CASES: dict[str, Callable[..., Found]] = {
@@ -335,14 +335,12 @@ def compare_processes(folder: Path, _: bool) -> tuple[dict[str, Any], list[bool]
         short, long = (run("train", folder, folder / f"train-{devices}-{epochs}", devices, epochs) for epochs in (1, EPOCHS))
         wall, cpu = ((long[key] - short[key]) / (EPOCHS - 1) for key in ("wall", "cpu"))
         of = {"rate": FACES / wall, "cpu_per_1000": 1000 * cpu / FACES, "gb": long["gb"], "start": short["wall"] - wall}
-        table[f"{devices}"] = {**of, "loss": long["loss"], "val_loss": long["val_loss"]}
+        table[f"{devices}"] = of
         print(f"processes {devices} on {cores} cores: {of['rate']:.0f} images a second, {of['cpu_per_1000']:.2f} CPU s per 1,000", flush=True)
     one, two = table["1"], table["2"]
     table |= {"rate_ratio": two["rate"] / one["rate"], "cpu_ratio": two["cpu_per_1000"] / one["cpu_per_1000"]}
-    table["loss_apart"] = max(abs(two[key] / one[key] - 1) for key in ("loss", "val_loss"))
     print(f"two processes over one: {table['rate_ratio']:.2f} of the images a second, {table['cpu_ratio']:.2f} of the CPU seconds per image")
-    print(f"losses of two processes and of one are {table['loss_apart']:.1e} apart (limit {APART})", flush=True)
-    return table, [table["loss_apart"] <= APART]
+    return table, []
 
 
 PARTS = {"growth": grow, "shards": read_shards, "processes": compare_processes}

@@ -68,15 +68,14 @@ def shards(part: dict[str, Any]) -> list[str]:
 
 def processes(part: dict[str, Any]) -> list[str]:
     """Return images a second and CPU seconds of one process and of two."""
-    heads = ("gloo processes", "images a second", "CPU s per 1,000", "training loss", "validation loss")
+    heads = ("gloo processes", "images per wall second", "CPU s per 1,000 images")
     rows = [row(*heads), row("---:", *["---:"] * (len(heads) - 1))]
     for count in ("1", "2"):
         of = part[count]
-        rows.append(row(count, number(of["rate"]), number(of["cpu_per_1000"]), f"{of['loss']:.6f}", f"{of['val_loss']:.6f}"))
+        rows.append(row(count, number(of["rate"]), number(of["cpu_per_1000"])))
     cores = f"{part['cores']} core{'s' if part['cores'] > 1 else ''} for all processes"
-    ratios = f"Two processes use {part['cpu_ratio']:.2f} times the CPU seconds of one per image"
-    same = f"their losses differ from its by at most {part['loss_apart']:.0e} of their value"
-    return [*rows, "", f"{part['n']:,} faces of 28 x 28, batches of {part['batch']}, {cores}.", f"{ratios}; {same}. {where(part)}"]
+    ratio = f"Two processes use {part['cpu_ratio']:.2f} times the CPU seconds of one per image."
+    return [*rows, "", f"{part['n']:,} faces of 28 x 28, batches of {part['batch']}, {cores}.", f"{ratio} {where(part)}"]
 
 
 TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {"growth": growth, "shards": shards, "processes": processes}
