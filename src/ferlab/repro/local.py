@@ -24,7 +24,7 @@ from ferlab.status import peak_memory
 
 GUESS = 2 * 2**30  # bytes of a stage that never ran here
 ALONE = ("deploy",)  # measures latencies: with other work beside it they would be that work's
-MOMENT = 0.2  # seconds between two looks at what has ended
+MOMENT = 0.5  # seconds between two looks at what has ended
 PATIENCE = 20.0  # seconds that a stopped stage has to end by itself
 
 
