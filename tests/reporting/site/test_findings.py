@@ -95,13 +95,13 @@ def test_a_condition_is_named_only_where_its_test_and_the_interval_of_the_group_
         assert condition_finding(errors, {}) == "In none of 1 conditions does a group of faces have a significantly higher error rate."
 
 
-def test_a_corruption_costs_most_only_among_those_that_cost_significantly() -> None:
+def test_the_largest_rise_is_sought_only_among_those_that_cost_significantly() -> None:
     def rise(value: float, p: float | None) -> dict[str, Any]:
         return {"rise": value, "rise_ci_low": value - 0.1, "rise_ci_high": value + 0.1, "p_holm": p}
 
     found = {"fog": rise(0.3, 0.2), "motion_blur": rise(0.2, 0.01), "jpeg": rise(0.05, 0.03), "mean": rise(0.9, None)}
     told = condition_finding({}, {"corruptions": found})
-    assert told == "2 of 3 corruptions raise the error significantly, motion blur by the most: **20.0 points [10.0, 30.0]**."
+    assert told == "2 of 3 corruptions raise the error significantly; the largest rise: motion blur, **20.0 points [10.0, 30.0]**."
     assert condition_finding({}, {"corruptions": {"fog": rise(0.3, 0.2)}}) == "None of 1 corruptions raises the error significantly."
     assert condition_finding({}, {}) == ""
 

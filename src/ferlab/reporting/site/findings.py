@@ -150,7 +150,7 @@ def _corruption_sentence(robustness: Mapping[str, Any]) -> str:
         return f"None of {len(found)} corruptions raises the error significantly."
     worst = max(costly, key=lambda name: costly[name]["rise"])
     return (
-        f"{len(costly)} of {len(found)} corruptions raise the error significantly, {worst.replace('_', ' ')} by the most: "
+        f"{len(costly)} of {len(found)} corruptions raise the error significantly; the largest rise: {worst.replace('_', ' ')}, "
         f"**{estimate(costly[worst], 'rise', unit='points')}**."
     )
 
