@@ -15,7 +15,7 @@ import pytest
 from ferlab import documents
 from ferlab.control.layouts import draw_layout
 from ferlab.data.readers.reading import read_source
-from ferlab.reporting.site.sources import DOCUMENTS
+from ferlab.reporting.site.sources import DOCUMENTS, document_text
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -63,6 +63,11 @@ def test_sections_of_a_docstring_become_lists():
 
 def test_the_site_has_a_title_for_every_page():
     assert set(DOCUMENTS) == {path.stem for path in DOCS.glob("*.md")}
+
+
+def test_the_site_names_what_lies_outside_docs_and_shows_no_comments():
+    text = "# A\n\n<!-- studies -->\n\n[one](../reports/one.md), [two](two.md)\n\n<!-- end -->\n\nlast\n"
+    assert document_text(text) == "# A\n\none (`reports/one.md`), [two](two.md)\n\nlast\n"
 
 
 def test_the_glossary_is_sorted_and_names_each_term_once():

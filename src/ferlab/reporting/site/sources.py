@@ -85,14 +85,20 @@ def _naming(what: str) -> Iterator[None]:
 
 
 def _write_documents(folder: Path) -> str:
-    """Write the pages of docs/ beside the report; return their table of contents. What they link to outside docs/ is named by its path."""
+    """Write the pages of docs/ beside the report; return their table of contents."""
     titles, order = {}, list(DOCUMENTS)
     pages = sorted((paths.ROOT / "docs").glob("*.md"), key=lambda path: (order.index(path.stem) if path.stem in order else len(order), path.stem))
     for path in pages:
-        text = re.sub(r"\[([^\]]+)\]\(\.\./([^)]+)\)", r"\1 (`\2`)", path.read_text(encoding="utf-8"))
+        text = document_text(path.read_text(encoding="utf-8"))
         _write(folder / path.name, text)
         titles[DOCUMENTS.get(path.stem) or text.partition("\n")[0].lstrip("# ")] = f"docs/{path.stem}"
     return f"\n{cards.toctree(titles, caption='Documentation')}\n" if titles else ""
+
+
+def document_text(text: str) -> str:
+    """Return a page of docs/ as the site has it: what it links to outside docs/ is named by its path, comments are no part of it."""
+    named = re.sub(r"\[([^\]]+)\]\(\.\./([^)]+)\)", r"\1 (`\2`)", text)
+    return re.sub(r"^<!--.*-->\n+", "", named, flags=re.MULTILINE)
 
 
 def _write_notebook_page(params: Params, entry: Entry, folder: Path, *, prepared: dict[str, dict[str, Any]], box: Boxes) -> None:
