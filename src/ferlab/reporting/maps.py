@@ -54,7 +54,7 @@ def draw_map(axis: Axes, image: np.ndarray, density: np.ndarray, *, top: float, 
         draw_face(axis, face, limits=(0, 1), alpha=0.35)
         write_in(axis, "zero\neverywhere")
         return
-    draw_face(axis, _blend(face if face.ndim == 3 else face[..., None], density, top, signed=signed))
+    draw_face(axis, blend(face if face.ndim == 3 else face[..., None], density, top, signed=signed))
 
 
 def write_in(axis: Axes, text: str) -> None:
@@ -65,7 +65,7 @@ def write_in(axis: Axes, text: str) -> None:
 def add_colour_bar(figure: Figure, axes: np.ndarray, top: float, *, signed: bool = False) -> None:
     """Add the scale that all maps of some axes share."""
     low = -top if signed else 0.0
-    over_grey = ListedColormap(_blend(0.5, np.linspace(low, top, 256), top, signed=signed))  # as the maps look over a mid-grey face
+    over_grey = ListedColormap(blend(0.5, np.linspace(low, top, 256), top, signed=signed))  # as the maps look over a mid-grey face
     label = "signed attribution, 1: mean magnitude" if signed else "attribution, 1: mean of its own map"
     extend = "both" if signed else "max"
     figure.colorbar(ScalarMappable(Normalize(low, top), over_grey), ax=axes, shrink=0.7, aspect=25, extend=extend, label=label)
@@ -78,8 +78,8 @@ def add_colour_bars(figure: Figure, axes: np.ndarray, tops: Mapping[bool, float]
         add_colour_bar(figure, part, top, signed=sign)
 
 
-def _blend(face: np.ndarray | float, density: np.ndarray, top: float, *, signed: bool = False) -> np.ndarray:
-    """Return colours (..., 3) of densities over grey or colour values from 0 to 1."""
+def blend(face: np.ndarray | float, density: np.ndarray, top: float, *, signed: bool = False) -> np.ndarray:
+    """Return the colours, (..., 3) of 0 to 1, of densities over grey or colour values from 0 to 1; arguments as for `draw_map`."""
     opacity = OPACITY * np.clip(np.abs(density) / SOLID if signed else density / SOLID, 0, 1)[..., None]
     places = 0.5 + density / (2 * top) if signed else density / top
     colours = plt.get_cmap(SIGNED_COLOUR_MAP if signed else COLOUR_MAP)(np.clip(places, 0, 1))

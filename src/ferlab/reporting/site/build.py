@@ -26,6 +26,7 @@ from ferlab.params import Params, load_params
 from ferlab.paths import InputError
 from ferlab.reporting.markup import disarm
 from ferlab.reporting.site.entries import collect
+from ferlab.reporting.site.faces_page import add_scripts, write_files
 from ferlab.reporting.site.html import mend_page, missing_alt_text
 from ferlab.reporting.site.overview import Commit
 from ferlab.reporting.site.preliminary import preliminary_box, stale_results, uncommitted_code
@@ -49,6 +50,7 @@ def render(source: Path, target: Path, *, conf: Path) -> list[str]:
     with patch_docutils(str(conf)), docutils_namespace():
         app = Sphinx(source, conf, target, target.parent / "doctrees", "html", status=None, warning=warnings, freshenv=True, parallel=1)
         app.connect("doctree-read", disarm, priority=100)  # before Sphinx takes the headings from the page
+        app.connect("html-page-context", add_scripts)
         app.build()
     for leftover in (".buildinfo", ".buildinfo.bak", "objects.inv", "_static/.gitignore", "_static/webpack-macros.html"):  # of no use to a reader
         (target / leftover).unlink(missing_ok=True)
@@ -86,6 +88,7 @@ def build_site(params: Params, output: Path, *, conf: Path | None = None) -> lis
             box = partial(preliminary_box, params, stale=stale_results(params, entries), uncommitted=uncommitted_code())
             write_sources(params, entries, work / "pages", scorings=scorings, commit=git_commit(), box=box)
             warnings = render(work / "pages", work / "site", conf=conf or paths.ROOT / "reports")
+            write_files(params, work / "site")
             _swap(work / "site", output, aside=work / "last")
         finally:
             shutil.rmtree(work, ignore_errors=True)

@@ -10,6 +10,7 @@ import base64
 import copy
 import html
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ferlab.colours import INKS
@@ -84,7 +85,7 @@ def pick_picture(notebook: Notebook, *patterns: str) -> Picture | None:
     return shown[0] if shown else None
 
 
-def make_page(notebook: Notebook, *, name: str, lead: str = "", close: str = "") -> Notebook:
+def make_page(notebook: Notebook, *, name: str, lead: str = "", close: str = "", below: Mapping[str, str] | None = None) -> Notebook:
     """Return the notebook as the site shows it.
 
     Args:
@@ -92,9 +93,12 @@ def make_page(notebook: Notebook, *, name: str, lead: str = "", close: str = "")
         name: The set or run, added to the title; empty for a stage that has neither.
         lead: Markdown set below the title, e.g. a banner.
         close: Markdown set at the end, e.g. the provenance.
+        below: Markdown set below the first figure whose alt text begins with the key.
     """
     page = caption_figures(notebook)
     _name_tables(page)
+    for number, (begins, text) in enumerate((below or {}).items()):
+        _add_below(page, begins, _prose(text, id=f"below{number}"))
     page["metadata"] = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
     _add_to_title(page, name=name, lead=lead)
     _hide_code(page)
@@ -133,6 +137,13 @@ def _name_tables(page: Notebook) -> None:
 def _swatched(cell: re.Match[str]) -> str:
     opened, expression, closed = cell.groups()
     return f'{opened}<span class="swatch" style="background: {INKS[expression]}"></span>{expression}{closed}'
+
+
+def _add_below(page: Notebook, begins: str, prose: Notebook) -> None:
+    for place, cell in enumerate(page["cells"], 1):
+        if any(_is_image(output) and _alt(output).startswith(begins) for output in cell.get("outputs", [])):
+            page["cells"].insert(place, prose)
+            return
 
 
 def _prose(source: str, *, id: str) -> Notebook:

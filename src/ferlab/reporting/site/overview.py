@@ -33,6 +33,7 @@ START = (
     ("docs/tour.md", "A tour of five minutes", "what the workspace does, step by step"),
     ("runs/{run}/evaluate.ipynb", "How good is `{run}`, and how certain is that?", "metrics with intervals, calibration, abstention"),
     ("runs/{run}/analyze_errors.ipynb", "What does it get wrong?", "confusions, label issues, groups of faces"),
+    ("runs/{run}/faces.md", "Which faces are behind each confusion?", "a cell of the matrix opens its faces"),
     ("runs/{run}/explain.ipynb", "Which pixels does it rely on?", "attribution maps, and which of them can be believed"),
     ("compare.ipynb", "How do the runs differ?", "paired tests, seeds, ensembles, published accuracies beside ours"),
     ("docs/results.md", "Results on real FER2013", "photographs, not control faces: the published models, with intervals"),
@@ -169,7 +170,7 @@ def _start(run: str, *, entries: list[Entry], folder: Path) -> str:
     lines = [
         f"- [{title.format(run=run)}]({page.format(run=run)}): {what}"
         for page, title, what in START
-        if page.format(run=run) in there or (folder / page).is_file()
+        if page.format(run=run) in there or (folder / page.format(run=run)).is_file()
     ]
     return "\n".join(["## Start here", "", *lines]) if lines else ""
 

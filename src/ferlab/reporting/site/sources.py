@@ -16,10 +16,10 @@ from typing import Any
 from ferlab import paths
 from ferlab.params import Params, declared
 from ferlab.paths import NOTEBOOKS, RUN_STAGES, SET_STAGES, InputError
-from ferlab.reporting.site import cards
+from ferlab.reporting.site import cards, faces_page
 from ferlab.reporting.site.dataset_card import Dataset, dataset_card, dataset_card_body
 from ferlab.reporting.site.entries import INSTRUMENTS, Entry
-from ferlab.reporting.site.html import make_page
+from ferlab.reporting.site.html import make_page, pick_picture
 from ferlab.reporting.site.model_card import Described, model_card, model_card_body
 from ferlab.reporting.site.overview import Commit, overview
 
@@ -109,7 +109,8 @@ def _write_notebook_page(params: Params, entry: Entry, folder: Path, *, prepared
         notebook=f"notebooks/{NOTEBOOKS[entry.stage]}.ipynb",
     )
     lead = "\n\n".join(filter(None, [box(entry.stage, entry.name), _lead(params, entry, prepared)]))
-    page = make_page(entry.notebook, name=entry.name, lead=lead, close=close)
+    below = faces_page.links(params, entry.stage, entry.name)
+    page = make_page(entry.notebook, name=entry.name, lead=lead, close=close, below=below)
     path = folder / f"{entry.page}.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(page), encoding="utf-8")
@@ -172,6 +173,7 @@ def _write_run_card(params: Params, name: str, entries: list[Entry], folder: Pat
         card = Described(name, settings.model, {stage: entry.metrics for stage, entry in own.items()}, settings.data)
         extra = {"Model card": "model_card"}
         _write_card(folder / "runs" / name, "model_card", model_card_body(card), whole=model_card(card), box=boxes)
+    faces = _write_faces(params, own["evaluate"], folder / "runs" / name, box=boxes)
     parts = [
         f"# Run {name}",
         boxes,
@@ -179,10 +181,21 @@ def _write_run_card(params: Params, name: str, entries: list[Entry], folder: Pat
         f" with seed {settings.seed}; group `{settings.group}`.",
         cards.results_table(only, {name: own["evaluate"].metrics}, links={}),
         cards.stage_list({stage: entry.notebook is not None for stage, entry in own.items()}),
+        "- [Faces](faces.md): the faces of each cell of the confusion matrix" if faces else "",
         _card_line(extra),
-        _page_tree(own, extra),
+        _page_tree(own, faces | extra),
     ]
     _write(folder / "runs" / name / "index.md", _joined(parts))
+
+
+def _write_faces(params: Params, evaluated: Entry, folder: Path, *, box: str) -> dict[str, str]:
+    """Write the page of a run's faces, if they lie on disk; return it by its title."""
+    if not faces_page.has_faces(params, evaluated.name):
+        return {}
+    figure = pick_picture(evaluated.notebook, "confusion") if evaluated.notebook else None
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "faces.md", faces_page.faces_page(params, evaluated.name, box=box, figure=figure, folder=folder))
+    return {"Faces": "faces"}
 
 
 def _page_tree(own: dict[str, Entry], extra: dict[str, str]) -> str:
