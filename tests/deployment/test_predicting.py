@@ -22,7 +22,7 @@ from ferlab.deployment import gathering
 from ferlab.deployment.export import export_onnx
 from ferlab.deployment.listing import shown
 from ferlab.deployment.predicting import predict_files
-from ferlab.deployment.predictor import DRAWN
+from ferlab.deployment.predictor import DRAWN, Predictor
 from ferlab.paths import InputError
 
 
@@ -280,6 +280,21 @@ def test_a_map_colours_the_face_alone_and_says_what_its_colours_mean(method, tin
     changed = np.abs(coloured[:480] - plain).max(axis=2) > 0
     changed[y - 2 : y + height + 3, x - 2 : x + width + 3] = False
     assert not changed.any()
+
+
+def test_an_aligned_face_is_shown_in_its_box_under_its_map(tiny, tmp_path, capsys) -> None:
+    """The map belongs to the face that the network sees: here the box with a margin, of 16 pixels a side."""
+    prepared = {"face": {"detector": "haar", "margin": 0.4}, "size": 16, "colour": "grey"}
+    export_onnx(replace(tiny, preparation=prepared, sources=("fer2013",)), tmp_path / "margin.onnx")
+    name = scene(tmp_path / "a.png", read(faces=1, size=96)[0][0])
+    assert main(["predict", name, "--model", str(tmp_path / "margin.onnx"), "--save", str(tmp_path), "--map", "occlusion"]) == 2
+    assert main(["predict", name, "--model", str(tmp_path / "margin.onnx"), "--save", str(tmp_path / "out"), "--map", "occlusion", "--json"]) == 0
+    x, y, width, height = (2 * value for value in printed(capsys)[0][0]["box"])
+    drawn, box = np.asarray(Image.open(tmp_path / "out" / "a.png").convert("L")).astype(int), np.s_[y + 5 : y + height - 5, x + 5 : x + width - 5]
+    seen = Predictor.load(tmp_path / "margin.onnx").prepare_boxes(np.asarray(Image.open(name)), [(x // 2, y // 2, width // 2, height // 2)])[0, 0]
+    shown_there = np.asarray(Image.fromarray((255 * seen).astype(np.uint8)).resize((width, height))).astype(int)[5:-5, 5:-5]
+    original = np.asarray(Image.open(name).resize((480, 480))).astype(int)[box]
+    assert np.corrcoef(drawn[box].ravel(), shown_there.ravel())[0, 1] > 0.9 > np.corrcoef(drawn[box].ravel(), original.ravel())[0, 1]
 
 
 def test_without_the_mirror_image_other_probabilities_come_out(faces, tiny_onnx, capsys) -> None:
