@@ -26,6 +26,7 @@ def png(side: int = 40) -> bytes:
 
 
 PICTURE = png()
+MOVED = {"/moved": "/photo.png", "/file": "file:///etc/hostname", "/ftp": "ftp://127.0.0.1:1/photo.png"}
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -37,9 +38,9 @@ class Answers(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         type(self).asked.append((self.path, self.headers["User-Agent"]))
         path = self.path.partition("?")[0]
-        if path in ("/moved", "/away"):
+        if path in MOVED:
             self.send_response(302)
-            self.send_header("Location", "/photo.png" if path == "/moved" else "file:///etc/hostname")
+            self.send_header("Location", MOVED[path])
             self.end_headers()
             return
         known = {"/clip.avi": self.video, "/page": b"<!DOCTYPE html><html>"}
@@ -124,7 +125,8 @@ def test_a_picture_is_fetched_also_where_it_was_moved_to(address) -> None:
         ("/endless", "has more than 100,000 bytes; expected at most as many"),
         ("/cut", r"ended after [\d,]+ of [\d,]+ bytes; try again"),
         ("/silent", "nothing came for 0.5 seconds"),
-        ("/away", r"cannot be fetched|answered 302"),
+        ("/file", "answered 302 .* is not allowed"),
+        ("/ftp", r"cannot be fetched \(unknown url type: ftp\)"),
     ],
 )
 def test_what_is_no_picture_too_much_cut_or_silent_is_one_line(path, said, address, monkeypatch) -> None:
