@@ -130,7 +130,7 @@
   const start = () => {
     document.querySelectorAll(".sortable table").forEach(makeSortable);
     document.querySelectorAll("article :is(.table-box, .pst-scrollable-table-container)").forEach(signTable);
-    const images = [...document.querySelectorAll("article img")].filter((image) => !image.closest("a, button"));
+    const images = [...document.querySelectorAll("article img")].filter((image) => !image.closest("a, button, .bench"));
     if (images.length) makeLightbox(images);
     const folds = [...document.querySelectorAll("article details.hide.above-input")];
     if (folds.length) makeSwitch(folds);

@@ -99,7 +99,7 @@ def visit(request, browser, report) -> dict:
         page = context.new_page()
         page.on("console", lambda told: seen["complaints"].append(told.text) if told.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: seen["complaints"].append(str(error)))
-        page.on("request", lambda asked: None if asked.url.startswith(("file:", "data:")) else seen["complaints"].append(asked.url))
+        page.on("request", lambda asked: None if asked.url.startswith(("file:", "data:", "blob:")) else seen["complaints"].append(asked.url))
         for path in sorted(report.rglob("*.html")):
             page.goto(path.as_uri())
             seen["pages"][path.relative_to(report).as_posix()] = page.evaluate(FACTS)
@@ -110,7 +110,7 @@ def visit(request, browser, report) -> dict:
 
 def test_no_page_complains_or_asks_the_network(visit) -> None:
     stages = len(paths.SET_STAGES) + len(paths.RUN_STAGES) + 1 + len(ALONE)
-    assert len(visit["pages"]) == stages + 7  # the overview, the search, the pages of the set and of the runs, their model cards
+    assert len(visit["pages"]) == stages + 8  # the overview, the bench, the search, the pages of the set and of the runs, their model cards
     assert visit["complaints"] == []
 
 

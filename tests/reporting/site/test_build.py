@@ -123,7 +123,7 @@ def article(page: str) -> str:
 def test_there_is_a_page_per_stage_and_set_or_run(pages: dict[str, str]) -> None:
     wanted = {f"data/{name}/{stage}.html" for name in ("drawn", "real") for stage in (*paths.SET_STAGES, "index", "dataset_card")}
     wanted |= {f"runs/{name}/{stage}.html" for name in ("on_drawn", "on_real") for stage in (*paths.RUN_STAGES, "index", "model_card")}
-    assert set(pages) == wanted | {"index.html", "compare.html", "search.html"}
+    assert set(pages) == wanted | {"index.html", "bench.html", "compare.html", "search.html"}
 
 
 def test_a_card_is_a_page_and_a_file_with_front_matter(project: Path, pages: dict[str, str]) -> None:
@@ -158,7 +158,7 @@ def test_nothing_is_asked_of_the_network(project: Path, pages: dict[str, str]) -
 def test_pages_of_drawn_faces_say_so_and_only_those(pages: dict[str, str]) -> None:
     marked = {name for name, page in pages.items() if BANNER in article(page)}
     drawn = {name for name in pages if name.startswith(("data/drawn/", "runs/on_drawn/"))}
-    assert marked == drawn | {"index.html", "compare.html"}
+    assert marked == drawn | {"index.html", "bench.html", "compare.html"}
 
 
 def test_fer2013_without_private_test_states_its_split(pages: dict[str, str]) -> None:
@@ -315,6 +315,7 @@ def test_models_of_the_worlds_saw_control_faces_whatever_the_runs_saw(tmp_path: 
 def test_a_figure_without_alt_text_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setattr(site, "render", lambda source, target, conf: target.mkdir() or [])
+    monkeypatch.setattr(site.bench_page, "complete_page", lambda params, folder: None)
     params = make_params("on_drawn")
     write_project(tmp_path, params)
     path = paths.executed_notebook("train", "on_drawn")

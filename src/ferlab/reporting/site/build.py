@@ -25,6 +25,7 @@ from ferlab.locks import held, lock_of
 from ferlab.params import Params, load_params
 from ferlab.paths import InputError
 from ferlab.reporting.markup import disarm
+from ferlab.reporting.site import bench_page
 from ferlab.reporting.site.entries import collect
 from ferlab.reporting.site.faces_page import add_scripts, write_files
 from ferlab.reporting.site.html import mend_page, missing_alt_text
@@ -89,6 +90,7 @@ def build_site(params: Params, output: Path, *, conf: Path | None = None) -> lis
             write_sources(params, entries, work / "pages", scorings=scorings, commit=git_commit(), box=box)
             warnings = render(work / "pages", work / "site", conf=conf or paths.ROOT / "reports")
             write_files(params, work / "site")
+            bench_page.complete_page(params, work / "site")
             _swap(work / "site", output, aside=work / "last")
         finally:
             shutil.rmtree(work, ignore_errors=True)

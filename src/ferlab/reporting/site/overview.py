@@ -244,5 +244,5 @@ def _trees(params: Params, done: list[Entry]) -> list[str]:
         cards.toctree({name: f"data/{name}/index" for name in params.prepare}, caption="Data"),
         cards.toctree({name: f"runs/{name}/index" for name in params.runs}, caption="Runs"),
         cards.toctree(compared, caption="Comparison") if compared else "",
-        cards.toctree(instruments, caption="Instrument") if instruments else "",
+        cards.toctree({"Bench": "bench"} | instruments, caption="Instrument"),
     ]

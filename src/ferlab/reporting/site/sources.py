@@ -16,7 +16,7 @@ from typing import Any
 from ferlab import paths
 from ferlab.params import Params, declared
 from ferlab.paths import NOTEBOOKS, RUN_STAGES, SET_STAGES, InputError
-from ferlab.reporting.site import cards, faces_page
+from ferlab.reporting.site import bench_page, cards, faces_page
 from ferlab.reporting.site.dataset_card import Dataset, dataset_card, dataset_card_body
 from ferlab.reporting.site.entries import INSTRUMENTS, Entry
 from ferlab.reporting.site.html import make_page, pick_picture
@@ -67,6 +67,8 @@ def write_sources(
     for name in params.runs:
         with _naming(f"the metrics of run {name}"):
             _write_run_card(params, name, entries, folder, state=box("", name))
+    evaluated = [entry.name for entry in entries if entry.stage == "evaluate" and entry.notebook]
+    bench_page.write_page(params, folder, evaluated=evaluated, box=box)
     documents = _write_documents(folder / "docs")
     with _naming("some metrics file"):
         _write(folder / "index.md", overview(params, entries, folder, scorings=scorings, commit=commit, box=box("", "")) + documents)
