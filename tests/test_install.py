@@ -75,6 +75,14 @@ def test_a_command_of_the_workspace_says_what_a_light_install_lacks(tmp_path) ->
     assert ran.stderr == "ferlab: study needs ruamel, of the whole workspace: pip install '.[workspace]' in a clone of ferlab\n"
 
 
+def test_a_map_that_needs_pytorch_is_refused_where_there_is_none(scene, tmp_path) -> None:
+    ran = run_without(WORKSPACE, ["predict", "scene.png", "--save", "out", "--map", "grad_cam"], tmp_path)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == "ferlab: --map grad_cam needs PyTorch, of the whole workspace; --map occlusion needs none\n"
+    ran = run_without(WORKSPACE, ["predict", "scene.png", "--save", "out", "--map", "occlusion"], tmp_path)
+    assert (ran.returncode, [path.name for path in (tmp_path / "out").iterdir()]) == (0, ["scene.png"])
+
+
 def test_the_version_is_stated_once_and_read_without_an_install(capsys) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--version"])

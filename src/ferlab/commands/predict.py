@@ -45,8 +45,8 @@ def run(chosen: argparse.Namespace) -> int:
 
     told = {"model": chosen.model, "top": chosen.top, "every": chosen.every, "whole": chosen.whole, "small": chosen.small, "risk": chosen.risk}
     told |= {"form": "json" if chosen.json else "csv" if chosen.csv == "-" else "lines", "table": None if chosen.csv == "-" else chosen.csv}
-    explain = _explainer(chosen.map, chosen.model) if chosen.map not in ("", OCCLUSION) else None
     try:
+        explain = _explainer(chosen.map, chosen.model) if chosen.map not in ("", OCCLUSION) else None
         job = check_job(chosen.files, save=chosen.save, method=chosen.map, explain=explain, flip=chosen.tta == "flip", **told)
     except InputError as error:
         print(f"ferlab: {' '.join(str(error).split())}", file=sys.stderr)
@@ -58,9 +58,15 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def _explainer(method: str, model: str | None) -> Any:
-    """Return what computes a method's maps of a model's input: `ferlab.deployment.evidence.Explain`."""
-    import torch
+    """Return what computes a method's maps of a model's input: `ferlab.deployment.evidence.Explain`.
 
+    Raises:
+        InputError: Without PyTorch; an operation of the model's graph that is not followed.
+    """
+    try:
+        import torch
+    except ModuleNotFoundError:
+        raise InputError(f"--map {method} needs PyTorch, of the whole workspace; --map occlusion needs none") from None
     from ferlab.deployment.as_torch import load_exported
     from ferlab.deployment.predictor import SHIPPED
     from ferlab.explanation.attributions import attribute, explain_settings
