@@ -87,6 +87,7 @@ def test_the_mouse_opens_the_faces_of_a_cell_and_a_face(page, val) -> None:
     cell(page, target, pred).click()
     assert page.locator(STATUS).inner_text() == f"{len(faces)} of 24 val faces"
     assert listed(page) == set(faces["face_id"])
+    assert sum(map(int, page.locator("[data-at] b").all_inner_texts())) == 24  # the matrix shows what all other conditions select
     said = page.locator(".faces-said").inner_text()
     assert re.match(rf"{target} predicted as {pred}: {len(faces)} of \d+ faces, [\d.]+ % .*95 % interval over subjects", said)
     page.locator(TILES).first.click()

@@ -133,6 +133,12 @@ def test_a_run_adds_predictions_issues_and_maps(project: Path, faces: dict[str, 
     assert occlusion["notes"][1] == "up to 19 points"  # 0.25 less the mean of both maps
 
 
+def test_the_order_of_the_predictions_is_of_no_matter(project: Path, faces: dict[str, Any], scored: dict[str, Any]) -> None:
+    predictions = faces_in(read_predictions(artefact("evaluate", "predictions", RUN)), "val")
+    shuffled = face_tables.scored_of_split(predictions.sample(frac=1, random_state=0), faces["ids"], issues=None, maps=None)
+    assert [shuffled[key] for key in ("rows", "pred", "probs", "bounds")] == [scored[key] for key in ("rows", "pred", "probs", "bounds")]
+
+
 def test_intervals_are_those_of_the_page_of_errors(project: Path, scored: dict[str, Any]) -> None:
     assert scored["by"] == "subjects"
     ranked = rank_confusions(faces_in(read_predictions(artefact("evaluate", "predictions", RUN)), "val"))
