@@ -56,7 +56,7 @@ STUDIES = {
     # At 197 pixels a robustness page of a transfer model takes minutes: one is trained, without the weights that it begins with.
     "cs230_table2": Study((FER2013, "ckplus --subjects 3 --each 1", "jaffe --subjects 3 --each 1"), "five_layer_aux_ncw", (), ("resnet50_aux_ncw",)),
     "fersys": Study((FER2013, "fer2013_reshuffled --subjects 5 --each 1"), "cnn_reshuffled", ("cnn_official",)),
-    "fersys_official": Study((FER2013,), "cnn_official", (), ("embedding_0",)),
+    "fersys_official": Study((FER2013,), "cnn_official"),
     "fers": Study(("affectnet --subjects 4 --each 1",), "weighted_test", whole=True),
     # CaffeNet and AlexNet have the input and the preparation of the LeNet; its other seven sets differ in their faces and split.
     "cs231a": Study(("ckplus --subjects 4 --each 1",), "lenet_caffe_ckplus8_random"),

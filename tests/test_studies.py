@@ -217,20 +217,21 @@ def test_fersys_divides_the_folder_as_its_paper_did() -> None:
 def test_the_honest_half_of_fersys_is_as_in_the_whole() -> None:
     whole, half = study("fersys"), study("fersys_official")
     assert half.prepare["official"] == whole.prepare["official"]
-    for run in half.runs.values():
-        train = run.train.model_copy(update={"pretrained": ""})
-        assert train == whole.runs["cnn_official"].train.model_copy(update={"threads": 1})
-        if run.family == "fersys":  # but for its seed
-            beside = whole.runs[run.group].model_copy(update={"seed": run.seed})
-            assert run.model_dump(exclude={"factors", "train"}) == beside.model_dump(exclude={"factors", "train"})
+    for run in half.runs.values():  # but for its seed
+        assert run.train == whole.runs["cnn_official"].train.model_copy(update={"threads": 1})
+        beside = whole.runs[run.group].model_copy(update={"seed": run.seed})
+        assert run.model_dump(exclude={"factors", "train"}) == beside.model_dump(exclude={"factors", "train"})
     assert [(run.group, run.seed) for run in half.runs.values()] == [
-        (group, seed) for group in ("cnn_official", "deepface_scratch_official", "embedding") for seed in (0, 1, 2)
+        (group, seed) for group in ("cnn_official", "deepface_scratch_official") for seed in (0, 1, 2)
     ]
 
 
 def test_the_embedding_of_fersys_is_as_published_and_its_head_alone_is_trained() -> None:
-    runs = [run for run in study("fersys_official").runs.values() if run.group == "embedding"]
-    assert {(run.model, run.train.pretrained) for run in runs} == {("face_recognition", "published")}
+    runs, beside = list(study("fersys_embedding").runs.values()), study("fersys_official")
+    assert [(run.model, run.seed) for run in runs] == [("face_recognition", seed) for seed in (0, 1, 2)]
+    assert study("fersys_embedding").prepare == beside.prepare
+    expected = beside.runs["cnn_official"].train.model_copy(update={"pretrained": "published"})
+    assert all(run.train == expected for run in runs)
     with torch.device("meta"):
         net = create_model(runs[0].model, 7, 3, **runs[0].options)
     trained = {name.partition(".")[0] for name, weights in net.named_parameters() if weights.requires_grad}
@@ -250,6 +251,7 @@ LAYOUTS_OF = {  # study -> folder below data/raw -> layout; one set, and the sma
     "fers_ferplus": ({"ferplus": "ferplus"}, "weighted_test"),
     "fers_short": ({"ferplus": "ferplus"}, "weighted"),
     "fersys": ({"fer2013": "fer2013", "fer2013_reshuffled": "fer2013_reshuffled"}, "cnn_reshuffled"),
+    "fersys_embedding": ({"fer2013": "fer2013"}, "embedding_0"),
     "fersys_official": ({"fer2013": "fer2013"}, "cnn_official"),
     "resemotenet": ({"fer2013": "fer2013"}, "cnn"),
     "resemotenet_short": ({"fer2013": "fer2013"}, "cnn_short"),
