@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import ferlab
 from ferlab.cli import main
 from ferlab.control import read
 from ferlab.version import ferlab_version
@@ -26,6 +27,7 @@ WORKSPACE = ("torch", "pandas", "scipy", "pydantic", "ruamel", "onnx", "rich", "
 LOADS = ("numpy", "cv2", "PIL", "onnxruntime")
 LIGHTLY = """import sys
 sys.modules |= dict.fromkeys(sys.argv.pop(1).split(","))  # importing one of these fails, as where it is not installed
+import ferlab
 from ferlab.cli import main
 sys.exit(main(sys.argv[1:]))"""
 
@@ -87,7 +89,8 @@ def test_the_version_is_stated_once_and_read_without_an_install(capsys) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
     assert (ended.value.code, capsys.readouterr().out) == (0, f"ferlab {ferlab_version()}\n")
-    assert ferlab_version() == PROJECT["version"]
+    assert ferlab.__version__ == ferlab_version() == PROJECT["version"]
+    assert not hasattr(ferlab, "version_of_nothing")
     cited = (ROOT / "CITATION.cff").read_text()
     assert f"\nversion: {PROJECT['version']}\n" in cited
 
