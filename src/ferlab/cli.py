@@ -5,6 +5,7 @@
     ferlab runs                        the runs of params.yaml with their accuracy, and whether it still holds
     ferlab status                      per stage: fresh, page only, or stale and why; and what `dvc repro` would cost
     ferlab repro -j 2                  as `dvc repro`, with independent stages side by side; --slurm: as arrays of a cluster
+    ferlab changes HEAD~1              a page of what changed since a commit or a DVC experiment: params, metrics with paired tests, figures
     ferlab predict photo.jpg clip.mp4  the expression of each face of pictures, folders, videos and addresses
     ferlab evaluate MODEL --set NAME   any model on a prepared set, or on --folder PHOTOS, with a page
     ferlab audit FOLDER                duplicates, conflicting labels and blank pictures of any folder of faces
@@ -28,7 +29,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ferlab.commands import audit, completion, predict, repro, runs, study
+from ferlab.commands import audit, changes, completion, predict, repro, runs, study
 from ferlab.paths import ROOT, InputError, artefact
 
 
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(run=_status)
     runs.add_parser(commands)
     repro.add_parser(commands)
+    changes.add_parser(commands)
     audit.add_parser(commands)
     predict.add_parser(commands)
     _add_evaluate(commands)

@@ -15,10 +15,10 @@ import pytest
 import yaml
 
 from ferlab import paths
+from ferlab.cli import main
 from ferlab.evaluation.comparison import compare_pairs
 from ferlab.evaluation.predictions import predictions_table
 from ferlab.paths import InputError
-from ferlab.reporting.site import changed
 from ferlab.reporting.site.changed import State, changed_figures, changed_params, changes_page, compare_metrics
 
 NAMES = ("angry", "happy", "sad")
@@ -137,7 +137,7 @@ def test_the_page_asks_nothing_of_the_network_and_escapes(old_hits: np.ndarray) 
 
 
 def test_a_revision_that_is_none_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert changed.main(["no-such-revision"]) == 1
+    assert main(["changes", "no-such-revision"]) == 1
     assert "no-such-revision: no commit, branch, tag or DVC experiment" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"has no params\.yaml"):
         changed_params(State("empty", lambda path: None), State("empty", lambda path: None))
@@ -173,7 +173,7 @@ def test_a_commit_is_read_through_dvcs_cache(tmp_path: Path, monkeypatch: pytest
     run("git", "add", ".")
     run("git", "commit", "-qm", "One")
     write(state("new", lr=0.2, hits=~old_hits, figures=(b"one", b"three")))
-    assert changed.main(["HEAD"]) == 0
+    assert main(["changes", "HEAD"]) == 0
     page = (tmp_path / "reports" / "changes" / "HEAD-here.html").read_text()
     assert "runs.a.train.lr" in page
     assert "significantly" in page

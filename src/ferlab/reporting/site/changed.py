@@ -1,20 +1,16 @@
 """What changed between two states of a study, as one page that reads offline: params, metrics with paired tests, figures side by side.
 
-    python -m ferlab.reporting.site.changed OLD [NEW] [--output FILE]
-
-OLD and NEW are Git commits, branches, tags or names of DVC experiments; without NEW it is what lies here. Results of a commit are read from DVC's
-cache; what it does not hold is named, never guessed. The page lies beside the site, which a new build replaces.
+`ferlab changes OLD [NEW]`: OLD and NEW are Git commits, branches, tags or names of DVC experiments; without NEW it is what lies here. Results of a
+commit are read from DVC's cache; what it does not hold is named, never guessed. The page lies beside the site, which a new build replaces.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
 import html
 import io
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -266,25 +262,20 @@ def changes_page(old: State, new: State) -> str:
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body><main>{"".join(parts)}</main></body></html>\n'
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Write the page; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m ferlab.reporting.site.changed", description="Show what changed between two states.")
-    parser.add_argument("old", help="a commit, branch, tag or DVC experiment")
-    parser.add_argument("new", nargs="?", help="another one; by default what lies here")
-    parser.add_argument("--output", type=Path, help="by default reports/changes/OLD-NEW.html")
-    asked = parser.parse_args(arguments)
-    try:
-        page = changes_page(state_at(asked.old), state_at(asked.new) if asked.new else state_here())
-        named = "-".join(name.replace("/", "_") for name in (asked.old, asked.new or "here"))
-        output = asked.output or paths.ROOT / "reports" / "changes" / f"{named}.html"
-        output.parent.mkdir(parents=True, exist_ok=True)
-        paths.write_whole(output, page.encode())
-    except (InputError, OSError) as error:
-        print(f"changed: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    print(f"changed: {output}")
-    return 0
+def write_changes(old: str, new: str | None = None, output: Path | None = None) -> Path:
+    """Write the page of what changed; return where.
 
+    Args:
+        old: A commit, branch, tag or DVC experiment.
+        new: Another one; None: what lies here.
+        output: By default reports/changes/OLD-NEW.html.
 
-if __name__ == "__main__":
-    sys.exit(main())
+    Raises:
+        InputError: No such state, or one without params.yaml.
+    """
+    page = changes_page(state_at(old), state_at(new) if new else state_here())
+    named = "-".join(name.replace("/", "_") for name in (old, new or "here"))
+    output = output or paths.ROOT / "reports" / "changes" / f"{named}.html"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    paths.write_whole(output, page.encode())
+    return output
