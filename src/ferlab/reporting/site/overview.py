@@ -31,6 +31,7 @@ HARDEST = "5"  # severity of a corruption
 # Where a reader begins: (page, its title, what it holds); `{run}` is the best run. Pages that do not exist are not listed.
 START = (
     ("docs/tour.md", "A tour of five minutes", "what the workspace does, step by step"),
+    ("bench.md", "What does a model see in a face that you draw?", "action units, light, pose and occluder, computed in the browser"),
     ("runs/{run}/evaluate.ipynb", "How good is `{run}`, and how certain is that?", "metrics with intervals, calibration, abstention"),
     ("runs/{run}/analyze_errors.ipynb", "What does it get wrong?", "confusions, label issues, groups of faces"),
     ("runs/{run}/faces.md", "Which faces are behind each confusion?", "a cell of the matrix opens its faces"),
