@@ -17,7 +17,7 @@ from ferlab.deployment import Predictor
 from ferlab.deployment.face_search import read_picture
 from ferlab.params import check_params, load_params, read_yaml
 from ferlab.paths import InputError
-from ferlab.reporting.site.sources import collect
+from ferlab.reporting.site.entries import collect
 from ferlab.studies import studies, write_study
 
 ROOT = Path(__file__).parents[1]

@@ -82,6 +82,7 @@ class Processes:
             for process in family:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
+            psutil.wait_procs(family, MOMENT)
             each.reader.join(1.0)
         self._running.clear()
 
