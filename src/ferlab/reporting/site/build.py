@@ -12,7 +12,6 @@ import argparse
 import io
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from ferlab.reporting.markup import disarm
 from ferlab.reporting.site import bench_page
 from ferlab.reporting.site.entries import collect
 from ferlab.reporting.site.faces_page import add_scripts, write_files
+from ferlab.reporting.site.git import git
 from ferlab.reporting.site.html import mend_page, missing_alt_text
 from ferlab.reporting.site.overview import Commit
 from ferlab.reporting.site.preliminary import preliminary_box, stale_results, uncommitted_code
@@ -126,10 +126,8 @@ def _check_place(output: Path) -> None:
 
 def git_commit() -> Commit | None:
     """Return the commit of the checkout, or None outside Git or where there is no git."""
-    if shutil.which("git") is None:
-        return None
-    answer = subprocess.run(["git", "show", "-s", "--format=%H %cs", "HEAD"], cwd=paths.ROOT, capture_output=True, text=True, check=False)
-    return Commit(*answer.stdout.split()) if answer.returncode == 0 else None
+    answer = git("show", "-s", "--format=%H %cs", "HEAD")
+    return Commit(*answer.split()) if answer else None
 
 
 def _swap(new: Path, place: Path, *, aside: Path) -> None:

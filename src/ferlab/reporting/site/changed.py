@@ -10,7 +10,6 @@ import base64
 import html
 import io
 import json
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from ferlab.evaluation.paired import mean_difference
 from ferlab.evaluation.predictions import check_predictions, faces_in, probs_of, subjects_of
 from ferlab.evaluation.proportions import holm
 from ferlab.paths import NOTEBOOKS, OUTPUTS, RUN_STAGES, SET_STAGES, InputError
+from ferlab.reporting.site.git import git
 from ferlab.reporting.site.html import pictures
 from ferlab.reporting.tables import MISSING, as_difference, cell, html_table, p_value
 
@@ -78,7 +78,7 @@ def state_at(revision: str) -> State:
     Raises:
         InputError: There is none of that name.
     """
-    found = _git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}") or _experiment(revision)
+    found = (git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}") or "").strip() or _experiment(revision)
     if not found:
         raise InputError(f"{revision}: no commit, branch, tag or DVC experiment of this clone; `git log --oneline` and `dvc exp show` list them")
     from dvc.api import DVCFileSystem  # takes a second to import
@@ -95,14 +95,9 @@ def state_at(revision: str) -> State:
     return State(name, read)
 
 
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=paths.ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else ""
-
-
 def _experiment(name: str) -> str:
     """Return the commit of a DVC experiment, "" where there is none of that name: Git does not look below refs/exps."""
-    refs = [line.split() for line in _git("for-each-ref", "refs/exps", "--format=%(refname) %(objectname)").splitlines()]
+    refs = [line.split() for line in (git("for-each-ref", "refs/exps", "--format=%(refname) %(objectname)") or "").splitlines()]
     return next((commit for ref, commit in refs if ref.rpartition("/")[2] == name), "")
 
 

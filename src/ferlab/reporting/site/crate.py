@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import mimetypes
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from ferlab.evaluation.tasks import recorded_tasks
 from ferlab.models.hub import file_sha256
 from ferlab.paths import InputError, read_json, write_whole
 from ferlab.reporting.site.datasets import dataset_facts, sources_of
+from ferlab.reporting.site.git import git
 
 NAME = "ro-crate-metadata.json"
 VERSION = "1.1"
@@ -161,10 +161,7 @@ def _citation() -> dict[str, Any]:
 
 def made_at(place: Path) -> Made:
     """Return the last commit that changed a file of the clone, and its date; both empty without Git or before its first commit."""
-    if shutil.which("git") is None:
-        return Made("", "")
-    asked = ["git", "log", "-1", "--format=%H %cI", "--", str(place)]
-    answer = subprocess.run(asked, cwd=paths.ROOT, capture_output=True, text=True, check=False).stdout.split()
+    answer = (git("log", "-1", "--format=%H %cI", "--", str(place)) or "").split()
     return Made(*answer) if len(answer) == 2 else Made("", "")
 
 

@@ -5,15 +5,13 @@ Both depend on files alone, never on the time, so two builds of one state agree.
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Iterable, Sequence
 
-from ferlab import paths
 from ferlab.params import Params
 from ferlab.paths import InputError
 from ferlab.reporting.site.cards import admonition
 from ferlab.reporting.site.entries import Entry
+from ferlab.reporting.site.git import git
 from ferlab.results import LOCK, STAGES, in_words, record_under
 
 CODE = ("src", "notebooks", LOCK)  # what makes results, beside params.yaml, which each page states
@@ -38,11 +36,8 @@ def stale_results(params: Params, entries: Iterable[Entry]) -> Stale:
 
 def uncommitted_code() -> list[str]:
     """Return the files of CODE that differ from the commit, [] outside Git."""
-    if shutil.which("git") is None:
-        return []
-    asked = ["git", "status", "--porcelain", "--untracked-files=all", "--", *CODE]
-    answer = subprocess.run(asked, cwd=paths.ROOT, capture_output=True, text=True, check=False)
-    return sorted(line[3:] for line in answer.stdout.splitlines()) if answer.returncode == 0 else []
+    answer = git("status", "--porcelain", "--untracked-files=all", "--", *CODE) or ""
+    return sorted(line[3:] for line in answer.splitlines())
 
 
 def preliminary_box(params: Params, stage: str, name: str, *, stale: Stale, uncommitted: Sequence[str]) -> str:
