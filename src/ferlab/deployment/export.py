@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
 from ferlab.deployment.cards import KEY
+from ferlab.deployment.half_weights import compared_tensors, halve_weights
 from ferlab.deployment.inputs import prepare_faces
 from ferlab.deployment.predictor import Predictor
 from ferlab.paths import InputError, write_whole
@@ -37,12 +38,9 @@ if TYPE_CHECKING:
     from ferlab.models import LoadedModel
 
 OPSET = 20
-SMALLEST = 256  # values: below that a tensor (a bias, a scale, a running variance) stays float32
-LARGEST = float(np.finfo(np.float16).max)
 BATCH = 32  # faces per call during calibration: bounds memory
 OPERATIONS = ("Conv", "Gemm", "MatMul", "Add", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool")
 LAYERS = ("Conv", "Gemm", "MatMul")  # those with weights
-COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "ArgMax", "ArgMin")
 
 
 class Deployed(nn.Module):
@@ -130,35 +128,6 @@ def parity(model: LoadedModel, exported: Predictor, faces: np.ndarray) -> dict[s
     return {"faces": len(faces), "label_agreement": agreement, "max_abs_diff_millionths": 1e6 * float(np.abs(expected - found).max())}
 
 
-def halve_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the graph with its large float32 weights stored as float16, each followed by a Cast to float32.
-
-    Nothing is computed in float16: the runtime folds the casts when it loads the file, so speed and memory are those of the float32 file.
-    Each weight is rounded to 11 significant bits, but for those that are compared, as the thresholds of trees. The five-layer model of the control
-    faces takes 4.88 MB instead of 9.75.
-
-    Args:
-        proto: A model whose initializers lie in the file itself; left unchanged.
-
-    Raises:
-        InputError: If a weight is beyond float16's range.
-    """
-    halved = onnx.ModelProto()
-    halved.CopyFrom(proto)
-    stored, exact = halved.graph.initializer, _compared(halved.graph)
-    large = [t for t in stored if t.data_type == TensorProto.FLOAT and np.prod(t.dims) >= SMALLEST and t.name not in exact]
-    casts = [helper.make_node("Cast", [f"{t.name}.float16"], [t.name], name=f"{t.name}.float32", to=TensorProto.FLOAT) for t in large]
-    for tensor in large:
-        values = numpy_helper.to_array(tensor)
-        if np.abs(values).max() > LARGEST:
-            raise InputError(f"tensor {tensor.name!r} holds {np.abs(values).max():.3g}, beyond float16's {LARGEST:.0f}; store the weights as float32")
-        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{tensor.name}.float16"))
-    nodes = [*casts, *halved.graph.node]
-    del halved.graph.node[:]
-    halved.graph.node.extend(nodes)
-    return halved
-
-
 class CalibrationFaces(CalibrationDataReader):
     """Prepared faces in batches, in the interface of the runtime's quantiser."""
 
@@ -199,7 +168,7 @@ def quantise(source: Path, path: Path, faces: np.ndarray) -> int:
         folded, integer = Path(folder, "folded.onnx"), Path(folder, "int8.onnx")
         quant_pre_process(str(source), str(folded), skip_symbolic_shape=True)
         proto = onnx.load(folded)
-        exact = _compared(proto.graph)
+        exact = compared_tensors(proto.graph)
         kept = [node.name for node in proto.graph.node if exact & set(node.output)]
         if any(node.op_type in LAYERS and node.name not in kept for node in proto.graph.node):
             quantize_static(
@@ -212,19 +181,6 @@ def quantise(source: Path, path: Path, faces: np.ndarray) -> int:
             proto = onnx.load(source)
     helper.set_model_props(proto, {prop.key: prop.value for prop in onnx.load(source, load_external_data=False).metadata_props})
     return _write(proto, path)
-
-
-def _compared(graph: onnx.GraphProto) -> set[str]:
-    """Return the tensors on which the outcome of a comparison depends: rounding them changes decisions, not only digits."""
-    made = {name: node for node in graph.node for name in node.output}
-    compared: set[str] = set()
-    waiting = [name for node in graph.node if node.op_type in COMPARISONS for name in node.input]
-    while waiting:
-        name = waiting.pop()
-        if name not in compared:
-            compared.add(name)
-            waiting += made[name].input if name in made else []
-    return compared
 
 
 def _write(proto: onnx.ModelProto, path: Path) -> int:

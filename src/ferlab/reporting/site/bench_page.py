@@ -13,6 +13,7 @@ import html
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ import cv2
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
 
 from ferlab import paths
 from ferlab.colours import COLOURS
@@ -30,10 +30,13 @@ from ferlab.control.drawing.picture import draw_image
 from ferlab.control.specs import OCCLUDERS, FaceSpec, Identity, Light, Pose, sample_identity
 from ferlab.deployment.cards import KEY
 from ferlab.deployment.confidence import Confidence
+from ferlab.deployment.half_weights import halve_weights
 from ferlab.deployment.predictor import SHIPPED
 from ferlab.live.parts import STATIC, packed
 from ferlab.opencv import one_thread
 from ferlab.params import Params
+from ferlab.paths import InputError
+from ferlab.reporting.faces import lit
 from ferlab.reporting.site import cards
 
 PAGE = "bench"
@@ -41,7 +44,6 @@ SIZE = 128  # pixels of the face that is shown
 SUBJECTS = (30, 4, 9, 11, 16, 24, 7, 2, 13, 5, 21, 27)  # of seed 0: skin tones, hair styles, beards and glasses apart
 MOST_MODEL = 12_000_000  # bytes of an ONNX file that the page may carry
 STRENGTH = 0.6  # of the units that a button sets
-SMALLEST = 4096  # values: smaller tensors stay float32
 UNIT_GROUPS = {
     "Upper face": "action units by their number in the Facial Action Coding System",
     "Lower face": "",
@@ -96,8 +98,16 @@ class BenchModel:
     """The model of the page: a run of params.yaml, or the one that ships ("")."""
 
     run: str
-    content: bytes
+    proto: onnx.ModelProto
     card: Mapping[str, Any]
+
+    @cached_property
+    def content(self) -> bytes:
+        """The file as the page carries it, its weights float16 where they are in float16's range."""
+        try:
+            return halve_weights(self.proto).SerializeToString()
+        except InputError:
+            return self.proto.SerializeToString()
 
     @property
     def temperature(self) -> float:
@@ -106,7 +116,7 @@ class BenchModel:
 
 
 def choose_model(params: Params) -> BenchModel:
-    """Return the first exported run that fits the page, control faces' first, or the model that ships; weights are float16, computed in float32."""
+    """Return the first exported run that fits the page, control faces' first, or the model that ships."""
     runs = sorted(params.runs, key=lambda run: params.prepare[params.runs[run].data].dataset != "control")
     files = {run: paths.artefact("deploy", "onnx", run) for run in runs} | {"": SHIPPED}
     for run, path in files.items():
@@ -114,24 +124,13 @@ def choose_model(params: Params) -> BenchModel:
             proto = onnx.load(path)
             card = json.loads({prop.key: prop.value for prop in proto.metadata_props}[KEY])
             if not run or _as_drawn(card.get("preparation") or {}):
-                return BenchModel(run, halved(proto).SerializeToString(), card)
+                return BenchModel(run, proto, card)
     raise AssertionError("the model that ships is always a candidate")
 
 
 def _as_drawn(preparation: Mapping[str, Any]) -> bool:
     """Whether a model's faces are prepared by their crop and size alone, and so may be drawn for it."""
     return not preparation.get("blur") and preparation.get("equalise", "none") == "none" and not preparation.get("cover")
-
-
-def halved(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Store large weights as float16, cast when the file is loaded. `ferlab.deployment.export` does so too; Keep: that module brings PyTorch."""
-    stored = proto.graph.initializer
-    for tensor in [t for t in stored if t.data_type == TensorProto.FLOAT and np.prod(t.dims) >= SMALLEST]:
-        half, name = numpy_helper.to_array(tensor).astype(np.float16), tensor.name
-        if np.isfinite(half).all():
-            tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.half"))
-            proto.graph.node.insert(0, helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
-    return proto
 
 
 def predict(model: BenchModel, faces: np.ndarray) -> np.ndarray:
@@ -234,13 +233,7 @@ def _data(model: BenchModel, spec: FaceSpec) -> dict[str, Any]:
 
 def _truth(spec: FaceSpec, face: np.ndarray) -> np.ndarray:
     masks = draw_masks(spec, len(face))
-    return _lit(face, np.any([masks[region] for region in regions_of(spec.action_units)], axis=0))
-
-
-def _lit(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Light a mask in yellow and dim all else, as `ferlab.reporting.faces.lit`; Keep: that module brings matplotlib."""
-    colours = np.repeat(image[..., None], 3, axis=-1)
-    return np.rint(np.where(mask[..., None], 0.5 * colours + 0.5 * np.array((255, 214, 0)), 0.65 * colours)).astype(np.uint8)
+    return lit(face, np.any([masks[region] for region in regions_of(spec.action_units)], axis=0))
 
 
 def _png(image: np.ndarray) -> str:
