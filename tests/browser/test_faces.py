@@ -13,7 +13,7 @@ from live_browser import complaints, serious_violations
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "reporting" / "site"))
 
-from faces_project import ALT, RUN, faces_params, write_faces_project
+from faces_project import ALT, RUN, faces_params, faces_project
 
 from ferlab import paths
 from ferlab.evaluation.predictions import faces_in, read_predictions
@@ -33,10 +33,7 @@ FOCUSED = "document.activeElement.dataset"
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Build the site of the small project; return the page."""
-    root = tmp_path_factory.mktemp("report")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paths, "ROOT", root)
-        write_faces_project()
+    with faces_project(tmp_path_factory.mktemp("report")) as root:
         build.build_site(faces_params(), root / "site", conf=ROOT / "reports")
         yield root / "site" / "runs" / RUN / "faces.html"
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pandas as pd
+import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
@@ -30,6 +33,15 @@ def faces_params(dataset: str = "control") -> Params:
     run = {"family": "cs230", "model": "five_layer", "data": SET, "seed": 0, "group": "a"}
     sections = {name: {} for name in ("audit", "evaluate", "explain", "analyze_errors", "compare", "deploy")}
     return check_params({"study": "t", "prepare": {SET: {"dataset": dataset}}, "train": SETTINGS, "runs": {RUN: run}, **sections})
+
+
+@contextmanager
+def faces_project(root: Path) -> Iterator[Path]:
+    """Write the project to a folder, which is ROOT meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "ROOT", root)
+        write_faces_project()
+        yield root
 
 
 def write_faces_project() -> Store:

@@ -17,7 +17,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from faces_project import ALT, RUN, SET, VAL, faces_params, write_faces_project
+from faces_project import ALT, RUN, SET, VAL, faces_params, faces_project, write_faces_project
 
 from ferlab import paths
 from ferlab.control.source import read
@@ -41,10 +41,7 @@ def script(path: Path, key: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    root = tmp_path_factory.mktemp("project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paths, "ROOT", root)
-        write_faces_project()
+    with faces_project(tmp_path_factory.mktemp("project")) as root:
         yield root
 
 

@@ -146,13 +146,7 @@ def _write_set_card(params: Params, name: str, entries: list[Entry], folder: Pat
         issues = {run: {**of["label_issues"], "split": of["split"], "n": of["n"]} for run, of in errors.items() if of.get("label_issues")}
         card = Dataset(name, metrics, own["audit"].metrics, issues)
         extra = {"Dataset card": "dataset_card"}
-        _write_card(
-            folder / "data" / name,
-            "dataset_card",
-            dataset_card_body(card),
-            whole=dataset_card(card),
-            box=f"{state}\n\n{cards.banner(prepare, metrics)}".strip(),
-        )
+        _write_card(folder / "data" / name, "dataset_card", dataset_card_body(card), whole=dataset_card(card), box=boxes)
     parts = [
         f"# Dataset {name}",
         boxes,
