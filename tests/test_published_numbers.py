@@ -23,7 +23,7 @@ from ferlab.evaluation.kept import differences, read_kept, rescore
 from ferlab.evaluation.predictions import probs_of
 from ferlab.evaluation.proportions import wilson
 from ferlab.evaluation.published import read_published
-from ferlab.reporting.site.publish_page import PREDICTIONS
+from ferlab.reporting.site.publish_page import HISTORIES, PREDICTIONS
 from ferlab.roles import Exposure
 
 ROOT = Path(__file__).parents[1]
@@ -110,6 +110,23 @@ def test_a_studys_numbers_come_again_from_its_predictions_or_its_page_says_that_
         scores, table = summary(study)["runs"][run]["evaluate"], read_kept(path)
         apart = differences(scores, rescore(table))
         assert {key: values for key, values in apart.items() if not by_ties(key, *values, scores["n"], table)} == {}, run
+
+
+HISTORIES_KEPT = [study for study in STUDIES if (PUBLISHED / study / HISTORIES).is_dir()]
+MONITORED = ("loss", "accuracy")  # a history has six significant digits of them
+
+
+@pytest.mark.parametrize("study", HISTORIES_KEPT)
+def test_a_history_ends_where_its_summary_says_and_holds_the_kept_epoch(study):
+    runs = {run: of["train"] for run, of in summary(study)["runs"].items()}
+    assert {path.stem for path in (PUBLISHED / study / HISTORIES).glob("*.csv")} == set(runs)
+    for run, of in runs.items():
+        history = pd.read_csv(PUBLISHED / study / HISTORIES / f"{run}.csv")
+        first, last = (history[history["phase"] == phase].set_index("epoch") for phase in history["phase"].iloc[[0, -1]])
+        assert (len(first), first.index[-1]) == (of["epochs_run"], of["epochs_run"])
+        scored = {"train": last.loc[of["best_epoch"]], **{split: first.loc[of["best_epoch"]] for split in {"val", "test"} & set(of["selected_on"])}}
+        for split, kept in scored.items():
+            assert [kept[f"{split}_{key}"] for key in MONITORED] == pytest.approx([of[split][key] for key in MONITORED], rel=1e-5)
 
 
 @pytest.mark.parametrize("study", STUDIES)

@@ -125,6 +125,8 @@ def _add_file(crate: Any, folder: Path, path: Path) -> Any:
 def _about(name: str) -> str:
     if name.startswith("predictions/"):
         return f"Probabilities of run {Path(name).stem} for every face of val and test, float16, without pixels"
+    if name.startswith("history/"):
+        return f"Loss and accuracy of run {Path(name).stem} after every epoch, and its learning rate"
     if name.startswith("measures/"):
         return f"Measures per face of {Path(name).stem}, without pixels"
     if name.startswith("cards/"):

@@ -4,9 +4,9 @@
                                               reports/published/README.md, where what papers state stands beside ours
 
 Every run has to be trained, evaluated and compared; of the other stages those are published that ran. A study of which stage worlds (or claims) ran
-alone, and no run was trained, is published as that. Copied are numbers, tables, predictions (float16), measures per face and figures of numbers;
-figures that show faces stay out, since datasets may not be redistributed. From predictions and measures anyone can recompute the numbers without the
-dataset.
+alone, and no run was trained, is published as that. Copied are numbers, tables, histories, predictions (float16), measures per face and figures of
+numbers; figures that show faces stay out, since datasets may not be redistributed. From predictions and measures anyone can recompute the numbers
+without the dataset.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ferlab.reporting.site.model_card import Described, model_card
 from ferlab.reporting.site.publish_beside import beside_page, reproduction_page
 from ferlab.reporting.site.publish_evidence import covered_facts
 from ferlab.reporting.site.publish_measures import MEASURES, write_measures
-from ferlab.reporting.site.publish_page import PREDICTIONS, first_seeds, page
+from ferlab.reporting.site.publish_page import HISTORIES, PREDICTIONS, first_seeds, page
 from ferlab.reporting.site.publish_sections import changes_of
 from ferlab.reporting.site.publish_stages import Ran, existing, gather
 from ferlab.reporting.tables import control_name
@@ -59,7 +59,7 @@ OF_STUDY = (
     ("claims", "^number of checks", "claims"),
 )
 CARDS = "cards"  # model and dataset cards with Hugging Face's front matter
-WRITTEN = ("README.md", "results.md", "summary.json", PREDICTIONS, MEASURES, CARDS, crate.NAME, crate.STUDY, crate.PARAMS, crate.PINS)
+WRITTEN = ("README.md", "results.md", "summary.json", PREDICTIONS, HISTORIES, MEASURES, CARDS, crate.NAME, crate.STUDY, crate.PARAMS, crate.PINS)
 
 
 def publish(params: Params, folder: Path) -> None:
@@ -82,6 +82,7 @@ def publish(params: Params, folder: Path) -> None:
     if ran.runs:
         shutil.copyfile(existing(paths.artefact("compare", "table")), beside / "results.md")
         _write_predictions(params, beside / PREDICTIONS)
+        _write_histories(params, beside / HISTORIES)
         _write_cards(params, ran, beside / CARDS)
     told = {"changes": changes, "covered": covered, "too_large": write_measures(ran, beside / MEASURES)}
     (beside / "README.md").write_text(page(params, ran, figures=_write_figures(params, ran, beside), **told))
@@ -145,6 +146,12 @@ def _write_predictions(params: Params, folder: Path) -> None:
     for name, run in params.runs.items():
         predictions = read_predictions(existing(paths.artefact("evaluate", "predictions", name)))
         write_kept(folder / f"{name}.parquet", keep(predictions, open_store(paths.artefact("prepare", "store", run.data)).faces))
+
+
+def _write_histories(params: Params, folder: Path) -> None:
+    folder.mkdir()
+    for name in params.runs:
+        shutil.copyfile(existing(paths.artefact("train", "history", name)), folder / f"{name}.csv")
 
 
 def _write_figures(params: Params, ran: Ran, folder: Path) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ from ferlab.reporting.tables import PRETRAINED_ON, estimate, markdown_page, mark
 from ferlab.roles import listed, recorded
 
 PREDICTIONS = "predictions"  # the folder of a published study that holds a file for each run
+HISTORIES = "history"  # likewise: loss and accuracy of every epoch
 Changes = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
@@ -127,7 +128,7 @@ def _what_ran(params: Params, ran: Ran, too_large: Sequence[str]) -> str:
     )
     if ran.runs:
         told += f" Runs compared, and published rows: [results.md](results.md). Predictions from which numbers can be recomputed: {PREDICTIONS}/."
-        told += f" {not_run_sentence(ran.runs)}"
+        told += f" Loss and accuracy of every epoch: {HISTORIES}/. {not_run_sentence(ran.runs)}"
     else:
         told += f" No run of this study was trained: {listed([f'`{stage}`' for stage in ran.study])} ran alone."
     if measured(ran):
