@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 TESTS = Path(__file__).parent
-LONGEST = (  # begun last, one of them would run on alone
+LONGEST = (  # begun last, one of them would run on alone; of those that wait for `tiny_study` one comes first, the next after others
     "test_papers_end_to_end.py",
-    "test_end_to_end.py",
-    "browser/test_live.py",
     "test_every_setting.py",
+    "browser/test_live.py",
     "live/correction/test_personalise.py",
+    "test_end_to_end.py",
     "test_pipeline.py",
     "test_changes.py",
     "evaluation/test_coverage.py",

@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,7 @@ def test_imports_only_go_down(path):
         assert all(FLOORS[other] < FLOORS[own] for other in below if FLOORS[own] > 0), below
 
 
+@cache  # read once: half a second each time
 def stages() -> dict:
     return yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 

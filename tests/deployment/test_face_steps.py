@@ -123,21 +123,23 @@ def assert_alike(wanted: torch.Tensor, model: LoadedModel, stages: list[Any], sh
             assert apart.max() < 1e-5, way
 
 
-@pytest.mark.parametrize("name", studies(ROOT))
-def test_the_predictor_gives_a_network_what_the_pipeline_gives_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    params = study(name)
-    distinct = {(run.data, *input_shape(run.model, run.options), run.train.scaling): run for run in params.runs.values()}
-    done = set()
-    for run in distinct.values():
-        prepare = params.prepare[run.data]
-        for source in prepare.all_sources.values():
-            case = (source["dataset"], json.dumps(prepare.model_dump(include={"face", *LOOK})), *input_shape(run.model, run.options))
-            if case in done:
-                continue
-            done.add(case)
-            shown = pictures(source["dataset"])
-            assert_alike(*in_pipeline(run, prepare, shown), shown, monkeypatch)
-    assert done
+def distinct_inputs() -> dict[str, tuple[str, Prepare, Run]]:
+    """Return each way from a dataset's pictures to a network's input that a study has, by the studies and sets that have it."""
+    ways: dict[tuple[Any, ...], tuple[dict[str, None], str, Prepare, Run]] = {}
+    for name, run in [(name, run) for name in studies(ROOT) for run in study(name).runs.values()]:
+        prepare = study(name).prepare[run.data]
+        for dataset in {source["dataset"]: None for source in prepare.all_sources.values()}:
+            look = json.dumps(prepare.model_dump(include={"face", *LOOK}))
+            way = (dataset, look, *input_shape(run.model, run.options), run.train.scaling)
+            ways.setdefault(way, ({}, dataset, prepare, run))[0][f"{name}-{run.data}"] = None
+    return {f"{' '.join(names)} {number}": tuple(way) for number, (names, *way) in enumerate(ways.values())}
+
+
+@pytest.mark.parametrize(("dataset", "prepare", "run"), distinct_inputs().values(), ids=distinct_inputs())
+def test_the_predictor_gives_a_network_what_the_pipeline_gives_it(
+    dataset: str, prepare: Prepare, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert_alike(*in_pipeline(run, prepare, pictures(dataset)), pictures(dataset), monkeypatch)
 
 
 HAAR = {"detector": "haar"}
