@@ -293,7 +293,7 @@ def test_every_papers_study_has_a_stand_in() -> None:
 def distinct_sets() -> dict[str, tuple[Prepare, int]]:
     """Return each way in which studies prepare data, small, with its number of expressions, by the studies and sets that have it."""
     sets: dict[tuple[str, int], tuple[list[str], Prepare]] = {}
-    for name, data in [(name, data) for name in LAYOUTS_OF for data in study(name).prepare]:
+    for name, data in [(each, data) for each in LAYOUTS_OF for data in study(each).prepare]:
         small = study(name).prepare[data].model_copy(update={"size": 24, "shards": 0})
         expressions = 8 if name.startswith("fers_") or name == "fers" or data.startswith("ckplus8") else 7
         sets.setdefault((small.model_dump_json(), expressions), ([], small))[0].append(f"{name}-{data}")

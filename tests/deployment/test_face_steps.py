@@ -126,7 +126,7 @@ def assert_alike(wanted: torch.Tensor, model: LoadedModel, stages: list[Any], sh
 def distinct_inputs() -> dict[str, tuple[str, Prepare, Run]]:
     """Return each way from a dataset's pictures to a network's input that a study has, by the studies and sets that have it."""
     ways: dict[tuple[Any, ...], tuple[dict[str, None], str, Prepare, Run]] = {}
-    for name, run in [(name, run) for name in studies(ROOT) for run in study(name).runs.values()]:
+    for name, run in [(each, run) for each in studies(ROOT) for run in study(each).runs.values()]:
         prepare = study(name).prepare[run.data]
         for dataset in {source["dataset"]: None for source in prepare.all_sources.values()}:
             look = json.dumps(prepare.model_dump(include={"face", *LOOK}))
@@ -136,9 +136,7 @@ def distinct_inputs() -> dict[str, tuple[str, Prepare, Run]]:
 
 
 @pytest.mark.parametrize(("dataset", "prepare", "run"), distinct_inputs().values(), ids=distinct_inputs())
-def test_the_predictor_gives_a_network_what_the_pipeline_gives_it(
-    dataset: str, prepare: Prepare, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_predictor_gives_a_network_what_the_pipeline_gives_it(dataset: str, prepare: Prepare, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_alike(*in_pipeline(run, prepare, pictures(dataset)), pictures(dataset), monkeypatch)
 
 
