@@ -16,8 +16,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from ferlab import paths
 from ferlab.params import check_params
+from ferlab.reporting.html_tables import html_table
 from ferlab.reporting.site import build as site
-from ferlab.reporting.tables import html_table
+from ferlab.reporting.tables import captioned
 
 pytestmark = [
     pytest.mark.slow,
@@ -38,13 +39,13 @@ def executed() -> nbformat.NotebookNode:
     figure.savefig(png, format="png")
     plt.close(figure)
     image = {"image/png": base64.b64encode(png.getvalue()).decode()}
-    wide = pd.DataFrame([[0.123456] * 14], columns=[f"a_long_column_{n}" for n in range(14)])
+    wide = html_table(captioned(pd.DataFrame([[0.123456] * 14], columns=[f"a_long_column_{n}" for n in range(14)]), "Fourteen columns"))
     outputs = [new_output("display_data", data=image, metadata={"image/png": {"alt": "Seven bars, each higher than the last one."}})]
     cells = [
         new_markdown_cell("# A stage\n\nHow high is $p_i$? Writes `reports/metrics/a_rather_long_path/of_a_stage/and_of_a_run.json`."),
         new_markdown_cell("## 1. A claim"),
         new_code_cell(f"show({'a_very_long_argument, ' * 12})", execution_count=1, outputs=outputs),
-        new_code_cell("table", outputs=[new_output("execute_result", data={"text/html": html_table(wide)}, execution_count=2)], execution_count=2),
+        new_code_cell("table", outputs=[new_output("execute_result", data={"text/html": wide}, execution_count=2)], execution_count=2),
     ]
     return new_notebook(cells=cells)
 

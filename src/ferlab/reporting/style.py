@@ -12,7 +12,7 @@ from IPython import get_ipython
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
-from ferlab.reporting.tables import html_table
+from ferlab.reporting.html_tables import html_table
 
 
 def use_style() -> None:

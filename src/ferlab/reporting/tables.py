@@ -5,26 +5,19 @@ Everything here takes the plain dicts of `reports/metrics/` or DataFrames and re
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
-import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import psutil
 
 from ferlab.reporting.markup import escape_tags
 
-MISSING, DOTS = "–", "⋮"
-NUMBER = re.compile(r"[-+−(<±]?\s*[\d.]|[-–]?$")  # how a cell that stands right begins
-LONG = 40  # characters; a column with longer cells wraps
-END_ROWS = 60  # at either end of a table that is longer than both
-PLAIN = ("seed", "year", "target", "duplicate_group")  # columns of integers that are no counts
-RATES = ("lr",)  # columns of floats over several orders of magnitude
+MISSING = "–"
+CAPTION = "caption"  # key of `DataFrame.attrs`
 SPLIT_NAMES = {"val": "val", "test": "test", "test_dedup": "test, deduplicated"}
 HEADLINE_KEYS = {"accuracy": "accuracy", "macro_f1": "macro F1"}
 PRETRAINED_ON = "pretrained on (data beyond the dataset)"
@@ -145,6 +138,21 @@ def p_equals(p: float) -> str:
     return text if text.startswith("<") else f"= {text}"
 
 
+def captioned(table: pd.DataFrame, caption: str) -> pd.DataFrame:
+    """Return a table with the caption that stands above it where it is shown; a page of the site numbers it: "Table 3. Faces by split."
+
+    Args:
+        table: Any.
+        caption: Plain text, a sentence without its full stop: what the rows are, with n, split and unit where no column names them.
+
+    >>> captioned(pd.DataFrame({"n": [1]}), "Faces by split").attrs
+    {'caption': 'Faces by split.'}
+    """
+    shown = table.copy(deep=False)
+    shown.attrs = {**table.attrs, CAPTION: f"{caption}."}
+    return shown
+
+
 def filled(table: pd.DataFrame | None, *, where: bool = True) -> pd.DataFrame | None:
     """Return a table that has something to show; None, which a page leaves blank, for one without rows or whose one cell has nothing beside it."""
     return table if where and table is not None and table.size > 1 else None
@@ -177,11 +185,12 @@ def runs_table(runs: pd.DataFrame) -> pd.DataFrame:
     return table.join(named).set_index("run")
 
 
-def pairs_table(pairs: pd.DataFrame) -> pd.DataFrame:
+def pairs_table(pairs: pd.DataFrame, *, of: str = "runs") -> pd.DataFrame:
     """Return paired tests as a reader meets them, differences in percentage points.
 
     Args:
         pairs: From `compare_within_sets` or `compare_ensembles`.
+        of: What is compared, for the caption.
     """
     rows = [
         {
@@ -199,6 +208,7 @@ def pairs_table(pairs: pd.DataFrame) -> pd.DataFrame:
     ]
     tests = ["McNemar p", "mid-p", "p by subject", "Holm p", "detectable, points"]
     table = pd.DataFrame(rows, columns=["dataset", "pair", "difference, points", "correct only in first / second", *tests]).set_index("pair")
+    table = captioned(table, f"Paired tests of {of} on the same test faces")
     return table if (table["p by subject"] != MISSING).any() else table.drop(columns="p by subject")
 
 
@@ -225,7 +235,8 @@ def ensembles_table(
         for kind, scores in kinds.items()
     ]
     columns = [f"{label}, {split}, %" for split in ("val", "test") for label in HEADLINE_KEYS.values()]
-    return pd.DataFrame(rows, columns=["dataset", "ensemble", "members", *columns]).set_index("dataset")
+    table = pd.DataFrame(rows, columns=["dataset", "ensemble", "members", *columns]).set_index("dataset")
+    return captioned(table, "Ensembles of each dataset and their scores")
 
 
 def named_weights(weights: Mapping[str, float]) -> str:
@@ -254,7 +265,8 @@ def published_table(published: pd.DataFrame) -> pd.DataFrame:
         }
         for row in rows
     ]
-    return pd.DataFrame(table, columns=["system", "paper", "dataset", "split", "n", "accuracy, %", "kind", "selected on", "note"]).set_index("system")
+    columns = ["system", "paper", "dataset", "split", "n", "accuracy, %", "kind", "selected on", "note"]
+    return captioned(pd.DataFrame(table, columns=columns).set_index("system"), "Published results with their split and n")
 
 
 def machine_table() -> pd.DataFrame:
@@ -267,63 +279,7 @@ def machine_table() -> pd.DataFrame:
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "Python": platform.python_version(),
     } | {name: version(name) for name in packages}
-    return pd.DataFrame({"": facts.values()}, index=pd.Index(facts, name="machine"))
-
-
-def html_table(table: pd.DataFrame) -> str:
-    """Return a table as HTML in a box that scrolls, by keyboard too (WCAG 2.1.1): words stand left, numbers right, long texts wrap.
-
-    The names of the index stand in the row of headings. Cells are escaped; floats have the fewest digits that show them, at most four. Between
-    the first and the last `END_ROWS` rows a longer table has a row of dots.
-    """
-    texts = table.astype(object)
-    for place, name in enumerate(table.columns):
-        texts.isetitem(place, _texts(table.iloc[:, place], name=name))
-    if not any(texts.columns.names) and any(texts.index.names):
-        named = ", ".join(map(str, texts.index.names))
-        texts.index.names, texts.columns.names = [None] * texts.index.nlevels, [named, *[None] * (texts.columns.nlevels - 1)]
-    styles = [{"selector": f".col{place}", "props": _alignment(texts.iloc[:, place])} for place in range(texts.shape[1])]
-    texts = _ends(texts)
-    styler = texts.style.set_uuid(hashlib.sha256(texts.to_csv().encode()).hexdigest()[:8])
-    styler.cell_ids = False
-    styler = styler.format(escape="html").format_index(escape="html", axis=0).format_index(escape="html", axis=1)
-    styled = styler.set_table_styles([style for style in styles if style["props"]]).to_html(max_rows=len(texts))
-    return f'<div class="table-box" tabindex="0" role="region" aria-label="Table">{styled}</div>'
-
-
-def _ends(texts: pd.DataFrame) -> pd.DataFrame:
-    """Return the first and the last rows of a long table with a row of dots between them, a short one as it is."""
-    if len(texts) <= 2 * END_ROWS:
-        return texts
-    shown = pd.concat([texts.iloc[: END_ROWS + 1], texts.iloc[-END_ROWS:]])
-    shown.iloc[END_ROWS] = DOTS
-    keys = [*shown.index]
-    keys[END_ROWS] = (DOTS,) * texts.index.nlevels if texts.index.nlevels > 1 else DOTS
-    return shown.set_axis(pd.Index(keys).set_names(texts.index.names))
-
-
-def _texts(column: pd.Series, *, name: Any) -> list[str]:
-    """Return the cells of a column: counts with commas, floats with the same number of digits, a dash for what is missing."""
-    floats = column.astype(float).dropna() if pd.api.types.is_float_dtype(column) else pd.Series(dtype=float)
-    if name in RATES:
-        return [MISSING if value != value else f"{value:.2e}" for value in column]
-    digits = next((digits for digits in range(4) if (floats - floats.round(digits)).abs().max() < 1e-6), 4)
-    return [MISSING if value is None or value is pd.NA or value != value else _text(value, digits=digits, plain=name in PLAIN) for value in column]
-
-
-def _text(value: Any, *, digits: int, plain: bool) -> str:
-    if isinstance(value, (float, np.floating)):
-        return f"{value:z,.{digits}f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.2g}"
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and not plain:
-        return f"{value:,}"
-    return str(value).replace(" %", "\N{NO-BREAK SPACE}%")
-
-
-def _alignment(texts: pd.Series) -> str:
-    """Return the CSS of a column of words; "" for one of numbers, which stand right."""
-    if all(NUMBER.match(text) for text in texts):
-        return ""
-    return "text-align: left" + ("; min-width: 18rem; white-space: normal" if texts.str.len().max() > LONG else "")
+    return captioned(pd.DataFrame({"": facts.values()}, index=pd.Index(facts, name="machine")), "Hardware and software that executed this notebook")
 
 
 def markdown_table(table: pd.DataFrame) -> str:

@@ -62,7 +62,8 @@ def test_people_are_listed_from_the_hardest_and_a_set_without_people_says_so() -
         {"subject": ["a", "a", "b", "b"], "expression": ["happy", "sad"] * 2, "faces": [3, 2, 3, 2], "ours": [3, 2, 0, 1], "theirs": [1, 1, 1, 1]}
     )
     parts = frame.people_parts({"wild": people, "other": None}, {**SCORES, "other": SCORES["wild"]})
-    assert parts[1].loc["b"].tolist() == ["0/3", "1/2", "1/5"]
+    assert parts[0].attrs == {"caption": "wild, ours: correct of all faces, by person and expression."}
+    assert parts[0].loc["b"].tolist() == ["0/3", "1/2", "1/5"]
     assert parts[-1] == "The faces of **other** name no people."
     assert frame.people_sentence({"wild": people}, SCORES) == "On wild the accuracy of ours is between 20 and 100 % over 2 people."
 
@@ -76,6 +77,6 @@ def test_the_figure_has_a_panel_per_set_and_a_row_per_model() -> None:
 def test_of_many_people_the_hardest_have_rows_and_the_sums_are_of_all() -> None:
     count = frame.PEOPLE_AT_MOST + 6
     people = pd.DataFrame({"subject": [f"p{n:02}" for n in range(count)], "expression": "happy", "faces": 40, "ours": range(count), "theirs": 0})
-    _, table, *_ = frame.people_parts({"wild": people}, SCORES)
+    table, *_ = frame.people_parts({"wild": people}, SCORES)
     assert table.index.tolist() == [*(f"p{n:02}" for n in range(frame.PEOPLE_AT_MOST)), f"all {count} people"]
     assert table.iloc[-1].tolist() == [f"{sum(range(count))}/{40 * count}"] * 2

@@ -6,8 +6,9 @@ import pytest
 
 from ferlab.evaluation.intervals import named_bounds
 from ferlab.evaluation.proportions import f1_bounds, wilson
+from ferlab.reporting.html_tables import html_table
 from ferlab.reporting.pages.stated_classes import stated_classes_sentence, stated_classes_table
-from ferlab.reporting.tables import html_table, markdown_table
+from ferlab.reporting.tables import markdown_table
 
 NOTHING: dict[str, Any] = {"precision": None, "recall": None, "f1": None}
 STATED = {

@@ -146,7 +146,7 @@ def test_tables_give_the_ends_of_the_ranking_and_the_best_baseline():
     scores = pd.DataFrame(
         [{"test": "one_region", "model": "one_region", "method": name, "measure": "kappa", "value": v} for name, v in values.items()]
     )
-    table = page.measures_table(scores, rows, test="one_region", model="one_region")
+    table = page.measures_table(scores, rows, test="one_region", model="one_region", what="the deciding region")
     assert list(table.index) == ["occlusion", "RISE", "gradients", "HiResCAM", "LayerCAM", "best baseline map"]
     assert table["kappa"].iloc[-1] == "0.30"
 

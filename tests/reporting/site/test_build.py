@@ -16,11 +16,12 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from ferlab import paths
 from ferlab.params import Params, Source, check_params
 from ferlab.paths import InputError
+from ferlab.reporting.html_tables import html_table
 from ferlab.reporting.site import build as site
 from ferlab.reporting.site import cards, sources
 from ferlab.reporting.site.entries import collect
 from ferlab.reporting.site.overview import Commit, overview, runs_table
-from ferlab.reporting.tables import html_table
+from ferlab.reporting.tables import captioned
 
 # MyST-parser calls what Sphinx 11 will drop; its version is pinned.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is deprecated. Check CHANGES:PendingDeprecationWarning")
@@ -73,7 +74,7 @@ def write_project(root: Path, params: Params, *, without: tuple[str, ...] = ()) 
 
 def executed(stage: str) -> nbformat.NotebookNode:
     figure = new_output("display_data", data={"image/png": PIXEL}, metadata={"image/png": {"alt": f"Confusion matrix of {stage}, faces."}})
-    table = new_output("execute_result", data={"text/html": html_table(pd.DataFrame({"n": [1]}))}, execution_count=3)
+    table = new_output("execute_result", data={"text/html": html_table(captioned(pd.DataFrame({"n": [1]}), "Faces"))}, execution_count=3)
     cells = [
         new_markdown_cell(f"# Stage {stage}\n\nWhat is $p_i = e^{{z_i}}$?"),
         new_code_cell("run = None", metadata={"tags": ["parameters"]}),
@@ -213,6 +214,17 @@ def test_set_up_is_excluded_and_code_is_folded(pages: dict[str, str]) -> None:
     assert re.search(r"<details[^>]*hide[^>]*>.*Show code.*show_it", page, flags=re.DOTALL)
 
 
+def test_no_table_of_the_report_is_without_words(pages: dict[str, str]) -> None:
+    """Prose and cards, which other sites render too, have a heading and a sentence before each table."""
+    numbered = {name: page for name, page in pages.items() if not name.startswith("docs/") and not name.endswith("_card.html")}
+    for name, page in numbered.items():
+        tables = re.findall(r"<table.*?</table>", article(page), flags=re.DOTALL)
+        told = [re.search(r"<caption>(?:<span[^>]*>)?Table (\d+)\. [A-Z][^<]{3,}\.<", table) for table in tables]
+        assert all(told), name
+        assert [int(found.group(1)) for found in told if found] == [*range(1, len(tables) + 1)], name
+    assert sum("<table" in article(page) for page in numbered.values()) > 10
+
+
 def test_tables_of_notebooks_scroll_in_their_own_box(pages: dict[str, str]) -> None:
     assert 'class="table-box" tabindex="0"' in article(pages["compare.html"])
 
@@ -335,7 +347,7 @@ def test_overview_marks_a_split_that_the_net_was_trained_on() -> None:
         assert ("trained on" in text) is marked
         assert ("selected its epoch" in text) is not marked  # val, of metrics that do not say more
     text = cards.results_table(params, {first: {"val": scores, "test": scores, "trained_on": ["train"], "selected_on": ["test"]}}, links={})
-    assert [("selected its epoch" in row) for row in text.splitlines()[2:4]] == [False, True]
+    assert [("selected its epoch" in row) for row in text.splitlines()[4:6]] == [False, True]
 
 
 def test_a_run_is_one_row_with_test_first_val_marked_and_accuracy_under_corruption() -> None:
@@ -346,14 +358,14 @@ def test_a_run_is_one_row_with_test_first_val_marked_and_accuracy_under_corrupti
     params = make_params("on_drawn", "on_real")
     scored = {"test": level(0.8), "val": level(0.9), "n": {"test": 60, "test_dedup": 60}, "test_dedup": level(0.8)}
     text = runs_table(params, {"on_drawn": scored}, {"on_drawn": measured}, links={"on_drawn": "runs/on_drawn/evaluate.ipynb"})
-    head, _, first, second = text.splitlines()
+    _, _, head, _, first, second, _ = text.splitlines()
     assert head == "| Run | Accuracy, test | Balanced accuracy, test | Macro F1, test | ECE, test | Accuracy, val | Accuracy, severity 5 |"
     assert re.findall(r"\*\*(.*?)\*\*", first) == ["80.0 %", "90.0 %", "40.0 %"]
     assert "[on_drawn](runs/on_drawn/evaluate.ipynb)" in first
     assert first.count("selected its epoch") == 1
     assert second.count("–") == 6
     fewer = {"on_drawn": {**scored, "n": {"test": 60, "test_dedup": 50}, "test_dedup": level(0.7)}}
-    assert "Accuracy, deduplicated" in runs_table(params, fewer, {}, links={}).splitlines()[0]
+    assert "Accuracy, deduplicated" in runs_table(params, fewer, {}, links={}).splitlines()[2]
     assert "severity" not in runs_table(params, fewer, {}, links={})
 
 

@@ -9,8 +9,9 @@ import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from ferlab.colours import INKS
-from ferlab.reporting.site.html import caption_figures, make_page, mend_page, missing_alt_text, pick_picture, pictures
-from ferlab.reporting.tables import html_table
+from ferlab.reporting.html_tables import html_table
+from ferlab.reporting.site.html import caption_figures, make_page, mend_page, missing_alt_text, missing_captions, pick_picture, pictures
+from ferlab.reporting.tables import captioned
 
 PNG = base64.b64encode(b"\x89PNG").decode()
 
@@ -38,15 +39,31 @@ def test_figures_are_numbered_and_the_first_sentence_of_their_alt_text_is_the_ca
 
 
 def test_tables_are_numbered_and_their_expressions_have_swatches() -> None:
-    tables = [new_output("display_data", data={"text/html": html_table(pd.DataFrame({"n": [1, 2]}, index=["angry", "angry one"]))}) for _ in range(2)]
+    table = pd.DataFrame({"n": [1, 2]}, index=["angry", "angry one"])
+    tables = [new_output("display_data", data={"text/html": html_table(captioned(table, what))}) for what in ("Faces", "Cells")]
     given = notebook(new_markdown_cell("## 1. How many?"), new_code_cell("table", outputs=tables))
     first, second = (output["data"]["text/html"] for output in make_page(given, name="a")["cells"][2]["outputs"])
-    assert first.count('aria-label="Table 1"') == first.count("<caption>Table 1</caption>") == second.count("<caption>Table 2</caption>") == 1
+    of_sphinx = '<table class="table"><caption><span class="caption-text">Runs.</span></caption></table>'
+    mended = mend_page(first + of_sphinx + second)
+    assert re.findall(r"<caption>.*?</caption>|aria-label=\S+ \d+", mended) == [
+        'aria-label="Table 1',
+        "<caption>Table 1. Faces.</caption>",
+        '<caption><span class="caption-text">Table 2. Runs.</span></caption>',
+        'aria-label="Table 3',
+        "<caption>Table 3. Cells.</caption>",
+    ]
     assert re.findall(r"(<span[^>]*></span>)?(angry[^<]*)</th>", first) == [
         (f'<span class="swatch" style="background: {INKS["angry"]}"></span>', "angry"),
         ("", "angry one"),
     ]
     assert "swatch" not in given["cells"][2]["outputs"][0]["data"]["text/html"]
+
+
+def test_a_table_without_caption_is_named() -> None:
+    table = pd.DataFrame({"n": [1]})
+    shown = {"bare": table, "told": captioned(table, "Faces")}
+    cells = [new_code_cell("", id=name, outputs=[new_output("display_data", data={"text/html": html_table(of)})]) for name, of in shown.items()]
+    assert missing_captions(notebook(*cells)) == ["bare"]
 
 
 def test_folds_and_buttons_have_names_that_hold_what_they_show() -> None:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ferlab.colours import COLOURS
 from ferlab.reporting.style import present, show
-from ferlab.reporting.tables import MISSING, SPLIT_NAMES, cell, estimate, number, p_value
+from ferlab.reporting.tables import MISSING, SPLIT_NAMES, captioned, cell, estimate, number, p_value
 from ferlab.roles import listed
 
 SCORES = {
@@ -72,7 +72,8 @@ def selective_table(selective: Mapping[str, Any]) -> pd.DataFrame:
         }
         for name, each in selective["scores"].items()
     ]
-    return pd.DataFrame(rows).set_index("score")
+    table = pd.DataFrame(rows).set_index("score")
+    return captioned(table, f"Confidence scores as selectors of faces, on {SPLIT_NAMES[selective['split']]} (n = {selective['n']:,})")
 
 
 def plot_sets(sets: Mapping[str, Mapping[str, Any]], coverage: float) -> Figure:
@@ -142,7 +143,7 @@ def sets_table(sets: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame | None:
                 "empty, %": number(found["empty"], percent=True),
             }
         )
-    return pd.DataFrame(rows).set_index("sets") if rows else None
+    return captioned(pd.DataFrame(rows).set_index("sets"), "Measured coverage and size of the prediction sets of each method") if rows else None
 
 
 def _rank(names: list[str]) -> str:

@@ -18,7 +18,7 @@ from ferlab.error_analysis.label_issues import count_agreement
 from ferlab.evaluation.clusters import count_clusters, proportion_bounds
 from ferlab.evaluation.predictions import subjects_of
 from ferlab.reporting.faces import draw_face
-from ferlab.reporting.tables import control_name, estimate, number, over_units, percent
+from ferlab.reporting.tables import captioned, control_name, estimate, number, over_units, percent
 from ferlab.roles import Role
 
 COLUMNS = 6  # faces in a row of a gallery
@@ -146,7 +146,7 @@ def issues_table(counts: pd.DataFrame) -> pd.DataFrame:
     """Return label issues per given expression (from `issues_per_class`)."""
     shares = [number(share, percent=True) for share in counts["share"]]
     names = {"issues": "label issues", "share": "label issues, %", "most_suggested": "most often suggested"}
-    return counts.assign(share=shares).rename(columns=names).set_index("expression")
+    return captioned(counts.assign(share=shares).rename(columns=names).set_index("expression"), "Label issues of each expression")
 
 
 def write_tables(tables: Mapping[str, tuple[Path, pd.DataFrame | None]]) -> None:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from ferlab.colours import SPLIT_COLOURS
 from ferlab.reporting.pages.calibration import SCALINGS
 from ferlab.reporting.style import present, show
-from ferlab.reporting.tables import cell, estimate, p_equals, percent
+from ferlab.reporting.tables import captioned, cell, estimate, p_equals, percent
 from ferlab.roles import listed
 
 HITS = {"annotator": "one annotator, %", "label": "label, %", "model": "model, %"}
@@ -63,7 +63,8 @@ def levels_table(votes: Mapping[str, Any] | None) -> list[pd.DataFrame]:
         for row in votes["levels"]
         if row["n"]
     ]
-    return [pd.DataFrame(rows).set_index("votes for the most frequent")]
+    table = pd.DataFrame(rows).set_index("votes for the most frequent")
+    return [captioned(table, "Accuracy of the model and of other annotators by the number of votes for the most frequent expression")]
 
 
 def plot_shares(soft: Mapping[str, Any]) -> Figure:

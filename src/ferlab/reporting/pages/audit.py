@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from ferlab.colours import COLOURS, INKS
 from ferlab.reporting.faces import CELL, MOST, draw_face
+from ferlab.reporting.tables import captioned
 
 KINDS: dict[str, str] = {"exact_duplicates": "exact", "mirrored_duplicates": "mirrored", "near_duplicates": "near"}
 WORDS: dict[str, str] = {"exact": "an exact duplicate", "mirrored": "a mirrored duplicate", "near": "a near-duplicate"}
@@ -102,7 +103,8 @@ def duplicates_table(audit: Mapping[str, Any], *, by: str) -> pd.DataFrame:
     rows = {
         (name, a): {b: (within[a] if a == b else cross[a][b])[kind] for b in within} for kind, name in KINDS.items() for a in within
     }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index=["duplicate", "in"], columns="faces of")
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(index=["duplicate", "in"], columns="faces of")
+    return captioned(table, f"Faces of each {by} (columns) that have a duplicate in a {by} (rows)")
 
 
 def duplicates_sentence(audit: Mapping[str, Any], *, limit: float, search: str) -> str:
@@ -128,7 +130,7 @@ def found_table(tests: Mapping[str, Mapping[str, Any] | None]) -> pd.DataFrame:
             columns[name] = {kind: f"{of['found']} of {of['planted']} ({of['recall']:.2f})" for kind, of in rows.items()}
             if found.get("precision") is not None:
                 columns[name]["precision"] = f"{found['precision']:.3f} ({found['false_pairs']:,} false pairs)"
-    return pd.DataFrame(columns).fillna("").rename_axis("copies found")
+    return captioned(pd.DataFrame(columns).fillna("").rename_axis("copies found"), "Planted copies that the search found, with recall in parentheses")
 
 
 def conflicts_sentence(audit: Mapping[str, Any]) -> str:
@@ -151,7 +153,8 @@ def label_pairs(faces: pd.DataFrame, expressions: Sequence[str]) -> pd.DataFrame
     targets = faces["target"].groupby(faces["duplicate_group"]).unique()
     pairs = [f"{expressions[a]} and {expressions[b]}" for several in targets[targets.str.len() > 1] for a, b in combinations(sorted(several), 2)]
     table = pd.Series(pairs, dtype="str").value_counts().rename("photographs").rename_axis("labels").reset_index()
-    return table.sort_values(["photographs", "labels"], ascending=[False, True], ignore_index=True)
+    table = table.sort_values(["photographs", "labels"], ascending=[False, True], ignore_index=True)
+    return captioned(table, "Photographs that stand in the dataset with two labels")
 
 
 def probe_sentence(probe: Mapping[str, Any]) -> str:

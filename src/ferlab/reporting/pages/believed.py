@@ -8,7 +8,7 @@ import pandas as pd
 
 from ferlab.explanation.ranking import BELIEVED, NOT_BELIEVED, UNDECIDED
 from ferlab.reporting.pages.worlds import NAMES, SHORT, Row
-from ferlab.reporting.tables import MISSING, cell
+from ferlab.reporting.tables import MISSING, captioned, cell
 from ferlab.roles import listed
 
 SETTINGS: Mapping[str, tuple[str, ...]] = {
@@ -29,7 +29,8 @@ def believed_table(rows: Sequence[Row]) -> pd.DataFrame:
         }
         for row in rows
     }
-    return pd.DataFrame.from_dict(shown, orient="index").rename_axis("method")
+    table = pd.DataFrame.from_dict(shown, orient="index").rename_axis("method")
+    return captioned(table, "Verdicts on control faces of known evidence, of the methods shown here")
 
 
 def believed_sentence(rows: Sequence[Row], *, model: str, ranked_with: Mapping[str, int], shown_with: Mapping[str, int]) -> str:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ferlab.colours import SPLIT_COLOURS
-from ferlab.reporting.tables import SPLIT_NAMES, cell, estimate, number, p_equals, percent
+from ferlab.reporting.tables import SPLIT_NAMES, captioned, cell, estimate, number, p_equals, percent
 from ferlab.roles import listed
 
 SCALINGS = {"none": "none", "temperature": "temperature scaling", "vector": "vector scaling"}
@@ -91,7 +91,8 @@ def scaling_table(calibrated: Mapping[str, Any]) -> pd.DataFrame:
         heading: {SCALINGS[name]: cell(scores, key, percent=in_percent, digits=digits) for name, scores in calibrated["scores"].items()}
         for key, (heading, in_percent, digits) in METRICS.items()
     }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
+    return captioned(table, f"Accuracy and calibration without and with scaling, on {SPLIT_NAMES[calibrated['split']]} (n = {calibrated['n']:,})")
 
 
 def _scaling_sentence(name: str, differences: Mapping[str, Mapping[str, float]], calibrated: Mapping[str, Any]) -> str:

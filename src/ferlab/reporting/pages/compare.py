@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from ferlab.colours import SPLIT_COLOURS
-from ferlab.reporting.tables import as_difference, cell, control_name, estimate, number, over_units, p_equals, p_value, percent
+from ferlab.reporting.tables import as_difference, captioned, cell, control_name, estimate, number, over_units, p_equals, p_value, percent
 from ferlab.roles import listed
 
 # Human accuracy on FER2013, 65 +- 5 %: Goodfellow et al. (2013), arXiv 1307.0414.
@@ -266,7 +266,7 @@ def _over_seeds(kept: pd.DataFrame) -> str:
 def _combinations(table: pd.DataFrame) -> pd.DataFrame:
     measured = ("seeds", "n", "accuracy", "accuracy_ci_low", "accuracy_ci_high", "seed_sd")
     rows = table.rename(columns={"ci_low": "accuracy_ci_low", "ci_high": "accuracy_ci_high"}).to_dict("records")
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             **{name: value for name, value in row.items() if name not in measured},
             "seeds": row["seeds"],
@@ -275,10 +275,11 @@ def _combinations(table: pd.DataFrame) -> pd.DataFrame:
         }
         for row in rows
     )
+    return captioned(table, "Test accuracy of each combination of factors")
 
 
 def _changes(effects: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "change": f"{row['factor']}: {row['from']} to {row['to']}",
             "all else": row["else"],
@@ -293,6 +294,7 @@ def _changes(effects: pd.DataFrame) -> pd.DataFrame:
         }
         for row in map(as_difference, effects.to_dict("records"))
     )
+    return captioned(table, "Paired differences in accuracy where one factor changes")
 
 
 def _spread(sd: float) -> str:

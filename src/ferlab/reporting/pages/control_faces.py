@@ -20,7 +20,7 @@ from ferlab.control.drawing.picture import draw_image
 from ferlab.control.source import NEAR_KINDS
 from ferlab.copies import alter
 from ferlab.reporting.faces import lit, pick_faces, picture_grid, truth_grid
-from ferlab.reporting.tables import percent
+from ferlab.reporting.tables import captioned, percent
 
 INTENSITIES: tuple[float, ...] = (0.0, 1.0, 3.0, 5.0)
 UNIT_ROWS: tuple[tuple[Unit, ...], ...] = ((1, 2, 4, 5, 6, 7, 9), (10, 12, "12R", "12L", "14R", "14L", 20), (15, 16, 17, 23, 24, 25, 26))
@@ -136,7 +136,7 @@ def options_table(*, faces: int, seed: int) -> pd.DataFrame:
         table = read(faces=faces, subjects=max(faces // 10, 1), seed=seed, pictures=False, **options)[1]
         asked = ", ".join(f"{name}: {value}" for name, value in options.items())
         rows.append({"option": what, "value": asked, "found in the table": found(table)})
-    return pd.DataFrame(rows).set_index("option")
+    return captioned(pd.DataFrame(rows).set_index("option"), f"Options of control faces, each set alone in a draw of {faces:,} faces")
 
 
 def summary(*, faces: int, size: int, seed: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ferlab.expressions import ALL_EXPRESSIONS
+from ferlab.reporting.tables import captioned
 
 SHOWN = 20  # conflicts
 
@@ -34,14 +35,14 @@ def changes_table(done: Mapping[str, Any]) -> pd.DataFrame:
     table = pd.DataFrame(done.get("changes", {})).T.fillna(0).astype(int)
     rows = [name for name in ALL_EXPRESSIONS if name in table.index]
     columns = sorted(table.columns, key=_order)
-    return table.reindex(index=rows, columns=columns).rename_axis("label before")
+    return captioned(table.reindex(index=rows, columns=columns).rename_axis("label before"), "Faces by label before (rows) and decision (columns)")
 
 
 def people_table(done: Mapping[str, Any]) -> pd.DataFrame:
     """Return, per person, decisions and those of them that were applied."""
     people = done.get("by", {})
     counts = {name: [of[key] for of in people.values()] for name, key in (("decisions", "rows"), ("applied", "applied"))}
-    return pd.DataFrame(counts, index=list(people)).rename_axis("person")
+    return captioned(pd.DataFrame(counts, index=list(people)).rename_axis("person"), "Decisions of each person")
 
 
 def conflicts_table(done: Mapping[str, Any]) -> pd.DataFrame:
@@ -50,7 +51,7 @@ def conflicts_table(done: Mapping[str, Any]) -> pd.DataFrame:
         {"face_id": each["face_id"], "label": each["old"], "decisions": "; ".join(f"{who}: {new}" for who, new in each["votes"].items())}
         for each in done.get("conflicts", ())[:SHOWN]
     ]
-    return pd.DataFrame(rows, columns=["face_id", "label", "decisions"]).set_index("face_id")
+    return captioned(pd.DataFrame(rows, columns=["face_id", "label", "decisions"]).set_index("face_id"), "Faces on whose label people disagree")
 
 
 def _count(number: int, one: str, more: str = "") -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ferlab.reporting.tables import MISSING, cell, estimate, p_value, percent
+from ferlab.reporting.tables import MISSING, captioned, cell, estimate, p_value, percent
 
 LEVEL = 0.05
 
@@ -51,7 +51,7 @@ def corruption_errors_table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         for name, table in tables.items()
         for place, row in enumerate(table.to_dict("records"))
     ]
-    return pd.DataFrame(rows).set_index("run")
+    return captioned(pd.DataFrame(rows).set_index("run"), "Errors of each run under corruption, relative to those of the baseline")
 
 
 def nested_errors(tables: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, dict[str, float]]]:

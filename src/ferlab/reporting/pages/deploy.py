@@ -15,7 +15,7 @@ from matplotlib.ticker import LogFormatter
 from ferlab.colours import COLOURS
 from ferlab.deployment.predictor import ReadFace
 from ferlab.reporting.faces import draw_face
-from ferlab.reporting.tables import MISSING, cell, estimate, p_equals, percent
+from ferlab.reporting.tables import MISSING, captioned, cell, estimate, p_equals, percent
 
 LINES = ("#0072B2", "#009E73", "#CC79A7")  # Okabe & Ito (2008)
 
@@ -173,7 +173,7 @@ def abstention_table(card: Mapping[str, Any]) -> pd.DataFrame | None:
         }
         for row in card.get("abstention", ())
     ]
-    return pd.DataFrame(rows).set_index("stated risk, %") if rows else None
+    return captioned(pd.DataFrame(rows).set_index("stated risk, %"), "Thresholds on the confidence, and what they accept on test") if rows else None
 
 
 def abstention_text(card: Mapping[str, Any]) -> str:
@@ -210,7 +210,8 @@ def precision_table(card: Mapping[str, Any]) -> pd.DataFrame | None:
         }
         for name, row in card.get("precision", {}).items()
     ]
-    return pd.DataFrame(rows).set_index("predicted") if rows else None
+    caption = "Test faces of each predicted expression: how many carry that label, and which other label is most frequent"
+    return captioned(pd.DataFrame(rows).set_index("predicted"), caption) if rows else None
 
 
 def _milliseconds(value: float) -> str:

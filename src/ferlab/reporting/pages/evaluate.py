@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from ferlab.colours import COLOURS
 from ferlab.evaluation.clusters import OVER_FACES
 from ferlab.evaluation.proportions import wilson
-from ferlab.reporting.tables import MISSING, SPLIT_NAMES, TTA, cell, estimate, over_units, percent, shown_splits
+from ferlab.reporting.tables import MISSING, SPLIT_NAMES, TTA, captioned, cell, estimate, over_units, percent, shown_splits
 from ferlab.roles import MARKS, Exposure, listed
 
 COLOUR_MAP = "Blues"
@@ -201,7 +201,7 @@ def metrics_table(scores: Mapping[str, Any], seen: Exposure) -> pd.DataFrame:
         for split in shown_splits(scores)
     }
     table = pd.DataFrame(columns, index=pd.Index(names, name="metric"))
-    return table[(table != MISSING).any(axis=1)]
+    return captioned(table[(table != MISSING).any(axis=1)], "Metrics on each split, with 95 % intervals")
 
 
 def _subjects(scores: Mapping[str, Any]) -> str:
@@ -216,7 +216,8 @@ def per_class_table(per_class: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
         | ({"mean rank of the label": cell(values, "rank_mean", percent=False, digits=2)} if "rank_mean" in values else {})
         for name, values in per_class.items()
     ]
-    return pd.DataFrame(rows).rename(columns={"f1, %": "F1, %"}).set_index("expression")
+    table = pd.DataFrame(rows).rename(columns={"f1, %": "F1, %"}).set_index("expression")
+    return captioned(table, f"Scores of each expression on test (n = {sum(values['support'] for values in per_class.values()):,})")
 
 
 def values_tables(scores: Mapping[str, Mapping[str, Any]] | None) -> list[pd.DataFrame]:
@@ -232,7 +233,7 @@ def values_tables(scores: Mapping[str, Mapping[str, Any]] | None) -> list[pd.Dat
         }
         for name, score in scores.items()
     }
-    return [pd.DataFrame.from_dict(rows, orient="index").rename_axis("value")]
+    return [captioned(pd.DataFrame.from_dict(rows, orient="index").rename_axis("value"), "Agreement of predicted values with labelled ones on test")]
 
 
 def _draw_matrix(axis: Axes, values: np.ndarray, confusions: pd.DataFrame, *, top: float, text: str) -> None:

@@ -25,11 +25,12 @@ from ferlab.evaluation.origins import KnownRole, Origin, trained_words
 from ferlab.evaluation.predictions import PROB_PREFIX, confusion_table, expressions_of, probs_of, subjects_of
 from ferlab.evaluation.runs import score_rows
 from ferlab.evaluation.tasks import Task, as_metrics, recorded_tasks, task_of, tasks_of
+from ferlab.reporting.html_tables import html_table
 from ferlab.reporting.pages import calibration as calibrating
 from ferlab.reporting.pages import evaluate as performance
 from ferlab.reporting.pages import protocol
 from ferlab.reporting.style import use_style
-from ferlab.reporting.tables import estimate, html_table, over_units, percent
+from ferlab.reporting.tables import estimate, over_units, percent
 from ferlab.roles import Exposure, listed
 
 ROLES: dict[KnownRole, str] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ferlab.reporting.tables import as_difference, estimate, p_value, percent
+from ferlab.reporting.tables import as_difference, captioned, estimate, p_value, percent
 
 VERDICTS = {
     None: "No split is left to decide whether to keep it: the run was trained on val.",
@@ -33,7 +33,8 @@ def experts_tables(found: pd.DataFrame) -> list[pd.DataFrame]:
         "difference, points": [estimate(as_difference(row), "difference", unit="") for row in rows],
         "p (Holm)": found["p_holm"].map(p_value),
     }
-    return [pd.DataFrame(columns).set_axis(pd.Index(found["run"], name="run"))]
+    table = pd.DataFrame(columns).set_axis(pd.Index(found["run"], name="run"))
+    return [captioned(table, "Runs beside pipelines in which experts decide between two expressions")]
 
 
 def _sentence(row: pd.Series) -> str:

@@ -17,7 +17,7 @@ from ferlab.explanation.baselines import TITLES as BASELINE_TITLES
 from ferlab.explanation.control_truth import BELIEVED, FEWEST, MOST_ZERO, NOT_BELIEVED, zero_fraction
 from ferlab.explanation.methods import METHODS
 from ferlab.reporting.maps import GREY, add_colour_bar, draw_map, top_density, write_in
-from ferlab.reporting.tables import MISSING, cell, number, percent
+from ferlab.reporting.tables import MISSING, captioned, cell, number, percent
 from ferlab.roles import listed
 
 METHOD_MARKERS: dict[str, str] = dict(zip(METHODS, "o^sv<>dPDX*", strict=True))
@@ -27,6 +27,8 @@ CRITERION = (
     f"Criterion: at most {percent(MOST_ZERO, digits=0)} of the maps are zero; the 95 % interval of the density ratio on the ground-truth pixels lies "
     "above 1, and that of its difference from the best baseline map, on the same faces, above 0."
 )
+REGIONS_CAPTION = "Template regions beside the true ones of control faces: overlap, area and attribution mass"
+VERDICT_CAPTION = "Verdict on each method by the ground-truth pixels of these faces"
 
 
 def plot_mean_maps(
@@ -120,7 +122,7 @@ def mass_table(table: pd.DataFrame) -> pd.DataFrame:
     wide = _wide(table, index="expression", columns="region")[list(areas.index)]
     wide.insert(0, "faces", table.groupby("expression", sort=False)["n"].max().loc[list(wide.index)].astype(str))
     wide.loc["area, %"] = ["", *(number(area, percent=True) for area in areas)]
-    return wide
+    return captioned(wide, "Attribution mass of occlusion maps by expression and region, %")
 
 
 def density_ratio_sentence(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -175,9 +177,9 @@ def truth_tables(truth: Mapping[str, pd.DataFrame]) -> list[pd.DataFrame]:
         "verdict": [row["verdict"] for row in rows],
     }
     return [
-        pd.DataFrame(columns, index=pd.Index(regions["region"], name="region")),
+        captioned(pd.DataFrame(columns, index=pd.Index(regions["region"], name="region")), REGIONS_CAPTION),
         *([_truth_mass(mass)] if len(mass) else []),
-        pd.DataFrame(verdict, index=pd.Index([NAMES[row["method"]] for row in rows], name="method")),
+        captioned(pd.DataFrame(verdict, index=pd.Index([NAMES[row["method"]] for row in rows], name="method")), VERDICT_CAPTION),
     ]
 
 
@@ -187,7 +189,7 @@ def _truth_mass(mass: pd.DataFrame) -> pd.DataFrame:
     wide = _wide(mass.assign(method=mass["method"].map(NAMES)), index="method", columns="expression")[list(every["expression"])]
     wide.loc["area, %"] = [number(area, percent=True) for area in every["area"]]
     wide.insert(0, "maps", [*mass.loc[mass["expression"] == "all", "n"].astype(str), ""])
-    return wide
+    return captioned(wide, "Attribution mass on the ground-truth pixels of control faces, %")
 
 
 def verdict_sentence(truth: Mapping[str, pd.DataFrame], *, dead: Mapping[str, int], maps: int) -> str:

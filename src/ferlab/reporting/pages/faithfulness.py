@@ -16,7 +16,7 @@ from ferlab.explanation.baselines import TITLES as BASELINE_TITLES
 from ferlab.explanation.faithfulness import GAINS, METRICS, SHOWN, UNCHANGED
 from ferlab.explanation.methods import METHODS
 from ferlab.reporting.style import show
-from ferlab.reporting.tables import MISSING, cell, number
+from ferlab.reporting.tables import MISSING, captioned, cell, number
 from ferlab.roles import listed
 
 TITLES: dict[str, str] = {name: method.title for name, method in METHODS.items()} | BASELINE_TITLES
@@ -71,7 +71,7 @@ def scores_table(summary: pd.DataFrame) -> pd.DataFrame:
             columns[METRICS[metric].title] = {name: _score(own.loc[name].to_dict(), name) for name in own.index}
     table = pd.DataFrame(columns).reindex([*methods, *(name for name in BASELINES if name in set(summary["method"]))]).fillna(MISSING)
     table.index = pd.Index([TITLES[name] for name in table.index], name="method")
-    return table
+    return captioned(table, "Faithfulness, stability and sparseness of each method; arrows point to the better end")
 
 
 def sample_sentence(judged: pd.DataFrame, *, clusters: Sequence[Any], source: str) -> str:

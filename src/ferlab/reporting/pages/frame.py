@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ferlab.evaluation.framing import LEVEL, summed_people
 from ferlab.evaluation.origins import Origin, role_mark, trained_words
-from ferlab.reporting.tables import MISSING, as_difference, cell, estimate, number, p_equals, source_name
+from ferlab.reporting.tables import MISSING, as_difference, captioned, cell, estimate, number, p_equals, source_name
 from ferlab.roles import listed
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#6B6B6B")
@@ -38,9 +38,10 @@ def models_table(facts: Facts, origins: Mapping[str, Origin]) -> pd.DataFrame:
         for name, origin in origins.items()
         for known in [facts["models"][name]]
     }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["model", "input", "expressions", "trained on", "stated by", "licence"]).rename_axis(
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["model", "input", "expressions", "trained on", "stated by", "licence"]).rename_axis(
         "name"
     )
+    return captioned(table, "Models that are compared")
 
 
 def sets_sentence(facts: Facts, scores: Scores) -> str:
@@ -76,7 +77,7 @@ def scores_table(scores: Scores, pairs: pd.DataFrame, facts: Facts) -> pd.DataFr
             )
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.columns = pd.Index([f"{name}: {what}" for name, what in table.columns])
-    return table.rename_axis("model")
+    return captioned(table.rename_axis("model"), "Scores of each model on each dataset")
 
 
 def best_sentence(scores: Scores, pairs: pd.DataFrame) -> str:
@@ -110,7 +111,7 @@ def tests_table(pairs: pd.DataFrame) -> pd.DataFrame:
         for row in map(as_difference, pairs.to_dict("records"))
     ]
     columns = ["set", "pair", "difference, points", "correct only in first / second", "n", "test", "Holm p", "verdict", "detectable, points"]
-    return pd.DataFrame(rows, columns=columns).set_index("pair")
+    return captioned(pd.DataFrame(rows, columns=columns).set_index("pair"), "Paired tests of each model against the first on the same faces")
 
 
 def plot_frame(scores: Scores) -> Figure:
@@ -133,15 +134,16 @@ def plot_frame(scores: Scores) -> Figure:
     return figure
 
 
-def expressions_table(scores: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Return the recall of each expression on one set, models as columns, hardest for the first model first."""
+def expressions_table(name: str, scores: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Return the recall of each expression on set `name`, models as columns, hardest for the first model first."""
     first = next(iter(scores.values()))["per_class"]
     met = [name for name in first if first[name]["support"]]
     names = sorted(met, key=lambda name: first[name]["recall"])
     rows = {
         name: {"faces": first[name]["support"], **{model: cell(of["per_class"][name], "recall") for model, of in scores.items()}} for name in names
     }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("recall, %")
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("recall, %")
+    return captioned(table, f"Recall of each expression on {name}, lowest of the first model first")
 
 
 def expressions_sentence(scores: Scores) -> str:
@@ -157,7 +159,7 @@ def expressions_sentence(scores: Scores) -> str:
 
 
 def people_parts(people: Mapping[str, pd.DataFrame | None], scores: Scores) -> list[str | pd.DataFrame]:
-    """Return for each set and model a heading and the table of correct faces per person and expression; of many people rows for those with the
+    """Return for each set and model the table of correct faces per person and expression; of many people rows for those with the
     lowest accuracy of the first model, and sums over all. Sets without people have a sentence.
     """
     parts: list[str | pd.DataFrame] = []
@@ -171,7 +173,7 @@ def people_parts(people: Mapping[str, pd.DataFrame | None], scores: Scores) -> l
         few = f", the {len(shown)} with the lowest accuracy under {models[0]} of {len(totals)}" if len(totals) > len(shown) else ""
         for model in models:
             sums = summed_people(table, model, shown=shown if few else None)
-            parts += [f"**{name}, {model}**: correct of all faces, by person and expression{few}.", sums]
+            parts.append(captioned(sums, f"{name}, {model}: correct of all faces, by person and expression{few}"))
     return parts
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ferlab.reporting.tables import SPLIT_NAMES, cell, estimate
+from ferlab.reporting.tables import SPLIT_NAMES, captioned, cell, estimate
 from ferlab.roles import MARKS, Exposure
 
 NAMES = {"train": "train", **SPLIT_NAMES}
@@ -34,7 +34,8 @@ def generalisation_table(scores: Mapping[str, Any], seen: Exposure) -> pd.DataFr
     rows = {name: {"role": marks[name] or "untouched", "faces": f"{of['n']:,}", **_cells(of)} for name, of in shown.items()} | {
         f"train − {NAMES[scores['judged']]}": {"role": "", "faces": "", **_cells(scores["gap"])}
     }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("split, without test-time augmentation")
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("split, without test-time augmentation")
+    return captioned(table, "Accuracy and NLL on train and on the other splits, and their difference")
 
 
 def _cells(scores: Mapping[str, Any]) -> dict[str, str]:

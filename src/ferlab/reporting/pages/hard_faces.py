@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ferlab.colours import INKS
 from ferlab.error_analysis.persons import FEWEST
 from ferlab.reporting.faces import draw_face
-from ferlab.reporting.tables import cell, estimate, number, p_equals, p_value, percent
+from ferlab.reporting.tables import captioned, cell, estimate, number, p_equals, p_value, percent
 
 SHOWN, WORST, FACES, COLUMNS = 40, 3, 6, 6  # subjects in the figure, of whom faces are shown, of each; faces in a row
 LEVEL = 0.05
@@ -83,7 +83,7 @@ def plot_worst(images: np.ndarray, errors: pd.DataFrame, *, names: tuple[str, ..
 def subjects_table(rates: pd.DataFrame) -> pd.DataFrame:
     """Return the subjects with the highest error rates, and all that miss a whole expression (from `rates_by_subject`)."""
     shown = rates[(np.arange(len(rates)) < WORST) | (rates["missed"] != "")].head(10)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "faces": shown["n"].to_numpy(),
             "errors": shown["errors"].to_numpy(),
@@ -95,6 +95,7 @@ def subjects_table(rates: pd.DataFrame) -> pd.DataFrame:
         },
         index=pd.Index(shown["subject"], name="subject"),
     )
+    return captioned(table, "Subjects with the highest error rates, or an expression of which every face is an error")
 
 
 def subjects_sentence(rates: pd.DataFrame, spread: Mapping[str, float]) -> str:

@@ -17,7 +17,7 @@ from ferlab.explanation.methods import METHODS
 from ferlab.explanation.ranking import NOT_BELIEVED
 from ferlab.reporting.faces import draw_face
 from ferlab.reporting.maps import GREY, add_colour_bar, draw_map, top_density, write_in
-from ferlab.reporting.tables import cell, p_value, percent
+from ferlab.reporting.tables import captioned, cell, p_value, percent
 from ferlab.roles import listed
 
 FIGURE_8 = ("disgust", "happy", "surprise")  # cs230's
@@ -120,7 +120,8 @@ def hypotheses_table(tested: pd.DataFrame, *, believed: Mapping[str, str]) -> pd
         columns[f"{METHODS[method].title}{doubt}"] = list(tested.loc[tested["method"] == method, "verdict"])
     if TRUTH in set(tested["method"]):
         columns["drawn action units"] = truth_verdicts(tested)
-    return pd.DataFrame(columns, index=pd.Index(list(own["expression"]), name="expression"))
+    table = pd.DataFrame(columns, index=pd.Index(list(own["expression"]), name="expression"))
+    return captioned(table, f"Expected regions of each expression: effects in {METHODS[MAIN].title} maps, and the verdict of each method")
 
 
 def truth_verdicts(tested: pd.DataFrame) -> list[str]:

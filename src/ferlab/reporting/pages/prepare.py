@@ -28,7 +28,7 @@ from ferlab.data.store import Store, count_faces, weigh_classes
 from ferlab.expressions import SPLITS
 from ferlab.paths import InputError
 from ferlab.reporting.faces import MOST, draw_face, pick_faces
-from ferlab.reporting.tables import number, percent
+from ferlab.reporting.tables import captioned, number, percent
 from ferlab.roles import listed
 
 MOST_ROWS = 7
@@ -51,7 +51,8 @@ def settings_table(settings: Mapping[str, Any]) -> pd.DataFrame:
     unused = (set() if face["detector"] == "haar" else OF_HAAR) | (OF_A_SEARCH if face["detector"] == "none" and not face["boxes"] else set())
     options = face | {key: settings[key] for key in ("colour", "size", "equalise", "blur")} | {COVER: ", ".join(settings.get(COVER, ()))}
     rows = {key: str(value) for key, value in options.items() if key not in unused and value not in (None, "none", "as_is", "", 0, False)}
-    return pd.DataFrame({"option": list(rows), "value": list(rows.values())}).set_index("option")
+    table = pd.DataFrame({"option": list(rows), "value": list(rows.values())}).set_index("option")
+    return captioned(table, "Options that change the pictures of this dataset")
 
 
 def try_steps(raw: Raw, *, seed: int = 0) -> list[Stages]:
@@ -131,7 +132,8 @@ def found_table(faces: pd.DataFrame, excluded: pd.DataFrame) -> pd.DataFrame | N
     counts[NOT_FOUND] = counts.get(NOT_FOUND, 0) + int((excluded["reason"] == NOT_FOUND).sum())
     other = sorted(set(counts.index) - {*LEVELS, NOT_FOUND})  # a box given by hand or by the dataset
     counts = counts.reindex([*other, *(level for level in LEVELS if level in counts), NOT_FOUND])
-    return pd.DataFrame({"pictures": counts, "share, %": [number(share, percent=True) for share in counts / counts.sum()]}).rename_axis("found by")
+    table = pd.DataFrame({"pictures": counts, "share, %": [number(share, percent=True) for share in counts / counts.sum()]}).rename_axis("found by")
+    return captioned(table, "Pictures by the search level that found a face")
 
 
 def inputs_figure(store: Store, form: str, *, rows: Sequence[int]) -> dict[str, Any]:
@@ -189,7 +191,8 @@ def excluded_sentence(excluded: pd.DataFrame, *, kept: int) -> str:
 def excluded_table(excluded: pd.DataFrame) -> pd.DataFrame:
     """Return how many pictures were excluded per source and reason, with one of them as an example."""
     groups = excluded.assign(reason=_short_reasons(excluded)).groupby(["source", "reason"], sort=True)["face_id"]
-    return groups.agg(["size", "first"]).set_axis(["pictures", "for example"], axis=1).reset_index()
+    shown = groups.agg(["size", "first"]).set_axis(["pictures", "for example"], axis=1)
+    return captioned(shown.reset_index(), "Excluded pictures by source and reason")
 
 
 def _short_reasons(excluded: pd.DataFrame) -> pd.Series:
@@ -216,7 +219,7 @@ def counts_table(faces: pd.DataFrame, expressions: Sequence[str]) -> pd.DataFram
     if "derived_from" in faces and len(made := faces[faces["derived_from"] != ""]):
         added = count_faces(made, "derivation", expressions=expressions).sort_index()
         table = pd.concat([table, added.set_axis([f"train, added: {way}" for way in added.index])])
-    return table.assign(all=table.sum(axis="columns")).rename_axis("split")
+    return captioned(table.assign(all=table.sum(axis="columns")).rename_axis("split"), "Faces by split and expression")
 
 
 def crossings_sentence(crossed: pd.DataFrame) -> str:
@@ -253,7 +256,8 @@ def official_table(faces: pd.DataFrame, expressions: Sequence[str]) -> pd.DataFr
     table = table.reindex(rows, columns=columns)
     table = table[[*table.columns.drop(ALL), ALL]].rename_axis(columns=None)
     table[ALL] = table[ALL].fillna(table.drop(columns=ALL).sum(axis="columns"))
-    return table.astype("Int64").astype(object).where(table.notna(), "") if table.isna().any(axis=None) else table.astype(int)
+    table = table.astype("Int64").astype(object).where(table.notna(), "") if table.isna().any(axis=None) else table.astype(int)
+    return captioned(table, "Faces of each part here, and the official counts")
 
 
 def official_counts(faces: pd.DataFrame, expressions: Sequence[str]) -> pd.DataFrame | None:
@@ -319,7 +323,7 @@ def weights_table(counts: Sequence[int] | np.ndarray, expressions: Sequence[str]
     faces = np.asarray(counts, np.int64)
     weights = np.where(faces > 0, weigh_classes(faces), np.nan)
     table = pd.DataFrame({"faces": faces, "share": faces / max(int(faces.sum()), 1), "weight": weights}, index=list(expressions))
-    return table.rename_axis("expression")
+    return captioned(table.rename_axis("expression"), f"Training faces and class weight of each expression (n = {faces.sum():,})")
 
 
 def set_summary(store: Store, excluded: pd.DataFrame | None = None, *, rule: str = "auto") -> dict[str, Any]:

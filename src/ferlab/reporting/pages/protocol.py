@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ferlab.evaluation.tasks import Task, differences_from_ours
-from ferlab.reporting.tables import MISSING, markdown_table
+from ferlab.reporting.tables import MISSING, captioned, markdown_table
 
 # Fields as the table of published rows calls them.
 WORDS = {"usage": "split", "preparation": "covered regions", "expressions": "expressions", "n": "n", "dataset": "dataset"}
@@ -42,7 +42,7 @@ def by_task(headline: pd.DataFrame, tasks: Mapping[str, Tasks]) -> list[pd.DataF
     """
     parts: list[pd.DataFrame | str] = []
     for name, of in tasks.items():
-        parts += [headline[headline["dataset"] == name], task_sentence(of)]
+        parts += [captioned(headline[headline["dataset"] == name], f"Scores of each run on {name}"), task_sentence(of)]
     return [part for part in parts if len(part)]
 
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from ferlab.colours import SPLIT_COLOURS
 from ferlab.evaluation.robustness import CLEAN, FEWEST, Outcomes, mean_with_bounds
 from ferlab.reporting.faces import draw_face
-from ferlab.reporting.tables import MISSING, cell, estimate, number, p_value, percent
+from ferlab.reporting.tables import MISSING, captioned, cell, estimate, number, p_value, percent
 from ferlab.roles import Exposure, listed
 
 LEVEL = 0.05
@@ -114,7 +114,8 @@ def corruptions_table(errors: pd.DataFrame) -> pd.DataFrame:
         }
         for row in ordered.to_dict("records")
     ]
-    return pd.DataFrame(rows).set_index("corruption")
+    table = pd.DataFrame(rows).set_index("corruption")
+    return captioned(table, "Error under each corruption, mean over severities, and its rise over unchanged faces")
 
 
 def severity_sentence(severities: pd.DataFrame, *, classes: int) -> str:
@@ -138,7 +139,7 @@ def severities_table(severities: pd.DataFrame) -> pd.DataFrame:
         }
         for row in severities.to_dict("records")
     ]
-    return pd.DataFrame(rows).set_index("severity")
+    return captioned(pd.DataFrame(rows).set_index("severity"), "Accuracy at each severity, mean over corruptions")
 
 
 def plot_occlusions(occlusions: pd.DataFrame) -> Figure:
@@ -178,7 +179,8 @@ def occlusions_table(occlusions: pd.DataFrame, drops: pd.DataFrame) -> pd.DataFr
         own = drops[drops["condition"] == row["condition"]].to_dict("records")
         marks = {each["expression"]: _drop_cell(each) for each in own}
         rows.append({"occlusion": in_words(row["condition"]), "all faces, points": cell(row, "drop"), **marks})
-    return pd.DataFrame(rows).set_index("occlusion")
+    table = pd.DataFrame(rows).set_index("occlusion")
+    return captioned(table, "Drop in accuracy, and in the recall of each expression, under each occlusion, points; *: significant")
 
 
 def _drop_cell(drop: Mapping[str, Any]) -> str:
@@ -271,7 +273,7 @@ def transfers_table(transfer: pd.DataFrame, *, own: str) -> pd.DataFrame | None:
         }
         for row in transfer.to_dict("records")
     ]
-    return pd.DataFrame(rows).set_index("dataset")
+    return captioned(pd.DataFrame(rows).set_index("dataset"), "Accuracy on other datasets, without retraining")
 
 
 def summarise(

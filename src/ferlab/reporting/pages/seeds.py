@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ferlab.reporting.tables import MISSING, as_difference, cell, estimate, number, p_equals, p_value, percent
+from ferlab.reporting.tables import MISSING, as_difference, captioned, cell, estimate, number, p_equals, p_value, percent
 
 FACES, SEEDS, RUN = "#0072B2", "#E69F00", "#6B6B6B"
 NEW = "new seed on new faces, %"
@@ -101,7 +101,7 @@ def _group_sentence(row: Mapping[str, Any]) -> str:
 def doubt_table(doubt: pd.DataFrame) -> pd.DataFrame:
     """Return the accuracy of each group with either interval, and the standard deviations behind them."""
     rows = doubt.to_dict("records")
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "dataset": [row["set"] for row in rows],
             "seeds": [row["seeds"] for row in rows],
@@ -113,6 +113,7 @@ def doubt_table(doubt: pd.DataFrame) -> pd.DataFrame:
         },
         index=pd.Index([row["group"] for row in rows], name="group"),
     )
+    return captioned(table, "Accuracy of each group on other faces with these seeds, and with a new seed")
 
 
 def with_new_seeds(table: pd.DataFrame, runs: pd.DataFrame, doubt: pd.DataFrame) -> pd.DataFrame:
@@ -140,7 +141,7 @@ def groups_table(spread: pd.DataFrame, keys: Mapping[str, str]) -> pd.DataFrame:
     for key, name in keys.items():
         pairs = zip(spread[f"{key}_mean"], spread[f"{key}_sd"])
         table[name] = [_mean_and_spread(mean, sd) for mean, sd in pairs]
-    return table.set_index("group")
+    return captioned(table.set_index("group"), "Mean ± standard deviation over the seeds of each group")
 
 
 def recipes_sentence(differences: pd.DataFrame) -> str:
@@ -160,7 +161,7 @@ def recipes_sentence(differences: pd.DataFrame) -> str:
 def recipes_table(differences: pd.DataFrame) -> pd.DataFrame:
     """Return the differences of recipes (from `differences_with_doubt`), in percentage points."""
     rows = differences.to_dict("records")
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "dataset": [row["set"] for row in rows],
             "seeds": [f"{row['seeds_a']} / {row['seeds_b']}" for row in rows],
@@ -171,6 +172,7 @@ def recipes_table(differences: pd.DataFrame) -> pd.DataFrame:
         },
         index=pd.Index([f"{row['group_a']} − {row['group_b']}" for row in rows], name="recipes"),
     )
+    return captioned(table, "Differences in test accuracy between recipes")
 
 
 def _faces(row: Mapping[str, Any]) -> str:

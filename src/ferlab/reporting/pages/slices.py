@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ferlab.reporting.tables import MISSING, number, p_equals, p_value, percent
+from ferlab.reporting.tables import MISSING, captioned, number, p_equals, p_value, percent
 
 PANELS, ROWS = 2, 3  # conditions drawn, those of the smallest p
 NAMED = 8  # groups of a panel that have names; more are drawn in order of their rate
@@ -68,7 +68,7 @@ def plot_recalls(recalls: pd.DataFrame, condition: str) -> Figure:
 def slices_table(tests: pd.DataFrame, planted: Mapping[str, Any]) -> pd.DataFrame:
     """Return the tests of all conditions (from `compare_conditions`), and how often each found the planted gap (from `plant_gaps`)."""
     rows = tests.to_dict("records")
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "errors, %": [_ends(row["lowest"], row["highest"]).removesuffix(" %, ") or MISSING for row in rows],
             "gap, points": [number(row["gap"], percent=True) for row in rows],
@@ -79,6 +79,7 @@ def slices_table(tests: pd.DataFrame, planted: Mapping[str, Any]) -> pd.DataFram
         },
         index=pd.Index([row["condition"] for row in rows], name="condition"),
     )
+    return captioned(table, "Permutation tests of groups under each condition, and planted gaps that they found")
 
 
 def slices_sentence(tests: pd.DataFrame) -> str:

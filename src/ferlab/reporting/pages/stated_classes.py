@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ferlab.expressions import ALL_EXPRESSIONS
-from ferlab.reporting.tables import MISSING, cell
+from ferlab.reporting.tables import MISSING, captioned, cell
 
 MEASURES = {"precision": "precision", "recall": "recall", "f1": "F1"}
 
@@ -51,7 +51,8 @@ def stated_classes_table(stated: PerClass, per_class: PerClass, runs: Mapping[st
         for key, measure in MEASURES.items()
         for name in names
     ]
-    return pd.DataFrame(rows if stated else [], columns=list(rows[0])).set_index(["measure, %", "expression"])
+    table = pd.DataFrame(rows if stated else [], columns=list(rows[0])).set_index(["measure, %", "expression"])
+    return captioned(table, "Published scores of each expression beside ours on test")
 
 
 def _as_stated(value: float | None) -> str:

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ferlab.colours import SPLIT_COLOURS
 from ferlab.data.store import weigh_classes
-from ferlab.reporting.tables import percent
+from ferlab.reporting.tables import captioned, percent
 
 CHOSEN = "#000000"
 OFF: tuple[Any, ...] = (0, "", "none", [])  # 0 is False too
@@ -55,7 +55,8 @@ def card_table(name: str, card: Mapping[str, Any], *, built: int, classes: int, 
         "input": f"{card['channels']} x {card['input_size']} x {card['input_size']}",
         "options": ", ".join(f"{key} = {value}" for key, value in chosen.items()) or "none",
     }
-    return pd.DataFrame({"": list(map(str, facts.values()))}, index=pd.Index(facts, name="card"))
+    table = pd.DataFrame({"": list(map(str, facts.values()))}, index=pd.Index(facts, name="card"))
+    return captioned(table, "The model as its paper states it, and as it is trained here")
 
 
 def training_table(targets: np.ndarray, expressions: Sequence[str], *, weighted: bool) -> pd.DataFrame:
@@ -69,7 +70,7 @@ def training_table(targets: np.ndarray, expressions: Sequence[str], *, weighted:
     counts = np.bincount(targets, minlength=len(expressions))
     weights = weigh_classes(counts) if weighted else np.ones(len(expressions))
     columns = {"faces": counts, "of all, %": (100 * counts / len(targets)).round(1), "weight in the loss": weights.round(3)}
-    return pd.DataFrame(columns, index=pd.Index(expressions, name="expression"))
+    return captioned(pd.DataFrame(columns, index=pd.Index(expressions, name="expression")), f"Training faces by expression (n = {len(targets):,})")
 
 
 def settings_table(settings: Mapping[str, Any]) -> pd.DataFrame:
@@ -77,7 +78,7 @@ def settings_table(settings: Mapping[str, Any]) -> pd.DataFrame:
     off = settings_off(settings)
     kept = {key: value for key, value in settings.items() if key not in off}
     shown = [", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value) for value in kept.values()]
-    return pd.DataFrame({"value": shown}, index=pd.Index(kept, name="train"))
+    return captioned(pd.DataFrame({"value": shown}, index=pd.Index(kept, name="train")), "Training settings that are on")
 
 
 def settings_off(settings: Mapping[str, Any]) -> list[str]:

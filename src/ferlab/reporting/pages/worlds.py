@@ -19,7 +19,7 @@ from ferlab.explanation.methods import METHODS
 from ferlab.explanation.ranking import BELIEVED, EVIDENCE, FEWEST, MOST_ZERO, NEEDS, NOT_BELIEVED, UNDECIDED, WIRED, mean_scores, on_the_line
 from ferlab.reporting.faces import draw_face
 from ferlab.reporting.maps import GREY, add_colour_bar, draw_map, top_density
-from ferlab.reporting.tables import MISSING, cell, estimate, number, percent
+from ferlab.reporting.tables import MISSING, captioned, cell, estimate, number, percent
 from ferlab.roles import listed
 
 NAMES: Mapping[str, str] = {name: method.title for name, method in METHODS.items()} | BASELINE_TITLES | {
@@ -70,7 +70,7 @@ def models_table(facts: Mapping[str, Any], *, region: str, rho: float) -> pd.Dat
         train, test = (float(np.mean([of[f"{split}_accuracy"] for of in own])) for split in ("train", "test"))
         rows[MODELS[name]] = {"what decides the label": what, "train accuracy, %": number(train, percent=True),
                               "test accuracy, %": number(test, percent=True), "test faces": sum(of["n_test"] for of in own)}  # fmt: skip
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+    return captioned(pd.DataFrame.from_dict(rows, orient="index").rename_axis("model"), "Models of the worlds and their accuracy, mean over seeds")
 
 
 def used_table(used: pd.DataFrame) -> pd.DataFrame:
@@ -86,7 +86,7 @@ def used_table(used: pd.DataFrame) -> pd.DataFrame:
         }
         for row in used.to_dict("records")
     ]
-    return pd.DataFrame(rows).set_index("model")
+    return captioned(pd.DataFrame(rows).set_index("model"), "Change of predictions when one part of a face is changed")
 
 
 def premise_sentence(used: pd.DataFrame, holds: Mapping[str, bool]) -> str:
@@ -196,7 +196,7 @@ def ranking_table(ranking: Sequence[Row], own: Mapping[str, Row]) -> pd.DataFram
             "ahead of its class's mean map": cell(own.get(row["method"], {}), "ahead", percent=False, digits=2),
             "zero maps, %": number(row["zero"], percent=True),
         }  # fmt: skip
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
+    return captioned(pd.DataFrame.from_dict(rows, orient="index").rename_axis("method"), "Methods in order of their score, with the evidence on each")
 
 
 def _ahead(row: Row, name: str) -> str:
@@ -287,9 +287,10 @@ def randomised_labels_sentence(alike: Mapping[str, Row]) -> str:
     return f"{text} All intervals lie below {UNCHANGED}: the maps depend on what was learned."
 
 
-def measures_table(scores: pd.DataFrame, ranking: Sequence[Row], *, test: str, model: str) -> pd.DataFrame:
-    """Return the measures of localisation in one world, of `ends` of the ranking and the best baseline."""
-    return _against_baseline(mean_scores(scores, MEASURES, test=test, model=model).rename(columns=TITLES), ranking)
+def measures_table(scores: pd.DataFrame, ranking: Sequence[Row], *, test: str, model: str, what: str) -> pd.DataFrame:
+    """Return the measures of localisation in one world, of `ends` of the ranking and the best baseline; `what` is to be found."""
+    means = mean_scores(scores, MEASURES, test=test, model=model).rename(columns=TITLES)
+    return captioned(_against_baseline(means, ranking), f"Measures of localisation of {what}")
 
 
 def parts_table(scores: pd.DataFrame, ranking: Sequence[Row]) -> pd.DataFrame:
@@ -301,7 +302,7 @@ def parts_table(scores: pd.DataFrame, ranking: Sequence[Row]) -> pd.DataFrame:
         "contrastivity": ("chimera", "independent", "contrastivity"),
     }
     found = {title: mean_scores(scores, (measure,), test=test, model=model)[measure] for title, (test, model, measure) in columns.items()}
-    return _against_baseline(pd.DataFrame(found), ranking)
+    return captioned(_against_baseline(pd.DataFrame(found), ranking), "Correctness, completeness and contrastivity by single parts of the face")
 
 
 def ends(ranking: Sequence[Row], *, first: int = 3, last: int = 2) -> list[str]:
@@ -343,4 +344,5 @@ def roar_table(facts: Mapping[str, Any]) -> pd.DataFrame:
     mean = rows.groupby(["method", "fraction"], sort=False)[["accuracy", "accuracy_ci_low", "accuracy_ci_high"]].mean().reset_index()
     mean["cell"] = [cell(row, "accuracy") for row in mean.to_dict("records")]
     wide = mean.pivot(index="method", columns="fraction", values="cell").loc[list(dict.fromkeys(rows["method"]))]
-    return wide.rename(index=NAMES, columns=lambda fraction: f"{percent(fraction, digits=0)} removed, accuracy %").rename_axis(columns=None)
+    table = wide.rename(index=NAMES, columns=lambda fraction: f"{percent(fraction, digits=0)} removed, accuracy %").rename_axis(columns=None)
+    return captioned(table, "Test accuracy after the most attributed pixels are removed and the model is retrained")

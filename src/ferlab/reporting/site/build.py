@@ -28,7 +28,7 @@ from ferlab.reporting.site import bench_page
 from ferlab.reporting.site.entries import collect
 from ferlab.reporting.site.faces_page import add_scripts, write_files
 from ferlab.reporting.site.git import git
-from ferlab.reporting.site.html import mend_page, missing_alt_text
+from ferlab.reporting.site.html import mend_page, missing_alt_text, missing_captions
 from ferlab.reporting.site.overview import Commit
 from ferlab.reporting.site.preliminary import preliminary_box, stale_results, uncommitted_code
 from ferlab.reporting.site.sources import write_sources
@@ -73,7 +73,7 @@ def build_site(params: Params, output: Path, *, conf: Path | None = None) -> lis
         conf: The folder of Sphinx's conf.py; by default ROOT/reports.
 
     Returns:
-        Sphinx's warnings and figures without alt text, one line each.
+        Sphinx's warnings, figures without alt text and tables without caption, one line each.
 
     Raises:
         InputError: Nothing has run yet, an input is broken, or the folder holds what is no site.
@@ -95,10 +95,11 @@ def build_site(params: Params, output: Path, *, conf: Path | None = None) -> lis
         finally:
             shutil.rmtree(work, ignore_errors=True)
     silent = [
-        f"{entry.page}: cell {cell} shows a figure without alt text of its own"
+        f"{entry.page}: cell {cell} shows {what}"
         for entry in entries
         if entry.notebook
-        for cell in missing_alt_text(entry.notebook)
+        for what, missing in (("a figure without alt text of its own", missing_alt_text), ("a table without a caption", missing_captions))
+        for cell in missing(entry.notebook)
     ]
     return warnings + silent
 

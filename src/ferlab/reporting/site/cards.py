@@ -76,7 +76,7 @@ def sets_table(params: Params, prepared: Mapping[str, Mapping[str, Any]], *, lin
         counts = [_thousands(metrics.get("splits", {}).get(split)) for split in SPLITS]
         datasets = " + ".join(dict.fromkeys(source["dataset"] for source in prepare.all_sources.values()))
         rows.append([linked(name, links), datasets, *counts, f'<span class="rule">{html.escape(split_rule(metrics))}</span>'])
-    return table(["Prepared dataset", "Source", *SPLITS, "Split rule"], rows, right=range(2, 5))
+    return table("Faces of each split, and how they are split", ["Prepared dataset", "Source", *SPLITS, "Split rule"], rows, right=range(2, 5))
 
 
 def faces_kind(prepare: Prepare, dataset: str) -> str:
@@ -110,7 +110,7 @@ def results_table(params: Params, evaluations: Mapping[str, Mapping[str, Any]], 
         if first:
             rows.append([first, *[MISSING] * (2 + len(HEADLINES))])
     accuracy, *others = HEADLINES.values()
-    return table(["Run", "Split", accuracy, "Faces", *others], rows, right=range(2, 7))
+    return table("Scores of the run on each split", ["Run", "Split", accuracy, "Faces", *others], rows, right=range(2, 7))
 
 
 def results_sentence(tta: str, evaluations: Mapping[str, Mapping[str, Any]]) -> str:
@@ -192,7 +192,7 @@ def scorings_table(scorings: Sequence[Mapping[str, str]], *, study: str, runs: I
     for run in runs:
         own = [row for row in scorings if row.get("study") == study and row.get("run") == run]
         rows.append([run, str(len(own)), str(len({row.get("record") for row in own}))])
-    return table(["Run", "Times the test split was scored", "Different parameters"], rows, right=(1, 2))
+    return table("Scorings of the test split", ["Run", "Times the test split was scored", "Different parameters"], rows, right=(1, 2))
 
 
 def provenance_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:
@@ -205,7 +205,7 @@ def provenance_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:
     for title, values in metrics.items():
         mark = values.get("provenance", {})
         rows.append([title, *(f"`{mark[key]}`" if mark.get(key) else MISSING for key in ("params", "data", "code"))])
-    return table(["Result", "Parameters", "Data", "Code"], rows)
+    return table("Fingerprints of each result", ["Result", "Parameters", "Data", "Code"], rows)
 
 
 def close(stage: str, *, section: Mapping[str, Any], metrics: Mapping[str, Any], notebook: str) -> str:
@@ -217,7 +217,8 @@ def close(stage: str, *, section: Mapping[str, Any], metrics: Mapping[str, Any],
     ]
     shown = html.escape(json.dumps(section, indent=2, ensure_ascii=False))
     folded = f'<details class="plain"><summary>Parameters that {stage} saw</summary><pre>{shown}</pre></details>'
-    return "\n\n".join(["## Where this comes from", table(["What", "Which"], rows), f"```{{raw}} html\n{folded}\n```"])
+    made_of = table("Notebook, study and fingerprints of this page", ["What", "Which"], rows)
+    return "\n\n".join(["## Where this comes from", made_of, f"```{{raw}} html\n{folded}\n```"])
 
 
 def stage_list(stages: Mapping[str, bool]) -> str:
@@ -235,10 +236,11 @@ def toctree(entries: Mapping[str, str], *, caption: str = "") -> str:
     return "\n".join([*head, "", *(f"{title} <{page}>" for title, page in entries.items()), "```"])
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> str:
-    """Return a Markdown table; `right` names the columns that are aligned right."""
+def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> str:
+    """Return a table in MyST Markdown below its caption; `right` names the columns that are aligned right."""
     rule = ["---:" if column in set(right) else "---" for column in range(len(head))]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in [head, rule, *rows])
+    lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in [head, rule, *rows]]
+    return "\n".join([f"```{{table}} {caption}.", "", *lines, "```"])
 
 
 def admonition(title: str, text: str, *, kind: str = "note") -> str:

@@ -25,9 +25,10 @@ from ferlab.evaluation.paired import mean_difference
 from ferlab.evaluation.predictions import check_predictions, faces_in, probs_of, subjects_of
 from ferlab.evaluation.proportions import holm
 from ferlab.paths import NOTEBOOKS, OUTPUTS, RUN_STAGES, SET_STAGES, InputError
+from ferlab.reporting.html_tables import html_table
 from ferlab.reporting.site.git import git
 from ferlab.reporting.site.html import pictures
-from ferlab.reporting.tables import MISSING, as_difference, cell, html_table, p_value
+from ferlab.reporting.tables import MISSING, as_difference, cell, p_value
 
 LEVEL = 0.05
 SPLITS = ("test", "val")

@@ -11,12 +11,15 @@ import copy
 import html
 import re
 from collections.abc import Mapping
+from itertools import count
 from typing import Any, NamedTuple
 
 from ferlab.colours import INKS
 
 IMAGE = "image/png"
-TABLE = '<div class="table-box" tabindex="0" role="region" aria-label="Table">'  # as `ferlab.reporting.tables.html_table` writes it
+TABLE = '<div class="table-box"'  # as `ferlab.reporting.html_tables.html_table` writes it
+CAPTION = re.compile('<caption>(<span class="caption-text">)?')  # of a table of a notebook, or of Sphinx
+BOX = re.compile(r'(<div class="table-box" [^>]*)aria-label="Table"(>)((?:(?!<div).)*?<caption>)(Table \d+)', flags=re.DOTALL)
 NAMED_CELL = re.compile(rf"(<th [^>]*>)({'|'.join(INKS)})(</th>)")
 Notebook = dict[str, Any]  # nbformat 4 as JSON; nbformat's NotebookNode is such a dict too, but its import costs a second
 
@@ -64,6 +67,12 @@ def missing_alt_text(notebook: Notebook) -> list[str]:
     return [name for name, figures in shown.items() if len(figures) > 1 or not all(map(_alt, figures))]
 
 
+def missing_captions(notebook: Notebook) -> list[str]:
+    """Return the ids of the cells that show a table without caption."""
+    shown = {cell["id"]: [_text(output.get("data", {}).get("text/html", "")) for output in cell.get("outputs", [])] for cell in notebook["cells"]}
+    return [name for name, texts in shown.items() if any(text.count(TABLE) > text.count("<caption>") for text in texts)]
+
+
 def pictures(notebook: Notebook) -> list[Picture]:
     """Return the figures of a notebook that have alt text, in order."""
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", []) if _is_image(output) and _alt(output)]
@@ -96,7 +105,7 @@ def make_page(notebook: Notebook, *, name: str, lead: str = "", close: str = "",
         below: Markdown set below the first figure whose alt text begins with the key.
     """
     page = caption_figures(notebook)
-    _name_tables(page)
+    _swatch_tables(page)
     for number, (begins, text) in enumerate((below or {}).items()):
         _add_below(page, begins, _prose(text, id=f"below{number}"))
     page["metadata"] = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
@@ -109,29 +118,31 @@ def make_page(notebook: Notebook, *, name: str, lead: str = "", close: str = "",
 
 
 def mend_page(page: str) -> str:
-    """Return a rendered page whose buttons and folds have names that hold what they show (WCAG 2.5.3, 4.1.2).
+    """Return a rendered page whose tables are numbered, and whose buttons and folds have names that hold what they show (WCAG 2.5.3, 4.1.2).
 
     MyST-NB names the fold of a cell otherwise than it reads; the theme gives the arrows of its list of pages no name, and shows keys in the button
     of the search, which is named without them.
     """
+    page = _number_tables(page)
     page = page.replace('<summary aria-label="Toggle hidden content">', "<summary>")
     page = re.sub(r'<span class="search-button__kbd-shortcut">.*?</span>', "", page, flags=re.DOTALL)
     arrow = r'(>([^<>]+)</a><details[^>]*><summary)(><span class="toctree-toggle" role="presentation">)'
     return re.sub(arrow, r'\1 aria-label="Pages of \2"\3', page)
 
 
-def _name_tables(page: Notebook) -> None:
-    """Number the tables of a page, and set a swatch of its colour before each expression in their headings."""
-    number = 0
+def _number_tables(page: str) -> str:
+    """Write each caption as "Table 3. What it shows.", and name the box of a table by the same number."""
+    numbers = count(1)
+    page = CAPTION.sub(lambda found: f"{found.group()}Table {next(numbers)}. ", page)
+    return BOX.sub(r'\1aria-label="\4"\2\3\4', page)
+
+
+def _swatch_tables(page: Notebook) -> None:
+    """Set a swatch of its colour before each expression in the headings of a notebook's tables."""
     for cell in page["cells"]:
         for output in cell.get("outputs", []):
-            parts = _text(output.get("data", {}).get("text/html", "")).split(TABLE)
-            for place, part in enumerate(parts[1:], start=1):
-                number += 1
-                titled = re.sub(r"(<table[^>]*>)", rf"\1<caption>Table {number}</caption>", part, count=1)
-                parts[place] = TABLE.replace('"Table"', f'"Table {number}"') + NAMED_CELL.sub(_swatched, titled)
-            if len(parts) > 1:
-                output["data"]["text/html"] = "".join(parts)
+            if TABLE in (shown := _text(output.get("data", {}).get("text/html", ""))):
+                output["data"]["text/html"] = NAMED_CELL.sub(_swatched, shown)
 
 
 def _swatched(cell: re.Match[str]) -> str:

@@ -121,7 +121,7 @@ def runs_table(params: Params, evaluations: Metrics, robustness: Metrics, *, lin
         row += [cards.interval(test, key) for key in others]
         row += [_marked(values, "val"), *[cards.interval(robustness.get(run, {}).get("severities", {}).get(HARDEST, {}), "accuracy")] * hard]
         rows.append(row)
-    return cards.table(head, rows, right=range(1, len(head)))
+    return cards.table("Scores of each run with 95 % intervals", head, rows, right=range(1, len(head)))
 
 
 def _scored(values: Mapping[str, Any], split: str) -> dict[str, Any]:
