@@ -23,6 +23,7 @@ FLOORS = {
     **dict.fromkeys(("colours", "copies", "expressions", "locks", "opencv", "params", "paths", "roles", "terminal", "version"), 0),
     "hashes": 0.4,
     "results": 0.5,
+    "costs": 0.6,
     **dict.fromkeys(("data", "control", "models"), 1),
     **dict.fromkeys(("training", "evaluation"), 2),
     **dict.fromkeys(("explanation", "deployment"), 2.5),  # both score faces to compare with
@@ -64,7 +65,7 @@ def test_imports_only_go_down(path):
     own = room(path)
     below = {other for other in imported_rooms(path) if other != own}
     if own in ("pipeline", "execution", "cli"):  # the command opens rooms when asked for: prediction, forgetting, evaluations, submissions, a card
-        runner = {"params", "paths", "hashes", "results", "progress", "staging", "privacy", "execution", "status"}
+        runner = {"params", "paths", "hashes", "results", "progress", "staging", "privacy", "execution", "status", "costs"}
         rooms = {"studies", "deployment", "control", "live", "forgetting", "evaluations", "submissions", "reporting", "commands", "version"}
         assert below <= runner | (rooms if own == "cli" else set())
     else:

@@ -239,6 +239,8 @@ def test_a_reworded_notebook_loses_no_checkpoint_and_another_seed_does(tmp_path,
     (project / "go").touch()
     assert told in run(project).stdout
     assert not list((project / "data" / ".partial").iterdir())
+    noted = json.loads((project / "data" / ".costs.json").read_text())["prepare@control"]
+    assert ("made" in noted) is not reworded  # how long both parts of an interrupted run took is not known
 
 
 @pytest.mark.slow

@@ -24,12 +24,12 @@ from pathlib import Path
 from typing import Any
 
 from ferlab import paths, privacy, results, staging
+from ferlab.costs import COMPUTED, PAGE, keep_cost
 from ferlab.execution import PROGRESS, execute
 from ferlab.hashes import digest, hash_path, import_closure
 from ferlab.params import Params, declared, load_params, stage_params
 from ferlab.paths import NOTEBOOKS, OUTPUTS, ROOT, RUN_STAGES, SET_STAGES, InputError
 from ferlab.progress import Interruption
-from ferlab.status import keep_cost
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
             privacy.guard(load_params())
             built = subprocess.run([sys.executable, "-m", "ferlab.reporting.site.build"], cwd=ROOT, check=False, start_new_session=True)
             if built.returncode == 0:
-                keep_cost("report", "", "page")
+                keep_cost("report", "", PAGE)
             return built.returncode
         name = _name_of(chosen.stage, run=chosen.run, set_name=chosen.set)
         interruption.title = f"{chosen.stage} {name}".strip()
@@ -81,6 +81,7 @@ def run_stage(stage: str, name: str, interruption: Interruption | None = None) -
         stale = _say_stale(stage, name, record)
         privacy.guard(params)
         work = staging.open_work(partials, stage, name, digest(json.dumps(record, sort_keys=True)))
+        resumed = staging.has_kept(work)
         if interruption:
             interruption.lines, interruption.kept = work / PROGRESS, work / "kept"
         executed = execute(_notebook(stage), section, stage=stage, work=work)
@@ -88,7 +89,8 @@ def run_stage(stage: str, name: str, interruption: Interruption | None = None) -
         before.pop("page")
         _move_into_place(stage, name, new=staging.staging_of(work), executed=executed, provenance=before)
         shutil.rmtree(work)
-        keep_cost(stage, name, "computed" if stale else "page")
+        computed = stale or not results.STAGES[stage].modules  # without a result of its own a stage computes all that its page shows
+        keep_cost(stage, name, COMPUTED if stale else PAGE, whole=computed and not resumed)
         if stage == "prepare":
             privacy.tell_withdrawn(params.prepare[name], paths.artefact("prepare", "metrics", name))
             _say_excluded(name)

@@ -7,10 +7,7 @@ the two apart, so dvc.yaml and dvc.lock are read here.
 
 from __future__ import annotations
 
-import json
 import re
-import resource
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -20,13 +17,13 @@ from typing import Any
 import yaml
 
 from ferlab import results
+from ferlab.costs import COMPUTED, key_of, read_costs
+from ferlab.costs import PAGE as PAGE_ALONE
 from ferlab.hashes import hash_path
-from ferlab.locks import hold, let_go
 from ferlab.params import Params, load_params
-from ferlab.paths import NOTEBOOKS, ROOT, RUN_STAGES, SET_STAGES, InputError, write_whole
+from ferlab.paths import NOTEBOOKS, ROOT, RUN_STAGES, SET_STAGES, InputError
 from ferlab.results import STAGES
 
-COSTS = Path("data", ".costs.json")  # CPU seconds that each stage took last, computed or its page alone made, and bytes of memory
 FRESH, PAGE, STALE = "fresh", "page only", "stale"
 
 
@@ -49,16 +46,16 @@ class State:
 
 def read_status(params: Params | None = None) -> list[State]:
     """Return the state of every stage, in the order of the pipeline."""
-    params, costs, states = params or load_params(), _costs(), {}
+    params, costs, states = params or load_params(), read_costs(), {}
     raw, listed, locked = _read("params.yaml"), _read("dvc.yaml")["stages"], _read("dvc.lock").get("stages", {})
     for stage, name in _enumerate(params):
-        key = _key(stage, name)
+        key = key_of(stage, name)
         state, why = _of_result(params, stage, name, states) if stage in STAGES and STAGES[stage].modules else (FRESH, "")
         if state == FRESH:
             state, why = _of_page(listed[stage], locked.get(key, {}), raw, item={"key": name, **(raw[_section(stage)][name] if name else {})})
         if state == FRESH and (waits := _waits(params, stage, name, states)):
             state, why = PAGE, f"waits for {waits}"
-        kind = {STALE: "computed", PAGE: "page"}.get(state)
+        kind = {STALE: COMPUTED, PAGE: PAGE_ALONE}.get(state)
         states[key] = State(key, state, why, costs.get(key, {}).get(kind) if kind else 0.0)
     return list(states.values())
 
@@ -67,28 +64,6 @@ def status_lines(states: list[State]) -> list[str]:
     """Return a line for each stage and one for `dvc repro`."""
     width = max(len(each.stage) for each in states)
     return [*(f"{each.stage:{width}}  {each.state:9}  {each.why}".rstrip() for each in states), total_line(states)]
-
-
-def keep_cost(stage: str, name: str, kind: str) -> None:
-    """Note the CPU seconds of this process and its children as those of a stage, by `kind`: "computed", or "page" where its result was taken; and the
-    memory of the largest of them, in bytes.
-    """
-    used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    seconds = round(sum(each.ru_utime + each.ru_stime for each in used), 1)
-    memory = max(each.ru_maxrss for each in used) * (1 if sys.platform == "darwin" else 1024)
-    lock = ROOT / COSTS.with_suffix(".lock")
-    hold(lock, what=str(COSTS), wait=60.0)  # stages that run side by side end at once
-    try:
-        costs, key = _costs(), _key(stage, name)
-        noted = {**costs.get(key, {}), kind: seconds, "memory": memory}
-        write_whole(ROOT / COSTS, json.dumps({**costs, key: noted}, sort_keys=True).encode())
-    finally:
-        let_go(lock)
-
-
-def peak_memory(key: str) -> int | None:
-    """Return the bytes that the largest process of a stage, such as "train@five_layer", took when it last ran here; None where it never did."""
-    return _costs().get(key, {}).get("memory")
 
 
 def total_line(states: list[State]) -> str:
@@ -114,10 +89,6 @@ def _enumerate(params: Params) -> Iterator[tuple[str, str]]:
         names = params.prepare if stage in SET_STAGES else params.runs if stage in RUN_STAGES else [""]
         yield from ((stage, name) for name in names)
     yield "report", ""
-
-
-def _key(stage: str, name: str) -> str:
-    return f"{stage}@{name}" if name else stage
 
 
 def _section(stage: str) -> str:
@@ -167,10 +138,10 @@ def _before(params: Params, stage: str, name: str, reads: tuple[tuple[str, str],
     """Return the stages whose outputs a stage reads."""
     if stage == "frame":
         known = [model for model in params.frame.models if model in params.runs]
-        return [*(_key("prepare", name) for name in params.frame.sets), *(_key("deploy", model) for model in known)]
+        return [*(key_of("prepare", name) for name in params.frame.sets), *(key_of("deploy", model) for model in known)]
     runs = params.runs if stage == "compare" else [name]
-    named = [_key(before, _name_before(params, before, run)) for before, _ in reads for run in runs]
-    return named + [_key("prepare", other) for other in (params.robustness.sets if stage == "robustness" else [])]
+    named = [key_of(before, _name_before(params, before, run)) for before, _ in reads for run in runs]
+    return named + [key_of("prepare", other) for other in (params.robustness.sets if stage == "robustness" else [])]
 
 
 def _name_before(params: Params, before: str, run: str) -> str:
@@ -199,11 +170,3 @@ def _hash(path: Path) -> str | None:
 def _read(name: str) -> dict[str, Any]:
     path = ROOT / name
     return yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader) or {} if path.is_file() else {}
-
-
-def _costs() -> dict[str, dict[str, Any]]:
-    try:
-        costs = json.loads((ROOT / COSTS).read_text())
-    except (OSError, ValueError):
-        return {}
-    return costs if isinstance(costs, dict) and all(isinstance(each, dict) for each in costs.values()) else {}

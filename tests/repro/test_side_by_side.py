@@ -20,6 +20,7 @@ import pytest
 import yaml
 from toy_project import NEEDS, PARAMS, SOURCE, make_stages
 
+from ferlab import costs, paths
 from ferlab.params import check_params
 from ferlab.paths import InputError
 from ferlab.repro import local
@@ -282,12 +283,10 @@ def test_a_killed_stage_says_what_may_have_killed_it(tmp_path):
 
 
 def test_the_runner_notes_the_memory_that_a_stage_took(monkeypatch, tmp_path):
-    from ferlab import status
-
-    monkeypatch.setattr(status, "ROOT", tmp_path)
-    status.keep_cost("train", "a", "computed")
-    status.keep_cost("train", "a", "page")
-    assert 1e6 < status.peak_memory("train@a") < 1e12
-    assert status.peak_memory("train@b") is None
-    assert set(json.loads((tmp_path / status.COSTS).read_text())["train@a"]) == {"computed", "page", "memory"}
-    assert [path.name for path in (tmp_path / "data").iterdir()] == [status.COSTS.name]
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    costs.keep_cost("train", "a", "computed")
+    costs.keep_cost("train", "a", "page")
+    assert 1e6 < costs.peak_memory("train@a") < 1e12
+    assert costs.peak_memory("train@b") is None
+    assert set(json.loads((tmp_path / costs.COSTS).read_text())["train@a"]) == {"computed", "page", "memory"}
+    assert [path.name for path in (tmp_path / "data").iterdir()] == [costs.COSTS.name]

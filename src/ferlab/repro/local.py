@@ -19,8 +19,8 @@ from pathlib import Path
 
 import psutil
 
+from ferlab.costs import peak_memory
 from ferlab.repro.stage_graph import Task
-from ferlab.status import peak_memory
 
 GUESS = 2 * 2**30  # bytes of a stage that never ran here
 ALONE = ("deploy",)  # measures latencies: with other work beside it they would be that work's

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from ferlab import paths
+from ferlab.costs import duration_sentence
 from ferlab.evaluation.tasks import Task, recorded_tasks
 from ferlab.params import Params
 from ferlab.reporting.exposure import role_mark
@@ -89,7 +90,7 @@ def overview(params: Params, entries: list[Entry], folder: Path, *, scorings: li
         cards.sets_table(params, of["prepare"], links={name: f"data/{name}/index.md" for name in params.prepare}),
         _count_scorings(params, scorings, real=[name for name, settings in params.runs.items() if settings.data not in drawn]),
         "## Where this comes from",
-        _source_line(params, commit),
+        _source_line(params, commit, took=duration_sentence((entry.stage, entry.name) for entry in entries)),
         _citation(commit),
         _fingerprints(done),
         *_trees(params, done),
@@ -203,13 +204,13 @@ def _count_scorings(params: Params, scorings: list[dict[str, str]], *, real: lis
     return f"Each new result on a real test split, and each epoch selected on test, adds a line to `reports/test_scorings.csv`.\n\n{table}"
 
 
-def _source_line(params: Params, commit: Commit | None) -> str:
-    """Return commit, day, licence and how to reproduce, on one line that the search index does not see: it alone changes with the commit."""
+def _source_line(params: Params, commit: Commit | None, *, took: str) -> str:
+    """Return commit, day, duration, licence and how to reproduce, on one line that the search index does not see: it changes with the commit."""
     study = "" if params.study == DEFAULT else f"ferlab study {params.study} && "
     licence = f"{licence} licence" if (licence := _cited().get("license")) else ""
     reproduce = f"reproduce: `{study}make repro`"
     named = "This folder is not a Git checkout: no commit to name" if commit is None else f"Commit `{commit.name[:12]}` of {commit.day}"
-    facts = [named, licence, reproduce if commit is None else f"{reproduce} at this commit"]
+    facts = [named, took, licence, reproduce if commit is None else f"{reproduce} at this commit"]
     return f"::::{{container}} no-search quiet\n{' · '.join(filter(None, facts))}\n::::"
 
 
