@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -15,9 +16,12 @@ from ferlab.control.action_units import NAMES
 from ferlab.control.drawing.masks import draw_masks, draw_unit_masks
 from ferlab.control.drawing.picture import draw_image
 from ferlab.control.specs import BEARDS, HAIR_STYLES, OCCLUDERS, FaceSpec, sample_spec
+from ferlab.deployment.as_torch import load_exported
+from ferlab.deployment.half_weights import halve_weights
+from ferlab.explanation.attributions import explain_faces
 from ferlab.opencv import one_thread
 from ferlab.params import check_params
-from ferlab.reporting.site import bench_page
+from ferlab.reporting.site import bench_model, bench_page
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -69,7 +73,7 @@ def test_the_browsers_masks_are_pythons(drawn) -> None:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory) -> tuple[Path, bench_page.BenchModel]:
+def bench(tmp_path_factory) -> tuple[Path, bench_model.BenchModel]:
     """Return a page that holds the bench and nothing else, with the model that ships."""
     folder = tmp_path_factory.mktemp("bench")
     run = {"family": "cs230", "model": "five_layer", "data": "control", "seed": 0, "group": "a"}
@@ -81,7 +85,7 @@ def bench(tmp_path_factory) -> tuple[Path, bench_page.BenchModel]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "ROOT", folder)
         bench_page.complete_page(params, folder)
-        return folder / "bench.html", bench_page.choose_model(params)
+        return folder / "bench.html", bench_model.choose_model(params)
 
 
 ANSWER = """(faces) => new Promise(async (resolve, reject) => {
@@ -96,7 +100,38 @@ ANSWER = """(faces) => new Promise(async (resolve, reject) => {
 })"""
 
 
-def occlusion(model: bench_page.BenchModel, face: np.ndarray) -> np.ndarray:
+CAMS = """(faces) => new Promise(async (resolve, reject) => {
+    const {model: card} = JSON.parse(document.getElementById("bench-data").textContent), cams = [];
+    const load = (name) => new Promise((done) => document.head.append(Object.assign(document.createElement("script"), {src: name, onload: done})));
+    for (const name of ["runtime", "weights"]) await load(`_static/bench/${name}.js`);
+    const model = new ControlFace.Model(card, ({id, cam}) => {
+        if (!cam || id !== cams.length) return;
+        cams.push(Array.from(cam));
+        cams.length < faces.length ? model.look(faces[cams.length], cams.length) : resolve(cams);
+    });
+    model.open(globalThis.benchParts).then(() => model.look(faces[0], 0), reject);
+})"""
+
+
+def test_grad_cam_is_that_of_the_workspace(browser, bench, tmp_path) -> None:
+    """The same weights, float16, in PyTorch: captum's map of the predicted class at the activation of the last convolution."""
+    page_path, model = bench
+    onnx.save(halve_weights(model.proto), tmp_path / "model.onnx")
+    loaded = load_exported(tmp_path / "model.onnx")
+    faces = np.stack([draw_image(sampled(number)[0], 48) for number in range(24)])
+    chosen = bench_model.predict(model, faces).argmax(axis=1)
+    wanted = explain_faces(loaded, faces, explained_class=chosen, methods=["grad_cam"])["grad_cam"]
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.set_default_timeout(300_000)
+        page.goto(page_path.as_uri())
+        cams = np.reshape(page.evaluate(CAMS, [face.ravel().tolist() for face in faces]), (-1, 48, 48))
+    assert len(set(chosen)) > 3
+    assert wanted.max() > 0.1
+    assert np.abs(cams - wanted.reshape(cams.shape)).max() < 1e-3
+
+
+def occlusion(model: bench_model.BenchModel, face: np.ndarray) -> np.ndarray:
     """Return the mean drop of the predicted class's probability over the windows 8 x 8, in steps of 4, that cover a pixel."""
     session = onnxruntime.InferenceSession(model.content)
 
@@ -124,7 +159,7 @@ def test_probabilities_and_maps_are_pythons(browser, bench) -> None:
         page.goto(page_path.as_uri())
         answers = page.evaluate(ANSWER, [face.ravel().tolist() for face in faces])
     for face, answer in zip(faces, answers, strict=True):
-        assert np.abs(bench_page.predict(model, face[None])[0] - answer["probs"]).max() < 1e-3
+        assert np.abs(bench_model.predict(model, face[None])[0] - answer["probs"]).max() < 1e-3
         assert np.abs(occlusion(model, face) - np.reshape(answer["map"], (48, 48))).max() < 1e-3
 
 
@@ -145,7 +180,7 @@ def test_keys_move_the_face_and_the_address_holds_it(browser, bench) -> None:
         assert np.abs(draw_image(spec, 128).astype(int).ravel() - page.evaluate(shown)).max() <= 2
         page.wait_for_function("document.getElementById('bench-told').textContent.startsWith('Predicted')")
         page.wait_for_function("!document.getElementById('bench').classList.contains('is-waiting')")
-        expected = bench_page.predict(model, draw_image(spec, 48)[None])[0]
+        expected = bench_model.predict(model, draw_image(spec, 48)[None])[0]
         values = [float(text.split()[0]) / 100 for text in page.locator(".bench-value").all_inner_texts()]
         assert np.abs(expected - values).max() < 2e-3  # the page rounds to 0.1 %
         page.get_by_role("button", name="surprise").click()

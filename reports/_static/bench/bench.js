@@ -1,4 +1,4 @@
-// The control-face bench: sliders and buttons become a spec, the spec a face, its ground truth, a prediction and an occlusion map.
+// The control-face bench: sliders and buttons become a spec, the spec a face, its ground truth, a prediction and its maps.
 //
 // The state of the page is the values of its controls; the address holds those that differ from the page's own.
 "use strict";
@@ -105,17 +105,26 @@ function showProbs(probs) {
 }
 
 function showMap(values, explained) {
-  const size = data.size, drops = values.map((value) => Math.max(value, 0)), largest = Math.max(...drops), fine = ControlFace.enlarge(drops, size);
-  const name = data.model.expressions[explained];
-  paint("map", (grey, place) => {
-    const share = Math.min(fine[place] / Math.max(largest, LEAST), 1), opacity = 0.75 * Math.min(1.5 * share, 1), step = share * (PLASMA.length - 1);
+  const drops = values.map((value) => Math.max(value, 0)), largest = Math.max(...drops), name = data.model.expressions[explained];
+  const told = largest < 0.005 ? `no window lowers ${name} by half a point` : `${name}: at most −${(100 * largest).toFixed(largest < 0.1 ? 1 : 0)} points`;
+  heat("map", "Occlusion map", drops, Math.max(largest, LEAST), told);
+}
+
+function showCam(values, explained) {
+  const largest = Math.max(...values), name = data.model.expressions[explained];
+  heat("cam", "Grad-CAM", values, largest || 1, largest ? `${name}: at most ${largest.toPrecision(2)}` : `zero everywhere for ${name}`);
+}
+
+function heat(where, title, values, top, told) {
+  const fine = ControlFace.enlarge(values, data.size);
+  paint(where, (grey, place) => {
+    const share = Math.min(fine[place] / top, 1), opacity = 0.75 * Math.min(1.5 * share, 1), step = share * (PLASMA.length - 1);
     const low = PLASMA[Math.floor(step)], high = PLASMA[Math.min(Math.floor(step) + 1, PLASMA.length - 1)], part = step % 1;
     return low.map((value, i) => (1 - opacity) * grey + opacity * (value + part * (high[i] - value)));
   });
-  const told = largest < 0.005 ? `no window lowers ${name} by half a point` : `${name}: at most −${(100 * largest).toFixed(largest < 0.1 ? 1 : 0)} points`;
-  at("map-caption").innerHTML = `Occlusion map <span></span>`;
-  at("map-caption").lastElementChild.textContent = told;
-  at("map").setAttribute("aria-label", `Occlusion map. ${told}`);
+  at(`${where}-caption`).innerHTML = `${title} <span></span>`;
+  at(`${where}-caption`).lastElementChild.textContent = told;
+  at(where).setAttribute("aria-label", `${title}. ${told}`);
 }
 
 function paint(name, colour) {
@@ -163,6 +172,7 @@ async function copyLink(button) {
 const model = new ControlFace.Model(data.model, (answer) => {
   if (answer.id !== id) return;
   document.querySelector("#bench").classList.remove("is-waiting");
+  if (answer.cam) showCam(answer.cam, answer.explained);
   if (answer.probs) showProbs(answer.probs);
   else showMap(answer.map, answer.explained);
 });
@@ -174,7 +184,7 @@ const script = (name) => new Promise((resolve, reject) => {
 });
 
 async function start() {
-  for (const name of ["face", "truth", "map"]) {
+  for (const name of ["face", "truth", "map", "cam"].filter(at)) {
     at(name).hidden = false;
     at(name).previousElementSibling.hidden = true;
   }

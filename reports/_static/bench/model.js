@@ -1,8 +1,8 @@
-// The bench's model, away from the page's thread: probabilities of a face and its occlusion map, coarse first.
+// The bench's model, away from the page's thread: probabilities of a face and its maps: Grad-CAM, and occlusion, coarse first.
 //
 //   const model = new ControlFace.Model(card, onAnswer); await model.open(parts); model.look(pixels, id)
 //
-// onAnswer gets {id, probs} at once, then {id, map, largest, explained} twice. A newer face ends the work on an older one.
+// onAnswer gets {id, probs, cam, explained} at once, cam null where the file computes none, then {id, map, largest, explained} twice. A newer face ends the work on an older one.
 "use strict";
 (() => {
 // The worker's whole script: a page opened from a file may start a worker from its own text alone.
@@ -39,8 +39,8 @@ function worker() {
     while (latest) {
       const { id, pixels } = latest, face = Float32Array.from(pixels, (grey) => grey / 255);
       latest = null;
-      const [probs] = await predict([face]), explained = probs.indexOf(Math.max(...probs));
-      self.postMessage({ id, probs });
+      const [[probs], cam] = await predict([face]), explained = probs.indexOf(Math.max(...probs));
+      self.postMessage({ id, probs, cam, explained });
       await explain(id, face, probs[explained], explained);
     }
     busy = false;
@@ -62,7 +62,7 @@ function worker() {
           for (let row = top; row < inside(top)[1]; row++) copy.fill(0.5, row * size + from, row * size + to);
           return copy;
         });
-        (await predict(covered)).forEach((probs, i) => {
+        (await predict(covered))[0].forEach((probs, i) => {
           const [top, left] = part[i];
           for (let row = top; row < inside(top)[1]; row++) {
             for (let column = left; column < inside(left)[1]; column++) {
@@ -80,12 +80,13 @@ function worker() {
     const length = card.size * card.size, input = new Float32Array(faces.length * card.channels * length);
     faces.forEach((face, i) => { for (let channel = 0; channel < card.channels; channel++) input.set(face, (i * card.channels + channel) * length); });
     const fed = { [session.inputNames[0]]: new ort.Tensor("float32", input, [faces.length, card.channels, card.size, card.size]) };
-    const out = (await session.run(fed))[session.outputNames[0]].data, classes = card.expressions.length;
-    return faces.map((_, i) => {
+    const found = await session.run(fed), [first, second] = session.outputNames, out = found[first].data, classes = card.expressions.length;
+    const probs = faces.map((_, i) => {
       const raised = Array.from(out.slice(i * classes, (i + 1) * classes), (prob) => Math.max(prob, 1e-38) ** (1 / card.temperature));
       const total = raised.reduce((a, b) => a + b);  // temperature scaling: the softmax of logits / T
       return raised.map((value) => value / total);
     });
+    return [probs, second ? found[second].data : null];
   }
 }
 
@@ -101,7 +102,7 @@ class Model {
       this.worker.onmessage = ({ data }) => {
         if (data.opened) resolve();
         else if (data.failed) reject(new Error(data.failed));
-        else this.onAnswer(data);
+        else this.onAnswer(data.cam ? { ...data, cam: ControlFace.enlarge(data.cam, this.card.size) } : data);
       };
       this.worker.onerror = (event) => reject(new Error(event.message || "the browser starts no worker"));
       this.worker.postMessage({ parts, card: this.card });

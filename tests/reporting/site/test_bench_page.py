@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ferlab import paths
 from ferlab.control.action_units import COMBINATIONS
 from ferlab.params import Params, check_params
-from ferlab.reporting.site import bench_page
+from ferlab.reporting.site import bench_model, bench_page
 
 TRAIN = {"epochs": 1, "batch_size": 8, "optimizer": "sgd", "lr": 0.1, "weight_decay": 0.0, "schedule": "constant"}
 NAMES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -59,29 +59,43 @@ def exported(run: str, *, preparation: dict | None = None) -> onnx.ModelProto:
 def test_the_first_exported_run_on_control_faces_is_carried(params: Params) -> None:
     for run in RUNS:
         exported(run)
-    assert bench_page.choose_model(params).run == "first"
+    assert bench_model.choose_model(params).run == "first"
 
 
 def test_a_run_whose_faces_are_equalised_is_passed_over(params: Params) -> None:
     exported("first", preparation=PLAIN | {"equalise": "clahe"})
     exported("second")
-    assert bench_page.choose_model(params).run == "second"
+    assert bench_model.choose_model(params).run == "second"
 
 
 def test_the_model_that_ships_stands_in_where_no_run_is_exported(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert bench_page.choose_model(params).run == ""
+    assert bench_model.choose_model(params).run == ""
     exported("first")
-    monkeypatch.setattr(bench_page, "MOST_MODEL", 1000)
-    assert bench_page.choose_model(params).run == ""
+    monkeypatch.setattr(bench_model, "MOST_MODEL", 1000)
+    assert bench_model.choose_model(params).run == ""
 
 
 def test_stored_in_16_bits_the_model_predicts_what_the_run_predicts(params: Params) -> None:
     proto = exported("first")
     faces = np.random.default_rng(0).integers(0, 256, (40, 48, 48)).astype(np.uint8)
-    model = bench_page.choose_model(params)
+    model = bench_model.choose_model(params)
     assert len(model.content) < 0.6 * proto.ByteSize()
     whole = onnxruntime.InferenceSession(proto.SerializeToString()).run(None, {"faces": faces[:, None].astype(np.float32) / 255})[0]
-    assert 0 < np.abs(bench_page.predict(model, faces) - whole).max() < 2e-3  # logits here spread tenfold wider than a trained model's
+    assert 0 < np.abs(bench_model.predict(model, faces) - whole).max() < 2e-3  # logits here spread tenfold wider than a trained model's
+
+
+def test_grad_cam_is_shown_where_the_file_computes_it(params: Params, tmp_path: Path) -> None:
+    for run, shown in (("", True), ("first", False)):
+        if run:
+            exported(run)  # linear: no convolution
+        model = bench_model.choose_model(params)
+        assert model.run == run
+        assert model.has_grad_cam is shown
+        bench_page.write_page(params, tmp_path, evaluated=[], box=lambda stage, run: "")
+        assert ("**Grad-CAM** is not shown" in (tmp_path / "bench.md").read_text()) is not shown
+        (tmp_path / "bench.html").write_text(f"<p>{bench_page.PLACE}</p>")
+        bench_page.complete_page(params, tmp_path)
+        assert ('id="bench-cam"' in (tmp_path / "bench.html").read_text()) is shown
 
 
 def test_buttons_set_the_units_of_their_expression() -> None:

@@ -11,38 +11,29 @@ import base64
 import gzip
 import html
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import onnx
-import onnxruntime
 
-from ferlab import paths
 from ferlab.colours import COLOURS
 from ferlab.control.action_units import ACTION_UNIT_REGIONS, ACTION_UNITS, COMBINATIONS, REGIONS, Unit, regions_of
 from ferlab.control.drawing.masks import draw_masks
 from ferlab.control.drawing.picture import draw_image
 from ferlab.control.specs import OCCLUDERS, FaceSpec, Identity, Light, Pose, sample_identity
-from ferlab.deployment.cards import KEY
-from ferlab.deployment.confidence import Confidence
-from ferlab.deployment.half_weights import halve_weights
-from ferlab.deployment.predictor import SHIPPED
 from ferlab.live.parts import STATIC, packed
 from ferlab.opencv import one_thread
 from ferlab.params import Params
-from ferlab.paths import InputError
 from ferlab.reporting.faces import lit
 from ferlab.reporting.site import cards
+from ferlab.reporting.site.bench_model import BenchModel, choose_model, predict
 
 PAGE = "bench"
 SIZE = 128  # pixels of the face that is shown
 SUBJECTS = (30, 4, 9, 11, 16, 24, 7, 2, 13, 5, 21, 27)  # of seed 0: skin tones, hair styles, beards and glasses apart
-MOST_MODEL = 12_000_000  # bytes of an ONNX file that the page may carry
 STRENGTH = 0.6  # of the units that a button sets
 UNIT_GROUPS = {
     "Upper face": "action units by their number in the Facial Action Coding System",
@@ -52,11 +43,11 @@ UNIT_GROUPS = {
 RUNTIME = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 STILL = "Without scripts this page shows one face, its ground truth and its prediction."
 TRUTHS = ("regions", "units", "outline")
-PLACE = "Sliders for action units, subject, light, pose, camera and occluder; face, ground truth, prediction and occlusion map."  # found by search
+PLACE = "Sliders for action units, subject, light, pose, camera and occluder; face, ground truth, prediction and attribution maps."  # found by search
 SCRIPTS = ("random", "raster", "shape", "layers", "paint", "masks", "model", "bench")
 LEAD = (
     "Move an action unit, the light or the pose: this page draws the face and its ground truth, and computes the model's probabilities and its"
-    " occlusion map."
+    " attribution maps."
 )
 
 
@@ -91,54 +82,6 @@ CAMERA = (
 )
 VARIANT = Slider("variant", "noise_seed", "Variant", 0, 9)
 PROPORTIONS = {"face_width": "Face width", "chin_y": "Chin", "eye_x": "Eye distance", "nose_width": "Nose width", "mouth_width": "Mouth width"}
-
-
-@dataclass(frozen=True)
-class BenchModel:
-    """The model of the page: a run of params.yaml, or the one that ships ("")."""
-
-    run: str
-    proto: onnx.ModelProto
-    card: Mapping[str, Any]
-
-    @cached_property
-    def content(self) -> bytes:
-        """The file as the page carries it, its weights float16 where they are in float16's range."""
-        try:
-            return halve_weights(self.proto).SerializeToString()
-        except InputError:
-            return self.proto.SerializeToString()
-
-    @property
-    def temperature(self) -> float:
-        """By which its probabilities are calibrated; 1 where its card has none."""
-        return Confidence.from_card(self.card, where=self.run or str(SHIPPED)).temperature or 1.0
-
-
-def choose_model(params: Params) -> BenchModel:
-    """Return the first exported run that fits the page, control faces' first, or the model that ships."""
-    runs = sorted(params.runs, key=lambda run: params.prepare[params.runs[run].data].dataset != "control")
-    files = {run: paths.artefact("deploy", "onnx", run) for run in runs} | {"": SHIPPED}
-    for run, path in files.items():
-        if path.is_file() and (path.stat().st_size <= MOST_MODEL or not run):
-            proto = onnx.load(path)
-            card = json.loads({prop.key: prop.value for prop in proto.metadata_props}[KEY])
-            if not run or _as_drawn(card.get("preparation") or {}):
-                return BenchModel(run, proto, card)
-    raise AssertionError("the model that ships is always a candidate")
-
-
-def _as_drawn(preparation: Mapping[str, Any]) -> bool:
-    """Whether a model's faces are prepared by their crop and size alone, and so may be drawn for it."""
-    return not preparation.get("blur") and preparation.get("equalise", "none") == "none" and not preparation.get("cover")
-
-
-def predict(model: BenchModel, faces: np.ndarray) -> np.ndarray:
-    """Return calibrated probabilities (N, K) of grey faces uint8 (N, S, S), S the model's own: what the browser computes."""
-    session = onnxruntime.InferenceSession(model.content, providers=["CPUExecutionProvider"])
-    inputs = np.repeat(faces[:, None].astype(np.float32) / 255, model.card["channels"], axis=1)
-    raised = session.run(None, {session.get_inputs()[0].name: inputs})[0] ** (1 / model.temperature)
-    return raised / raised.sum(axis=1, keepdims=True)
 
 
 def units_of(expression: str) -> dict[Unit, float]:
@@ -199,6 +142,7 @@ def _bench(model: BenchModel) -> str:
         _figure("face", "Face", face, "The face as it is drawn."),
         _figure("truth", "Ground truth", _truth(spec, face), "The same face; the regions of its active action units are lit."),
         _figure("map", "Occlusion map", face, "Computed in the browser.", empty=True),
+        *([_figure("cam", "Grad-CAM", face, "Computed in the browser.", empty=True)] if model.has_grad_cam else []),
     ]
     rows = [_bar(name, float(prob)) for name, prob in zip(model.card["expressions"], probs, strict=True)]
     scripts = "".join(f'<script defer src="_static/bench/{name}.js"></script>' for name in SCRIPTS)
@@ -336,8 +280,19 @@ def _reading(params: Params, model: BenchModel, *, evaluated: Sequence[str]) -> 
             "**Occlusion map.** Mean drop of the predicted expression's probability over the windows that cover a pixel:"
             f" {window} × {window} pixels of grey 0.5 in steps of {window // 2}, as in stage `explain`. Colours run from no drop to the largest drop"
             " of this face, which the caption states.",
+            _of_grad_cam(model),
             "**The drawing.** `ferlab.control` draws the faces of every dataset in Python; this page draws them in the browser. A test draws 60"
             " sampled faces both ways and accepts at most 2 grey levels of 255 between them, and masks of an IoU of at least 0.99.",
             "The address holds the face: a link to it shows the same face. Arrow keys move a slider.",
         ]
+    )
+
+
+def _of_grad_cam(model: BenchModel) -> str:
+    if not model.has_grad_cam:
+        return "**Grad-CAM** is not shown: what follows this model's last convolution is not differentiated in the browser."
+    return (
+        "**Grad-CAM.** At the activation of the last convolution, for the predicted expression: each channel weighted by the mean gradient of the"
+        " logit, summed, negative values set to 0, enlarged. Colours run from 0 to the largest value of this face, which the caption states, in"
+        " units of the logit. The two maps need not agree; stage `worlds` tests both where a model's evidence is known."
     )
