@@ -81,6 +81,15 @@ def test_a_hand_edit_is_kept_aside_and_said(clone, capsys):
     assert "params-before.yaml" in capsys.readouterr().out
 
 
+def test_what_a_study_wrote_is_no_hand_edit(clone):
+    for name in ("quick", "cs230", "cs230", "quick"):
+        write_study(clone, name)
+    assert not (clone / "data" / "scratch").exists()
+    (clone / "params.yaml").write_text((clone / "params.yaml").read_text().replace("study: quick", "study: of_old"))  # of a study since removed
+    write_study(clone, "quick")
+    assert "study: of_old" in (clone / "data" / "scratch" / "params-before.yaml").read_text()
+
+
 def test_an_unknown_or_broken_study_changes_nothing(clone):
     write_study(clone, "quick")
     before = (clone / "params.yaml").read_text()

@@ -6,11 +6,13 @@ overlay on that study: its sets and runs are merged by name, and those set to nu
 
 from __future__ import annotations
 
+import copy
 import difflib
 import io
 import re
 import textwrap
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +70,7 @@ def write_study(root: Path, name: str) -> None:
     """
     text = study_text(root, name)
     path = root / "params.yaml"
-    if path.is_file() and path.read_text() not in (text, *(study_text(root, known) for known in studies(root))):
+    if path.is_file() and path.read_text() != text and _is_edited(root, path.read_text()):
         kept = root / "data" / "scratch" / "params-before.yaml"
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(path.read_text())
@@ -78,6 +80,12 @@ def write_study(root: Path, name: str) -> None:
     wanted = [*wanted_data(root, params).values(), *_wanted_models(root, params)]
     print("\n".join([f"params.yaml now holds study {name}", *wanted]))
     print("next: " + ("add what is missing, then dvc repro" if any("missing" in line for line in wanted) else "dvc repro"))
+
+
+def _is_edited(root: Path, text: str) -> bool:
+    """Whether a params.yaml differs from that of the study that it names."""
+    named = re.search(r"^study: *(\S+)", text, flags=re.MULTILINE)
+    return named is None or named[1] not in studies(root) or text != study_text(root, named[1])
 
 
 def study_params(root: Path, name: str) -> Params:
@@ -125,7 +133,13 @@ def _overlay(base: Any, over: Any, *, replaced: tuple[str, ...] = ()) -> None:
 
 
 def _load(root: Path, name: str) -> Any:
-    return read_yaml(root / "conf" / "study" / f"{name}.yaml", source=f"conf/study/{name}.yaml", round_trip=True)
+    path = root / "conf" / "study" / f"{name}.yaml"
+    return copy.deepcopy(_read(path, path.read_bytes()))
+
+
+@lru_cache  # the base is read for each study, and takes seven times as long to read as to copy
+def _read(path: Path, _text: bytes) -> Any:
+    return read_yaml(path, source=f"conf/study/{path.name}", round_trip=True)
 
 
 def study_diff(root: Path, name: str) -> str:
