@@ -294,5 +294,6 @@ def _of_grad_cam(model: BenchModel) -> str:
     return (
         "**Grad-CAM.** At the activation of the last convolution, for the predicted expression: each channel weighted by the mean gradient of the"
         " logit, summed, negative values set to 0, enlarged. Colours run from 0 to the largest value of this face, which the caption states, in"
-        " units of the logit. The two maps need not agree; stage `worlds` tests both where a model's evidence is known."
+        " units of the logit. Where no weighted sum is positive the map is zero everywhere. The two maps need not agree; stage `worlds` tests both"
+        " where a model's evidence is known."
     )
