@@ -20,7 +20,7 @@ from ferlab.results import CLAIMS, PAGES, PUBLISHED, SHIPPED_CARD, STAGES
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "ferlab"
 FLOORS = {
-    **dict.fromkeys(("colours", "copies", "expressions", "locks", "opencv", "params", "paths", "roles", "terminal", "version"), 0),
+    **dict.fromkeys(("colours", "copies", "expressions", "imports", "locks", "opencv", "params", "paths", "roles", "terminal", "version"), 0),
     "hashes": 0.4,
     "results": 0.5,
     "costs": 0.6,
@@ -65,7 +65,7 @@ def test_imports_only_go_down(path):
     own = room(path)
     below = {other for other in imported_rooms(path) if other != own}
     if own in ("pipeline", "execution", "cli"):  # the command opens rooms when asked for: prediction, forgetting, evaluations, submissions, a card
-        runner = {"params", "paths", "hashes", "results", "progress", "staging", "privacy", "execution", "status", "costs"}
+        runner = {"params", "paths", "hashes", "results", "progress", "staging", "privacy", "execution", "status", "costs", "imports"}
         rooms = {"studies", "deployment", "control", "live", "forgetting", "evaluations", "submissions", "reporting", "commands", "version"}
         assert below <= runner | (rooms if own == "cli" else set())
     else:

@@ -7,7 +7,6 @@ import os
 import platform
 import re
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import psutil
 
 from ferlab import paths, staging
+from ferlab.imports import without
 from ferlab.paths import ROOT, RUN_STAGES, SET_STAGES, InputError
 from ferlab.progress import follow
 
@@ -36,11 +36,11 @@ def execute(source: Path, section: dict[str, Any], *, stage: str, work: Path) ->
     Raises:
         InputError: A cell that failed or left early, or a kernel that died: its cause, and where the broken notebook is kept.
     """
-    # Keep: jsonschema asks for it on import, to check web addresses that no notebook has, and that takes a second.
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
-    import nbformat
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
+    # Keep: jsonschema asks for the first, to check web addresses that no notebook has, papermill for the other, to read notebooks from Hadoop.
+    with without("rfc3987_syntax", "pyarrow"):
+        import nbformat
+        import papermill
+        from papermill.exceptions import PapermillExecutionError
 
     name = section["name"]
     parameters: dict[str, Any] = {"params": section} | {word: name for word, stages in NAMES.items() if stage in stages}

@@ -3,13 +3,19 @@ the wall seconds of `dvc repro` over those of `ferlab repro -j 2` in another fre
 
     python tests/bench/bench_repro.py
 
-Limits: the whole study, two runs in the precision that this CPU is faster in, costs at most 60 starts of Python with the libraries that its
+Limits: the whole study, two runs in the precision that this CPU is faster in, costs at most 85 starts of Python with the libraries that its
 notebooks import, and 3 GB resident; with nothing to do `dvc repro` costs at most five times what it costs in a folder of one stage. Where two cores
 are idle, two stages at once are at least 1.3 times as fast as one; where others use the machine, that ratio says little.
+
+The limit was 60 starts for ten kinds of stages. Four came later, measured in CPU seconds where one start takes 7.3: worlds 109, robustness 62 (two
+runs), claims 29, frame 10, in all 209 or 29 starts; of 562 seconds or 77 starts the ten others cost 48. Each kind is printed with its own starts, so
+that waste in one is seen. Making all pages alone, from results that hold, costs about 230: 20 starts of a runner and its kernel (3 seconds each),
+imports (2 to 3), figures and tables (1 to 11; control_faces 18, which draws its faces anew).
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import resource
@@ -25,7 +31,7 @@ import psutil
 from precision import faster_precision
 
 ROOT = Path(__file__).parents[2]
-STARTS, GIGABYTES, IDLE, FASTER = 60.0, 3.0, 5.0, 1.3
+STARTS, GIGABYTES, IDLE, FASTER = 85.0, 3.0, 5.0, 1.3
 AT_ONCE = 2  # stages side by side
 EPOCHS = 2
 IMPORTS = "import captum.attr, cleanlab, matplotlib.pyplot, onnxruntime, pytorch_lightning, seaborn, sklearn.metrics, torchmetrics"
@@ -74,6 +80,15 @@ def check(what: str, value: float, limit: float) -> bool:
     """Print a value beside its limit; return whether it holds."""
     print(f"{what}: {value:.2f} (limit {limit:g}){'' if value <= limit else '  FAILED'}", flush=True)
     return value <= limit
+
+
+def costs_by_kind(clone: Path) -> dict[str, float]:
+    """Return the CPU seconds of each kind of stage as the runner noted them, all its runs together, the dearest first."""
+    kinds: dict[str, float] = {}
+    for stage, noted in json.loads((clone / "data" / ".costs.json").read_text()).items():
+        kind = stage.partition("@")[0]
+        kinds[kind] = kinds.get(kind, 0.0) + noted.get("computed", noted.get("page", 0.0))
+    return dict(sorted(kinds.items(), key=lambda item: -item[1]))
 
 
 def make_clone(clone: Path) -> Path:
@@ -129,6 +144,7 @@ def main() -> int:
         one = time.monotonic() - began
         start = median_of_three([sys.executable, "-c", IMPORTS], clone)
         print(f"quick study with {EPOCHS} epochs: {seconds:.0f} CPU seconds; one start: {start:.1f}")
+        print("starts of each kind: " + ", ".join(f"{kind} {cost / start:.1f}" for kind, cost in costs_by_kind(clone).items()))
         holds = [check("starts that the study costs", seconds / start, STARTS), check("GB resident at most", memory, GIGABYTES)]
         watched(repro, bare)
         idle, least = median_of_three(repro, clone), median_of_three(repro, bare)

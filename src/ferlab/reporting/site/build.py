@@ -13,13 +13,12 @@ import io
 import re
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from ferlab import paths
 from ferlab.evaluation.ledger import LEDGER, read_scorings
+from ferlab.imports import without
 from ferlab.locks import held, lock_of
 from ferlab.params import Params, load_params
 from ferlab.paths import InputError
@@ -42,7 +41,7 @@ def render(source: Path, target: Path, *, conf: Path) -> list[str]:
         target: The folder for the site; its parent gets Sphinx's working files.
         conf: The folder of conf.py, `_static` and `_templates`.
     """
-    with _without_iri_grammars():
+    with without("rfc3987_syntax"):  # jsonschema's IRI grammars cost 1.4 of the build's 4 CPU seconds
         import nbformat  # noqa: F401 (MyST-NB's, while it is cheap)
     from sphinx.application import Sphinx
     from sphinx.util.docutils import docutils_namespace, patch_docutils
@@ -102,20 +101,6 @@ def build_site(params: Params, output: Path, *, conf: Path | None = None) -> lis
         for cell in missing(entry.notebook)
     ]
     return warnings + silent
-
-
-@contextmanager
-def _without_iri_grammars() -> Iterator[None]:
-    """Hide an optional package from jsonschema while nbformat imports it: its IRI grammars cost 1.4 of the build's 4 CPU seconds."""
-    name = "rfc3987_syntax"
-    hidden = name not in sys.modules
-    if hidden:
-        sys.modules[name] = None  # type: ignore[assignment]  # the documented way to make an import fail
-    try:
-        yield
-    finally:
-        if hidden:
-            del sys.modules[name]
 
 
 def _check_place(output: Path) -> None:
