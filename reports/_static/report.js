@@ -42,14 +42,15 @@
     });
   };
 
-  /* A sign above a table that is wider than its box. */
-  const signTable = (box) => {
+  /* A sign above a table or figure that is wider than its box. */
+  const signBox = (box) => {
+    const [before, after] = box.matches(".drawing-box") ? ["more to the left", "more to the right"] : ["more columns", "more columns"];
     const sign = make("p", { class: "scroll-sign", "aria-hidden": "true" });
     box.before(sign);
     const update = () => {
       const hidden = box.scrollWidth - box.clientWidth;
       sign.hidden = hidden <= 1;
-      sign.textContent = box.scrollLeft >= hidden - 1 ? "← more columns" : "more columns →";
+      sign.textContent = box.scrollLeft >= hidden - 1 ? `← ${before}` : `${after} →`;
       if (hidden > 1) box.tabIndex = 0;
     };
     box.addEventListener("scroll", update, { passive: true });
@@ -58,25 +59,35 @@
   };
 
   /* Figures that enlarge: a dialog that Escape closes; + and - zoom, the arrows lead to the next figure. */
+  const copyOf = (figure) => {
+    const copy = figure.cloneNode(true);
+    copy.removeAttribute("style");
+    for (const part of copy.querySelectorAll("[id]")) part.removeAttribute("id"); // what the parts refer to stands in the page
+    return copy;
+  };
+  const sizeOf = (figure) => (figure.viewBox ? [figure.viewBox.baseVal.width, figure.viewBox.baseVal.height] : [figure.naturalWidth, figure.naturalHeight]);
+
   const makeLightbox = (images) => {
     const dialog = make("dialog", { class: "lightbox", "aria-label": "Enlarged figure" });
     const bar = make("div", { class: "lightbox-bar" });
     const stage = make("div", { class: "lightbox-stage", tabindex: "0", role: "region", "aria-label": "Figure, scrolls when zoomed" });
-    const picture = make("img", { alt: "" });
     const caption = make("p", { class: "lightbox-caption" });
+    let picture;
     let place = 0;
     let zoom = 1;
     const setZoom = (wanted) => {
       zoom = Math.min(8, Math.max(1, wanted));
-      const fit = Math.min(stage.clientWidth / picture.naturalWidth, stage.clientHeight / picture.naturalHeight);
-      picture.style.width = `${Math.floor(picture.naturalWidth * fit * zoom)}px`;
+      const [width, height] = sizeOf(picture);
+      picture.style.width = `${Math.floor(width * Math.min(stage.clientWidth / width, stage.clientHeight / height) * zoom)}px`;
     };
     const show = (wanted) => {
       place = (wanted + images.length) % images.length;
-      picture.src = images[place].currentSrc || images[place].src;
-      picture.alt = images[place].alt;
-      caption.textContent = images[place].closest("figure, .cell_output")?.querySelector(".caption-text, .figure-caption")?.textContent ?? images[place].alt;
-      picture.decode().catch(() => {}).then(() => setZoom(1));
+      picture = copyOf(images[place]);
+      picture.addEventListener("click", () => setZoom(zoom > 1 ? 1 : 2.25));
+      stage.replaceChildren(picture);
+      const told = images[place].closest("figure, .cell_output")?.querySelector(".caption-text, .figure-caption")?.textContent;
+      caption.textContent = told ?? picture.alt ?? picture.getAttribute("aria-label");
+      Promise.resolve(picture.decode?.()).catch(() => {}).then(() => setZoom(1));
     };
     const acts = {
       Previous: () => show(place - 1),
@@ -98,8 +109,6 @@
       keys[event.key]();
     });
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-    picture.addEventListener("click", () => setZoom(zoom > 1 ? 1 : 2.25));
-    stage.append(picture);
     dialog.append(bar, stage, caption);
     document.body.append(dialog);
     images.forEach((image, number) => {
@@ -129,8 +138,8 @@
 
   const start = () => {
     document.querySelectorAll(".sortable table").forEach(makeSortable);
-    document.querySelectorAll("article :is(.table-box, .pst-scrollable-table-container)").forEach(signTable);
-    const images = [...document.querySelectorAll("article img")].filter((image) => !image.closest("a, button, .bench"));
+    document.querySelectorAll("article :is(.table-box, .pst-scrollable-table-container, .drawing-box)").forEach(signBox);
+    const images = [...document.querySelectorAll("article :is(img, svg.drawing)")].filter((image) => !image.closest("a, button, .bench"));
     if (images.length) makeLightbox(images);
     const folds = [...document.querySelectorAll("article details.hide.above-input")];
     if (folds.length) makeSwitch(folds);

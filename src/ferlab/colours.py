@@ -28,3 +28,6 @@ INKS: dict[str, str] = {
     "contempt": "#8C6D1F",
 }
 SPLIT_COLOURS: dict[str, str] = {"train": "#6B6B6B", "val": "#0072B2", "test": "#D55E00", "test_dedup": "#009E73"}
+# Of text, axes and grids, and of nothing else in a figure: pages of the site give them the colours of the reader's theme.
+PAGE_INK = "#222832"
+PAGE_LINE = "#E3E3E3"

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from ferlab.colours import COLOURS, INKS
+from ferlab.colours import COLOURS, INKS, PAGE_INK
 from ferlab.expressions import SPLITS
 
 CELL = 0.88  # inches per face: 105 pixels at 120 dpi
@@ -26,7 +26,7 @@ def draw_face(
     *,
     title: str = "",
     note: str = "",
-    colour: str = "black",
+    colour: str = PAGE_INK,
     limits: tuple[float, float] = (0, 255),
     alpha: float | None = None,
 ) -> None:
@@ -110,7 +110,7 @@ def picture_grid(
         else:
             draw_face(axes, picture, note=notes[row][column] if notes else "", limits=limits[row] if limits else (0, 255))
     for column, (axes, title) in enumerate(zip(grid[0], columns, strict=False)):
-        axes.set_title(title, fontsize=9, color=colours[column] if colours else "black", pad=3)
+        axes.set_title(title, fontsize=9, color=colours[column] if colours else PAGE_INK, pad=3)
     for axes, label in zip(grid[:, 0], labels, strict=False):
         axes.set_ylabel(label, fontsize=9, rotation=0, ha="right", va="center")
     return figure

@@ -17,7 +17,7 @@ PNG = base64.b64encode(b"\x89PNG").decode()
 
 
 def image(alt: str | None):
-    metadata = {"image/png": {"alt": alt}} if alt else {}
+    metadata = {"image/png": {"alt": alt, "least_width": 684}} if alt else {}
     return new_output("display_data", data={"image/png": PNG, "text/plain": "<Figure>"}, metadata=metadata)
 
 
@@ -27,7 +27,7 @@ def notebook(*cells):
 
 def test_alt_text_stands_where_myst_nb_looks() -> None:
     page = caption_figures(notebook(new_code_cell("show()", outputs=[image("Two bars,\n one higher.")])))
-    assert page["cells"][1]["metadata"]["mystnb"] == {"image": {"alt": "Two bars, one higher."}}
+    assert page["cells"][1]["metadata"]["mystnb"] == {"image": {"alt": "Two bars, one higher.", "classes": "least-684"}}
 
 
 def test_figures_are_numbered_and_the_first_sentence_of_their_alt_text_is_the_caption() -> None:
@@ -36,6 +36,14 @@ def test_figures_are_numbered_and_the_first_sentence_of_their_alt_text_is_the_ca
     captions = [cell["outputs"][1]["data"]["text/html"] for cell in page["cells"][1:]]
     shown = ("Figure 1. Accuracy of a_run, 3.5 % of it.", "Figure 2. No &lt;b&gt;map of `x` is $5$: none.")
     assert captions == [f'<p class="figure-caption">{text}</p>' for text in shown]
+
+
+def test_a_figure_is_written_as_svg_where_it_has_one(tmp_path) -> None:
+    drawn = image("Two bars.")
+    drawn["data"]["image/svg+xml"] = ["<svg>\n", "</svg>"]
+    written = [picture.write(tmp_path, "a") for picture in pictures(notebook(new_code_cell("show()", outputs=[image("A face."), drawn])))]
+    assert written == ["a.png", "a.svg"]
+    assert [(tmp_path / file).read_bytes() for file in written] == [b"\x89PNG", b"<svg>\n</svg>"]
 
 
 def test_tables_are_numbered_and_their_expressions_have_swatches() -> None:

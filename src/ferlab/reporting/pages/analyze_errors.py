@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ferlab.colours import COLOURS, INKS
+from ferlab.colours import COLOURS, INKS, PAGE_INK
 from ferlab.error_analysis.label_issues import count_agreement
 from ferlab.evaluation.clusters import count_clusters, proportion_bounds
 from ferlab.evaluation.predictions import subjects_of
@@ -58,7 +58,7 @@ def plot_errors(images: np.ndarray, errors: pd.DataFrame) -> Figure:
         errors: From `most_confident_errors`, in the same order.
     """
     captions = [f"{r.target} {100 * r.prob_target:.0f} %\nas {r.pred} {100 * r.prob_pred:.0f} %" for r in errors.itertuples()]
-    return _plot_faces(images, captions, colours=[INKS.get(name, "black") for name in errors["target"]], nothing="no errors")
+    return _plot_faces(images, captions, colours=[INKS.get(name, PAGE_INK) for name in errors["target"]], nothing="no errors")
 
 
 def plot_label_issues(images: np.ndarray, issues: pd.DataFrame, *, notes: Sequence[str] = ()) -> Figure:
@@ -74,7 +74,7 @@ def plot_label_issues(images: np.ndarray, issues: pd.DataFrame, *, notes: Sequen
         known = zip(captions, issues["raters_label"], issues["raters_share"], strict=True)
         captions = [f"{text}\nraters: {label} {100 * share:.0f} %" if share == share else f"{text}\nno votes" for text, label, share in known]
     captions = [f"{text}\n{note}" if note else text for text, note in zip_longest(captions, notes, fillvalue="")]
-    return _plot_faces(images, captions, colours=[INKS.get(name, "black") for name in issues["given"]], nothing="no label issue")
+    return _plot_faces(images, captions, colours=[INKS.get(name, PAGE_INK) for name in issues["given"]], nothing="no label issue")
 
 
 def source_of(faces: pd.DataFrame) -> str:

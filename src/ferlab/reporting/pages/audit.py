@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ferlab.colours import COLOURS, INKS
+from ferlab.colours import COLOURS, INKS, PAGE_INK
 from ferlab.reporting.faces import CELL, MOST, draw_face
 from ferlab.reporting.tables import captioned
 
@@ -192,7 +192,7 @@ def pairs_gallery(images: np.ndarray, faces: pd.DataFrame, pairs: pd.DataFrame, 
         for axes, row in zip(axes_of[2 * number : 2 * number + 2], (pair.first, pair.second), strict=True):
             name = expressions[int(targets[row])]
             score = f"{pair.score:.3f}{', mirrored' if pair.mirrored else ''}" if pair.kind != "exact" and row == pair.first else ""
-            note, colour = f"{faces['split'].iloc[row]}\n{name}", INKS[name] if differ else "black"
+            note, colour = f"{faces['split'].iloc[row]}\n{name}", INKS[name] if differ else PAGE_INK
             draw_face(axes, images[int(row)], title=score, note=note, colour=colour)
             axes.axis("on")
             for spine in axes.spines.values():

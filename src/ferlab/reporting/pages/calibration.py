@@ -125,7 +125,7 @@ def _verdict(found: Mapping[str, float], *, up: str = "worse", down: str = "bett
 
 def _draw_bins(top: Axes, bottom: Axes, bins: pd.DataFrame) -> None:
     filled = bins[bins["faces"] > 0]
-    top.plot([0, 100], [0, 100], color="#9A9A9A", linestyle="--", linewidth=1, label="perfectly calibrated")
+    top.plot([0, 100], [0, 100], color="#949494", linestyle="--", linewidth=1, label="perfectly calibrated")
     spans = np.abs(100 * (filled[["ci_low", "ci_high"]].to_numpy() - filled[["accuracy"]].to_numpy())).T  # (2, bins)
     top.errorbar(
         100 * filled["confidence"], 100 * filled["accuracy"], yerr=spans, fmt="o", markersize=5, capsize=2,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ferlab.colours import COLOURS, INKS
+from ferlab.colours import COLOURS, INKS, PAGE_INK
 from ferlab.data.regions import REST
 from ferlab.explanation.attribution_mass import relative_density
 from ferlab.explanation.baselines import TITLES as BASELINE_TITLES
@@ -61,7 +61,7 @@ def plot_mean_maps(
             axis.set_xlabel(f"{int(alive[method][own].sum())} of {int(own.sum())} maps", fontsize=9)
         line[0].set_ylabel(METHOD_NAMES[method])
     for axis, name in zip(axes[0], expressions, strict=True):
-        axis.set_title(name, color=INKS.get(name, "black"))
+        axis.set_title(name, color=INKS.get(name, PAGE_INK))
     add_colour_bar(figure, axes, top)
     return figure
 
@@ -89,7 +89,7 @@ def plot_region_mass(tables: Mapping[str, pd.DataFrame]) -> Figure:
             style: dict[str, Any] = {"fmt": METHOD_MARKERS[method], "markersize": 5, "capsize": 2, "color": colour, "zorder": 2}
             axis.errorbar(rows["mass"], places + offset, xerr=spans, markerfacecolor=faces[method], **style)
         counts = [str(int(table.loc[table["expression"] == name, "n"].max())) for table in tables.values()]
-        axis.set_title(f"{name}\nn = {' / '.join(counts)}", color=INKS.get(name, "black"))
+        axis.set_title(f"{name}\nn = {' / '.join(counts)}", color=INKS.get(name, PAGE_INK))
         axis.grid(axis="y", visible=False)
     axes[0, 0].set(yticks=places, yticklabels=regions, ylim=(len(regions) - 0.5, -0.5), xlim=(0, None))
     figure.supxlabel("attribution mass, %", fontsize=10)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ferlab.colours import INKS
+from ferlab.colours import INKS, PAGE_INK
 from ferlab.explanation.methods import METHODS
 from ferlab.explanation.ranking import NOT_BELIEVED
 from ferlab.reporting.faces import draw_face
@@ -87,7 +87,7 @@ def plot_gallery(
             if row is None:
                 write_in(cells[0, 0], f"no {kind}\n{name} face")
                 continue
-            draw_face(cells[0, 0], images[row], title=_prediction(target[row], probs[row], expressions), colour=INKS.get(name, "black"))
+            draw_face(cells[0, 0], images[row], title=_prediction(target[row], probs[row], expressions), colour=INKS.get(name, PAGE_INK))
             for axis, (method, values) in zip(cells[:, 1:].flat, density.items(), strict=False):  # the last line may have room for more
                 sign = METHODS[method].signed
                 draw_map(axis, images[row], values[row], top=tops[sign], signed=sign)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ferlab.colours import INKS
+from ferlab.colours import INKS, PAGE_INK
 from ferlab.error_analysis.persons import FEWEST
 from ferlab.reporting.faces import draw_face
 from ferlab.reporting.tables import captioned, cell, estimate, number, p_equals, p_value, percent
@@ -30,7 +30,7 @@ def plot_subjects(rates: pd.DataFrame, *, overall: float) -> Figure:
     figure, axis = plt.subplots(figsize=(max(4.5, 0.24 * len(shown) + 1.2), 3.2), layout="constrained")
     places = np.arange(len(shown))
     spans = np.abs(100 * (shown[["error_rate_ci_low", "error_rate_ci_high"]].to_numpy() - shown[["error_rate"]].to_numpy())).T
-    axis.axhline(100 * overall, color="#9A9A9A", linewidth=1, linestyle="--")
+    axis.axhline(100 * overall, color="#949494", linewidth=1, linestyle="--")
     axis.errorbar(places, 100 * shown["error_rate"], yerr=spans, fmt="o", markersize=5, capsize=2, color="#0072B2", label="error rate, 95 %")
     expected = 100 * shown["expected"] / shown["n"]
     axis.plot(places, expected, "_", color="#D55E00", markersize=11, markeredgewidth=2, label="expected by its expressions")
@@ -75,7 +75,7 @@ def plot_worst(images: np.ndarray, errors: pd.DataFrame, *, names: tuple[str, ..
         for axis, place in zip(line, places, strict=False):
             row = errors.iloc[place]
             title = f"{names[row['target']]}\nas {names[row['pred']]}"
-            draw_face(axis, images[place], title=title, colour=INKS.get(names[row["target"]], "black"))
+            draw_face(axis, images[place], title=title, colour=INKS.get(names[row["target"]], PAGE_INK))
         line[0].text(-0.1, 0.5, subject, transform=line[0].transAxes, ha="right", va="center", fontsize=9, parse_math=False)
     return figure
 
@@ -138,7 +138,7 @@ def plot_split(images: np.ndarray, split: pd.DataFrame) -> Figure:
         axis.set_axis_off()
     for axis, image, row in zip(axes.flat, images, split.itertuples(), strict=False):
         title = f"{row.target} {100 * row.share_target:.0f} %\n{row.other} {100 * row.share_other:.0f} %\npredicted {row.pred}"
-        draw_face(axis, image, title=title, colour=INKS.get(row.target, "black"))
+        draw_face(axis, image, title=title, colour=INKS.get(row.target, PAGE_INK))
     return figure
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ferlab.colours import COLOURS, INKS
+from ferlab.colours import COLOURS, INKS, PAGE_INK
 from ferlab.explanation.attribution_mass import relative_density
 from ferlab.explanation.hypotheses import CS230, FAILS, HOLDS, OPEN, TRUTH
 from ferlab.explanation.methods import METHODS
@@ -48,7 +48,7 @@ def plot_figure8(
         for axis in line:
             axis.set_axis_off()
         for place, row in enumerate(rows):
-            draw_face(line[2 * place], images[row], title=f"{name} {percent(probs[row].max(), digits=0)}", colour=INKS.get(name, "black"))
+            draw_face(line[2 * place], images[row], title=f"{name} {percent(probs[row].max(), digits=0)}", colour=INKS.get(name, PAGE_INK))
             draw_map(line[2 * place + 1], images[row], density[row], top=top)
         if not rows:
             write_in(line[0], f"no correctly\nclassified\n{name} face")

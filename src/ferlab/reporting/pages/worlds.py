@@ -149,7 +149,7 @@ def plot_ranking(ranking: Sequence[Row], baselines: Mapping[str, Mapping[str, Ro
         for column, name in enumerate(EVIDENCE):
             _mark(right, column, place, state_of(row, name))
     best = max((np.mean([of["value"] for of in each.values()]) for each in baselines.values() if each), default=0.0)
-    left.axvline(max(0.0, best), color="#B0B0B0", linestyle="--", linewidth=1)
+    left.axvline(max(0.0, best), color="#949494", linestyle="--", linewidth=1)
     left.annotate(" best baseline map", (max(0.0, best), -0.85), fontsize=9, color=GREY, ha="left")
     left.set_xlim(left=min(0.0, *(row["score_ci_low"] for row in ranking)) - 0.03)
     left.set(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ferlab.colours import INKS
+from ferlab.colours import INKS, PAGE_INK
 from ferlab.error_analysis.drill_down import NEAR, SHOWN, pair_facts, pair_rows
 from ferlab.evaluation.predictions import expressions_of, probs_of
 from ferlab.reporting.faces import draw_face
@@ -42,7 +42,7 @@ def plot_pair(images: np.ndarray, predictions: pd.DataFrame, pair: tuple[str, st
             axis.set_axis_off()
         for axis, row in zip(line, rows, strict=False):
             chances = "\n".join(f"{name} {100 * probs[row, each]:.0f} %" for name, each in zip(pair, classes, strict=True))
-            draw_face(axis, images[row], title=chances, colour=INKS.get(_label(kind, pair), "black"))
+            draw_face(axis, images[row], title=chances, colour=INKS.get(_label(kind, pair), PAGE_INK))
         for axis, each, name in zip(line[SHOWN:], classes, pair, strict=True):
             draw_map(axis, images[rows[0]], density[ids[rows[0]], each], top=top)
             drop = 100 * maps[ids[rows[0]], each].max()

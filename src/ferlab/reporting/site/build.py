@@ -24,6 +24,7 @@ from ferlab.params import Params, load_params
 from ferlab.paths import InputError
 from ferlab.reporting.markup import disarm
 from ferlab.reporting.site import bench_page
+from ferlab.reporting.site.drawings import inline_drawings
 from ferlab.reporting.site.entries import collect
 from ferlab.reporting.site.faces_page import add_scripts, write_files
 from ferlab.reporting.site.git import git
@@ -58,7 +59,9 @@ def render(source: Path, target: Path, *, conf: Path) -> list[str]:
     for sourcemap in target.rglob("*.map"):  # for the theme's developers; a third of the site's bytes
         sourcemap.unlink()
     for page in target.rglob("*.html"):
-        page.write_text(mend_page(page.read_text(encoding="utf-8")), encoding="utf-8")
+        page.write_text(inline_drawings(mend_page(page.read_text(encoding="utf-8")), page.parent), encoding="utf-8")
+    for drawing in target.glob("_images/*.svg"):  # stands in its page
+        drawing.unlink()
     told = re.sub(r"\x1b\[[0-9;]*m", "", warnings.getvalue()).replace(f"{source}/", "")
     return [line for line in told.splitlines() if line.strip()]
 

@@ -14,6 +14,7 @@ from ferlab.explanation.methods import METHODS
 from ferlab.expressions import SPLITS
 from ferlab.params import Params, Prepare
 from ferlab.reporting.exposure import role_mark
+from ferlab.reporting.site.drawings import least_class
 from ferlab.reporting.tables import MISSING, SPLIT_NAMES, TTA, control_name, estimate, shown_splits
 from ferlab.roles import listed, recorded
 
@@ -253,9 +254,9 @@ def fold(title: str, text: str, *, kind: str = "") -> str:
     return f":::{{admonition}} {title}\n:class: {f'fold {kind}'.strip()}\n:collapsible: closed\n\n{text}\n:::"
 
 
-def figure(path: str, *, alt: str, caption: str) -> str:
-    """Return a figure with its caption."""
-    return f":::{{figure}} {path}\n:alt: {alt}\n\n{caption}\n:::"
+def figure(path: str, *, alt: str, caption: str, least: int = 0) -> str:
+    """Return a figure with its caption; it keeps a width of `least` CSS pixels."""
+    return f":::{{figure}} {path}\n:alt: {alt}\n:class: {least_class(least)}\n\n{caption}\n:::"
 
 
 def linked(name: str, links: Mapping[str, str]) -> str:

@@ -26,8 +26,9 @@ from ferlab.evaluation.predictions import check_predictions, faces_in, probs_of,
 from ferlab.evaluation.proportions import holm
 from ferlab.paths import NOTEBOOKS, OUTPUTS, RUN_STAGES, SET_STAGES, InputError
 from ferlab.reporting.html_tables import html_table
+from ferlab.reporting.site.drawings import draw
 from ferlab.reporting.site.git import git
-from ferlab.reporting.site.html import pictures
+from ferlab.reporting.site.html import Picture, pictures
 from ferlab.reporting.tables import MISSING, as_difference, cell, p_value
 
 LEVEL = 0.05
@@ -40,7 +41,8 @@ READING = (
     "all tests of accuracy on this page. A difference that is not significant does not show that two states are equal.</p>"
 )
 STYLE = """
-:root { color-scheme: light dark; --line: light-dark(#d9dee3, #3b444d); --quiet: light-dark(#5b6670, #a3adb6); }
+:root { color-scheme: light dark; --line: light-dark(#d9dee3, #3b444d); --quiet: light-dark(#5b6670, #a3adb6);
+  --drawing-line: var(--line); --drawing-ground: light-dark(#fff, #14181e); }
 body { max-width: 72rem; margin: 0 auto; padding: 1rem; background: light-dark(#fff, #14181e); color: light-dark(#222832, #ced6dd);
   font: 16px/1.55 system-ui, sans-serif; }
 h1, h2, h3 { line-height: 1.25; overflow-wrap: anywhere; }
@@ -51,6 +53,8 @@ th:first-child { position: sticky; left: 0; background: light-dark(#fff, #14181e
 td { white-space: nowrap; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 1rem; margin: 0 0 1.5rem; }
 figure { margin: 0; } figcaption { color: var(--quiet); font-size: .85rem; }
+.drawing-box { overflow-x: auto; } .drawing { display: block; height: auto; font-family: "DejaVu Sans", Verdana, sans-serif; }
+.drawing text { white-space: pre; }
 img { box-sizing: border-box; max-width: 100%; height: auto; padding: .4rem; border: 1px solid var(--line); border-radius: .4rem; background: #fff; }
 """
 
@@ -216,7 +220,7 @@ def changed_figures(old: State, new: State) -> tuple[list[str], int]:
             same += len(both) - len(differ)
             if differ:
                 parts.append(f"<h3>{html.escape(f'{stage} {name}'.strip())}</h3>")
-            parts += [_side_by_side(old, new, before[cell], after[cell]) for cell in differ]
+            parts += [_side_by_side(old, new, before[cell], after[cell], name=f"{stage}-{name}-{cell}") for cell in differ]
     return parts, same
 
 
@@ -226,13 +230,20 @@ def _by_cell(notebook: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield one.get("id", str(place)), found[0]
 
 
-def _side_by_side(old: State, new: State, before: Any, after: Any) -> str:
+def _side_by_side(old: State, new: State, before: Picture, after: Picture, *, name: str) -> str:
     shown = [
-        f'<figure><img alt="{html.escape(picture.alt)}" src="data:image/png;base64,{base64.b64encode(picture.png).decode()}">'
+        f"<figure>{_shown(picture, name=f'{name}-{when.lower()}')}"
         f"<figcaption>{when}, {html.escape(state.title)}: {html.escape(picture.alt)}</figcaption></figure>"
         for when, state, picture in (("Old", old, before), ("New", new, after))
     ]
     return f'<div class="pair">{"".join(shown)}</div>'
+
+
+def _shown(picture: Picture, *, name: str) -> str:
+    alt = html.escape(picture.alt)
+    if picture.svg:
+        return draw(picture.svg, alt, least=picture.least, name=name)
+    return f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode(picture.png).decode()}">'
 
 
 def changes_page(old: State, new: State) -> str:

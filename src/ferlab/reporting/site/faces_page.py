@@ -66,9 +66,9 @@ def faces_page(params: Params, run: str, *, box: str, figure: Picture | None, fo
     ]
     shown = "The faces are shown by a script; here scripts are off."
     if figure is not None:
-        (folder / "confusion.png").write_bytes(figure.png)
+        file = figure.write(folder, "confusion")
         caption = "The confusion matrix of the page [Evaluate](evaluate.ipynb). With scripts its cells open their faces here."
-        shown = cards.figure("confusion.png", alt=figure.alt, caption=caption)
+        shown = cards.figure(file, alt=figure.alt, caption=caption, least=figure.least)
     return "\n\n".join(filter(None, [*parts, f"::::{{container}} faces-static\n{shown}\n::::"])) + "\n"
 
 

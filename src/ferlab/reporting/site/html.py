@@ -12,11 +12,13 @@ import html
 import re
 from collections.abc import Mapping
 from itertools import count
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ferlab.colours import INKS
+from ferlab.reporting.site.drawings import least_class
 
-IMAGE = "image/png"
+IMAGE, DRAWING = "image/png", "image/svg+xml"
 TABLE = '<div class="table-box"'  # as `ferlab.reporting.html_tables.html_table` writes it
 CAPTION = re.compile('<caption>(<span class="caption-text">)?')  # of a table of a notebook, or of Sphinx
 BOX = re.compile(r'(<div class="table-box" [^>]*)aria-label="Table"(>)((?:(?!<div).)*?<caption>)(Table \d+)', flags=re.DOTALL)
@@ -29,6 +31,14 @@ class Picture(NamedTuple):
 
     png: bytes
     alt: str
+    svg: str = ""
+    least: int = 0  # CSS pixels: the width that its text needs
+
+    def write(self, folder: Path, stem: str) -> str:
+        """Write the figure, as SVG where it has one; return the file's name."""
+        file = folder / f"{stem}.{'svg' if self.svg else 'png'}"
+        file.write_bytes(self.svg.encode() or self.png)
+        return file.name
 
 
 def caption_figures(notebook: Notebook) -> Notebook:
@@ -41,8 +51,8 @@ def caption_figures(notebook: Notebook) -> Notebook:
     for cell in notebook["cells"]:
         if alt := " ".join(_alt(output) for output in cell.get("outputs", []) if _is_image(output)):
             number += 1
-            cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
             place = max(place for place, output in enumerate(cell["outputs"]) if _is_image(output))
+            cell["metadata"]["mystnb"] = {"image": {"alt": alt, "classes": least_class(_least(cell["outputs"][place]))}}
             cell["outputs"].insert(place + 1, _caption(f"Figure {number}. {first_sentence(alt)}"))
     return notebook
 
@@ -76,7 +86,12 @@ def missing_captions(notebook: Notebook) -> list[str]:
 def pictures(notebook: Notebook) -> list[Picture]:
     """Return the figures of a notebook that have alt text, in order."""
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", []) if _is_image(output) and _alt(output)]
-    return [Picture(base64.b64decode(_text(output["data"][IMAGE])), _alt(output)) for output in outputs]
+    return [_picture(output) for output in outputs]
+
+
+def _picture(output: Notebook) -> Picture:
+    data = output["data"]
+    return Picture(base64.b64decode(_text(data[IMAGE])), _alt(output), _text(data.get(DRAWING, "")), _least(output))
 
 
 def pick_picture(notebook: Notebook, *patterns: str) -> Picture | None:
@@ -172,6 +187,10 @@ def _is_image(output: Notebook) -> bool:
 
 def _alt(output: Notebook) -> str:
     return " ".join(output.get("metadata", {}).get(IMAGE, {}).get("alt", "").split())
+
+
+def _least(output: Notebook) -> int:
+    return int(output.get("metadata", {}).get(IMAGE, {}).get("least_width", 0))
 
 
 def _add_to_title(page: Notebook, *, name: str, lead: str) -> None:

@@ -160,9 +160,9 @@ def _hero(done: list[Entry], folder: Path, *, run: str) -> str:
                 if (picture := pick_picture(entry.notebook or {}, *patterns)) is None:
                     continue
                 (folder / "pictures").mkdir(exist_ok=True)
-                (folder / "pictures" / f"{stage}.png").write_bytes(picture.png)
+                file = picture.write(folder / "pictures", stage)
                 caption = f"[{entry.title}]({entry.page}.ipynb): {html.escape(first_sentence(picture.alt))}"
-                return cards.figure(f"pictures/{stage}.png", alt=picture.alt, caption=caption)
+                return cards.figure(f"pictures/{file}", alt=picture.alt, caption=caption, least=picture.least)
     return ""
 
 
