@@ -59,12 +59,13 @@ def test_what_stands_in_a_cell_keeps_the_colour_chosen_for_it() -> None:
 
 
 def test_black_white_and_grey_marks_keep_their_contrast_on_dark() -> None:
-    html = drawn(lambda axes: [axes.barh([place], [1], color=colour) for place, colour in enumerate(("black", "white", "#949494"))])
+    html = drawn(lambda axes: [axes.barh([place], [1], color=colour) for place, colour in enumerate(("black", "white", "#949494", "#d0d0d0"))])
     fills = styles(html, "path", "fill")
     assert "light-dark(#000000, #ffffff)" in fills
     assert "var(--drawing-ground)" in fills
-    (grey,) = [found for fill in fills if (found := LIGHT_DARK.match(fill)) and found[1] == "#949494"]
-    assert contrast(grey[2], DARK) == pytest.approx(contrast("#949494", WHITE), abs=0.05)
+    (grey,) = [found for fill in fills if (found := LIGHT_DARK.match(fill)) and found[1] == "#d0d0d0"]
+    assert contrast(grey[2], DARK) == pytest.approx(contrast("#d0d0d0", WHITE), abs=0.05)
+    assert "#949494" in fills  # stands out on both
 
 
 @pytest.mark.parametrize("colour", sorted({*COLOURS.values(), *INKS.values(), *SPLIT_COLOURS.values()}))

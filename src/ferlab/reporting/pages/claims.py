@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ferlab.reporting.markup import escape_tags
+from ferlab.reporting.style import readable_on
 from ferlab.reporting.tables import estimate, p_equals
 from ferlab.roles import listed
 
@@ -35,7 +36,7 @@ def plot_verdicts(rows: pd.DataFrame) -> Figure:
         axis.barh(counts.index, counts[verdict], left=left, color=COLOURS[verdict], label=verdict, height=0.7)
         for place, (start, count) in enumerate(zip(left, counts[verdict])):
             if count:
-                axis.text(start + count / 2, place, str(count), ha="center", va="center", color="white", fontweight="bold")
+                axis.text(start + count / 2, place, str(count), ha="center", va="center", color=readable_on(COLOURS[verdict]), fontweight="bold")
         left = left + counts[verdict]
     axis.set(xlabel="checks")
     axis.invert_yaxis()

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from ferlab.colours import COLOURS
 from ferlab.evaluation.clusters import OVER_FACES
 from ferlab.evaluation.proportions import wilson
+from ferlab.reporting.style import readable_on
 from ferlab.reporting.tables import MISSING, SPLIT_NAMES, TTA, captioned, cell, estimate, over_units, percent, shown_splits
 from ferlab.roles import MARKS, Exposure, listed
 
@@ -243,16 +244,10 @@ def _draw_matrix(axis: Axes, values: np.ndarray, confusions: pd.DataFrame, *, to
         xticklabels=list(confusions.columns), yticklabels=list(confusions.index), annot_kws={"fontsize": 10},
     )  # fmt: skip
     for label, colour in zip(axis.texts, axis.collections[0].get_facecolors()):
-        label.set_color(_readable_on(colour[:3]))
+        label.set_color(readable_on(colour))
     axis.tick_params(axis="x", rotation=40, length=0)
     axis.tick_params(axis="y", rotation=0, length=0)
     plt.setp(axis.get_xticklabels(), ha="right", rotation_mode="anchor")
-
-
-def _readable_on(colour: np.ndarray) -> str:
-    """Return black or white, whichever stands out more (WCAG 2 contrast; seaborn's own choice falls to 3.2 on mid blue)."""
-    linear = np.where(colour <= 0.03928, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
-    return "black" if linear @ [0.2126, 0.7152, 0.0722] > 0.179 else "white"
 
 
 def _draw_dot(axis: Axes, row: float, scores: Mapping[str, Any], key: str, *, colour: str) -> None:

@@ -15,7 +15,7 @@ from ferlab.explanation.baselines import BASELINES, RANDOM
 from ferlab.explanation.baselines import TITLES as BASELINE_TITLES
 from ferlab.explanation.faithfulness import GAINS, METRICS, SHOWN, UNCHANGED
 from ferlab.explanation.methods import METHODS
-from ferlab.reporting.style import show
+from ferlab.reporting.style import readable_on, show
 from ferlab.reporting.tables import MISSING, captioned, cell, number
 from ferlab.roles import listed
 
@@ -168,7 +168,7 @@ def plot_agreement(pairs: pd.DataFrame) -> Figure:
         y, x = names.index(row["second"]), names.index(row["first"])
         values[y, x] = row["correlation"]
         sure = row["correlation_ci_low"] > 0 or row["correlation_ci_high"] < 0
-        colour = "white" if abs(row["correlation"]) > 0.6 else "black"
+        colour = readable_on(plt.get_cmap("PuOr")((1 + row["correlation"]) / 2))
         text = {"ha": "center", "va": "center", "fontsize": 9, "color": colour, "fontweight": "bold" if sure else "normal"}
         axis.text(x, y, number(row["correlation"], digits=2), **text)
     axis.imshow(values, cmap="PuOr", vmin=-1, vmax=1, aspect="auto")

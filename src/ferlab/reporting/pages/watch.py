@@ -19,7 +19,7 @@ from ferlab.deployment.smoothing import Segment, TimeLine
 from ferlab.deployment.video import FaceTrack, ReadClip, read_clip
 from ferlab.deployment.video_comparison import BUDGET_MS, Competitor, VideoComparison, compare_on_video, compare_searches
 from ferlab.live.model import LiveModel
-from ferlab.reporting.style import present, show
+from ferlab.reporting.style import present, readable_on, show
 from ferlab.reporting.tables import number
 
 LANES = ("acted", "predicted")
@@ -87,7 +87,8 @@ def _draw_lane(axis: Axes, segments: list[Segment], place: int, names: tuple[str
     for each in segments:
         axis.barh(place, max(each.end - each.start, 0.02), left=each.start, height=0.8, color=COLOURS[names[each.label]], edgecolor="white")
         if each.end - each.start > 0.8:
-            axis.text(each.start + 0.06, place, names[each.label], va="center", color="white", fontsize=9, fontweight="bold")
+            colour = readable_on(COLOURS[names[each.label]])
+            axis.text(each.start + 0.06, place, names[each.label], va="center", color=colour, fontsize=9, fontweight="bold")
 
 
 def _people_of(read: ReadClip, clip: DrawnClip) -> dict[int, int]:

@@ -1,6 +1,7 @@
 """Figures as part of a page: the SVG of `ferlab.reporting.style.show` inline, in the colours of the reader's theme, never too small to read.
 
-Owns what becomes of an SVG's colours on a dark page. Data keep their hue; what stands in no cell of a heat map and is grey keeps its contrast.
+Owns what becomes of an SVG's colours on a dark page. Colours are lightened until they stand out; a grey that is dark, or light,
+on white is as light, or dark, on a dark page. What stands in a cell of a heat map stays as it is.
 """
 
 from __future__ import annotations
@@ -133,8 +134,7 @@ def _by_theme(light: str, dark: str) -> str:
 
 @cache
 def _on_dark(colour: str) -> str:
-    channels = _channels(colour)
-    if np.ptp(channels) >= GREY:
+    if np.ptp(_channels(colour)) >= GREY or contrast(colour, WHITE) >= OF_MARKS <= contrast(colour, DARK):
         return legible(colour, DARK, OF_MARKS)
     wanted = contrast(colour, WHITE)
     greys = [f"#{level:02x}{level:02x}{level:02x}" for level in range(int(_channels(DARK).max()), 256)]
