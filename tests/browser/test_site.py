@@ -349,7 +349,7 @@ def test_a_figure_enlarges_zooms_and_escape_closes_it(browser, report) -> None:
 
 
 def test_a_preliminary_figure_says_so_and_others_do_not(browser, report) -> None:
-    mark = "getComputedStyle(document.querySelector('article .drawing-box'), '::after').content"
+    mark = "getComputedStyle(document.querySelector('article .drawing-box'), '::before').content"
     with browser.new_context() as context:
         page = context.new_page()
         for run, shown in (("b_run", '"preliminary"'), ("a_run", "none")):
