@@ -455,6 +455,22 @@ def resemotenet_short_claims() -> list[str]:
     ]
 
 
+def fers_short_claims() -> list[str]:
+    of = summary("fers_short")
+    weighted, plain = (of["runs"][run] for run in ("weighted", "plain"))
+    assert [run["train"]["epochs_run"] for run in (weighted, plain)] == [2, 2]
+    val = {measure: next(row for row in rows if row["split"] == "val") for measure, rows in of["changes_from_base"].items()}
+    accuracy, balanced = (points(turned(val[measure])) for measure in ("accuracy", "balanced_accuracy"))
+    curves = [pd.read_csv(PUBLISHED / "fers_short" / HISTORIES / f"{run}.csv")["val_accuracy"] for run in ("weighted", "plain")]
+    assert all(curve.is_monotonic_increasing for curve in curves)  # "both still rise"
+    scores = [bounded(run["evaluate"]["test"]) for run in (plain, weighted)]
+    n = weighted["evaluate"]["n"]
+    return [
+        f"on PublicTest (n {n['test']:,}) it reaches {scores[0]} without class weights and {scores[1]} with them",
+        f"on val (n {n['val']:,}) they change accuracy by {accuracy[0]} points {accuracy[1]} and balanced accuracy by {' '.join(balanced)}",
+    ]
+
+
 def turned(row: Mapping[str, float]) -> dict[str, float]:
     """A difference the other way round."""
     return {"difference": -row["difference"], "ci_low": -row["ci_high"], "ci_high": -row["ci_low"]}
@@ -490,6 +506,7 @@ def evidence_claims() -> list[str]:
         *recognition_claims(),
         *cs230_short_claims(),
         *resemotenet_short_claims(),
+        *fers_short_claims(),
         *worlds_claims(),
         *covered_claims(),
         *held,

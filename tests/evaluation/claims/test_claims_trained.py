@@ -73,6 +73,8 @@ def test_a_change_is_the_paired_difference_over_faces(root):
     assert f"accuracy of a less that of b on PublicTest {mean:+.1f} points [{100 * low:.1f}, {100 * high:.1f}]" in found.evidence
     assert f"stated +11.0, {'inside' if 100 * low <= 11 <= 100 * high else 'outside'} the interval" in found.evidence
     assert one(root, "trained_change", runs=["a"], against=["b"], stated="lower").verdict == "does not hold"
+    assert one(root, "trained_change", runs=["a"], against=["b"], stated="lower", lacks="2 epochs, not 300").verdict == "cannot be told"
+    assert one(root, "trained_change", runs=["a"], against=["b"], stated="higher", lacks="2 epochs, not 300").verdict == "holds"
     assert one(root, "trained_change", runs=["a"], against=["a1"], stated="lower").verdict == "cannot be told"
 
 

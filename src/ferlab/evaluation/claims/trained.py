@@ -88,7 +88,8 @@ def check_trained_change(claim: TrainedChange, context: Context) -> list[Finding
         found, what, over = _over_faces(claim, summary, context)
     sign = 1 if claim.stated == "higher" else -1
     low, high = sorted((sign * found["ci_low"], sign * found["ci_high"]))
-    verdict = HOLDS if low > 0 else FAILS if high < 0 else OPEN
+    other_sign = OPEN if claim.lacks else FAILS  # more of the training could turn it round
+    verdict = HOLDS if low > 0 else other_sign if high < 0 else OPEN
     size = ""
     if claim.points is not None:
         outside = not found["ci_low"] <= claim.points / 100 <= found["ci_high"]

@@ -65,10 +65,10 @@ def reproduction_page(rows: pd.DataFrame, titles: Mapping[str, str]) -> str:
         "# What reproduces and what does not\n\nWritten by `python -m ferlab.reporting.site.publish` from `conf/claims/` and the studies "
         f"published here. {verdicts_sentence(of_papers, own=False)} {int(trained.sum())} checks are trainings of ours, tested on FER2013's "
         "PublicTest: *holds* is an accuracy as high as the stated one, or a difference whose 95 % interval has the stated sign; *does not "
-        "hold* is significantly lower, or has the other sign. The others are computations on printed numbers, official counts and stated "
-        "protocols. How much a random split of frames overestimates is measured on control faces ([pitfalls](../../docs/pitfalls.md#frames- "
-        "of-one-sequence-in-train-and-test)). Accuracies beside ours, and why a training is missing: [README](README.md). A finding is about "
-        "a number, its protocol or its n; it does not judge the work."
+        "hold* is significantly lower, or has the other sign, by a training that lacks nothing of the paper's. The others are computations on "
+        "printed numbers, official counts and stated protocols. How much a random split of frames overestimates is measured on control faces "
+        "([pitfalls](../../docs/pitfalls.md#frames-of-one-sequence-in-train-and-test)). Accuracies beside ours, and why a training is missing: "
+        "[README](README.md). A finding is about a number, its protocol or its n; it does not judge the work."
     )
     parts = [head, markdown_table(counts)]
     for paper in papers_in_order(of_papers):
