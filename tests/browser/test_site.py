@@ -128,6 +128,8 @@ FACTS = """() => ({
     drawings: [...document.querySelectorAll("svg.drawing")].map(d => [d.getAttribute("role"), d.getAttribute("aria-label")]),
     letters: [...document.querySelectorAll("svg.drawing text")].map(t => parseFloat(getComputedStyle(t).fontSize) * t.getScreenCTM().a),
     narrowed: [...document.querySelectorAll(".drawing-box img")].filter(i => i.clientWidth < parseInt(/least-(\\d+)/.exec(i.className)[1])).length,
+    wide: [...document.querySelectorAll(":is(.table-box, .pst-scrollable-table-container) caption")].filter(c => c.checkVisibility() &&
+        c.clientWidth > c.closest(".table-box, .pst-scrollable-table-container").clientWidth).map(c => c.innerText),
     found: document.body.innerText.includes("height of a bar") && window.find("height of a bar"),
     boxes: [...document.querySelectorAll(".table-box")].map(b => b.scrollWidth > b.clientWidth),
 })"""
@@ -248,6 +250,7 @@ def test_words_and_marks_of_a_drawing_stand_out_in_both_themes(browser, report, 
 def test_wide_tables_scroll_inside_and_no_page_does(visit) -> None:
     assert [name for name, facts in visit["pages"].items() if facts["width"] > visit["width"]] == []
     assert all(visit["pages"]["runs/a_run/evaluate.html"]["boxes"])
+    assert {name: facts["wide"] for name, facts in visit["pages"].items() if facts["wide"]} == {}
 
 
 def test_long_paths_break_before_the_edge_of_the_page(visit) -> None:
