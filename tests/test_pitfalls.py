@@ -22,6 +22,7 @@ from ferlab.evaluation.predictions import probs_of
 from ferlab.evaluation.proportions import newcombe, wilson
 from ferlab.evaluation.published import read_published
 from ferlab.reporting.site.publish_frame import read_frame
+from ferlab.reporting.site.publish_page import HISTORIES
 
 ROOT = Path(__file__).parents[1]
 PUBLISHED = ROOT / "reports" / "published"
@@ -104,6 +105,20 @@ def frames() -> list[str]:
     gain = f"{percent(found['difference'])} points [{percent(found['ci_low'])}, {percent(found['ci_high'])}]"
     each = f"{percent(min(found['by_draw']))} to {percent(max(found['by_draw']))} in each"
     return [f"{found['n']} test frames of {found['subjects']} subjects", *reached, gain, each]
+
+
+def epochs() -> list[str]:
+    """Two runs of a seed have the same weights in every epoch; one keeps the best on test, the other the best on val."""
+    runs, gains = summary("fer2013_epoch")["runs"], {"test": [], "test_dedup": []}
+    for seed in range(3):
+        both = [f"on_test_{seed}", f"on_val_{seed}"]
+        on_test, on_val = (pd.read_csv(PUBLISHED / "fer2013_epoch" / HISTORIES / f"{run}.csv") for run in both)
+        assert on_test[["train_loss", "train_accuracy"]].equals(on_val[["train_loss", "train_accuracy"]])
+        for split, found in gains.items():
+            first, second = (runs[run]["evaluate"][split]["accuracy"] for run in both)
+            found.append(100 * (first - second))
+    n = runs["on_test_0"]["evaluate"]["n"]
+    return [f"{np.mean(found):.1f} points on average ({min(found):.1f} to {max(found):.1f}; n {n[split]:,})" for split, found in gains.items()]
 
 
 def imbalance() -> list[str]:
@@ -269,6 +284,7 @@ SECTIONS = (
     usages,
     imbalance,
     chosen_tta,
+    epochs,
     chosen_seed,
     faces_or_seeds,
     few_faces,
