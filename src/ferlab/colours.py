@@ -31,3 +31,24 @@ SPLIT_COLOURS: dict[str, str] = {"train": "#6B6B6B", "val": "#0072B2", "test": "
 # Of text, axes and grids, and of nothing else in a figure: pages of the site give them the colours of the reader's theme.
 PAGE_INK = "#222832"
 PAGE_LINE = "#E3E3E3"
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance of a colour, 0 to 1 (WCAG 2.1).
+
+    Args:
+        colour: "#rrggbb".
+    """
+    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (each / 12.92 if each <= 0.03928 else ((each + 0.055) / 1.055) ** 2.4 for each in channels)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours "#rrggbb", 1 to 21 (WCAG 2.1).
+
+    >>> contrast("#000000", "#FFFFFF")
+    21.0
+    """
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)

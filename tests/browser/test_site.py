@@ -15,12 +15,11 @@ from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from ferlab import paths
-from ferlab.colours import COLOURS
+from ferlab.colours import COLOURS, contrast
 from ferlab.params import check_params
 from ferlab.reporting import style
 from ferlab.reporting.html_tables import html_table
 from ferlab.reporting.site import build as site
-from ferlab.reporting.site.drawings import contrast
 from ferlab.reporting.tables import captioned
 
 pytestmark = [

@@ -15,7 +15,7 @@ from IPython import get_ipython
 from IPython.display import Markdown, display
 from matplotlib.artist import Artist
 from matplotlib.collections import Collection
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
@@ -23,7 +23,7 @@ from matplotlib.text import Text
 from matplotlib.typing import ColorType
 from PIL import Image
 
-from ferlab.colours import PAGE_INK, PAGE_LINE
+from ferlab.colours import PAGE_INK, PAGE_LINE, contrast
 from ferlab.reporting.html_tables import html_table
 
 MOST_MARKS = 1000  # of an artist that an SVG draws one by one
@@ -126,9 +126,8 @@ def _packed(found: re.Match[str]) -> str:
 
 def readable_on(colour: ColorType) -> str:
     """Return black or white, whichever stands out more from a colour (WCAG 2 contrast; seaborn's own choice falls to 3.2 on mid blue)."""
-    channels = np.array(to_rgb(colour))
-    linear = np.where(channels <= 0.03928, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-    return "black" if linear @ [0.2126, 0.7152, 0.0722] > 0.179 else "white"
+    ground = to_hex(colour)
+    return "black" if contrast("#000000", ground) > contrast("#ffffff", ground) else "white"
 
 
 def present(*parts: str | pd.DataFrame | None) -> None:

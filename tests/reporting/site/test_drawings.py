@@ -10,9 +10,9 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from ferlab.colours import COLOURS, INKS, SPLIT_COLOURS
+from ferlab.colours import COLOURS, INKS, SPLIT_COLOURS, contrast
 from ferlab.reporting import style
-from ferlab.reporting.site.drawings import DARK, WHITE, contrast, draw, inline_drawings, least_class, legible
+from ferlab.reporting.site.drawings import DARK, WHITE, draw, inline_drawings, least_class, legible
 
 LIGHT_DARK = re.compile(r"light-dark\((#\w{6}), (#\w{6})\)")
 

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from ferlab.colours import PAGE_INK, PAGE_LINE
+from ferlab.colours import PAGE_INK, PAGE_LINE, contrast
 
 WHITE, DARK = "#ffffff", "#14181e"  # the grounds of the theme
 OF_TEXT, OF_MARKS = 4.5, 3.0  # least contrast, WCAG 2.1: 1.4.3 and 1.4.11
@@ -155,20 +155,8 @@ def legible(colour: str, ground: str, least: float) -> str:
     return next((each for each in tried if contrast(each, ground) >= least), end)
 
 
-def contrast(one: str, other: str) -> float:
-    """Return the contrast of two colours, 1 to 21 (WCAG 2.1)."""
-    low, high = sorted((_luminance(one), _luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
 def _channels(colour: str) -> np.ndarray:
     return np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)])
-
-
-def _luminance(colour: str) -> float:
-    values = _channels(colour) / 255
-    linear = np.where(values <= 0.03928, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-    return float(linear @ (0.2126, 0.7152, 0.0722))
 
 
 def _name_parts(root: ElementTree.Element, name: str) -> None:
