@@ -72,7 +72,7 @@ def check_trained_level(claim: TrainedLevel, context: Context) -> list[Finding]:
     where = f"Trained here ({claim.study}/{claim.run}{_lacking(claim.lacks)}), on {of['usage']['test']},"
     ours = Counted(where, round(accuracy * of["n"]["test"]), of["n"]["test"])
     p = p_of(ours, stated)
-    low = FAILS if p < ALPHA and not claim.lacks else OPEN
+    low = _contradicted(claim) if p < ALPHA else OPEN
     told = difference_text(ours, replace(stated, name="stated"), p)
     return [Finding(f"reached by {OF_TRAINING}", HOLDS if ours.share >= stated.share else low, told)]
 
@@ -88,8 +88,7 @@ def check_trained_change(claim: TrainedChange, context: Context) -> list[Finding
         found, what, over = _over_faces(claim, summary, context)
     sign = 1 if claim.stated == "higher" else -1
     low, high = sorted((sign * found["ci_low"], sign * found["ci_high"]))
-    other_sign = OPEN if claim.lacks else FAILS  # more of the training could turn it round
-    verdict = HOLDS if low > 0 else other_sign if high < 0 else OPEN
+    verdict = HOLDS if low > 0 else _contradicted(claim) if high < 0 else OPEN
     size = ""
     if claim.points is not None:
         outside = not found["ci_low"] <= claim.points / 100 <= found["ci_high"]
@@ -97,6 +96,11 @@ def check_trained_change(claim: TrainedChange, context: Context) -> list[Finding
     bounds = f"[{100 * found['ci_low']:.1f}, {100 * found['ci_high']:.1f}]"
     told = f"Trained here ({claim.study}{_lacking(claim.lacks)}): {what} {100 * found['difference']:+z.1f} points {bounds} {over}{size}."
     return [Finding(f"difference is {'positive' if sign > 0 else 'negative'} in {OF_TRAINING}", verdict, told)]
+
+
+def _contradicted(claim: TrainedLevel | TrainedChange) -> str:
+    """Return the verdict where ours contradicts the paper: more of the training could turn round what lacks some of it."""
+    return OPEN if claim.lacks else FAILS
 
 
 def _over_faces(claim: TrainedChange, summary: Mapping[str, Any], context: Context) -> tuple[dict[str, float], str, str]:
