@@ -70,10 +70,11 @@ def write_study(root: Path, name: str) -> None:
     """
     text = study_text(root, name)
     path = root / "params.yaml"
-    if path.is_file() and path.read_text() != text and _is_edited(root, path.read_text()):
+    before = path.read_text() if path.is_file() else text
+    if before != text and _is_edited(root, before):
         kept = root / "data" / "scratch" / "params-before.yaml"
         kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(path.read_text())
+        kept.write_text(before)
         print(f"params.yaml was edited by hand; the edited file is kept in {kept.relative_to(root)}")
     write_whole(path, text.encode())
     params = study_params(root, name)
