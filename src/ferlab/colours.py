@@ -31,6 +31,7 @@ SPLIT_COLOURS: dict[str, str] = {"train": "#6B6B6B", "val": "#0072B2", "test": "
 # Of text, axes and grids, and of nothing else in a figure: pages of the site give them the colours of the reader's theme.
 PAGE_INK = "#222832"
 PAGE_LINE = "#E3E3E3"
+REFERENCE = "#949494"  # of lines that marks are compared with, as chance, a mean or zero; contrast 3 on white
 
 
 def luminance(colour: str) -> float:

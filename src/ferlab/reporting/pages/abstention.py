@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ferlab.colours import COLOURS
+from ferlab.colours import COLOURS, REFERENCE
 from ferlab.reporting.style import present, show
 from ferlab.reporting.tables import MISSING, SPLIT_NAMES, captioned, cell, estimate, number, p_value
 from ferlab.roles import listed
@@ -32,7 +32,7 @@ def plot_risk_coverage(curves: Mapping[str, pd.DataFrame]) -> Figure:
         colour, line = LINES[name]
         axis.plot(100 * table["coverage"], 100 * table["risk"], color=colour, linestyle=line, linewidth=1.8, label=SCORES[name])
     whole = 100 * next(iter(curves.values()))["risk"].iloc[-1]
-    axis.axhline(whole, color="#949494", linewidth=1, linestyle=(0, (1, 3)), label="faces accepted at random")
+    axis.axhline(whole, color=REFERENCE, linewidth=1, linestyle=(0, (1, 3)), label="faces accepted at random")
     axis.set(xlabel="coverage: accepted faces, %", ylabel="risk: error rate of accepted faces, %", xlim=(0, 101), ylim=(0, None))
     axis.legend(loc="best", fontsize=9)
     return figure

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ferlab.colours import SPLIT_COLOURS
+from ferlab.colours import REFERENCE, SPLIT_COLOURS
 from ferlab.reporting.pages.calibration import SCALINGS
 from ferlab.reporting.style import present, show
 from ferlab.reporting.tables import captioned, cell, estimate, p_equals, percent
@@ -71,7 +71,7 @@ def plot_shares(soft: Mapping[str, Any]) -> Figure:
     """Draw the mean share of the votes for the prediction against the mean confidence, per bin; `soft` of `score_votes`."""
     bins = pd.DataFrame(soft["bins"])
     figure, axis = plt.subplots(figsize=(5.2, 4.2), layout="constrained")
-    axis.plot([0, 100], [0, 100], color="#949494", linestyle="--", linewidth=1, label="confidence = share of votes")
+    axis.plot([0, 100], [0, 100], color=REFERENCE, linestyle="--", linewidth=1, label="confidence = share of votes")
     areas = 8 + 220 * bins["faces"] / bins["faces"].max()
     axis.scatter(
         100 * bins["confidence"], 100 * bins["share"], s=areas, color=SPLIT_COLOURS["test"], alpha=0.8, label="faces of a bin (area: how many)"

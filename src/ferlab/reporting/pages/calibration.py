@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ferlab.colours import SPLIT_COLOURS
+from ferlab.colours import REFERENCE, SPLIT_COLOURS
 from ferlab.reporting.tables import SPLIT_NAMES, captioned, cell, estimate, number, p_equals, percent
 from ferlab.roles import listed
 
@@ -125,7 +125,7 @@ def _verdict(found: Mapping[str, float], *, up: str = "worse", down: str = "bett
 
 def _draw_bins(top: Axes, bottom: Axes, bins: pd.DataFrame) -> None:
     filled = bins[bins["faces"] > 0]
-    top.plot([0, 100], [0, 100], color="#949494", linestyle="--", linewidth=1, label="perfectly calibrated")
+    top.plot([0, 100], [0, 100], color=REFERENCE, linestyle="--", linewidth=1, label="perfectly calibrated")
     spans = np.abs(100 * (filled[["ci_low", "ci_high"]].to_numpy() - filled[["accuracy"]].to_numpy())).T  # (2, bins)
     top.errorbar(
         100 * filled["confidence"], 100 * filled["accuracy"], yerr=spans, fmt="o", markersize=5, capsize=2,

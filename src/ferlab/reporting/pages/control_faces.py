@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ferlab.colours import COLOURS, INKS
+from ferlab.colours import COLOURS, INKS, REFERENCE
 from ferlab.control import ACTION_UNITS, FaceSpec, Light, Pose, draw_face, label_mask, read, sample_identity, spec_of, unit_masks
 from ferlab.control.action_units import CIRCUMPLEX, NAMES, Unit, amplitude, draw_units
 from ferlab.control.drawing.masks import draw_unit_masks
@@ -122,8 +122,8 @@ def affect_figure(faces: pd.DataFrame) -> Figure:
         x, y = CIRCUMPLEX[name]
         aside = (-6, 0) if x < 0 and name != "angry" else (6, 3)  # fear's label is where anger's would be
         axes.annotate(name, (x, y), aside, textcoords="offset points", color=INKS[name], ha="right" if aside[0] < 0 else "left", va="center")
-    axes.axhline(0, color="#949494", linewidth=0.8, zorder=0)
-    axes.axvline(0, color="#949494", linewidth=0.8, zorder=0)
+    axes.axhline(0, color=REFERENCE, linewidth=0.8, zorder=0)
+    axes.axvline(0, color=REFERENCE, linewidth=0.8, zorder=0)
     axes.set(xlabel="valence", ylabel="arousal", xlim=(-1.05, 1.05), ylim=(-0.5, 0.85))
     return figure
 

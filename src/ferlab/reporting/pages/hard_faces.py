@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ferlab.colours import INKS, PAGE_INK
+from ferlab.colours import INKS, PAGE_INK, REFERENCE
 from ferlab.error_analysis.persons import FEWEST
 from ferlab.reporting.faces import draw_face
 from ferlab.reporting.tables import captioned, cell, estimate, number, p_equals, p_value, percent
@@ -30,7 +30,7 @@ def plot_subjects(rates: pd.DataFrame, *, overall: float) -> Figure:
     figure, axis = plt.subplots(figsize=(max(4.5, 0.24 * len(shown) + 1.2), 3.2), layout="constrained")
     places = np.arange(len(shown))
     spans = np.abs(100 * (shown[["error_rate_ci_low", "error_rate_ci_high"]].to_numpy() - shown[["error_rate"]].to_numpy())).T
-    axis.axhline(100 * overall, color="#949494", linewidth=1, linestyle="--")
+    axis.axhline(100 * overall, color=REFERENCE, linewidth=1, linestyle="--")
     axis.errorbar(places, 100 * shown["error_rate"], yerr=spans, fmt="o", markersize=5, capsize=2, color="#0072B2", label="error rate, 95 %")
     expected = 100 * shown["expected"] / shown["n"]
     axis.plot(places, expected, "_", color="#D55E00", markersize=11, markeredgewidth=2, label="expected by its expressions")

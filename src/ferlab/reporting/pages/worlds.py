@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ferlab.colours import REFERENCE
 from ferlab.explanation.attribution_mass import relative_density
 from ferlab.explanation.baselines import BASELINES
 from ferlab.explanation.baselines import TITLES as BASELINE_TITLES
@@ -149,7 +150,7 @@ def plot_ranking(ranking: Sequence[Row], baselines: Mapping[str, Mapping[str, Ro
         for column, name in enumerate(EVIDENCE):
             _mark(right, column, place, state_of(row, name))
     best = max((np.mean([of["value"] for of in each.values()]) for each in baselines.values() if each), default=0.0)
-    left.axvline(max(0.0, best), color="#949494", linestyle="--", linewidth=1)
+    left.axvline(max(0.0, best), color=REFERENCE, linestyle="--", linewidth=1)
     left.annotate(" best baseline map", (max(0.0, best), -0.85), fontsize=9, color=GREY, ha="left")
     left.set_xlim(left=min(0.0, *(row["score_ci_low"] for row in ranking)) - 0.03)
     left.set(
