@@ -126,11 +126,15 @@ def test_cs230_in_short_is_cs230_but_for_epochs_and_schedule() -> None:
     assert short.prepare == whole.prepare
 
 
+SWEPT = {"cnn": "base", "cnn_lr1e-2": "lr1e-2", "cnn_lr1e-4": "lr1e-4", "cnn_4_stages": "stages_4", "cnn_5_stages": "stages_5"}
+
+
 @pytest.mark.parametrize(
     ("whole", "short", "runs", "changed"),
     [
         ("resemotenet", "resemotenet_short", {"cnn": ("cnn_short", 5), "resemotenet": ("resemotenet_short", 2)}, {"schedule": "one_cycle"}),
         ("fers_ferplus", "fers_short", {"weighted_val": ("weighted", 2), "plain_val": ("plain", 2)}, {"select": "val"}),
+        ("resemotenet", "resemotenet_sweep", {long: (name, 2) for long, name in SWEPT.items()}, {"schedule": "one_cycle"}),
     ],
 )
 def test_a_short_study_is_the_papers_but_for_epochs_and_schedule(whole: str, short: str, runs: dict[str, Any], changed: dict[str, Any]) -> None:
@@ -189,7 +193,8 @@ def test_cs231as_epochs_are_five_thousand_batches_of_thirty_two(data: str, faces
 
 def test_inputs_are_scaled_as_the_papers_say() -> None:
     scalings = {name: every(name, "scaling") for name in STUDIES}
-    papers = {key: {"unit"} for key in ("fers", "fers_ferplus", "fers_short", "resemotenet", "resemotenet_short")} | {"cs231a": {"mean_image"}}
+    unit = [name for name in STUDIES if name == "fers" or name.startswith(("fers_", "resemotenet"))]
+    papers = {key: {"unit"} for key in unit} | {"cs231a": {"mean_image"}}
     assert scalings == {name: papers.get(name, {"standardised"}) for name in STUDIES}
     for run in study("cs231a").runs.values():  # grey levels for Caffe's gaussian weights; Caffe's LeNet with Caffe's pools
         assert run.options == ({"ceil_mode": True} if run.model == "lenet_caffe" else {"grey_std": 255.0})
@@ -255,6 +260,7 @@ LAYOUTS_OF = {  # study -> folder below data/raw -> layout; one set, and the sma
     "fersys_official": ({"fer2013": "fer2013"}, "cnn_official"),
     "resemotenet": ({"fer2013": "fer2013"}, "cnn"),
     "resemotenet_short": ({"fer2013": "fer2013"}, "cnn_short"),
+    "resemotenet_sweep": ({"fer2013": "fer2013"}, "base"),
 }
 
 
@@ -307,7 +313,7 @@ def test_every_set_can_be_split_from_what_stands_in_for_its_data(drawn: Path, tm
     assert (count_faces(store.faces, "split", expressions=store.expressions).loc[["train", "val", "test"]] > 0).all(axis=None)
 
 
-@pytest.mark.parametrize("name", ["captured", "cs230", "cs230_short", "fers_ferplus", "fers_short", "resemotenet_short"])
+@pytest.mark.parametrize("name", ["captured", "cs230", "cs230_short", "fers_ferplus", "fers_short", "resemotenet_short", "resemotenet_sweep"])
 def test_a_shortened_run_goes_through(drawn: Path, tmp_path: Path, name: str) -> None:
     """One epoch of few faces, of the studies that do not run whole in test_papers_end_to_end."""
     run = study(name).runs[LAYOUTS_OF[name][1]]
