@@ -6,7 +6,8 @@ import pytest
 from seeded_runs import NAMES, table
 
 from ferlab.evaluation.ensembles import WEIGHTED, ensembles_per_set, fit_weights, least_nll, soft_voting, weights_per_set
-from ferlab.evaluation.predictions import predictions_table, probs_of
+from ferlab.evaluation.predictions import faces_in, predictions_table, probs_of
+from ferlab.evaluation.runs import score_rows
 from ferlab.paths import InputError
 
 MEMBERS = {"x": ["a", "b"]}
@@ -25,6 +26,14 @@ def test_a_soft_voting_averages_probabilities():
 def test_a_vote_of_one_run_with_itself_or_with_weightless_ones_is_that_run():
     pd.testing.assert_frame_equal(soft_voting({"a": table(1), "b": table(1)}), table(1))
     pd.testing.assert_frame_equal(soft_voting({"a": table(1), "b": table(2)}, {"a": 1, "b": 0}), table(1))
+
+
+def test_bounds_of_an_ensemble_are_over_the_subjects_of_its_members():
+    of_few = table(1).assign(subject=[f"p{i % 6}" for i in range(60)])
+    voted = soft_voting({"a": of_few, "b": of_few})
+    pd.testing.assert_frame_equal(voted[list(of_few)], of_few)
+    alone, both = (score_rows(faces_in(each, "test"), resamples=20) for each in (of_few, voted))
+    assert [both[f"accuracy_ci_{end}"] for end in ("low", "high")] == [alone[f"accuracy_ci_{end}"] for end in ("low", "high")]
 
 
 @pytest.mark.parametrize("weights", [{"a": 1}, {"a": 1, "b": -1}, {"a": 0, "b": 0}, {"a": 1, "b": float("nan")}])

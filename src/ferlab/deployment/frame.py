@@ -117,9 +117,8 @@ def score_set(model: FramedModel, store: Store, *, split: str = "test", flip: bo
         report_progress(done=min(start + BATCH, len(rows)), total=len(rows), note=f"faces scored by {model.name}")
     aligned = align_probs(np.concatenate(probs), model.predictor.expressions, store.expressions, name=model.name)
     of = store.faces.iloc[rows]
-    table = predictions_table(of["face_id"], of["split"], of["target"].to_numpy(), probs=aligned, expressions=store.expressions)
-    known = "subject" in of and of["subject"].notna().any()
-    return table.assign(subject=of["subject"].to_numpy()) if known else table
+    known = {"expressions": store.expressions, "subjects": of.get("subject")}
+    return predictions_table(of["face_id"], of["split"], of["target"].to_numpy(), probs=aligned, **known)
 
 
 def align_probs(probs: np.ndarray, theirs: Sequence[str], ours: Sequence[str], *, name: str = "the model") -> np.ndarray:

@@ -50,8 +50,7 @@ def compare_pairs(
     if not wanted:
         return pd.DataFrame(columns=list(PAIR_COLUMNS))
     correct = correctness({name: tables[name] for name in dict.fromkeys(name for pair in wanted for name in pair)}, split)
-    # Ensembles are made of the probabilities alone; their faces are those of the members.
-    subjects = next((found for table in tables.values() if (found := subjects_of(faces_in(table, split))) is not None), None)
+    subjects = subjects_of(faces_in(next(iter(tables.values())), split))
     rows = [
         {"run_a": a, "run_b": b, **compare_correctness(correct[a].to_numpy(), correct[b].to_numpy(), subjects=subjects, tests=len(wanted))}
         for a, b in wanted

@@ -40,7 +40,8 @@ def soft_voting(tables: Mapping[str, pd.DataFrame], weights: Mapping[str, float]
     for split in next(iter(tables.values()))["split"].unique() if tables else ():
         correctness(tables, split)
     probs, first = mean_probs({name: probs_of(table) for name, table in tables.items()}, weights), next(iter(tables.values()))
-    return predictions_table(first["face_id"], first["split"], first["target"].to_numpy(), probs=probs, expressions=expressions_of(first))
+    known = {"expressions": expressions_of(first), "subjects": first.get("subject")}
+    return predictions_table(first["face_id"], first["split"], first["target"].to_numpy(), probs=probs, **known)
 
 
 def mean_probs(probs: Mapping[str, np.ndarray], weights: Mapping[str, float] | None = None) -> np.ndarray:

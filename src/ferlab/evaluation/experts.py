@@ -85,7 +85,8 @@ def _pipeline(first: pd.DataFrame, second: pd.DataFrame, names: Sequence[str], s
     pair = (expressions.index(names[0]), expressions.index(names[1]))
     probs = probs_of(rows)
     decided = decide_pair(probs, probs_of(expert), pair=pair)
-    table = predictions_table(rows["face_id"], rows["split"], rows["target"].to_numpy(), probs=decided, expressions=expressions)
+    known = {"expressions": expressions, "subjects": rows.get("subject")}
+    table = predictions_table(rows["face_id"], rows["split"], rows["target"].to_numpy(), probs=decided, **known)
     own = {
         "asked": int(is_asked(probs, pair=pair).sum()),
         "changed": int((table["pred"].to_numpy() != rows["pred"].to_numpy()).sum()),

@@ -19,9 +19,15 @@ SUM_TOLERANCE = 1e-3
 
 
 def predictions_table(
-    face_ids: Sequence[str], splits: Sequence[str], targets: np.ndarray, *, probs: np.ndarray, expressions: Sequence[str]
+    face_ids: Sequence[str],
+    splits: Sequence[str],
+    targets: np.ndarray,
+    *,
+    probs: np.ndarray,
+    expressions: Sequence[str],
+    subjects: Sequence[str] | pd.Series | None = None,
 ) -> pd.DataFrame:
-    """Return the checked predictions table of scored faces: `face_id, split, target, pred, prob_<expression>...`.
+    """Return the checked predictions table of scored faces: `face_id, split, target, pred, prob_<expression>...`, and `subject` where some are known.
 
     Args:
         face_ids: (N,) unique, in store order.
@@ -29,6 +35,7 @@ def predictions_table(
         targets: (N,) int, true class ids.
         probs: (N, K) float, rows summing to 1; `pred` is the first largest.
         expressions: (K,) names in the order of the columns of `probs`.
+        subjects: (N,), missing where a face names none; bounds of scores are over them.
 
     Raises:
         InputError: See `check_predictions`; also where the lengths differ.
@@ -48,7 +55,8 @@ def predictions_table(
         }
     ).astype({"face_id": "str", "split": "str"})
     columns = pd.DataFrame(probs, columns=[PROB_PREFIX + name for name in expressions])
-    return check_predictions(pd.concat([table, columns], axis=1))
+    named = {} if subjects is None or pd.isna(subjects).all() else {"subject": np.asarray(subjects)}
+    return check_predictions(pd.concat([table, columns], axis=1).assign(**named))
 
 
 def check_predictions(predictions: pd.DataFrame, source: str = "predictions") -> pd.DataFrame:

@@ -69,9 +69,8 @@ def score_training_faces(
 
 
 def _table_of(faces: pd.DataFrame, probs: np.ndarray, expressions: Sequence[str]) -> pd.DataFrame:
-    table = predictions_table(faces["face_id"], faces["split"], faces["target"].to_numpy(), probs=probs, expressions=expressions)
-    known = "subject" in faces and faces["subject"].notna().any()
-    return table.assign(subject=faces["subject"].to_numpy()) if known else table
+    known = {"expressions": expressions, "subjects": faces.get("subject")}
+    return predictions_table(faces["face_id"], faces["split"], faces["target"].to_numpy(), probs=probs, **known)
 
 
 def predict_probs(model: LoadedModel, images: np.ndarray | ImageRows, *, tta: str = "none", batch_size: int = 512) -> np.ndarray:
