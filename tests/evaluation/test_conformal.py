@@ -90,6 +90,13 @@ def test_every_method_is_compared_on_test_and_raps_needs_two_faces_of_each_class
     assert sizes == {89: False, 90: False, 91: True, 99: True, 100: True}
 
 
+@pytest.mark.parametrize("classes", [[1, 3], [2]])
+def test_a_set_of_two_expressions_has_the_methods_that_hold_for_two(classes) -> None:
+    held = held_out(300)
+    few = held.fitting[held.fitting["target"].isin(classes)]
+    assert list(compare_sets(replace(held, fitting=few))) == ["lac", BY_CLASS]
+
+
 @pytest.mark.slow
 def test_sets_hold_the_label_at_the_stated_rate_over_draws_of_val() -> None:
     """With 60 val faces the threshold is the 55th of their scores: LAC holds the label of 55 new faces of 61 on average; APS holds more."""

@@ -83,8 +83,8 @@ def class_quantiles(targets: np.ndarray, probs: np.ndarray, *, coverage: float =
 def compare_sets(held: HeldOut, *, coverage: float = COVERAGE) -> dict[str, dict[str, Any]]:
     """Return `{method: scores}` of the judging faces, calibrated on the fitting ones; see `score_sets`.
 
-    All are missing where nothing is held out, or val has fewer than 1 / (1 - coverage) faces. RAPS is where a class has a single val face, or a
-    tenth of val has fewer than that: MAPIE regularises it on a tenth.
+    All are missing where nothing is held out, or val has fewer than 1 / (1 - coverage) faces. APS and RAPS are where val has two expressions or one:
+    MAPIE has LAC alone for them. RAPS is where a class has a single val face, or a tenth of val has fewer than that: MAPIE regularises it on a tenth.
 
     Args:
         held: From `hold_out`.
@@ -93,9 +93,10 @@ def compare_sets(held: HeldOut, *, coverage: float = COVERAGE) -> dict[str, dict
     targets, probs, expressions = held.fitting["target"].to_numpy(), probs_of(held.fitting), expressions_of(held.fitting)
     if held.reason or len(targets) * (1 - coverage) < 1 - 1e-9:
         return {}
-    rarest, tenth = min(np.bincount(targets)[np.unique(targets)]), -(-len(targets) // 10)
-    regularised = rarest > 1 and tenth * (1 - coverage) > 1 - 1e-9
-    methods = [method for method in (*METHODS, BY_CLASS) if method != "raps" or regularised]
+    counts, tenth = np.unique(targets, return_counts=True)[1], -(-len(targets) // 10)
+    several = len(counts) > 2
+    offered = {"aps": several, "raps": several and counts.min() > 1 and tenth * (1 - coverage) > 1 - 1e-9}
+    methods = [method for method in (*METHODS, BY_CLASS) if offered.get(method, True)]
     labels = held.judging["target"].to_numpy()
     found = {}
     for method in methods:
