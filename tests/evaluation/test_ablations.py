@@ -106,6 +106,23 @@ def test_two_changes_at_once_are_no_change_of_one_factor() -> None:
     assert effects["p"].iloc[1] == 1  # the same answers: no difference, no doubt
 
 
+def test_a_change_is_measured_on_the_faces_that_both_sides_share() -> None:
+    """The same answers on 100 faces of two expressions and on 60 of them, where the second is rarer."""
+    right = np.tile([True, False], 50)
+    whole = table(right).assign(target=np.tile(np.repeat([0, 1], 50), 2))
+    part = whole[np.tile(np.arange(100) < 60, 2)]
+    runs = {"before": run(0, weights="off"), "after": run(0, weights="on")}
+    for balanced in (False, True):
+        row = factor_effects(runs, {"before": whole, "after": part}, trained_on=dict.fromkeys(runs, ("train", "val")), balanced=balanced).iloc[0]
+        assert (row["n"], row["difference"], row["p"]) == (60, 0, 1)
+
+
+def test_runs_without_a_change_of_one_factor_have_no_change_from_the_base() -> None:
+    runs = {"alone": run(0, weights="off")}
+    effects = factor_effects(runs, {"alone": TABLES["off0"]}, trained_on={"alone": ("train",)})
+    assert changes_from_base(effects, runs).empty
+
+
 @pytest.mark.parametrize("n", [2, 5, 40])
 def test_a_change_that_mends_every_face_is_no_exact_one_and_no_chance(n: int) -> None:
     runs = {"before": run(0, weights="off"), "after": run(0, weights="on")}

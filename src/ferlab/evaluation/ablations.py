@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import reduce
 from itertools import combinations
 from typing import Any
 
@@ -159,7 +160,8 @@ def changes_from_base(effects: pd.DataFrame, runs: Runs) -> pd.DataFrame:
     first: dict[str, str] = {}
     for run in runs.values():
         first = {**run["factors"], **first}
-    own = effects[[row["from"] == first[row["factor"]] for row in effects.to_dict("records")]].reset_index(drop=True)
+    from_first = np.array([row["from"] == first[row["factor"]] for row in effects.to_dict("records")], dtype=bool)
+    own = effects[from_first].reset_index(drop=True)
     for _, part in own.groupby("split"):
         own.loc[part.index, "p_holm"] = holm(part["p"])
     half = own["seed_sd"] / np.sqrt(own["seeds"]) * [student(seeds - 1) if seeds > 1 else np.nan for seeds in own["seeds"]]
@@ -206,14 +208,15 @@ def _correct(predictions: pd.DataFrame, split: str, *, balanced: bool = False) -
 def _effect(
     pairs: Sequence[tuple[str, str]], predictions: Mapping[str, pd.DataFrame], split: str, *, tests: int = 1, balanced: bool = False
 ) -> list[dict[str, Any]]:
-    """Return the one effect, in a list; none where the two sides share fewer than two faces (sets may differ in theirs)."""
-    scores = [tuple(_correct(predictions[run], split, balanced=balanced) for run in pair) for pair in pairs]
-    differences = [(after - before).dropna() for before, after in scores]
-    by_face = pd.concat(differences, axis=1).dropna().mean(axis=1)
-    if len(by_face) < 2:
+    """Return the one effect on the faces that all runs share, in a list; none where those are fewer than two (sets may differ in theirs)."""
+    scored = {run: faces_in(predictions[run], split).set_index("face_id", drop=False) for pair in pairs for run in pair}
+    shared = reduce(pd.Index.intersection, [rows.index for rows in scored.values()])
+    if len(shared) < 2:
         return []
-    rows = faces_in(predictions[pairs[0][0]], split).set_index("face_id").loc[by_face.index]
-    subjects = subjects_of(rows)
+    scores = {run: _correct(rows.loc[shared], split, balanced=balanced) for run, rows in scored.items()}
+    differences = [scores[after] - scores[before] for before, after in pairs]
+    by_face = pd.concat(differences, axis=1).mean(axis=1)
+    subjects = subjects_of(scored[pairs[0][0]].loc[shared])
     tested = difference_by_cluster(by_face.to_numpy(), np.arange(len(by_face)) if subjects is None else subjects, tests=tests)
     spread = float(np.std([d.mean() for d in differences], ddof=1)) if len(differences) > 1 else float("nan")
     persons = float("nan") if subjects is None else count_clusters(subjects)
