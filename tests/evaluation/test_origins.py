@@ -54,6 +54,30 @@ def test_a_run_is_untouched_by_another_sets_faces_and_trained_on_its_own_there()
     assert origin.role(FACES) == "trained"
 
 
+@pytest.mark.parametrize(
+    ("trained_on", "tested_on", "role"),
+    [
+        ("fer2013", "ferplus", "trained"),
+        ("ferplus", "fer2013", "trained"),
+        ("fer2013", "fer2013_reshuffled", "unknown"),
+        ("fer2013_reshuffled", "ferplus", "unknown"),
+        ("fer2013_reshuffled", "fer2013_reshuffled", "trained"),
+        ("fer2013", "jaffe", "untouched"),
+    ],
+)
+def test_photographs_are_known_again_under_another_readers_name(trained_on, tested_on, role) -> None:
+    of = {name: FACES.assign(source=name, face_id=FACES["face_id"].str.replace("a/", f"{name}/")) for name in (trained_on, tested_on)}
+    seen = of_run("r", Exposure(("train",)), of[trained_on])
+    assert seen.role(of[tested_on]) == role
+    assert Origin("a model", {trained_on: ("Training",)}).role(of[tested_on]) == role
+
+
+def test_what_is_stated_counts_before_what_is_not_in_any_order_of_sources() -> None:
+    faces = FACES.assign(source=["jaffe", "jaffe", "ckplus", "ckplus"], usage="all")
+    origin = Origin("a model", {"jaffe": (), "ckplus": ("all",)})
+    assert [origin.role(rows) for rows in (faces, faces[::-1])] == ["trained", "trained"]
+
+
 def test_origins_say_what_was_trained_on_and_who_states_it() -> None:
     foreign = {
         "title": "net",

@@ -15,8 +15,11 @@ import pandas as pd
 from ferlab.roles import MARKS, Exposure, Role, listed
 
 KnownRole = Role | Literal["unknown"]
+Overlap = Literal["yes", "no", "unknown"]
 UNKNOWN_MARK = "training data not stated"
 NOBODY: frozenset[str] = frozenset()
+# Datasets that hold the photographs of another one: FER+ under their own numbers and usages, the reshuffled folder under new ones.
+NUMBERED_AS, RESHUFFLED_FROM = {"ferplus": "fer2013"}, {"fer2013_reshuffled": "fer2013"}
 Usages = Mapping[str, tuple[str, ...]]  # dataset -> usages; empty: not stated which
 
 
@@ -46,10 +49,11 @@ class Origin:
         """Return what these faces (`face_id`, `source`, `usage`) are to the model."""
         if self.trained is None:
             return "unknown"
+        own = faces.assign(source=faces["source"].replace(NUMBERED_AS))
         if self.ids:
-            met = {role: faces["face_id"].isin(ids).any() for role, ids in (("trained", self.ids), ("selected_on", self.selected_ids))}
-            return next((role for role, some in met.items() if some), "untouched")  # type: ignore[return-value]
-        overlaps = {"trained": _overlap(self.trained, faces), "selected_on": _overlap(self.selected, faces)}
+            overlaps = {"trained": _met(self.ids, own), "selected_on": _met(self.selected_ids, own)}
+        else:
+            overlaps = {"trained": _overlap(self.trained, own), "selected_on": _overlap(self.selected, own)}
         some = next((role for role, overlap in overlaps.items() if overlap == "yes"), None)
         return some or ("unknown" if "unknown" in overlaps.values() else "untouched")  # type: ignore[return-value]
 
@@ -96,13 +100,33 @@ def role_mark(role: KnownRole) -> str:
     return UNKNOWN_MARK if role == "unknown" else MARKS[role]
 
 
-def _overlap(stated: Usages, faces: pd.DataFrame) -> Literal["yes", "no", "unknown"]:
+def _met(ids: frozenset[str], faces: pd.DataFrame) -> Overlap:
+    """Say whether some of the faces are among those of `ids`."""
+    numbered = ({_numbered(each) for each in ids}, faces["face_id"].map(_numbered))
+    if numbered[1].isin(numbered[0]).any():
+        return "yes"
+    return "unknown" if _elsewhere({each.partition("/")[0] for each in numbered[0]}, faces) else "no"
+
+
+def _overlap(stated: Usages, faces: pd.DataFrame) -> Overlap:
     """Say whether some of the faces are of the stated usages: unknown where usages of their dataset are not stated."""
+    usages: dict[str, list[tuple[str, ...]]] = {}
+    for name, of in stated.items():
+        usages.setdefault(NUMBERED_AS.get(name, name), []).append(of)
     for source, rows in faces.groupby("source", sort=False):
-        if source in stated:
-            usages = stated[str(source)]
-            if not usages:
-                return "unknown"
-            if rows["usage"].isin(usages).any():
-                return "yes"
-    return "no"
+        if any(rows["usage"].isin(of).any() for of in usages.get(str(source), ())):
+            return "yes"
+    unsaid = any(() in usages.get(str(source), ()) for source in faces["source"].unique())
+    return "unknown" if unsaid or _elsewhere(set(usages), faces) else "no"
+
+
+def _numbered(face_id: str) -> str:
+    """Return the id of a face's photograph: that of the dataset whose numbers its own keeps."""
+    source, slash, number = face_id.partition("/")
+    return NUMBERED_AS.get(source, source) + slash + number
+
+
+def _elsewhere(trained: set[str], faces: pd.DataFrame) -> bool:
+    """Whether some of the faces may be photographs of `trained` under other names."""
+    family = {RESHUFFLED_FROM.get(name, name) for name in trained}
+    return any(RESHUFFLED_FROM.get(source, source) in family and source not in trained for source in faces["source"].unique())
