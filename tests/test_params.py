@@ -64,6 +64,22 @@ def test_a_wrong_key_or_value_is_named_in_one_line(raw, section, key, value, mes
     assert "\n" not in str(error.value)
 
 
+def test_two_runs_of_one_recipe_and_seed_are_refused(raw):
+    for name, run in raw["runs"].items():
+        run |= {"factors": {"weights": "off"}, "seed": 3 + (name == "five_layer_seed1")}
+    check_params({**raw, "runs": {name: raw["runs"][name] for name in ("five_layer", "five_layer_seed1")}})
+    raw["runs"]["five_layer_seed1"]["seed"] = 3
+    with pytest.raises(InputError, match=r"runs\.five_layer_seed1\.factors: its factors and its seed are those of five_layer; expected another seed"):
+        check_params(raw)
+
+
+def test_an_expert_is_contrasted_with_no_run(raw):
+    raw["runs"]["five_layer_seed1"]["train"] = {"expressions": ["happy", "sad"]}
+    raw["compare"]["contrasts"] = [["five_layer_seed1", "five_layer"]]
+    with pytest.raises(InputError, match=r"five_layer_seed1 is an expert for two expressions, which scores other faces; name it in compare\.experts"):
+        check_params(raw)
+
+
 def test_a_run_of_an_unknown_set_is_refused(raw):
     raw["runs"]["five_layer"]["data"] = "contrl"
     with pytest.raises(InputError, match=r"runs\.five_layer\.data: no set is called 'contrl'; did you mean 'control'\?"):

@@ -50,6 +50,11 @@ def test_what_a_set_lacks_is_said() -> None:
         scaled_values(faces(), ["arousal"], expressions=EXPRESSIONS)
 
 
+def test_a_value_that_a_whole_split_lacks_cannot_be_scored_there() -> None:
+    with pytest.raises(InputError, match="no face of test has a 'intensity'"):
+        scaled_values(faces().assign(split=["train", "val", "test"]), ["intensity"], expressions=EXPRESSIONS)
+
+
 def test_the_share_of_votes_for_the_label_is_the_crowds_intensity() -> None:
     table = wanted(regress=["vote_share"])
     assert table is not None

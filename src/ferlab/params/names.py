@@ -41,6 +41,7 @@ def check_names(params: Params, source: str) -> None:
             raise InputError(f"{source}: runs.{name}.data: no set is called {run.data!r}; {nearest(run.data, params.prepare)}")
         _check_model(params, name, source)
         _check_teachers(params, name, source)
+    _check_recipes(params, source)
     for name in params.compare.ensemble:
         if name not in params.runs:
             raise InputError(f"{source}: compare.ensemble: no run is called {name!r}; {nearest(name, params.runs)}")
@@ -75,6 +76,16 @@ def _check_model(params: Params, name: str, source: str) -> None:
         raise InputError(f"{source}: runs.{name}.train.scaling: {wrong}")
 
 
+def _check_recipes(params: Params, source: str) -> None:
+    """Runs of the same factors are seeds of one recipe, so that two of one seed could not be told apart."""
+    known: dict[tuple[Any, ...], str] = {}
+    for name, run in params.runs.items():
+        other = known.setdefault((*sorted(run.factors.items()), run.seed), name) if run.factors else name
+        if other != name:
+            wrong = f"its factors and its seed are those of {other}; expected another seed, or a factor whose level differs"
+            raise InputError(f"{source}: runs.{name}.factors: {wrong}")
+
+
 def _check_teachers(params: Params, name: str, source: str) -> None:
     """Teachers are runs of the same set further up: `dvc repro` trains runs in their order."""
     run, order = params.runs[name], list(params.runs)
@@ -105,6 +116,8 @@ def _check_contrast(params: Params, pair: Sequence[str], source: str) -> None:
     for name in pair:
         if name not in params.runs:
             raise InputError(f"{where} no run is called {name!r}; {nearest(name, params.runs)}")
+        if params.runs[name].train.expressions:
+            raise InputError(f"{where} {name} is an expert for two expressions, which scores other faces; name it in compare.experts")
     if pair[0] == pair[1] or [set(other) for other in params.compare.contrasts].count(set(pair)) > 1:
         raise InputError(f"{where} expected two different runs, and each pair once")
     sets = [params.runs[name].data for name in pair]

@@ -46,7 +46,7 @@ def scaled_values(faces: pd.DataFrame, regress: Sequence[str], *, expressions: S
     """Return the values (see `ferlab.data.faces.value_of`) scaled from their range to [-1, 1], float32 (N, R), NaN where unknown.
 
     Raises:
-        InputError: If the dataset lacks one.
+        InputError: If the dataset lacks one, or all faces of a split do, on which it could not be scored.
     """
     columns = []
     for name in regress:
@@ -54,6 +54,8 @@ def scaled_values(faces: pd.DataFrame, regress: Sequence[str], *, expressions: S
         if np.isnan(known).all():
             have = {"vote_share": "FER2013 with FER+ votes", "intensity": "control faces, JAFFE"}.get(name, "control faces, AffectNet")
             raise InputError(f"train.regress: the dataset has no {name!r}; drop it, or choose a dataset that has it ({have})")
+        if "split" in faces and (without := sorted(set(faces["split"]) - set(faces["split"][~np.isnan(known)]))):
+            raise InputError(f"train.regress: no face of {' and '.join(without)} has a {name!r}; drop it, or split so that each part has some")
         low, high = VALUES[name]
         columns.append((known - (low + high) / 2) / ((high - low) / 2))
     return np.stack(columns, axis=1).astype(np.float32) if columns else np.empty((len(faces), 0), np.float32)

@@ -159,3 +159,9 @@ def test_pairs_to_look_at_differ_as_asked_and_show_no_face_twice():
     assert chosen("conflict") == [[4, 5], [2, 3]]  # 4 and 5 stand in different splits
     assert chosen("near") == [[6, 7], [1, 4]]
     assert chosen("near", most=1) == [[6, 7]]
+
+
+def test_a_face_of_a_chain_of_pairs_is_shown_once():
+    faces = pd.DataFrame({"split": ["train"] * 3, "target": [0] * 3})
+    pairs = pd.DataFrame({"first": [0, 1], "second": [1, 2], "kind": "near", "mirrored": False, "score": 1.0})
+    assert len(pick_pairs(pairs, faces, which="near", most=8)) == 1

@@ -150,7 +150,9 @@ def pick_pairs(pairs: pd.DataFrame, faces: pd.DataFrame, *, which: str, most: in
     taken, first = {"crossing": (exact & crossing, differing), "conflict": (exact & differing, crossing), "near": (~exact, crossing)}[which]
     order = np.random.default_rng(seed).permutation(np.flatnonzero(taken))
     chosen = pairs.iloc[order[np.argsort(~first[order], kind="stable")]]
-    return chosen[~chosen["first"].duplicated() & ~chosen["second"].duplicated()].head(most).reset_index(drop=True)
+    shown: set[int] = set()
+    free = [not shown & ends and not shown.update(ends) for ends in map(set, chosen[["first", "second"]].to_numpy().tolist())]
+    return chosen[free].head(most).reset_index(drop=True)
 
 
 def find_blank(images: np.ndarray) -> np.ndarray:
