@@ -11,7 +11,7 @@ from ferlab.live.collection.agreement import blind_queue, measure_agreement, two
 
 
 def pairs(own: list[str], second: list[str]) -> pd.DataFrame:
-    return pd.DataFrame({"own": own, "second": second, "person": "p-2222"})
+    return pd.DataFrame({"own": own, "second": second, "person": "p-2222", "file": [f"{place}.png" for place in range(len(own))]})
 
 
 def test_kappa_is_cohens_own_example():
@@ -38,6 +38,15 @@ def test_kappa_that_is_not_defined_is_said():
     one = measure_agreement(pairs(["happy"] * 3, ["happy"] * 3))
     assert np.isnan(one.kappa)
     assert "kappa is not defined" in one.sentence
+
+
+def test_labels_of_two_people_for_the_same_faces_are_no_more_faces():
+    once = pairs(["happy", "sad", "sad", "angry"], ["happy", "sad", "angry", "angry"])
+    twice = measure_agreement(pd.concat([once, once]))
+    assert twice.sentence.startswith("6 of 8 second labels of 4 faces of 1 person are the first; Cohen's kappa 0.64 [")
+    assert measure_agreement(once).sentence.startswith("3 of 4 faces of 1 person have the same label twice; Cohen's kappa 0.64 [")
+    assert (twice.low, twice.high) != (twice.kappa, twice.kappa)
+    assert twice.high - twice.low >= measure_agreement(once).high - measure_agreement(once).low
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ferlab.evaluation.clusters import cluster_proportion
 from ferlab.evaluation.proportions import wilson
 from ferlab.expressions import ALL_EXPRESSIONS
 from ferlab.live.collection.storage import Collection
@@ -22,17 +23,19 @@ class LabelAgreement:
     """How far the labels of two people agree.
 
     Attributes:
-        n: Faces with both labels.
-        agreed: Faces with the same label.
+        n: Second labels; a face has one of each labeller.
+        faces: That have them.
+        agreed: Second labels that are the first.
         kappa: Cohen's; NaN where both gave one and the same label to all faces, or without faces.
         low: Lower bound of the 95 % interval.
-        high: Upper bound. The bounds are Wilson's of the agreement, with the chance agreement held fixed (Cohen, 1960). They count faces; faces of
-            one person resemble each other, so with few people the truth lies outside more often.
+        high: Upper bound. The bounds are Wilson's of the agreement, over faces, with the chance agreement held fixed (Cohen, 1960); NaN where
+            one face has all labels. Faces of one person resemble each other, so with few people the truth lies outside more often.
         people: Of whom the faces are.
         confusion: Rows: the person's own label; columns: the second label; counts.
     """
 
     n: int
+    faces: int
     agreed: int
     kappa: float
     low: float
@@ -45,10 +48,13 @@ class LabelAgreement:
         """The result in one line."""
         if not self.n:
             return "No face has two labels yet."
-        told = f"{self.agreed} of {self.n} faces of {self.people} {'person' if self.people == 1 else 'people'} have the same label twice"
+        whose = f"of {self.people} {'person' if self.people == 1 else 'people'}"
+        several = f"{self.agreed} of {self.n} second labels of {self.faces} {'face' if self.faces == 1 else 'faces'} {whose} are the first"
+        told = f"{self.agreed} of {self.n} faces {whose} have the same label twice" if self.faces == self.n else several
         if np.isnan(self.kappa):
             return f"{told}; kappa is not defined, since both people named one expression only."
-        return f"{told}; Cohen's kappa {self.kappa:.2f} [{self.low:.2f}, {self.high:.2f}]."
+        bounds = "" if np.isnan(self.low) else f" [{self.low:.2f}, {self.high:.2f}]"
+        return f"{told}; Cohen's kappa {self.kappa:.2f}{bounds}."
 
 
 def blind_queue(collection: Collection, labeller: str, *, seed: int = 0) -> list[str]:
@@ -77,13 +83,15 @@ def measure_agreement(pairs: pd.DataFrame) -> LabelAgreement:
 
     names = named_in_order([*pairs["own"], *pairs["second"]])
     confusion = pd.crosstab(pairs["own"], pairs["second"]).reindex(index=names, columns=names, fill_value=0)
-    n, agreed = len(pairs), int(np.trace(confusion.to_numpy())) if names else 0
+    same, faces, people = (pairs["own"] == pairs["second"]).to_numpy(), pairs["file"].nunique(), pairs["person"].nunique()
+    n, agreed = len(pairs), int(same.sum())
     if len(names) < 2:
-        return LabelAgreement(n, agreed, np.nan, np.nan, np.nan, pairs["person"].nunique(), confusion)
+        return LabelAgreement(n, faces, agreed, np.nan, np.nan, np.nan, people, confusion)
     chance = float(confusion.sum(axis=1).to_numpy() @ confusion.sum(axis=0).to_numpy()) / n**2
-    low, high = ((bound - chance) / (1 - chance) for bound in wilson(agreed, n))
+    bounds = wilson(agreed, n) if faces == n else cluster_proportion(same, pairs["file"].to_numpy())
+    low, high = ((bound - chance) / (1 - chance) for bound in bounds)
     kappa = float(cohen_kappa_score(pairs["own"], pairs["second"], labels=names, weights=None))
-    return LabelAgreement(n, agreed, kappa, low, high, pairs["person"].nunique(), confusion)
+    return LabelAgreement(n, faces, agreed, kappa, low, high, people, confusion)
 
 
 def named_in_order(labels: Sequence[str]) -> list[str]:
