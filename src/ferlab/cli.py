@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     served.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="another than 127.0.0.1 needs a key")
     served.add_argument("--port", type=int, default=8471, metavar="N", help="0 for any that is free (8471)")
     served.add_argument("--key", metavar="KEY", help="that requests bring; other users of the machine may see it: prefer --key-file or FERLAB_KEY")
-    served.add_argument("--key-file", metavar="FILE", help="a text file that holds the key")
+    served.add_argument("--key-file", metavar="FILE", help="a text file whose first line is the key")
     served.add_argument("--risk", type=float, metavar="RATE", help="as for predict (0.1)")
     served.set_defaults(run=_serve)
     ship = commands.add_parser("ship", help="put the model of a trained and evaluated run into the package")

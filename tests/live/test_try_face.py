@@ -58,6 +58,15 @@ def test_a_map_stands_beside_the_prediction_and_explains_the_chosen_expression(p
     assert f"{method} of" not in panel.results.value
 
 
+def test_an_expression_that_a_model_lacks_is_told_in_place_of_its_map(panel):
+    """Two models may know other expressions; the list is the first's."""
+    panel._show(STILL)
+    panel.explained.options = [*panel.explained.options, "contempt"]
+    panel.method.value, panel.explained.value = "occlusion", "contempt"
+    assert "does not know contempt" in panel.results.value
+    panel.method.value, panel.explained.value = "none", "the prediction"
+
+
 def test_the_panel_offers_every_method(panel):
     assert [MAPS[title] for title in panel.method.options] == ["none", *METHODS]
 

@@ -177,8 +177,10 @@ class TryFace(panels.Panel):
         method = MAPS[self.method.value]
         if method == "none":
             return ""
-        model = self._load(name)
-        chosen = int(probs.argmax()) if self.explained.value == "the prediction" else model.expressions.index(self.explained.value)
+        model, asked = self._load(name), self.explained.value
+        if asked not in ("the prediction", *model.expressions):
+            return panels.note(f"{name} does not know {asked}: choose another expression to explain, or the prediction.", "warning")
+        chosen = int(probs.argmax()) if asked == "the prediction" else model.expressions.index(asked)
         try:
             face, heat = explain(model, self.still, method=method, explained_class=chosen)
         except InputError as error:

@@ -427,11 +427,15 @@ def test_what_may_not_be_served_is_told_before_anything_is_opened(options, said,
 
 
 def test_the_key_comes_from_the_line_a_file_or_the_environment(tmp_path) -> None:
-    (tmp_path / "key").write_text(f"{KEY}\n")
+    (tmp_path / "key").write_text(f"{KEY}\nof the lab\n")
     assert read_key(None, str(tmp_path / "key"), {"FERLAB_KEY": "other"}) == KEY
     assert read_key(KEY, None, {"FERLAB_KEY": "other"}) == KEY
     assert read_key(None, None, {"FERLAB_KEY": KEY}) == KEY
     assert read_key(None, None, {}) == ""
+    (tmp_path / "empty").write_text("")
+    for stated in ((None, str(tmp_path / "empty")), ("", None)):
+        with pytest.raises(InputError, match=r"--key.* is empty; expected a key"):
+            read_key(*stated, {"FERLAB_KEY": KEY})
     with pytest.raises(InputError, match="both state a key"):
         read_key(KEY, str(tmp_path / "key"), {})
     with pytest.raises(InputError, match=r"--key-file .*: cannot be read"):

@@ -244,16 +244,21 @@ def read_key(key: str | None, path: str | None, environment: Mapping[str, str]) 
     """Return the key from the command line, the first line of a file, or the variable FERLAB_KEY; "" for none. No error holds it.
 
     Raises:
-        InputError: If two are stated, or the file cannot be read.
+        InputError: If two are stated, the file cannot be read, or what is stated is empty: that would serve without a key.
     """
     if key is not None and path is not None:
         raise InputError("--key and --key-file both state a key; expected one of them")
     if path is not None:
         try:
-            return Path(path).read_text(encoding="utf-8").strip()
+            found = Path(path).read_text(encoding="utf-8").partition("\n")[0].strip()
         except (OSError, ValueError):
             raise InputError(f"--key-file {path}: cannot be read; expected a text file that holds the key") from None
-    return (environment.get("FERLAB_KEY", "") if key is None else key).strip()
+    else:
+        found = (environment.get("FERLAB_KEY", "") if key is None else key).strip()
+    if not found and (key is not None or path is not None):
+        where = "--key" if path is None else f"--key-file {path}: the first line"
+        raise InputError(f"{where} is empty; expected a key, or neither option to serve without one")
+    return found
 
 
 async def _serve(model: LiveModel, *, access: Access, port: int) -> None:
