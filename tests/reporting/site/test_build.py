@@ -173,7 +173,7 @@ def test_overview_shows_estimates_with_intervals_and_counts_scorings(pages: dict
     assert "on_real real: not scored 61.2 % [58.9, 63.4]" in text
     assert "classifies 61.2 % [58.9, 63.4] of the 1,200 test faces of real correctly (95 % interval over faces; TTA: flip)" in text
     assert "drawn control 7,000 10 20 By subject" in text
-    assert re.search(r"Different parameters on_real 3 1 (?!on_drawn)", text)
+    assert re.search(r"Different results on_real 3 1 (?!on_drawn)", text)
 
 
 def test_overview_of_control_faces_alone_counts_no_scorings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,6 +82,30 @@ def test_the_main_confusion_is_beyond_doubt_only_where_intervals_do_not_overlap(
     assert confusion_finding({"split": "val", "confused_pairs": [pair("angry", "sad", 0, 0.0, 0.1)]}) == confusion_finding({}) == ""
 
 
+def test_what_is_confused_most_often_is_not_called_most_frequent_where_the_next_has_the_higher_rate() -> None:
+    often = {**pair("angry", "sad", 60, 0.052, 0.085), "support": 900, "rate": 60 / 900}
+    rare = {**pair("happy", "angry", 20, 0.249, 0.496), "support": 55, "rate": 20 / 55}
+    told = confusion_finding({"split": "val", "confused_pairs": [often, rare]})
+    assert "The next by count is significantly more frequent among the faces of its expression: happy predicted as angry, 20 of 55, 36.4 %" in told
+    assert "overlap" not in told
+
+
+def test_a_confusion_of_one_subjects_faces_has_no_interval_and_is_told_without() -> None:
+    alone = {**pair("angry", "sad", 10, 0.1, 0.3), "rate_ci_low": None, "rate_ci_high": None}
+    for pairs in ([alone, pair("sad", "angry", 9, 0.09, 0.29)], [pair("sad", "angry", 12, 0.1, 0.4), alone]):
+        told = confusion_finding({"split": "val", "confused_pairs": pairs})
+        assert told.endswith("One has no interval, since its faces are of one subject, so the order of the two is not established.")
+
+
+def test_models_that_were_no_candidates_or_not_tested_are_not_counted() -> None:
+    evaluations = {"a": run(0.80, 0.70), "b": run(0.78, 0.65), "c": run(0.70, 0.60), "d": run(0.99, 0.90, selected_on=["test"])}
+    params = study("a", "b", "c", "d")
+    tests = {"a": {"b": paired_test(0.05, 0.01), "c": paired_test(0.1, 0.2)}}
+    told = best_finding("a", "val", params=params, evaluations=evaluations, pairs=tests)
+    assert "`a`, the best of 3 models on val," in told
+    assert told.endswith("It is significantly better than 1 of the 2 that it was tested against (paired tests, Holm, 5 % level).")
+
+
 def slices(p_holm: float | None, low: float) -> dict[str, Any]:
     group = {"condition": "light", "group": "dark", "n": 40, "error_rate": 0.6, "ci_low": low, "ci_high": 0.8}
     easy = {**group, "group": "bright", "error_rate": 0.1, "ci_low": 0.05, "ci_high": 0.2}

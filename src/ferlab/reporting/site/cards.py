@@ -182,7 +182,7 @@ def interval(values: Mapping[str, Any], key: str) -> str:
 
 
 def scorings_table(scorings: Sequence[Mapping[str, str]], *, study: str, runs: Iterable[str]) -> str:
-    """Return how often the test split of each run of this study was scored.
+    """Return how often the test split of each run of this study was scored, and by how many results: other params, data, code or packages.
 
     Args:
         scorings: Rows of the ledger (study, run, set, record, ...), one per scoring.
@@ -193,7 +193,7 @@ def scorings_table(scorings: Sequence[Mapping[str, str]], *, study: str, runs: I
     for run in runs:
         own = [row for row in scorings if row.get("study") == study and row.get("run") == run]
         rows.append([run, str(len(own)), str(len({row.get("record") for row in own}))])
-    return table("Scorings of the test split", ["Run", "Times the test split was scored", "Different parameters"], rows, right=(1, 2))
+    return table("Scorings of the test split", ["Run", "Times the test split was scored", "Different results"], rows, right=(1, 2))
 
 
 def provenance_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:

@@ -30,13 +30,19 @@ def best_run(params: Params, evaluations: Metrics, *, data: str) -> tuple[str, s
         evaluations: Per run, its evaluate metrics.
         data: The set.
     """
-    scored = [run for run, settings in params.runs.items() if settings.data == data and evaluations.get(run, {}).get("test")]
-    untouched = [run for run in scored if recorded(evaluations[run]).role("test") == "untouched"] or scored
-    if not untouched:
+    found = _candidates(params, evaluations, data)
+    if not found:
         return None
-    held_out = all(recorded(evaluations[run]).role("val") != "trained" and evaluations[run].get("val") for run in untouched)
+    held_out = all(recorded(evaluations[run]).role("val") != "trained" and evaluations[run].get("val") for run in found)
     split = "val" if held_out else "test"
-    return max(untouched, key=lambda run: evaluations[run][split].get("accuracy") or 0.0), split
+    return max(found, key=lambda run: evaluations[run][split].get("accuracy") or 0.0), split
+
+
+def _candidates(params: Params, evaluations: Metrics, data: str) -> list[str]:
+    """Return the runs among which the best is sought: no experts for two expressions, and none whose epoch test selected where there are others."""
+    whole = [run for run, settings in params.runs.items() if settings.data == data and not settings.train.expressions]
+    scored = [run for run in whole if evaluations.get(run, {}).get("test")]
+    return [run for run in scored if recorded(evaluations[run]).role("test") == "untouched"] or scored
 
 
 def best_finding(run: str, chosen_on: str, *, params: Params, evaluations: Metrics, pairs: Mapping[str, Metrics]) -> str:
@@ -53,14 +59,15 @@ def best_finding(run: str, chosen_on: str, *, params: Params, evaluations: Metri
     split = DEDUP if DEDUP in shown_splits(values) else "test"
     scores = honest_scores(values, split)
     rivals = [each for each, of in params.runs.items() if of.data == data and each != run and evaluations.get(each)]
-    chosen = f", the best of {len(rivals) + 1} models on {chosen_on}," if rivals else ""
+    among = len(_candidates(params, evaluations, data))
+    chosen = f", the best of {among} models on {chosen_on}," if among > 1 else ""
     faces = f"{faces_in(values[split])} test faces of {data}" + " without a duplicate in train or val" * (split == DEDUP)
     units = f"over {scores['subjects']:,.0f} subjects" if scores.get("subjects") else "over faces"
     tta = values.get("tta", params.evaluate.tta)
     told = f"`{run}`{chosen} classifies **{estimate(scores, 'accuracy')}** of the {faces} correctly (95 % interval {units}; TTA: {tta})."
     if recorded(values).role("test") == "selected_on":
         told += " Test selected its epoch, so this is optimistically biased."
-    elif rivals and chosen_on == "test":
+    elif among > 1 and chosen_on == "test":
         told += " Chosen on the faces that it is scored on, it is optimistically biased."
     tests = [(rival, _against(pairs, run, rival)) for rival in rivals]
     return f"{told} {_rivals_sentence([(rival, test) for rival, test in tests if test])}".strip()
@@ -85,11 +92,11 @@ def _rivals_sentence(tests: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         verdict = "is significant" if sure else "is not significant"
         return f"Its difference from `{rival}`, {estimate(test, 'difference', unit='points')}, {verdict} (paired, Holm p {p_equals(test['p_holm'])})."
     better = sum(test["p_holm"] < LEVEL and test["difference"] > 0 for _, test in tests)
-    return f"It is significantly better than {better} of the {len(tests)} others (paired tests, Holm, 5 % level)."
+    return f"It is significantly better than {better} of the {len(tests)} that it was tested against (paired tests, Holm, 5 % level)."
 
 
 def confusion_finding(errors: Mapping[str, Any]) -> str:
-    """Report the most frequent confusion, and whether it is the main one beyond doubt; "" without errors.
+    """Report the most frequent confusion, and whether its rate is significantly the higher one; "" without errors.
 
     Args:
         errors: A run's analyze_errors metrics.
@@ -101,9 +108,14 @@ def confusion_finding(errors: Mapping[str, Any]) -> str:
     told = f"{_confusion(first)}: {first['count']} of {first['support']} {errors['split']} faces, **{estimate(first, 'rate')}**."
     if len(pairs) == 1:
         return told
-    following = f"{_confusion(pairs[1])}, {estimate(pairs[1], 'rate')}"
-    if first["rate_ci_low"] > pairs[1]["rate_ci_high"]:
+    second = pairs[1]
+    following = f"{_confusion(second)}, {second['count']} of {second['support']}, {estimate(second, 'rate')}"
+    if None in (first["rate_ci_low"], second["rate_ci_low"]):
+        return f"{told} The next: {following}. One has no interval, since its faces are of one subject, so the order of the two is not established."
+    if first["rate_ci_low"] > second["rate_ci_high"]:
         return f"{told} The next is significantly rarer: {following}."
+    if first["rate_ci_high"] < second["rate_ci_low"]:
+        return f"{told} The next by count is significantly more frequent among the faces of its expression: {following}."
     return f"{told} The next: {following}. Their intervals overlap, so the order of the two is not established."
 
 
