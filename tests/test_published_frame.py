@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from ferlab.evaluation.clusters import cluster_proportion
 from ferlab.evaluation.proportions import wilson
+from ferlab.reporting.site import publish_frame
 from ferlab.reporting.site.publish_frame import read_frame, readme
 
 FOLDER = Path(__file__).parents[1] / "reports" / "published" / "frame"
@@ -78,6 +80,12 @@ def test_mcnemars_tests_come_again_and_better_and_worse_are_marked_by_them():
 
 def test_the_whole_page_is_what_the_predictions_and_facts_give():
     assert readme(read_frame(FOLDER), FACTS) == README
+
+
+def test_another_study_does_not_replace_the_evidence(monkeypatch, capsys):
+    monkeypatch.setattr(publish_frame, "stage_params", lambda stage: SimpleNamespace(study="quick"))
+    assert publish_frame.main() == 1
+    assert "params.yaml holds study quick, and reports/published/frame is of study frame; `ferlab study frame` first" in capsys.readouterr().err
 
 
 def test_the_choices_that_were_made_on_public_test_are_stated():

@@ -15,6 +15,7 @@ from ferlab.paths import ROOT, InputError
 from ferlab.reporting.site.dataset_card import Dataset, dataset_card, dataset_card_body, dataset_metadata
 from ferlab.reporting.site.model_card import Described, front_matter, model_card, model_card_body, model_metadata
 from ferlab.reporting.site.shipped_card import FOLDER, published_predictions, shipped_model_card, write_shipped_card
+from ferlab.reporting.tables import percent
 
 SPLIT = {
     "accuracy": 0.7, "accuracy_ci_low": 0.6, "accuracy_ci_high": 0.8, "macro_f1": 0.65, "macro_f1_ci_low": 0.5, "macro_f1_ci_high": 0.75,
@@ -226,6 +227,15 @@ def test_predictions_of_another_model_add_nothing_to_the_card():
     card = json.loads((ROOT / FOLDER / "card.json").read_text())
     card["test"]["none"]["accuracy"] = card["test"]["flip"]["accuracy"] = 0.5
     assert "PublicTest without duplicates" not in shipped_model_card(card, published_predictions(ROOT))
+
+
+def test_a_risk_that_no_threshold_keeps_or_no_fold_judged_has_dashes():
+    card = json.loads((ROOT / FOLDER / "card.json").read_text())
+    first, second = card["confidence"]["abstention"][:2]
+    first["threshold"] = first["judged"] = second["judged"] = None
+    text = shipped_model_card(card, published_predictions(ROOT))
+    assert f"| {percent(first['risk'])} | – | – | – |" in text
+    assert f"| {percent(second['risk'])} | {second['threshold']:.3f} | – | – |" in text
 
 
 def test_a_broken_card_is_one_line(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -54,9 +55,22 @@ def test_results_that_a_notebook_shows_are_asked_whether_they_hold(params: Param
         return {}, ["code", "environment"] if stage == "train" else []
 
     monkeypatch.setattr(preliminary, "record_under", record_under)
+    monkeypatch.setattr(preliminary, "outdated_compare", lambda _: ["data"])
     shown = [("train", "a"), ("evaluate", "a"), ("prepare", "two"), ("compare", "")]
     entries = [Entry(stage, name, "page", {"cells": []}) for stage, name in shown] + [Entry("train", "b", "page", None)]
-    assert stale_results(params, entries) == {("train", "a"): "code, environment: requirements.lock"}
+    assert stale_results(params, entries) == {("train", "a"): "code, environment: requirements.lock", ("compare", ""): "data"}
+
+
+def test_a_comparison_of_another_study_or_of_earlier_results_is_outdated(params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(preliminary, "hash_inputs", lambda inputs: "hash of the runs' results")
+    with pytest.raises(InputError, match=r"compare\.json: not found"):
+        preliminary.outdated_compare(params)
+    section = preliminary.declared(params, "compare", "")
+    own = {"study": params.study, "params": preliminary.digest(json.dumps(section, sort_keys=True)), "data": "hash of the runs' results"}
+    for changed in ([], ["study"], ["data"], ["study", "params"]):
+        paths.write_json(paths.artefact("compare", "metrics"), {"provenance": {**own, **dict.fromkeys(changed, "another")}})
+        assert preliminary.outdated_compare(params) == changed
 
 
 def test_code_and_pins_that_differ_from_the_commit_are_found_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str
     stale: dict[str, list[str]] = {}
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setattr(publish_stages, "record_under", lambda params, stage, name: ({}, stale.get(f"{stage} {name}".strip(), [])))
+    monkeypatch.setattr(publish_stages, "outdated_compare", lambda params: stale.get("compare", []))
     for stage, names in {"prepare": ("drawn",), "train": RUNS, "evaluate": RUNS, "compare": ("",), "explain": ("base_0",)}.items():
         for name in names:
             write(stage, name)
@@ -71,6 +72,14 @@ def test_a_result_of_another_state_or_study_is_not_published_and_the_reason_is_k
 def test_a_stale_training_or_evaluation_is_refused(study):
     study["evaluate other_0"] = ["data"]
     with pytest.raises(InputError, match=r"evaluate other_0: it is stale \(data\); repeat it: dvc repro evaluate@other_0"):
+        gather(make_params())
+
+
+@pytest.mark.parametrize("of", ["compare", "prepare drawn"])
+def test_a_comparison_or_a_set_of_another_state_is_refused(study, of):
+    study[of] = ["params"]
+    (paths.ROOT / "data" / "raw").mkdir(parents=True)
+    with pytest.raises(InputError, match=rf"{of}: it is (of another state|stale) \(params\); repeat it: dvc repro {of.replace(' ', '@')}"):
         gather(make_params())
 
 

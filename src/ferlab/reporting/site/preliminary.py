@@ -5,14 +5,16 @@ Both depend on files alone, never on the time, so two builds of one state agree.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 
-from ferlab.params import Params
-from ferlab.paths import InputError
+from ferlab.hashes import digest
+from ferlab.params import Params, declared, stage_params
+from ferlab.paths import InputError, artefact, read_json
 from ferlab.reporting.site.cards import admonition
 from ferlab.reporting.site.entries import Entry
 from ferlab.reporting.site.git import git
-from ferlab.results import LOCK, STAGES, in_words, record_under
+from ferlab.results import LOCK, STAGES, hash_inputs, in_words, inputs_of, record_under
 
 CODE = ("src", "notebooks", LOCK)  # what makes results, beside params.yaml, which each page states
 NAMED = 3  # files in a sentence
@@ -23,15 +25,28 @@ def stale_results(params: Params, entries: Iterable[Entry]) -> Stale:
     """Return the results shown that would be computed again, and why; one whose inputs are not here is not called stale."""
     found: Stale = {}
     for entry in entries:
-        if entry.notebook is None or not STAGES[entry.stage].modules:
+        if entry.notebook is None or not (STAGES[entry.stage].modules or entry.stage == "compare"):
             continue
         try:
-            _, stale = record_under(params, entry.stage, entry.name)
+            stale = outdated_compare(params) if entry.stage == "compare" else record_under(params, entry.stage, entry.name)[1]
         except InputError:
             continue
         if stale:
             found[entry.stage, entry.name] = in_words(stale)
     return found
+
+
+def outdated_compare(params: Params) -> list[str]:
+    """Return which of the study, its params and its data (the results of its runs) have changed since `compare` ran, which keeps no record.
+
+    Raises:
+        InputError: `compare` has not run, or a result that it reads is missing.
+    """
+    section = declared(params, "compare", "")
+    inputs = inputs_of("compare", stage_params("compare", "", section), page=True)
+    now = {"study": params.study, "params": digest(json.dumps(section, sort_keys=True)), "data": hash_inputs(inputs)}
+    kept = read_json(artefact("compare", "metrics"), made_by="`dvc repro compare`").get("provenance", {})
+    return [key for key, value in now.items() if kept.get(key) != value]
 
 
 def uncommitted_code() -> list[str]:

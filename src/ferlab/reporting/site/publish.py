@@ -70,6 +70,9 @@ def publish(params: Params, folder: Path) -> None:
     Raises:
         InputError: A stage of the study has not run, or the folder holds something else than this study's summary.
     """
+    aside = folder.with_name(f".{folder.name}.old")
+    if aside.is_dir() and not folder.exists():  # a kill between the two renames below left it so
+        aside.rename(folder)
     _check_folder(folder, params.study)
     beside = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(beside, ignore_errors=True)
@@ -89,7 +92,6 @@ def publish(params: Params, folder: Path) -> None:
     _keep_others(folder, beside)
     crate.copy_inputs(beside, params.study)
     crate.write_crate(beside, crate.made_at(paths.ROOT))
-    aside = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(aside, ignore_errors=True)
     if folder.exists():
         folder.rename(aside)

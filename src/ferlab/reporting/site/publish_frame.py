@@ -38,6 +38,8 @@ def main() -> int:
     """Publish; return the exit status."""
     try:
         p = stage_params("frame")
+        if p.study != FOLDER.name:
+            raise InputError(f"params.yaml holds study {p.study}, and {FOLDER} is of study {FOLDER.name}; `ferlab study {FOLDER.name}` first")
         result = framed(p)
         if not len(result.table):
             raise InputError("frame.models: names no model; `ferlab study frame` does")

@@ -10,6 +10,7 @@ from typing import Any
 from ferlab import paths
 from ferlab.params import Params
 from ferlab.paths import InputError
+from ferlab.reporting.site.preliminary import outdated_compare
 from ferlab.results import in_words, record_under
 from ferlab.roles import listed
 
@@ -49,8 +50,8 @@ def gather(params: Params) -> Ran:
     """Read the metrics of every stage that ran.
 
     Raises:
-        InputError: A set is not prepared, a run not trained or evaluated, or stale, or the runs were not compared; no error where no run was
-            trained and a stage of `PER_STUDY` ran.
+        InputError: A set is not prepared, a run not trained or evaluated, or stale, or the runs were not compared since; no error where no run
+            was trained and a stage of `PER_STUDY` ran.
     """
     stale: dict[str, str] = {}
     study = {stage: read(stage, "") for stage in PER_STUDY if _ran(params, stage, "", stale)}
@@ -59,6 +60,12 @@ def gather(params: Params) -> Ran:
     sets = {name: read("prepare", name) for name in params.prepare}
     runs = {name: {stage: read(stage, name) for stage in NEEDED} for name in params.runs}
     compare = read("compare", "")
+    if changed := outdated_compare(params):
+        raise InputError(f"compare: it is of another state ({in_words(changed)}); repeat it: dvc repro compare")
+    for name, prepare in params.prepare.items():
+        here = (paths.ROOT / prepare.raw).exists()  # with raw files that are gone nothing can be compared
+        if here and (why := why_not(params, "prepare", name)):
+            raise InputError(f"prepare {name}: {why}; repeat it: dvc repro prepare@{name}")
     for name in runs:
         for stage in NEEDED:
             if why := why_not(params, stage, name):
