@@ -50,7 +50,8 @@ function worker() {
   async function explain(id, face, before, explained) {
     const size = card.size, window = Math.round(size / 6), stride = window >> 1, steps = Math.ceil((size - window) / stride) + 1;
     const starts = Array.from({ length: steps }, (_, i) => i * stride), sum = new Float32Array(size * size), count = new Float32Array(size * size);
-    const all = starts.flatMap((top) => starts.map((left) => [top, left])), coarse = ([top, left]) => top % window === 0 && left % window === 0;
+    const second = (start) => start % (2 * stride) === 0 || start === starts.at(-1);  // every second start and the last: they cover every pixel
+    const all = starts.flatMap((top) => starts.map((left) => [top, left])), coarse = ([top, left]) => second(top) && second(left);
     const inside = (start) => [start, Math.min(start + window, size)];
     for (const windows of [all.filter(coarse), all.filter((one) => !coarse(one))]) {
       for (let first = 0; first < windows.length; first += 12) {

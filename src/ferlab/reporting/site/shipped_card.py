@@ -27,7 +27,7 @@ from ferlab.evaluation.tasks import Task, task_of, version_of
 from ferlab.paths import InputError, write_whole
 from ferlab.reporting.site.datasets import dataset_facts, sources_of
 from ferlab.reporting.site.model_card import HUB, INTENDED, OUT_OF_SCOPE, front_matter, hub_result
-from ferlab.reporting.tables import estimate, number, percent
+from ferlab.reporting.tables import MISSING, estimate, number, percent
 from ferlab.roles import listed
 
 NAME = "README.md"  # as Hugging Face calls a model's card
@@ -144,7 +144,9 @@ def _confidence(card: Mapping[str, Any]) -> str:
     before, after = (percent(of["calibration"][kind]["ece"]) for kind in ("before", "after"))
     told = f"Temperature {value}, fitted on {of['fitted_on']}. On {of['judged_on']}, the ECE is {before} before and {after} after."
     judged = [(row, row["judged"]) for row in of["abstention"]]
-    rows = [f"| {percent(row['risk'])} | {row['threshold']:.3f} | {estimate(on, 'coverage')} | {estimate(on, 'error_rate')} |" for row, on in judged]
+    bars = [MISSING if row["threshold"] is None else f"{row['threshold']:.3f}" for row, _ in judged]  # None: none keeps the risk
+    accepted = [f"{estimate(on or {}, 'coverage')} | {estimate(on or {}, 'error_rate')}" for _, on in judged]
+    rows = [f"| {percent(row['risk'])} | {bar} | {of} |" for (row, _), bar, of in zip(judged, bars, accepted, strict=True)]
     table = ["| wanted error rate | confidence from | faces accepted | error rate among them |", "|---|---:|---|---|", *rows]
     return "\n".join([told, "", *table]) if rows else told
 
