@@ -88,6 +88,15 @@ def test_face_slices_use_what_a_table_has(sixty) -> None:
     assert found["age"].isna().sum() == 20
 
 
+def test_ages_in_years_are_sliced_whatever_rows_the_table_has(sixty) -> None:
+    images, faces = sixty
+    aged = faces[["face_id"]].assign(age=[3.0, 30.0, np.nan] * 20).set_axis(range(100, 160))
+    ages = face_slices(images, aged)["age"]
+    assert ages.cat.categories.tolist() == ["0-3", "20-39"]
+    assert ages.isna().tolist() == [False, False, True] * 20
+    assert ages.index.tolist() == list(range(60))
+
+
 def test_captured_faces_without_a_pose_belong_to_no_group(sixty) -> None:
     images, faces = sixty
     captured = faces[["face_id", "subject"]].assign(pose_yaw=np.where(np.arange(60) % 4 == 0, np.nan, np.linspace(-30, 30, 60)))

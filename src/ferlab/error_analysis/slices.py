@@ -86,7 +86,7 @@ def by_age(ages: pd.Series) -> pd.Series:
     if not ages.max() > 1:
         return by_fifths(ages)
     names = [f"{low}-{high - 1}" for low, high in pairwise(AGES)] + [f"{AGES[-1]}+"]
-    return pd.Series(pd.cut(ages, [*AGES, np.inf], right=False, labels=names, ordered=True).to_numpy())
+    return pd.cut(ages, [*AGES, np.inf], right=False, labels=names, ordered=True).reset_index(drop=True)
 
 
 def by_detection(images: np.ndarray, faces: pd.DataFrame) -> pd.Series:
