@@ -125,16 +125,18 @@ class BoostedTrees(nn.Module):
         """Take the trees of scikit-learn.
 
         Args:
-            trees: Per round one record array of nodes for each of `classes`.
-            prior: Logits before the first round, one for each of `classes`.
+            trees: Per round one record array of nodes for each of `classes`; of two classes for the second alone, the logit of the first being 0.
+            prior: Logits before the first round, likewise.
             classes: Those that were trained on; the others have no trees and a logit of -30.
         """
         for name in ("feature", "left", "right", "threshold", "value"):
             getattr(self, name).zero_()
         self.prior.fill_(-30.0)
-        self.prior[classes] = torch.from_numpy(prior).float()
+        self.prior[classes] = 0.0
+        own = classes[-len(prior) :]  # of two, the second
+        self.prior[own] = torch.from_numpy(prior).float()
         for turn, of_round in enumerate(trees):
-            for place, nodes in zip(classes, of_round, strict=True):
+            for place, nodes in zip(own, of_round, strict=True):
                 self._hold_tree(turn * self.classes + int(place), nodes)
 
     def keep(self, rounds: int) -> None:

@@ -37,8 +37,8 @@ def check_settings(settings: Train, net: nn.Module, *, run: str) -> None:
     if settings.epochs > net.trees.rounds:
         most = f"expected at most {net.trees.rounds}, the model's option `rounds`"
         raise InputError(f"run {run!r}: train.epochs: {most}, got {settings.epochs}")
-    if net.trees.classes < 3:
-        raise InputError(f"run {run!r}: boosted trees need three expressions or more, got {net.trees.classes}")
+    if len(set(settings.expressions)) == 1:
+        raise InputError(f"run {run!r}: train.expressions: trees need two expressions or more, got {settings.expressions}; name another")
 
 
 def grow(net: nn.Module, data: Any, settings: Train, *, rounds: int, seed: int, selecting: bool) -> list[dict[str, float]]:
