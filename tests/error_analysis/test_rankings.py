@@ -79,6 +79,10 @@ def test_other_datasets_are_measured_on_control_faces_that_are_drawn(monkeypatch
     noisy = faces.assign(true_target=(faces["target"] + 1) % 7)
     own = control_sample(store_of(noisy, images), np.arange(20))[1]
     assert (own["target"] == noisy["true_target"]).all()
+    some = noisy.assign(true_target=noisy["true_target"].where(np.arange(20) % 2 == 0))
+    pictures, own = control_sample(store_of(some, images), np.arange(20))
+    assert own["target"].tolist() == noisy["true_target"].tolist()[::2], "of the others the true label is not known"
+    assert (pictures == images[::2]).all()
     monkeypatch.setattr("ferlab.error_analysis.planted.FACES", 5)
     few, table = control_sample(store_of(faces, images), np.arange(3, 20))
     assert table["face_id"].tolist() == faces["face_id"].iloc[[3, 7, 11, 15, 19]].tolist()

@@ -17,14 +17,16 @@ FACES, SUBJECTS = 1000, 50  # at most, of the dataset's own control faces; drawn
 
 
 def control_sample(store: Store, rows: np.ndarray) -> tuple[Images, pd.DataFrame]:
-    """Return control faces with their true labels as `target`: of the `rows` of a store of control faces FACES, evenly spaced; drawn ones for any
-    other store.
+    """Return control faces with their true labels as `target`: of the `rows` of a store of control faces FACES, evenly spaced among those whose true
+    label is known; drawn ones for any other store.
     """
-    faces = store.faces.iloc[rows].reset_index(drop=True)
-    if is_control(faces):
-        rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), FACES)).round().astype(int))]
-        faces = store.faces.iloc[rows].reset_index(drop=True)
-        return store.images[rows], faces.assign(target=faces.get("true_target", faces["target"]).astype("int64"))
+    faces = store.faces.iloc[rows]
+    truth = faces.get("true_target", faces["target"])
+    if is_control(faces) and truth.notna().any():
+        known = np.flatnonzero(truth.notna())
+        chosen = known[np.unique(np.linspace(0, len(known) - 1, min(len(known), FACES)).round().astype(int))]
+        faces = faces.iloc[chosen].assign(target=truth.iloc[chosen].astype("int64"))
+        return store.images[rows[chosen]], faces.reset_index(drop=True)
     images, drawn = read(faces=FACES, subjects=SUBJECTS)
     return images, drawn.assign(split="train")
 

@@ -82,6 +82,17 @@ def test_labels_may_swap(tmp_path, sources):
     assert swapped.faces["target"].tolist() == [0, 1, 2, 3, 6, 5, 4]
 
 
+def test_the_true_labels_of_control_faces_are_mapped_as_the_given_ones(tmp_path, sources):
+    truth = [2, 4, 6, 2, 2, 6, 6]
+    sources["a"] = faces_of("a", 7).assign(true_target=truth)
+    swapped = gather(tmp_path, {"a": {"dataset": "a", "labels": {"sad": "neutral", "neutral": "sad", "fear": "surprise"}}})
+    assert swapped.faces["true_target"].tolist() == [5, 6, 4, 5, 5, 4, 4]
+    without = gather(tmp_path, {"a": {"dataset": "a", "labels": {"fear": None}}}).faces
+    assert without["face_id"].tolist() == ["a/000", "a/001", "a/003", "a/004", "a/005", "a/006"]
+    assert without["true_target"].isna().tolist() == [True, False, True, True, False, False]
+    assert without["true_target"].dropna().tolist() == [4, 6, 6]
+
+
 def test_usages_are_mapped_or_excluded(tmp_path, sources):
     sources["a"] = faces_of("a", 14, usage=["Training"] * 7 + ["PublicTest"] * 7)
     gathered = gather(tmp_path, {"a": {"dataset": "a", "usages": {"Training": "train", "PublicTest": None}}})

@@ -173,7 +173,7 @@ def _name_drawn(faces: pd.DataFrame, pictures: Pictures, place: Path) -> pd.Data
 
 
 def _map_labels(faces: pd.DataFrame, reasons: pd.Series, labels: Mapping[str, str | None], source: str) -> tuple[pd.DataFrame, pd.Series]:
-    """Give expressions other names, or none."""
+    """Give expressions other names, or none; true labels likewise, unknown where theirs has none."""
     targets, reasons = faces["target"].to_numpy(copy=True), reasons.copy()
     for old, new in labels.items():
         for word in (old, new):
@@ -183,7 +183,11 @@ def _map_labels(faces: pd.DataFrame, reasons: pd.Series, labels: Mapping[str, st
         targets[here] = -1 if new is None else ALL_EXPRESSIONS.index(new)
         if new is None:
             reasons[here & (reasons == "").to_numpy()] = f"{old} excluded by the label map"
-    return faces.assign(target=targets), reasons
+    mapped = faces.assign(target=targets)
+    if "true_target" in faces:
+        renamed = {ALL_EXPRESSIONS.index(old): np.nan if new is None else ALL_EXPRESSIONS.index(new) for old, new in labels.items()}
+        mapped["true_target"] = faces["true_target"].map(lambda target: renamed.get(target, target))
+    return mapped, reasons
 
 
 def _map_usages(faces: pd.DataFrame, reasons: pd.Series, usages: Mapping[str, str | None], source: str) -> tuple[pd.DataFrame, pd.Series]:
