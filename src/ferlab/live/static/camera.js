@@ -28,7 +28,7 @@ function element(name, { text, classes, ...attributes } = {}, ...children) {
 
 class View {
   constructor(model, el) {
-    Object.assign(this, { model, el, key: 0, frames: [], waiting: null, busy: false, round: 0, stream: null, number: 0, shown: null, closed: false, cleared: model.get("_cleared") });
+    Object.assign(this, { model, el, key: 0, frames: [], waiting: null, busy: false, round: 0, stream: null, number: 0, shown: null, cleared: model.get("_cleared") });
     this.boxes = new Boxes((faces, chosen) => this.adjust(faces, chosen));
     this.build();
     this.listen();
@@ -141,14 +141,16 @@ class View {
     this.close();
     this.say("starting");
     if (!navigator.mediaDevices?.getUserMedia) return this.say("no camera");
-    const [width, height] = this.model.get("resolution");
+    const { round } = this, [width, height] = this.model.get("resolution");
+    let stream;
     try {
-      this.stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: width }, height: { ideal: height }, frameRate: { ideal: 30 }, facingMode: "user" } });
+      stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: width }, height: { ideal: height }, frameRate: { ideal: 30 }, facingMode: "user" } });
     } catch (error) {
-      return this.say(["NotAllowedError", "SecurityError"].includes(error.name) ? "denied" : "no camera");
+      return round === this.round ? this.say(["NotAllowedError", "SecurityError"].includes(error.name) ? "denied" : "no camera") : undefined;
     }
-    if (this.closed) return this.close();
-    this.video.srcObject = this.stream;
+    if (round !== this.round) return stream.getTracks().forEach((track) => track.stop());  // stopped, or started again, before the camera was allowed
+    this.stream = stream;
+    this.video.srcObject = stream;
     this.play("camera", "");
   }
 
@@ -435,7 +437,6 @@ class View {
   fail(text) { this.close(); this.say("failed", text); }
 
   leave() {
-    this.closed = true;
     this.close();
     this.worker?.terminate();
     for (const off of this.on) off();

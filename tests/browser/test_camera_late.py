@@ -1,0 +1,93 @@
+"""What reaches the camera's page too late, after the camera was stopped: a permission, a denial."""
+
+from __future__ import annotations
+
+import pytest
+from live_browser import PATIENCE_MS
+from mounted import deliver, mount, wait
+
+from ferlab.live.camera import Camera
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+HELD = """{
+  window.asked = []; window.streams = [];
+  const film = () => {
+    const canvas = document.createElement("canvas"), context = canvas.getContext("2d");
+    setInterval(() => context.fillRect(0, 0, canvas.width, canvas.height), 50);
+    return canvas.captureStream();
+  };
+  navigator.mediaDevices.getUserMedia = () => new Promise((allow, deny) => {
+    const number = window.asked.length;
+    window.asked.push({ allow: () => allow(window.streams[number] = film()), deny: () => deny(new DOMException("", "NotAllowedError")) });
+  });
+}"""
+TRACKS = "window.streams.map((stream) => stream?.getTracks()[0].readyState ?? null)"
+
+
+class Held:
+    """A camera in a page whose requests for the camera wait until a test answers them."""
+
+    def __init__(self, page) -> None:
+        self.page, self.camera = page, Camera()
+        page.add_init_script(HELD)
+        mount(page, self.camera)
+
+    def tell(self, *acts: str) -> None:
+        """Let the kernel ask for acts of the camera, one after the other."""
+        for act in acts:
+            getattr(self.camera, act)()
+            deliver(self.page)
+
+    def answer(self, number: int, *, by: str = "allow") -> list[str | None]:
+        """Answer a request for the camera; return the states of all streams a moment later."""
+        self.page.evaluate(f"window.asked[{number}].{by}()")
+        self.page.wait_for_timeout(300)
+        return self.page.evaluate(TRACKS)
+
+    def becomes(self, state: str) -> None:
+        wait(self.page, lambda: self.camera.state == state, seconds=60)
+
+    @property
+    def filmed(self) -> bool:
+        return self.page.evaluate("document.querySelector('video').srcObject !== null")
+
+
+@pytest.fixture
+def held(browser):
+    with browser.new_context() as context:
+        context.set_default_timeout(PATIENCE_MS)
+        yield Held(context.new_page())
+
+
+@pytest.mark.parametrize("end", ["stop", "clear", "leave"])
+def test_a_camera_that_is_allowed_after_its_end_stays_off(held, end) -> None:
+    held.tell("start")
+    held.becomes("starting")
+    held.page.evaluate("window.leave()") if end == "leave" else held.tell(end)
+    held.becomes("idle")
+    assert held.answer(0) == ["ended"]
+    assert not held.filmed
+    assert held.camera.state == "idle"
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_two_starts_during_one_prompt_leave_one_stream_which_stops(held, order) -> None:
+    held.tell("start", "stop", "start")
+    for number in order:
+        tracks = held.answer(number)
+    assert tracks == ["ended", "live"]
+    assert held.filmed
+    held.tell("stop")
+    assert held.page.evaluate(TRACKS) == ["ended", "ended"]
+
+
+def test_a_denial_after_a_stop_changes_nothing(held) -> None:
+    held.tell("start", "stop")
+    held.answer(0, by="deny")
+    held.becomes("idle")
+    held.tell("start", "stop", "start")
+    held.answer(1, by="deny")
+    held.becomes("starting")
+    held.answer(2, by="deny")
+    held.becomes("denied")
