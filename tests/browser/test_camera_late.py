@@ -1,17 +1,26 @@
-"""What reaches the camera's page too late, after the camera was stopped: a permission, a denial."""
+"""What reaches the camera's page too late, after the camera was stopped or the picture discarded: a permission, a denial, a picture."""
 
 from __future__ import annotations
 
 import pytest
 from live_browser import PATIENCE_MS
+from matplotlib.cbook import get_sample_data
 from mounted import deliver, mount, wait
 
+from ferlab.deployment.face_search import read_picture
 from ferlab.live.camera import Camera
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 HELD = """{
-  window.asked = []; window.streams = [];
+  window.asked = []; window.streams = []; window.posted = []; window.decoded = 0; window.open = {};
+  const gates = Object.fromEntries(["bitmap", "worker"].map((name) => [name, new Promise((done) => { window.open[name] = done; })]));
+  const decode = window.createImageBitmap, Bare = Worker;
+  window.createImageBitmap = async (...given) => { const made = await decode(...given); window.decoded++; await gates.bitmap; return made; };
+  window.Worker = class extends Bare {
+    set onmessage(act) { super.onmessage = async (event) => { await gates.worker; act(event); }; }
+    postMessage(message, ...rest) { window.posted.push(message.do); super.postMessage(message, ...rest); }
+  };
   const film = () => {
     const canvas = document.createElement("canvas"), context = canvas.getContext("2d");
     setInterval(() => context.fillRect(0, 0, canvas.width, canvas.height), 50);
@@ -26,7 +35,7 @@ TRACKS = "window.streams.map((stream) => stream?.getTracks()[0].readyState ?? nu
 
 
 class Held:
-    """A camera in a page whose requests for the camera wait until a test answers them."""
+    """A camera in a page whose permissions, decoded pictures and worker's messages wait until a test lets them go."""
 
     def __init__(self, page) -> None:
         self.page, self.camera = page, Camera()
@@ -38,6 +47,9 @@ class Held:
         for act in acts:
             getattr(self.camera, act)()
             deliver(self.page)
+
+    def let(self, name: str) -> None:
+        self.page.evaluate(f"window.open.{name}()")
 
     def answer(self, number: int, *, by: str = "allow") -> list[str | None]:
         """Answer a request for the camera; return the states of all streams a moment later."""
@@ -91,3 +103,22 @@ def test_a_denial_after_a_stop_changes_nothing(held) -> None:
     held.becomes("starting")
     held.answer(2, by="deny")
     held.becomes("denied")
+
+
+@pytest.mark.parametrize("last", ["bitmap", "worker"])
+def test_a_picture_that_is_discarded_on_its_way_stays_away(held, last) -> None:
+    """Either the picture is decoded, or the worker is ready, after the kernel discarded it."""
+    first = "worker" if last == "bitmap" else "bitmap"
+    held.let(first)
+    held.camera.show(read_picture(get_sample_data("grace_hopper.jpg", asfileobj=False)))
+    deliver(held.page)
+    held.page.wait_for_function("window.decoded")
+    if last == "worker":
+        held.page.get_by_text("Searching for faces ...").wait_for()
+    held.tell("clear")
+    held.let(last)
+    held.page.locator("[data-ready=true]").wait_for()
+    held.page.wait_for_timeout(300)
+    assert "still" not in held.page.evaluate("window.posted"), "the worker got the picture"
+    assert held.page.evaluate("[...document.querySelectorAll('.fl-camera canvas')].map((each) => each.width * each.height)") == [0, 0]
+    assert held.page.locator(".fl-status").inner_text() == "No picture yet."

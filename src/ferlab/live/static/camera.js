@@ -332,7 +332,9 @@ class View {
 
   async display(message, buffer) {
     this.close();
+    const { cleared } = this;
     const bitmap = await createImageBitmap(new Blob([buffer], { type: "image/png" }));
+    if (cleared !== this.cleared) return bitmap.close();
     this.shown = { ...message, scale: message.width / bitmap.width };
     this.canvas.width = bitmap.width; this.canvas.height = bitmap.height;
     this.canvas.getContext("2d").drawImage(bitmap, 0, 0);
@@ -340,6 +342,7 @@ class View {
     this.show(this.canvas, false);
     this.say("starting", "Searching for faces ...");
     try { await this.ready; } catch { return; }
+    if (cleared !== this.cleared) return bitmap.close();
     this.worker.postMessage({ do: "still", key: message.key, bitmap }, [bitmap]);
   }
 
