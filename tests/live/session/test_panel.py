@@ -102,7 +102,7 @@ def test_a_session_is_prompted_scored_and_summed_up(clock: Clock, folder: Path) 
     prompts = [clock.answer(), clock.answer(correct=False), clock.answer()]
     assert prompts == list(session.sitting.prompts)
     assert not session.running
-    assert clock.sent[-1] == "stop"
+    assert clock.sent[-1] == "clear"
     assert clock.camera.prompt == ""
     assert "2 of 3 correct, 66.7 %" in clock.text()
     table = session.keeping.sessions()
@@ -221,6 +221,57 @@ def test_faces_are_stored_with_consent_and_go_with_it(clock: Clock, folder: Path
     assert not list(folder.rglob("sessions/*.csv"))
 
 
+def test_the_last_prompts_face_is_stored_before_the_session_ends_and_no_picture_remains(clock: Clock, folder: Path) -> None:
+    collection = clock.session.keeping.collection
+    person = collection.agree(Agreement(adult=True, research=True))
+    session = begin(clock, n=2, kept="faces", person=person)
+    for prompt in session.sitting.prompts:
+        clock.show(prompt, seconds=5.5)
+        assert clock.sent[-1] == "take"
+        clock.camera._still = (1, still(clock, prompt))  # as the browser's answer leaves it
+        clock.camera._call("still", clock.camera._still[1])
+        clock.show(prompt, seconds=1)
+    assert collection.counts(person) == dict.fromkeys(session.sitting.prompts, 1)
+    assert not session.running
+    assert clock.camera._still is None
+    assert clock.sent[-2:] == ["take", "clear"]  # the camera is not started once more
+    assert "2 of 2 correct" in clock.text()
+
+
+def test_a_face_whose_picture_does_not_come_neither_holds_up_the_session_nor_its_end(clock: Clock, folder: Path) -> None:
+    person = clock.session.keeping.collection.agree(Agreement(adult=True, research=True))
+    session = begin(clock, n=2, kept="faces", person=person)
+    clock.show(session.sitting.prompt, seconds=5.5)
+    assert clock.sent[-1] == "take"
+    clock.show(None, seconds=5)
+    assert clock.sent[-2:] == ["clear", "start"]  # the camera had stopped for the picture, which is no longer awaited
+    clock.show(None, seconds=0.5)
+    clock.show(session.sitting.prompt, seconds=6)
+    assert clock.sent[-1] == "take"
+    assert session.running
+    clock.show(None, seconds=5)
+    assert not session.running
+    assert clock.sent[-1] == "clear"
+    assert "2 of 2 correct" in clock.text()
+    assert not list(folder.rglob("*.png"))
+
+
+@pytest.mark.parametrize("end", ["stopped", "failed"])
+def test_a_picture_on_its_way_is_not_stored_after_the_end(clock: Clock, folder: Path, end: str) -> None:
+    person = clock.session.keeping.collection.agree(Agreement(adult=True, research=True))
+    session = begin(clock, n=1, kept="faces", person=person)
+    prompt = session.sitting.prompt
+    clock.show(prompt, seconds=5.5)
+    if end == "stopped":
+        session.shortcuts.press("Escape")
+    else:
+        clock.camera.state = "failed"
+    assert clock.sent[-1] == ("clear" if end == "stopped" else "stop")  # a failure's reason stays on the page
+    clock.camera._call("still", still(clock, prompt))
+    assert not session.running
+    assert not list(folder.rglob("*.png"))
+
+
 def test_faces_of_the_session_are_discarded_when_fewer_are_to_be_kept(clock: Clock, folder: Path) -> None:
     person = clock.session.keeping.collection.agree(Agreement(adult=True, research=True))
     session = begin(clock, kept="faces", person=person)
@@ -245,6 +296,7 @@ def test_stills_score_prompts_where_no_window_is_averaged(model: LiveModel, fold
     clock.show(None, seconds=3.2)
     clock.camera._call("still", Still(PICTURE, (LiveFace(0, BOX),), 0, "", "camera"))  # the browser did not predict: the kernel does
     assert session.sitting.attempts[1].probs.shape == (7,)
+    clock.show(None, seconds=0.1)
     assert not session.running
 
 

@@ -150,13 +150,16 @@ class Session(panels.Panel):
         if not self.running:
             return
         if self._waits == "still" and moment >= self._until:  # no picture came; the numbers are there all the same
-            self._waits = ""
+            self.camera.clear()
+            self._film_on()
         was = self.sitting.phase
         attempt = self.sitting.advance(moment)
         if attempt is not None:
             self._take(attempt, moment)
         elif was == "prompt" and self.sitting.phase == "window" and self.sitting.takes_still:
             self.camera.take()
+        elif was == "done" and self._waits != "still":
+            self._finish("All prompts were shown.")
         elif was == "between" and not self._waits and moment >= self._until:
             self.sitting.resume(moment)
             self._announce_prompt()
@@ -189,13 +192,18 @@ class Session(panels.Panel):
         if not self.running:
             return
         if self._waits == "still":
-            self._waits, self._until = "camera", time.monotonic()
-            self.camera.start()
+            self._until = time.monotonic()
+            self._film_on()
             self.keeping.store_face(still, self.camera.model, prompt=self._scored)
         elif self.sitting.phase == "window" and self.sitting.takes_still:
-            self._waits = "camera"
-            self.camera.start()
+            self._film_on()
             self._take(self.sitting.see_still(self._predicted(still)), time.monotonic())
+
+    def _film_on(self) -> None:
+        """Start the camera again, which stops for a picture, where prompts are left."""
+        self._waits = "camera"
+        if self.sitting.phase != "done":
+            self.camera.start()
 
     def _predicted(self, still: Still) -> Still:
         """Return the still with the selected face's probabilities, by the kernel where the browser gave none."""
@@ -215,12 +223,8 @@ class Session(panels.Panel):
         self._until = moment + (RETRY_S if attempt.probs is None else PAUSE_S[facts.feedback])
         self._times.append(now().isoformat(timespec="seconds"))
         panels.announce(self.said, feedback(attempt, facts))
-        try:
-            self.keeping.note(attempts_table(facts, self.sitting.attempts, self._times))
-            self._take_face(attempt, moment)
-        finally:
-            if self.sitting.phase == "done":
-                self._finish("All prompts were shown.")
+        self.keeping.note(attempts_table(facts, self.sitting.attempts, self._times))
+        self._take_face(attempt, moment)
 
     def _take_face(self, attempt: Attempt, moment: float) -> None:
         if self.keeping.facts.kept != "faces" or attempt.probs is None:
@@ -248,7 +252,10 @@ class Session(panels.Panel):
 
     def _finish(self, why: str, *, kind: str = "done") -> None:
         self.sitting.stop()
-        self.camera.stop()
+        if kind == "warning":  # the browser's reason stays beside the picture
+            self.camera.stop()
+        else:
+            self.camera.clear()
         self.camera.prompt = self.shown.value = self._waits = ""
         self._lock(False)
         panels.announce(self.said, panels.note(why, kind))
