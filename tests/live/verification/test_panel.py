@@ -65,6 +65,14 @@ def test_without_consent_nothing_starts(panel):
     assert not panel.start.disabled
 
 
+def test_the_consent_says_whether_faces_leave_the_browser(panel, model, monkeypatch):
+    assert "Pictures stay in this browser" in panel.consent.description
+    monkeypatch.setattr(model.predictor, "steps", object())  # training faces prepared by more than a crop: the kernel predicts
+    consent = Verify(Camera(model, uses=["camera"])).consent.description
+    assert "stay in this browser" not in consent
+    assert "Cropped faces are sent to the notebook's kernel" in consent
+
+
 def begin(panel):
     panel.consent.value = True
     panel.start.click()

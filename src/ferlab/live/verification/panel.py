@@ -1,7 +1,8 @@
 """The panel of an expression check, after fersys: prompts as emoji, the time that is left, and a flag with its evidence.
 
-The frames' numbers are judged in the kernel by `ferlab.live.verification.check`; no picture reaches the kernel and nothing is stored. What checks
-found is counted in memory, by whom the tester says stood before the camera, until the notebook is closed.
+The frames' numbers are judged in the kernel by `ferlab.live.verification.check`. Of the pictures only cropped faces reach the kernel, where the
+browser cannot run the model, and nothing is stored. What checks found is counted in memory, by whom the tester says stood before the camera, until
+the notebook is closed.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ FLAG_WORDS = {
     PASSED: ("done", "Passed: a person answered the prompts, as far as this check can see."),
     FAILED: ("warning", "Failed: the evidence below does not fit a person who answers the prompts. A person should look at it."),
     UNDECIDED: ("plain", "Not decided: too little could be measured. Try again."),
+}
+PICTURES = {
+    "browser": "Pictures stay in this browser and nothing is stored.",
+    "kernel": "Cropped faces are sent to the notebook's kernel for prediction; nothing is stored.",
 }
 BROKEN = {
     "denied": "The browser was not allowed to use the camera. Allow it beside the page's address, then press Start.",
@@ -80,7 +85,7 @@ class Verify(panels.Panel):
 
     def _build(self, why: str) -> None:
         wide = {"style": {"description_width": "initial"}, "layout": {"width": "230px"}}
-        text = "The camera may be used for this check. Pictures stay in this browser and nothing is stored."
+        text = f"The camera may be used for this check. {PICTURES[self.camera.predicts]}"
         if not self.filmed:
             why += panels.note("A test of the check: press Start, then choose a video. A recording that passes is an attack that succeeds.")
         self.consent = widgets.Checkbox(not self.filmed, description=text, indent=False, layout={"width": "auto"})
