@@ -135,6 +135,72 @@ def test_withdrawing_is_asked_once_more_and_drops_the_picture_in_hand(panel, tmp
     assert panel.session.face is None
 
 
+def stop_writing(patch: pytest.MonkeyPatch) -> None:
+    """Let nothing in the folder of the collection be written, as on a full disk."""
+
+    def full(path: Path, content: bytes) -> None:
+        raise InputError(f"{path}: not saved: No space left on device")
+
+    patch.setattr("ferlab.live.collection.storage.write_whole", full)
+
+
+@pytest.mark.parametrize("when", ["marking", "erasing"])
+def test_withdrawing_that_fails_keeps_the_pseudonym_in_sight_and_can_be_done_again(panel, tmp_path, monkeypatch, when):
+    person = agree(panel)
+    for number in range(2):
+        show(panel, still(number))
+        panel.hotkeys.press("1")
+        panel.hotkeys.press("s")
+    show(panel, still(1))
+    captures = tmp_path / "c" / "captures.csv"
+    whole = captures.read_text()
+    with monkeypatch.context() as patch:
+        if when == "marking":
+            stop_writing(patch)
+        else:
+            captures.write_text(f"{whole}one,cell\n")
+        panel.work.out.click()
+        panel.work.sure.children[1].click()
+    captures.write_text(whole)
+    assert ("No space left" if when == "marking" else "captures.csv, data row 3") in panel.problem.value
+    assert person in panel.work.who.value
+    assert panel.work.layout.display == ""
+    assert panel.session.face is None, "the picture in hand is dropped whatever happens"
+    assert len(pictures(tmp_path)) == 2
+    panel.work.out.click()
+    panel.work.sure.children[1].click()
+    assert f"Erased of {person}: 2 pictures and 2 rows" in panel.told.value
+    assert pictures(tmp_path) == []
+    assert panel.agreement.layout.display == ""
+
+
+def test_undoing_that_fails_erases_the_same_face_the_next_time(panel, tmp_path, monkeypatch):
+    agree(panel)
+    for number in range(2):
+        show(panel, still(number))
+        panel.hotkeys.press("1")
+        panel.hotkeys.press("s")
+    first, last = panel.session.stored
+    with monkeypatch.context() as patch:
+        stop_writing(patch)
+        panel.hotkeys.press("u")
+    assert "No space left" in panel.problem.value
+    panel.hotkeys.press("u")
+    assert f"Erased: {last}." in panel.told.value
+    assert [row["file"] for row in panel.session.collection.rows("captures.csv")] == [first]
+    assert pictures(tmp_path) == [f"c/{first}"]
+
+
+def test_who_withdrew_and_comes_back_is_told_how_what_is_left_is_erased(panel, tmp_path):
+    person = agree(panel)
+    panel.work.end.click()
+    Collection(tmp_path / "c").mark_withdrawn(person)
+    panel.agreement.known.value = person
+    panel.agreement.out.click()
+    assert f"{person} withdrew on " in panel.problem.value
+    assert f"<code>ferlab forget {person}</code>" in panel.problem.value
+
+
 def test_a_consent_withdrawn_elsewhere_drops_the_picture_in_hand_in_one_line(panel, tmp_path):
     person = agree(panel)
     show(panel, still())
@@ -151,12 +217,8 @@ def test_a_full_disk_keeps_the_picture_in_hand_and_the_session_goes_on(panel, mo
     agree(panel)
     show(panel, still())
     panel.hotkeys.press("1")
-
-    def full(path: Path, content: bytes) -> None:
-        raise InputError(f"{path}: not saved: No space left on device")
-
     with monkeypatch.context() as patch:
-        patch.setattr("ferlab.live.collection.storage.write_whole", full)
+        stop_writing(patch)
         panel.hotkeys.press("s")
     assert "No space left on device" in panel.problem.value
     assert panel.session.face is not None

@@ -78,7 +78,8 @@ class Collecting:
         if row is None:
             raise InputError(f"{person} is not known in {self.collection.folder}. Look at it again, or agree below and get a new one.")
         if row["withdrawn"]:
-            raise InputError(f"{person} withdrew on {row['withdrawn']}. To take part again, agree below and get a new one.")
+            left = f"Where pictures are left, `ferlab forget {person}` erases them."
+            raise InputError(f"{person} withdrew on {row['withdrawn']}. {left} To take part again, agree below and get a new one.")
         self.end()  # a face in hand is of whoever was here before
         self.person = person
         try:
@@ -136,12 +137,13 @@ class Collecting:
         """Erase the face that was stored last in this session, and ask for the same again; return its file.
 
         Raises:
-            InputError: If nothing was stored in this session.
+            InputError: If nothing was stored in this session, or it cannot be erased; then it is still the last one.
         """
         if not self.stored:
             raise InputError("Nothing was stored in this session.")
-        file = self.stored.pop()
+        file = self.stored[-1]
         self.collection.discard(file)
+        self.stored.pop()
         self._ask()
         return file
 
@@ -154,14 +156,14 @@ class Collecting:
         """Drop the face in hand, mark the consent as withdrawn, and erase everything of the person here.
 
         Raises:
-            InputError: If nobody is in the session; as `ferlab.live.collection.storage.Collection.erase`.
+            InputError: If nobody is in the session; as `ferlab.live.collection.storage.Collection.erase`, and the session goes on.
         """
         if not self.person:
             raise InputError("Nobody is in this session; nothing was erased.")
-        person, self.person = self.person, ""
         self.discard()
-        self.prompt, self.stored = "", []
-        return self.collection.withdraw(person)
+        erased = self.collection.withdraw(self.person)
+        self.end()  # not before: the pseudonym is the only way back
+        return erased
 
     def end(self) -> None:
         """End the session; what was stored stays."""
