@@ -62,6 +62,15 @@ def captured_params() -> Params:
     return check_params(params)
 
 
+def with_runs(params: Params, **changes: dict) -> Params:
+    """Params with further runs on control faces: name -> what is changed of `five_layer`, its train merged."""
+    whole = params.model_dump()
+    run = whole["runs"]["five_layer"]
+    for name, change in changes.items():
+        whole["runs"][name] = {**run, "group": name, **change, "train": {**run["train"], **change.get("train", {})}}
+    return check_params(whole)
+
+
 def write_results(root: Path, params: Params) -> None:
     """Stand-ins for all outputs of both sets and runs, with the faces and ids that ours hold."""
     raw = root / "data" / "raw" / "collected"
@@ -84,7 +93,8 @@ def write_results(root: Path, params: Params) -> None:
         np.save(root / "data" / "prepared" / name / "images.npy", images[name])
         table.to_parquet(root / "data" / "prepared" / name / "faces.parquet")
     for run, data in (("web", "collected"), ("five_layer", "control")):
-        tables[data][["face_id"]].to_parquet(root / "data" / "predictions" / f"{run}.parquet")
+        for split in ("predictions", "train_predictions"):
+            tables[data][["face_id"]].to_parquet(root / "data" / split / f"{run}.parquet")
     for place in (*OUTPUTS["compare"].values(), *OUTPUTS["frame"].values()):
         (root / place).parent.mkdir(parents=True, exist_ok=True)
         (root / place).write_text("web: .9")
@@ -298,6 +308,44 @@ def test_evaluations_of_their_faces_and_of_runs_that_saw_them_are_removed_whole(
     lines, nothing_left = forget_person(root, params, gone)
     assert nothing_left, lines
     assert {path.name for path in (root / "reports" / "evaluations").iterdir()} == {"shipped-fer2013", "shipped-other_photographs"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tuned": {"train": {"pretrained": "./models/other/../web/weights.safetensors"}}},
+        {"tuned": {"train": {"pretrained": "{root}/models/web/weights.safetensors"}}},
+        {"tuned": {"train": {"pretrained": "models/first/a.onnx"}}, "first": {"train": {"pretrained": "models/web/weights.safetensors"}}},
+        {"tuned": {"family": "backbones", "model": "onnx_backbone", "options": {"file": "models/web/model.onnx"}, "train": {"scaling": "unit"}}},
+    ],
+)
+def test_what_begins_with_a_model_that_saw_them_is_removed(clone, changes):
+    root, params, gone, _ = clone
+    changes = json.loads(json.dumps(changes).replace("{root}", str(root)))
+    others = {"web_2": {"train": {"pretrained": "models/web_1/weights.safetensors"}}}
+    params = with_runs(params, **changes, **others)
+    for run in params.runs:
+        for path in (root / "models" / run / "weights.safetensors", root / "models" / run / "model.onnx"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("tensors")
+    lines, nothing_left = forget_person(root, params, gone)
+    assert nothing_left, lines
+    assert {path.parent.name for path in (root / "models").rglob("*") if path.is_file()} == {"five_layer", *others}
+    assert f"runs {', '.join(sorted({*changes, 'web'}))}, and" in lines[1]
+
+
+def test_a_run_that_params_no_longer_name_is_removed_where_they_were_training_faces_alone(clone):
+    root, params, gone, _ = clone
+    faces = pd.read_parquet(root / "data" / "prepared" / "collected" / "faces.parquet")
+    for name, rows in (("web", faces["subject"] == gone), ("other_web", faces["subject"] != gone)):
+        table = root / "data" / "train_predictions" / f"earlier_{name}.parquet"
+        faces.loc[rows, ["face_id"]].to_parquet(table)
+        weights = root / "models" / f"earlier_{name}" / "weights.safetensors"
+        weights.parent.mkdir()
+        weights.write_text("tensors")
+    assert forget_person(root, params, gone)[1]
+    assert not (root / "models" / "earlier_web" / "weights.safetensors").exists()
+    assert (root / "models" / "earlier_other_web" / "weights.safetensors").exists()
 
 
 @pytest.mark.parametrize("lock", ["data/.partial/train-other.lock", ".dvc/tmp/exps/a/b/data/.partial/train-x.lock", "data/.forgetting.lock"])

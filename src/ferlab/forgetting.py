@@ -21,15 +21,16 @@ import pandas as pd
 from ferlab.live.collection.csv_rows import erase_face_rows, is_one_of
 from ferlab.live.collection.storage import Collection, Erased, counted, is_pseudonym
 from ferlab.live.session.files import SESSIONS, people_of
-from ferlab.params import Params, nearest
+from ferlab.params import Params, Run, nearest
 from ferlab.paths import NOTEBOOKS, OUTPUTS, RUN_STAGES, SET_STAGES, InputError, read_json, write_whole
 from ferlab.privacy import CONSENTED, LEFTOVERS, cache_folder, clean_cache, is_captured, while_nothing_runs
 from ferlab.remains import Remains, Traces, search
 
 DERIVED = ("data", "models", *(f"reports/{name}" for name in ("metrics", "summary", "plots", "tables", "notebooks", "site", "_failed")))
 BEYOND = (
-    "Not reached: other clones, backups, DVC remotes (`dvc gc --workspace --cloud`), Git history where pictures were committed, and what was "
-    "exported, shipped or published from models and pages of theirs"
+    "Not reached: other clones, backups, DVC remotes (`dvc gc --workspace --cloud`), Git history where pictures were committed, models that "
+    "params.yaml no longer names and that never scored their faces, and what was copied, exported, shipped or published from models and pages of "
+    "theirs"
 )
 DRAWN = ("control_faces", "claims", "worlds")  # they read no faces of people
 SHARED = tuple(stage for stage in reversed(NOTEBOOKS) if stage not in (*SET_STAGES, *RUN_STAGES, *DRAWN))  # they read several sets or runs
@@ -44,7 +45,7 @@ class Noted:
 
     Attributes:
         sets: Prepared datasets that hold them.
-        runs: Runs that were trained or scored on these.
+        runs: Runs that were trained or scored on these, and those that rest on such a run's model.
         evaluations: Folders of `ferlab evaluate` that scored their faces, or one of these runs.
         files: Their pictures, below the folder of the collection.
         face_ids: Their ids.
@@ -124,22 +125,28 @@ def _note(noted: Noted, root: Path, params: Params, *, collections: list[Collect
     """Add what the clone holds of a person."""
     for collection in collections:
         noted.add({"files": collection.files_of(person), **collection.known_checksums(person)})
-    ids: dict[str, set[str]] = {}
     for store in sorted((root / "data" / "prepared").glob("*/faces.parquet")):
         faces = pd.read_parquet(store)
         own = faces[_is_of(faces, person)]
         if len(own):
             noted.add({"sets": [store.parent.name], "face_ids": own["face_id"], "pixels": own["content_hash"]})
-            ids[store.parent.name] = set(own["face_id"])
     labelled = any(row["labeller"] == person for collection in collections for row in collection.rows("labels.csv"))
     noted.add({"sets": [name for name, prepare in params.prepare.items() if labelled and is_captured(prepare)]})
     noted.runs |= {name for name, run in params.runs.items() if run.data in noted.sets}
-    for predictions in sorted((root / "data" / "predictions").glob("*.parquet")):
+    for predictions in sorted(path for split in ("predictions", "train_predictions") for path in (root / "data" / split).glob("*.parquet")):
         if not noted.face_ids.isdisjoint(pd.read_parquet(predictions, columns=["face_id"])["face_id"]):
             noted.runs.add(predictions.stem)
-    while more := {name for name, run in params.runs.items() if name not in noted.runs and not noted.runs.isdisjoint(run.train.teachers)}:
-        noted.runs |= more  # students of a teacher that saw the faces
+    while more := {name for name, run in params.runs.items() if name not in noted.runs and _rests_on(run, noted.runs, root / "models")}:
+        noted.runs |= more
     noted.evaluations |= {folder.name for folder in sorted((root / EVALUATIONS).glob("*")) if _is_scored_in(folder, noted)}
+
+
+def _rests_on(run: Run, others: set[str], models: Path) -> bool:
+    """Return whether a run was distilled from some others, or begins with a file of theirs: `train.pretrained`, or onnx_backbone's `file`."""
+    folders = [(models / name).resolve() for name in others]
+    files = [models.parent / Path(text).expanduser() for text in (run.train.pretrained, str(run.options.get("file", "")))]
+    begins = any(file.parent.resolve().is_relative_to(folder) for file in files for folder in folders)  # a file may be DVC's link into its cache
+    return begins or not others.isdisjoint(run.train.teachers)
 
 
 def _is_scored_in(folder: Path, noted: Noted) -> bool:
