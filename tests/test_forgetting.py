@@ -348,6 +348,25 @@ def test_a_run_that_params_no_longer_name_is_removed_where_they_were_training_fa
     assert (root / "models" / "earlier_other_web" / "weights.safetensors").exists()
 
 
+def test_the_page_of_a_set_that_excluded_their_pictures_is_removed_too(clone):
+    root, params, gone, _ = clone
+    (root / "data" / "raw" / "collected" / "labels.csv").unlink()  # they did not label others either
+    store = root / "data" / "prepared" / "collected"
+    faces = pd.read_parquet(store / "faces.parquet")
+    own = faces["subject"] == gone
+    faces[~own].to_parquet(store / "faces.parquet")
+    np.save(store / "images.npy", np.load(store / "images.npy")[~own.to_numpy()])
+    excluded = faces.loc[own, ["face_id"]].assign(source="captured", source_path="x", usage="", reason="no face found")
+    excluded.to_parquet(store / "excluded.parquet")
+    for split in ("predictions", "train_predictions"):
+        faces.loc[~own, ["face_id"]].to_parquet(root / "data" / split / "web.parquet")
+    lines, nothing_left = forget_person(root, params, gone)
+    assert nothing_left
+    assert "datasets collected; runs web" in lines[1]
+    assert claims(root) == []
+    assert not (root / "reports" / "notebooks" / "01_prepare-collected.ipynb").exists()
+
+
 @pytest.mark.parametrize("lock", ["data/.partial/train-other.lock", ".dvc/tmp/exps/a/b/data/.partial/train-x.lock", "data/.forgetting.lock"])
 def test_nothing_is_removed_under_a_stage_an_experiment_or_another_forgetting(clone, lock):
     root, params, gone, _ = clone

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from ferlab.data.store import read_excluded
 from ferlab.live.collection.csv_rows import erase_face_rows, is_one_of
 from ferlab.live.collection.storage import Collection, Erased, counted, is_pseudonym
 from ferlab.live.session.files import SESSIONS, people_of
@@ -44,7 +45,7 @@ class Noted:
     """What is known of a person's faces before they are erased, in any order.
 
     Attributes:
-        sets: Prepared datasets that hold them.
+        sets: Prepared datasets that hold them, or excluded them: a page may show what was excluded.
         runs: Runs that were trained or scored on these, and those that rest on such a run's model.
         evaluations: Folders of `ferlab evaluate` that scored their faces, or one of these runs.
         files: Their pictures, below the folder of the collection.
@@ -127,9 +128,10 @@ def _note(noted: Noted, root: Path, params: Params, *, collections: list[Collect
         noted.add({"files": collection.files_of(person), **collection.known_checksums(person)})
     for store in sorted((root / "data" / "prepared").glob("*/faces.parquet")):
         faces = pd.read_parquet(store)
-        own = faces[_is_of(faces, person)]
-        if len(own):
-            noted.add({"sets": [store.parent.name], "face_ids": own["face_id"], "pixels": own["content_hash"]})
+        own, excluded = faces[_is_of(faces, person)], read_excluded(store.parent)["face_id"]
+        excluded = excluded[[is_one_of(face_id, noted.files) for face_id in excluded]]
+        if len(own) or len(excluded):
+            noted.add({"sets": [store.parent.name], "face_ids": [*own["face_id"], *excluded], "pixels": own["content_hash"]})
     labelled = any(row["labeller"] == person for collection in collections for row in collection.rows("labels.csv"))
     noted.add({"sets": [name for name, prepare in params.prepare.items() if labelled and is_captured(prepare)]})
     noted.runs |= {name for name, run in params.runs.items() if run.data in noted.sets}
