@@ -50,6 +50,15 @@ stages:
   report:
     cmd: x
 """
+EXPLORED = (
+    "reports/site/index.html",
+    "data/scratch/a.txt",
+    "data/.partial/prepare-collected-abc/kept/x",
+    "reports/_failed/01.ipynb",
+    "reports/changes/HEAD-here.html",
+    "reports/.site.work/pages/index.md",
+    "reports/notebooks/.ipynb_checkpoints/01_prepare-collected-checkpoint.ipynb",
+)
 
 
 def captured_params() -> Params:
@@ -98,7 +107,7 @@ def write_results(root: Path, params: Params) -> None:
     for place in (*OUTPUTS["compare"].values(), *OUTPUTS["frame"].values()):
         (root / place).parent.mkdir(parents=True, exist_ok=True)
         (root / place).write_text("web: .9")
-    for name in ("reports/site/index.html", "data/scratch/a.txt", "data/.partial/prepare-collected-abc/kept/x", "reports/_failed/01.ipynb"):
+    for name in EXPLORED:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("a face")
     (root / "data" / ".hashes.json").write_text(json.dumps({"files": [str(raw / path) for path in faces["source_path"]]}))
@@ -153,8 +162,8 @@ def test_a_person_is_gone_and_that_is_proved_and_others_stay(clone):
     assert ": 0 left" in lines[-2]
     assert holding(root, gone) == {"data/raw/collected/consent.csv"}
     assert claims(root) == []
-    for name in ("reports/site", "data/scratch/a.txt", "data/.partial/prepare-collected-abc", "reports/_failed/01.ipynb", "data/.hashes.json"):
-        assert not (root / name).exists()
+    for name in (*EXPLORED, "reports/site", "data/.hashes.json"):
+        assert not (root / name).exists(), name
     assert not (root / "data" / "prepared" / "of_an_earlier_study").exists()
     assert not list((root / "data").glob(".forgetting-*"))
     assert set(read(root / "data" / "raw" / "collected")[1]["subject"]) == {kept}
@@ -367,7 +376,9 @@ def test_the_page_of_a_set_that_excluded_their_pictures_is_removed_too(clone):
     assert not (root / "reports" / "notebooks" / "01_prepare-collected.ipynb").exists()
 
 
-@pytest.mark.parametrize("lock", ["data/.partial/train-other.lock", ".dvc/tmp/exps/a/b/data/.partial/train-x.lock", "data/.forgetting.lock"])
+@pytest.mark.parametrize(
+    "lock", ["data/.partial/train-other.lock", "reports/.site.work.lock", ".dvc/tmp/exps/a/b/data/.partial/train-x.lock", "data/.forgetting.lock"]
+)
 def test_nothing_is_removed_under_a_stage_an_experiment_or_another_forgetting(clone, lock):
     root, params, gone, _ = clone
     before = {path for path in root.rglob("*") if path.is_file()}

@@ -89,13 +89,15 @@ def test_who_withdrew_is_gone_from_the_cache_and_from_what_runs_left(tmp_path, m
         privacy.forget(project, params)
     dvc("repro")
     (project / "data" / ".partial" / "prepare-control-abc" / "kept").mkdir(parents=True)
-    (project / "reports" / "_failed").mkdir(exist_ok=True)
-    (project / "reports" / "_failed" / "01_prepare-control.ipynb").write_text("a face")
+    pages = [project / "reports" / name / "page" for name in ("_failed", "changes", ".site.work", "notebooks/.ipynb_checkpoints")]
+    for page in pages:
+        page.parent.mkdir(exist_ok=True)
+        page.write_text("a face")
     assert all(cached(content).is_file() for content in withdrawn)
     told = privacy.forget(project, params)
     assert not [content for content in withdrawn if cached(content).exists()]
     assert not (project / "data" / ".partial").exists()
-    assert not (project / "reports" / "_failed").exists()
+    assert not [page for page in pages if page.parent.exists()]
     assert cached(images.read_bytes()).is_file()
     assert "Git history" in told[-1]
     assert "up to date" in dvc("status")

@@ -27,11 +27,11 @@ from ferlab.paths import NOTEBOOKS, OUTPUTS, RUN_STAGES, SET_STAGES, InputError,
 from ferlab.privacy import CONSENTED, LEFTOVERS, cache_folder, clean_cache, is_captured, while_nothing_runs
 from ferlab.remains import Remains, Traces, search
 
-DERIVED = ("data", "models", *(f"reports/{name}" for name in ("metrics", "summary", "plots", "tables", "notebooks", "site", "_failed")))
+DERIVED = ("data", "models", *(f"reports/{name}" for name in ("metrics", "summary", "plots", "tables", "notebooks", "site", "changes", "_failed")))
 BEYOND = (
-    "Not reached: other clones, backups, DVC remotes (`dvc gc --workspace --cloud`), Git history where pictures were committed, models that "
-    "params.yaml no longer names and that never scored their faces, and what was copied, exported, shipped or published from models and pages of "
-    "theirs"
+    "Not reached: other clones, backups, DVC remotes (`dvc gc --workspace --cloud`), Git history where pictures were committed, notebooks that were "
+    "executed by hand and saved, pages written elsewhere (`ferlab changes --output`), models that params.yaml no longer names and that never scored "
+    "their faces, and what was copied, exported, shipped or published from models and pages of theirs"
 )
 DRAWN = ("control_faces", "claims", "worlds")  # they read no faces of people
 SHARED = tuple(stage for stage in reversed(NOTEBOOKS) if stage not in (*SET_STAGES, *RUN_STAGES, *DRAWN))  # they read several sets or runs

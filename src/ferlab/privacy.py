@@ -16,19 +16,22 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ferlab import paths
-from ferlab.locks import held
+from ferlab.locks import held, lock_of
 from ferlab.params import Params, Prepare
 from ferlab.paths import InputError
 
 CONSENTED = "captured"
 WITHDRAWN = "consent withdrawn"  # as the reader gives the reason
-PRIVATE = ("data", "reports/notebooks", "reports/evaluations", "reports/_failed", "reports/site", ".dvc/tmp")  # hold faces, below a clone
+PRIVATE = ("data", "reports/notebooks", "reports/evaluations", "reports/_failed", "reports/site", "reports/changes", ".dvc/tmp")  # hold faces
 PARTIALS = "data/.partial"  # where stages work, with a lock each
-LEFTOVERS = (PARTIALS, "data/scratch", "reports/_failed", ".dvc/tmp/exps")
+BUILT = "reports/.site.work"  # where the report is built, with a lock beside it
+CHECKPOINTS = "reports/notebooks/.ipynb_checkpoints"  # what Jupyter keeps of executed notebooks that were opened
+LEFTOVERS = (PARTIALS, "data/scratch", "reports/_failed", "reports/changes", BUILT, CHECKPOINTS, ".dvc/tmp/exps")
 BEYOND = (
     "Not reached: DVC remotes (`dvc gc --workspace --cloud`), models that were trained on them and what was exported or shipped from these, "
-    "sets and runs that params.yaml no longer names (data/prepared, reports/notebooks), other clones, backups, Git history where pictures were "
-    "committed, and the pictures themselves in data/raw: delete those by hand"
+    "sets and runs that params.yaml no longer names (data/prepared, reports/notebooks), pages of `ferlab evaluate` (reports/evaluations) and pages "
+    "written elsewhere (`ferlab changes --output`), notebooks that were executed by hand and saved, other clones, backups, Git history where "
+    "pictures were committed, and the pictures themselves in data/raw: delete those by hand"
 )
 
 
@@ -39,8 +42,12 @@ def is_captured(prepare: Prepare) -> bool:
 
 def guard(params: Params) -> None:
     """With captured faces, restrict what this process writes and the folders of faces to their owner."""
-    if not any(map(is_captured, params.prepare.values())):
-        return
+    if any(map(is_captured, params.prepare.values())):
+        restrict()
+
+
+def restrict() -> None:
+    """Restrict what this process writes and the folders of faces to their owner."""
     os.umask(0o077)
     for folder in [*(paths.ROOT / private for private in PRIVATE), cache_folder(paths.ROOT)]:
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,12 +101,13 @@ def while_nothing_runs(root: Path, *, stages: Iterable[tuple[str, str]] = ()) ->
         stages: With their set or run, "" for none: these cannot start either.
 
     Raises:
-        InputError: A stage runs, or another process forgets.
+        InputError: A stage runs, the report is built, or another process forgets.
     """
     locks = {root / PARTIALS / f"{stage}-{name}.lock" for stage, name in stages}
     locks |= {*(root / PARTIALS).glob("*.lock"), *(root / ".dvc" / "tmp" / "exps").rglob(f"{PARTIALS}/*.lock")}
     with contextlib.ExitStack() as holding:
         holding.enter_context(held(root / "data" / ".forgetting.lock", what="ferlab forget"))
+        holding.enter_context(held(lock_of(root / BUILT), what="the report"))
         for lock in sorted(locks):
             holding.enter_context(held(lock, what=lock.stem.replace("-", " ", 1).strip()))
         yield

@@ -17,8 +17,18 @@ def add_parser(commands: Any) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Write the page; return 0."""
-    from ferlab.reporting.site.changed import write_changes
+    """Write the page; return 0. With captured faces, here or in one of the two states, its owner alone can read it."""
+    from ferlab import paths
+    from ferlab.params import load_params
+    from ferlab.privacy import CONSENTED, guard, restrict
+    from ferlab.reporting.site import changed
 
-    print(f"page: {write_changes(chosen.old, chosen.new, chosen.output)}")
+    guard(load_params())
+    old, new = changed.state_at(chosen.old), changed.state_at(chosen.new) if chosen.new else changed.state_here()
+    if CONSENTED in changed.datasets(old) | changed.datasets(new):
+        restrict()
+    named = "-".join(name.replace("/", "_") for name in (chosen.old, chosen.new or "here"))
+    output = chosen.output or paths.ROOT / "reports" / "changes" / f"{named}.html"
+    changed.write_changes(old, new, output)
+    print(f"page: {output}")
     return 0

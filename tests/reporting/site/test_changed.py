@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from toy_project import PARAMS
 
 from ferlab import paths
 from ferlab.cli import main
 from ferlab.evaluation.comparison import compare_pairs
 from ferlab.evaluation.predictions import predictions_table
+from ferlab.params import check_params
 from ferlab.paths import InputError
+from ferlab.reporting.site import changed
 from ferlab.reporting.site.changed import State, changed_figures, changed_params, changes_page, compare_metrics
 
 NAMES = ("angry", "happy", "sad")
@@ -141,6 +145,37 @@ def test_a_revision_that_is_none_is_one_line(capsys: pytest.CaptureFixture[str])
     assert "no-such-revision: no commit, branch, tag or DVC experiment" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"has no params\.yaml"):
         changed_params(State("empty", lambda path: None), State("empty", lambda path: None))
+
+
+@pytest.mark.parametrize("where", ["here", "old", "new", "nowhere"])
+def test_a_page_of_captured_faces_is_its_owners_alone(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old_hits: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    params = yaml.safe_load(PARAMS)
+    if where == "here":
+        params["prepare"]["control"] |= {"dataset": "captured", "options": {}}
+    monkeypatch.setattr("ferlab.params.load_params", lambda: check_params(params))
+
+    def state_at(revision: str) -> State:
+        found = state(revision, lr=0.1, hits=old_hits)
+        kinds = {"a": {"dataset": "fer2013"}, "b": {"sources": {"web": {"dataset": "captured" if revision == where else "fer2013"}}}}
+        raw = yaml.safe_dump({"prepare": kinds, "runs": {"a": {}}}).encode()
+        return State(revision, lambda path: raw if path == "params.yaml" else found.read(path))
+
+    monkeypatch.setattr(changed, "state_at", state_at)
+    (tmp_path / "reports" / "changes").mkdir(parents=True)
+    (tmp_path / "reports" / "changes").chmod(0o755)
+    before = os.umask(0o022)
+    try:
+        assert main(["changes", "old", "new"]) == 0
+        assert main(["changes", "old", "new", "--output", str(tmp_path / "page.html")]) == 0
+    finally:
+        os.umask(before)
+    place, page = tmp_path / "reports" / "changes", tmp_path / "reports" / "changes" / "old-new.html"
+    assert f"page: {page}" in capsys.readouterr().out
+    modes = [path.stat().st_mode & 0o777 for path in (place, page, tmp_path / "page.html")]
+    assert modes == ([0o755, 0o644, 0o644] if where == "nowhere" else [0o700, 0o600, 0o600])
 
 
 @pytest.mark.slow

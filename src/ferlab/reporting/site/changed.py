@@ -106,6 +106,15 @@ def _experiment(name: str) -> str:
     return next((commit for ref, commit in refs if ref.rpartition("/")[2] == name), "")
 
 
+def datasets(state: State) -> set[str]:
+    """Return the datasets that a state reads, by the keys `dataset` of its params.yaml.
+
+    Raises:
+        InputError: It has no params.yaml.
+    """
+    return {str(value) for key, value in _leaves(_params(state)) if key.endswith(".dataset")}
+
+
 def changed_params(old: State, new: State) -> pd.DataFrame:
     """Return the keys of params.yaml whose values differ, with both values."""
     before, after = (dict(_leaves(_params(state))) for state in (old, new))
@@ -269,20 +278,12 @@ def changes_page(old: State, new: State) -> str:
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body><main>{"".join(parts)}</main></body></html>\n'
 
 
-def write_changes(old: str, new: str | None = None, output: Path | None = None) -> Path:
-    """Write the page of what changed; return where.
-
-    Args:
-        old: A commit, branch, tag or DVC experiment.
-        new: Another one; None: what lies here.
-        output: By default reports/changes/OLD-NEW.html.
+def write_changes(old: State, new: State, output: Path) -> None:
+    """Write the page of what changed between two states.
 
     Raises:
-        InputError: No such state, or one without params.yaml.
+        InputError: A state has no params.yaml.
     """
-    page = changes_page(state_at(old), state_at(new) if new else state_here())
-    named = "-".join(name.replace("/", "_") for name in (old, new or "here"))
-    output = output or paths.ROOT / "reports" / "changes" / f"{named}.html"
+    page = changes_page(old, new)
     output.parent.mkdir(parents=True, exist_ok=True)
     paths.write_whole(output, page.encode())
-    return output
