@@ -255,6 +255,24 @@ def test_a_failed_build_leaves_the_last_site(project: Path, monkeypatch: pytest.
     assert not list(place.parent.glob(".site*"))
 
 
+def test_a_site_that_its_owner_alone_reads_stays_so_and_is_built_unseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    write_project(tmp_path, make_params("on_drawn"))
+    place, modes = tmp_path / "reports" / "site", []
+    place.mkdir(mode=0o700)
+
+    def render(source: Path, target: Path, **_: object) -> list[str]:
+        modes.append(source.parent.stat().st_mode & 0o777)
+        target.mkdir(mode=0o755)
+        return []
+
+    for name in ("write_files", "bench_page.complete_page"):
+        monkeypatch.setattr(f"ferlab.reporting.site.build.{name}", lambda *_: None)
+    monkeypatch.setattr(site, "render", render)
+    site.build_site(make_params("on_drawn"), place, conf=CONF)
+    assert [*modes, place.stat().st_mode & 0o777] == [0o700, 0o700]
+
+
 @pytest.mark.parametrize("name", ["letters", "letter.txt"])
 def test_the_site_takes_no_other_folders_place(name: str, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "letters").mkdir(exist_ok=True)

@@ -86,7 +86,8 @@ def build_site(params: Params, output: Path, *, conf: Path | None = None) -> lis
     with held(lock_of(work), what="the report"):
         shutil.rmtree(work, ignore_errors=True)
         try:
-            (work / "pages").mkdir(parents=True)
+            work.mkdir(mode=0o700)  # pages may show faces of people
+            (work / "pages").mkdir()
             scorings = read_scorings(paths.ROOT / "reports" / LEDGER.name)
             box = partial(preliminary_box, params, stale=stale_results(params, entries), uncommitted=uncommitted_code())
             write_sources(params, entries, work / "pages", scorings=scorings, commit=git_commit(), box=box)
@@ -121,6 +122,7 @@ def git_commit() -> Commit | None:
 
 def _swap(new: Path, place: Path, *, aside: Path) -> None:
     if place.exists():
+        new.chmod(new.stat().st_mode & place.stat().st_mode & 0o777)  # with captured faces its owner alone reads it
         place.rename(aside)
     try:
         new.rename(place)
