@@ -11,6 +11,7 @@ from ferlab.deployment.predictor import SHIPPED, Predictor
 from ferlab.explanation.attributions import explain_faces
 from ferlab.expressions import EXPRESSIONS
 from ferlab.models import MODELS, LoadedModel, create_model
+from ferlab.models.graphs import OPERATIONS
 from ferlab.paths import InputError
 
 FACES = np.random.default_rng(3).integers(0, 256, (6, 48, 48)).astype(np.uint8)
@@ -50,6 +51,16 @@ def test_an_exported_model_has_the_maps_of_its_own_module(name, tmp_path):
     if np.abs(wanted["grad_cam"]).max() > 0:
         correlation = np.corrcoef(found["grad_cam"].ravel(), wanted["grad_cam"].ravel())[0, 1]
         assert correlation > 0.99, "another layer was explained"
+
+
+def test_a_graph_that_computes_something_else_than_the_runtime_is_refused(monkeypatch):
+    highest = lambda x, _, keepdims, noop_with_empty_axes: x.amax((2, 3), keepdim=True)  # noqa: E731
+    monkeypatch.setitem(OPERATIONS, "ReduceMean", highest)
+    with pytest.raises(InputError, match=r"the graph's probabilities differ from onnxruntime's by [\d.]+, so it is not followed for Grad-CAM; ch"):
+        load_exported(SHIPPED)
+    monkeypatch.setitem(OPERATIONS, "ReduceMean", lambda x, _, keepdims, noop_with_empty_axes: x.missing)
+    with pytest.raises(InputError, match=r"the graph cannot be followed \(.*missing.*\) for Grad-CAM; choose occlusion"):
+        load_exported(SHIPPED)
 
 
 def test_an_operation_that_is_not_followed_is_named(tmp_path):

@@ -70,7 +70,7 @@ def test_the_map_is_captums(proto, faces):
     before = proto.SerializeToString()
     chosen, maps = maps_of(with_grad_cam(proto), faces)
     assert proto.SerializeToString() == before
-    module = Graph(proto.graph).eval()
+    module = Graph(proto).eval()
     activation = [name for name, step in module.steps.items() if step.kind == "Relu" and step.operation and "h" not in step.inputs][-1]
     wanted = grad_cam(module, torch.from_numpy(faces), explained_class=torch.from_numpy(chosen), layer=f"steps.{activation}")
     enlarged = torch.nn.functional.interpolate(torch.from_numpy(maps)[:, None], (48, 48), mode="bilinear")

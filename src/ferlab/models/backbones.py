@@ -132,8 +132,7 @@ def onnx_backbone(
     if sha256 and found != sha256.lower():
         raise InputError(f"{path}: sha256 is {found}, expected {sha256}; get the file again, or correct the option `sha256`")
     try:
-        proto = _graph(content, in_channels, size)
-        backbone = Graph(proto, value=features)
+        backbone = Graph(_proto(content, in_channels, size), value=features)
         width = _width(backbone, in_channels, size)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
@@ -153,12 +152,13 @@ def _content(path: Path, file: str) -> bytes:
     return path.read_bytes()
 
 
-def _graph(content: bytes, channels: int, size: int) -> onnx.GraphProto:
-    """Return the graph of an ONNX file that takes faces of this shape."""
+def _proto(content: bytes, channels: int, size: int) -> onnx.ModelProto:
+    """Return an ONNX file whose graph takes faces of this shape."""
     try:
-        graph = onnx.load_from_string(content).graph
+        proto = onnx.load_from_string(content)
     except DecodeError:
         raise InputError("not an ONNX file, or cut short; get the file again") from None
+    graph = proto.graph
     if not graph.output:
         raise InputError("not an ONNX file, or one without an output; get the file again")
     if any(uses_external_data(tensor) for tensor in graph.initializer):
@@ -168,7 +168,7 @@ def _graph(content: bytes, channels: int, size: int) -> onnx.GraphProto:
     sides = [side.dim_value for given in entry for side in given.type.tensor_type.shape.dim]  # 0: free
     if len(entry) != 1 or len(sides) != 4 or any(side not in (0, own) for side, own in zip(sides[1:], (channels, size, size))):
         raise InputError(f"expected a graph with one input (N, {channels}, {size}, {size}); its inputs have the sides {sides} (0: free)")
-    return graph
+    return proto
 
 
 def _width(backbone: Graph, channels: int, size: int) -> int:
