@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from ferlab import control
 from ferlab.control import carrying_mask
+from ferlab.data.faces import missing_truth
+from ferlab.data.preparation.steps import prepared_as
 from ferlab.data.regions import REGIONS, template_masks
+from ferlab.data.store import Store
+from ferlab.explanation import explained
 from ferlab.explanation.baselines import baseline_maps
 from ferlab.explanation.control_truth import (
     BELIEVED,
@@ -23,8 +31,18 @@ from ferlab.explanation.control_truth import (
     true_masks,
 )
 from ferlab.expressions import EXPRESSIONS
+from ferlab.params import Prepare
 
 NEUTRAL = EXPRESSIONS.index("neutral")
+
+
+def prepared(face: dict[str, str]) -> dict[str, Any]:
+    """Return what a dataset records of its preparation."""
+    steps = {"size": 48, "colour": "as_is", "equalise": "clahe", "blur": 0}
+    return prepared_as(Prepare(dataset="control", face=face).face.model_dump(), **steps, shape=(48, 48))
+
+
+PLAIN = prepared({})
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +104,40 @@ def test_rest_is_what_no_true_region_covers(drawn: tuple[np.ndarray, pd.DataFram
 def test_only_tables_of_control_faces_have_a_truth(drawn: tuple[np.ndarray, pd.DataFrame]) -> None:
     images, faces = drawn
     known = {"maps": {"flat": np.ones((56, 48, 48))}, "template": template_masks((48, 48)), "classes": faces["target"], "expressions": EXPRESSIONS}
+    known |= {"preparation": PLAIN}
     found = compare_with_truth(faces, images, **known)
     assert list(found) == ["regions", "ground_truth", "verdict"]
     assert set(found["ground_truth"]["method"]) == {"flat", "random", "centre", "edges"}
     assert compare_with_truth(faces.assign(source=["fer2013"] + ["control"] * 55), images, **known) == {}
+
+
+@pytest.mark.parametrize("face", [{"detector": "haar"}, {"boxes": "boxes.csv"}, {"align": "eyes"}])
+def test_control_faces_that_were_moved_have_no_truth(drawn: tuple[np.ndarray, pd.DataFrame], face: dict[str, str]) -> None:
+    images, faces = drawn
+    maps, moved = np.random.default_rng(0).random((56, 48, 48)), prepared(face)
+    known = {"maps": {"noise": maps}, "template": template_masks((48, 48)), "classes": faces["target"], "expressions": EXPRESSIONS}
+    assert compare_with_truth(faces, images, preparation=moved, **known) == {}
+    for preparation, truth in ((PLAIN, {"truth"}), (moved, set())):
+        store = Store(images=images, faces=faces, expressions=EXPRESSIONS, preparation=preparation)
+        assert set(explained._masses(store, np.arange(9), maps={"noise": maps[:9]})["method"]) == {"noise"} | truth
+
+
+def test_copies_of_control_faces_have_no_truth(drawn: tuple[np.ndarray, pd.DataFrame]) -> None:
+    copied = drawn[1].assign(derived_from=[""] * 55 + ["control/0000001"])
+    assert missing_truth(copied, PLAIN) == "some are mirrored or turned copies, whose ground-truth pixels are not drawn"
+    assert missing_truth(copied.head(55), PLAIN) == ""
+
+
+@pytest.mark.parametrize("face", [{}, {"align": "eyes"}])
+def test_the_page_prepare_lights_the_pixels_of_faces_as_they_were_drawn(drawn: tuple[np.ndarray, pd.DataFrame], face: dict[str, str]) -> None:
+    notebook = json.loads(Path(__file__).parents[2].joinpath("notebooks", "01_prepare.ipynb").read_text())
+    imports, lit = ("".join(cell["source"]) for cell in notebook["cells"] if cell["id"] in ("cell-002", "cell-019"))
+    shown: list[str] = []
+    store = Store(images=drawn[0], faces=drawn[1], expressions=EXPRESSIONS, preparation=prepared(face))
+    names = {"store": store, "faces": drawn[1], "train": drawn[1], "drawn": True}
+    exec(imports, names)
+    exec(lit, names | {"show": lambda figure, alt: shown.append(alt)})
+    assert len(shown) == (not face)
 
 
 def judge(drawn: tuple[np.ndarray, pd.DataFrame], maps: dict[str, np.ndarray], *, right: np.ndarray | None = None) -> pd.DataFrame:

@@ -6,7 +6,7 @@ Owns what a face table is. Readers make one, `splits` fills its split, the store
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -137,6 +137,20 @@ def is_derived(faces: pd.DataFrame) -> np.ndarray:
 def originals(faces: pd.DataFrame) -> pd.DataFrame:
     """Return the faces that are no copies or synthetic samples of others, with the rows that they have in the store."""
     return faces[~is_derived(faces)]
+
+
+def missing_truth(faces: pd.DataFrame, preparation: Mapping[str, Any]) -> str:
+    """Return why the ground-truth pixels of faces are not known, to end a sentence; "" where they are, of control faces that are as they were drawn.
+
+    Args:
+        faces: Rows of a face table.
+        preparation: Of their dataset, see `ferlab.data.preparation.steps.prepared_as`.
+    """
+    if not (faces["source"] == CONTROL).all():
+        return "they have no ground-truth pixels"
+    if preparation.get("face"):
+        return "ground-truth pixels are those of the faces as drawn, and these were searched for or aligned"
+    return "some are mirrored or turned copies, whose ground-truth pixels are not drawn" if is_derived(faces).any() else ""
 
 
 def has_duplicate_in(faces: pd.DataFrame, splits: Sequence[str]) -> np.ndarray:

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ferlab.control import carrying_mask, region_masks
-from ferlab.data.faces import CONTROL
+from ferlab.data.faces import missing_truth
 from ferlab.data.regions import REGIONS, REST
 from ferlab.evaluation.paired import percentile_bounds, unit_weights
 from ferlab.evaluation.predictions import subjects_of
@@ -37,6 +37,7 @@ def compare_with_truth(
     template: Mapping[str, np.ndarray],
     classes: np.ndarray,
     expressions: Sequence[str],
+    preparation: Mapping[str, Any],
     seed: int = 0,
 ) -> dict[str, pd.DataFrame]:
     """Compare template and maps with the truth of control faces.
@@ -48,13 +49,14 @@ def compare_with_truth(
         template: Masks (S, S) of the regions.
         classes: Class of each face (N,), -1 for faces excluded from masses and ratios.
         expressions: Names of the classes.
+        preparation: Of the faces' dataset, see `ferlab.data.preparation.steps.prepared_as`.
         seed: Of the bootstraps.
 
     Returns:
-        The tables of `compare_regions` ("regions"), `ground_truth_mass` ("ground_truth") and `judge_methods` ("verdict"); empty unless all
-        are control faces.
+        The tables of `compare_regions` ("regions"), `ground_truth_mass` ("ground_truth") and `judge_methods` ("verdict"); empty where the
+        ground-truth pixels are not known, see `ferlab.data.faces.missing_truth`.
     """
-    if not (faces["source"] == CONTROL).all():
+    if missing_truth(faces, preparation):
         return {}
     baselines = baseline_maps(images, seed=seed)
     return {

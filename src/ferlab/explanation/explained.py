@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ferlab.control import carrying_mask
-from ferlab.data.faces import CONTROL
+from ferlab.data.faces import missing_truth
 from ferlab.data.regions import placement_of, template_masks
 from ferlab.data.store import Store
 from ferlab.explanation.hypotheses import TRUTH, mass_rows
@@ -31,8 +31,8 @@ class Explained:
         scored: Faces of the split that the sample is drawn from.
         judged: The maps' scores of faithfulness, see `ferlab.explanation.judged.judge_maps`.
         excluded: Methods of `explain.methods` that the model does not allow.
-        masses: Attribution mass of each region in the maps of correctly classified faces, `explain.hypothesis_faces` per expression; on control faces
-            also of their ground-truth pixels. See `ferlab.explanation.hypotheses.mass_rows`.
+        masses: Attribution mass of each region in the maps of correctly classified faces, `explain.hypothesis_faces` per expression; where they
+            are known also of the ground-truth pixels. See `ferlab.explanation.hypotheses.mass_rows`.
     """
 
     faces: pd.DataFrame
@@ -95,8 +95,8 @@ def _explain(attributions: Path, faithfulness: Path, masses: Path, *, p: StagePa
 
 
 def _masses(store: Store, rows: np.ndarray, *, maps: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Return the attribution mass of the template's regions; of the ground-truth pixels too where all faces are control faces."""
+    """Return the attribution mass of the template's regions; of the ground-truth pixels too where they are known."""
     faces, size = store.faces.iloc[rows], (store.images.shape[1], store.images.shape[2])
-    if (faces["source"] == CONTROL).all():
+    if not missing_truth(faces, store.preparation):
         maps = maps | {TRUTH: carrying_mask(faces, size=size[0]).astype(np.float32)}
     return mass_rows(maps, template_masks(size, placement_of(store.images, store.preparation)), faces)

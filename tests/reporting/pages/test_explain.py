@@ -120,10 +120,10 @@ def test_without_a_correct_face_the_tables_that_exist_are_shown() -> None:
     regions, verdict = explain.truth_tables(lacking)
     assert regions.index.name == "region"
     assert verdict.loc["occlusion", ["maps judged", "density ratio", "best baseline", "difference"]].tolist() == ["0", "–", "–", "–"]
-    assert "none can be compared" in explain.verdict_sentence(lacking, dead={}, maps=91)
+    assert "none can be compared" in explain.verdict_sentence(lacking, dead={}, maps=91, missing="")
     assert "ground-truth pixels in percent" not in explain.truth_text(lacking)
     single = some | {"verdict": some["verdict"].assign(**nothing | {"n": 1})}
-    assert "only one can be compared with the truth." in explain.verdict_sentence(single, dead={}, maps=91)
+    assert "only one can be compared with the truth." in explain.verdict_sentence(single, dead={}, maps=91, missing="")
 
 
 def test_the_tables_are_described_only_where_they_are() -> None:
@@ -132,7 +132,7 @@ def test_the_tables_are_described_only_where_they_are() -> None:
 
 
 def test_the_verdict_names_each_method_its_reasons_and_the_criterion() -> None:
-    said = explain.verdict_sentence(truth(), dead={"grad_cam": 48, "hires_cam": 0, "occlusion": 0}, maps=91)
+    said = explain.verdict_sentence(truth(), dead={"grad_cam": 48, "hires_cam": 0, "occlusion": 0}, maps=91, missing="")
     assert "Occlusion may be believed on this run." in said
     assert "Grad-CAM may not be believed on this run: 48 of 91 maps are zero" in said
     assert "HiResCAM is undecided on this run: its difference 0.10 [-0.20, 0.50] from the centred blob is not above 0." in said
@@ -141,9 +141,9 @@ def test_the_verdict_names_each_method_its_reasons_and_the_criterion() -> None:
 
 
 def test_without_truth_only_zero_maps_rule_a_method_out() -> None:
-    said = explain.verdict_sentence({}, dead={"grad_cam": 48, "hires_cam": 0, "occlusion": 0}, maps=91)
+    said = explain.verdict_sentence({}, dead={"grad_cam": 48, "hires_cam": 0, "occlusion": 0}, maps=91, missing="they were aligned")
     assert "Grad-CAM may not be believed on this run: 48 of 91 maps are zero (limit: 5 %)." in said
-    assert "Whether HiResCAM and occlusion may be believed is not known" in said
-    every = explain.verdict_sentence({}, dead={"grad_cam": 0, "hires_cam": 0, "occlusion": 0}, maps=91)
+    assert said.endswith("Whether HiResCAM and occlusion may be believed is not known on these faces: they were aligned.")
+    every = explain.verdict_sentence({}, dead={"grad_cam": 0, "hires_cam": 0, "occlusion": 0}, maps=91, missing="")
     assert "Whether Grad-CAM, HiResCAM and occlusion may be believed" in every
-    assert "may not" not in explain.verdict_sentence({}, dead={"grad_cam": 1, "occlusion": 0}, maps=91)
+    assert "may not" not in explain.verdict_sentence({}, dead={"grad_cam": 1, "occlusion": 0}, maps=91, missing="")

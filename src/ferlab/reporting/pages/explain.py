@@ -192,16 +192,17 @@ def _truth_mass(mass: pd.DataFrame) -> pd.DataFrame:
     return captioned(wide, "Attribution mass on the ground-truth pixels of control faces, %")
 
 
-def verdict_sentence(truth: Mapping[str, pd.DataFrame], *, dead: Mapping[str, int], maps: int) -> str:
+def verdict_sentence(truth: Mapping[str, pd.DataFrame], *, dead: Mapping[str, int], maps: int, missing: str) -> str:
     """Report which methods may be believed on this run, by which criterion, and how far masses by template and by truth differ.
 
     Args:
         truth: From `compare_with_truth`; empty for faces without ground truth.
         dead: Per method the number of maps that are zero everywhere.
         maps: Maps of each method.
+        missing: From `ferlab.data.faces.missing_truth`.
     """
     if not truth:
-        return _unknown_verdict(dead, maps)
+        return _unknown_verdict(dead, maps, missing)
     regions, judged = truth["regions"], truth["verdict"].to_dict("records")
     off = {row["method"]: float((regions[f"{row['method']}_template"] - regions[f"{row['method']}_true"]).abs().max()) for row in judged}
     worst = max(off, key=lambda method: off[method])
@@ -219,13 +220,13 @@ def _judgement(row: dict[Any, Any]) -> str:
     return f"{name} {verdict}: {', '.join(_failed(row))}."
 
 
-def _unknown_verdict(dead: Mapping[str, int], maps: int) -> str:
+def _unknown_verdict(dead: Mapping[str, int], maps: int, missing: str) -> str:
     """Report the methods that too many zero maps rule out; without truth few zero maps do not rule a method in."""
     out = [method for method, count in dead.items() if count > MOST_ZERO * maps]
     limit = percent(MOST_ZERO, digits=0)
     text = [f"**{_start(NAMES[m])} may not be believed on this run: {dead[m]} of {maps} maps are zero (limit: {limit}).**" for m in out]
     if rest := [NAMES[method] for method in dead if method not in out]:
-        text.append(f"Whether {listed(rest)} may be believed is not known on these faces: they have no ground-truth pixels.")
+        text.append(f"Whether {listed(rest)} may be believed is not known on these faces: {missing}.")
     return " ".join(text)
 
 
