@@ -99,6 +99,42 @@ def test_layers_that_do_not_fit_are_named(tmp_path: Path) -> None:
     assert "logits.bias (8,) for (7,)" in sentence
 
 
+def test_a_file_that_leaves_a_frozen_layer_random_is_refused(tmp_path: Path) -> None:
+    source = written(tmp_path / "net.safetensors", small_net(seed=1))
+    save_file({"conv1.weight": torch.zeros(4, 3, 3, 3)}, tmp_path / "first.safetensors")
+    save_file({"conv1.weight": torch.zeros(4, 3, 3, 3), "conv2.weight": torch.zeros(5, 4, 3, 3)}, tmp_path / "another.safetensors")
+    net = small_net()
+    net.conv2.requires_grad_(False)
+    load_pretrained(net, source, layout="torchvision")
+    wanted = "no tensors in it fit frozen layers, which would stay random (conv2); is its layout 'torchvision'? Train these layers (`freeze: none`)"
+    assert wanted in one_line(net, str(tmp_path / "first.safetensors"))
+    assert wanted in one_line(net, str(tmp_path / "another.safetensors"))
+    weights = small_net(seed=1).state_dict()
+    del weights["bn1.running_mean"]
+    save_file(weights, tmp_path / "means.safetensors")
+    load_pretrained(small_net(), str(tmp_path / "means.safetensors"), layout="torchvision")  # trained, so estimated anew
+    net.bn1.requires_grad_(False)
+    assert "random (bn1)" in one_line(net, str(tmp_path / "means.safetensors"))
+
+
+@pytest.mark.parametrize("freeze", ["none", "paper"])
+@pytest.mark.parametrize(("name", "other"), [("vgg16_bn", "features.1.weight"), ("vgg19", "features.16.weight")])
+def test_torchvisions_other_vggs_are_refused_although_some_layers_fit(name: str, other: str, freeze: str, tmp_path: Path) -> None:
+    with torch.device("meta"):
+        net = cs230_vgg16(size=224, freeze=freeze)
+    weights, place, inputs = {}, 0, 3
+    for channels, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for _ in range(count + (name == "vgg19" and channels > 128)):
+            weights |= {f"features.{place}.weight": (channels, inputs, 3, 3), f"features.{place}.bias": (channels,)}
+            if name == "vgg16_bn":
+                weights |= {f"features.{place + 1}.{part}": (channels,) for part in ("weight", "bias", "running_mean", "running_var")}
+            place, inputs = place + (3 if name == "vgg16_bn" else 2), channels
+        place += 1  # a pool
+    torch.save({tensor: torch.zeros(()).expand(shape) for tensor, shape in weights.items()}, tmp_path / "vgg.pth")
+    with pytest.raises(InputError, match=f"{other}: no layer of torchvision's vgg16; expected vgg16, without batch normalisation"):
+        load_pretrained(net, str(tmp_path / "vgg.pth"), layout="torchvision")
+
+
 def test_weights_that_want_bgr_are_turned_so_that_rgb_gives_the_same(tmp_path: Path) -> None:
     other, net, images = small_net(seed=1), small_net(), torch.rand(2, 3, 8, 8)
     load_pretrained(net, written(tmp_path / "net.safetensors", other), layout="vggface2")

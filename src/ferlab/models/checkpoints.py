@@ -202,6 +202,14 @@ def _with_plain_stem(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     return weights
 
 
+def _of_plain_vgg16(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Refuse torchvision's other networks of numbered layers, as VGG16 with batch normalisation: some of their tensors fit layers of other places."""
+    numbers = {name: int(found[1]) for name in weights if (found := re.match(r"features\.(\d+)\.", name))}
+    if other := [name for name, number in numbers.items() if number not in VGG16_FEATURES]:
+        raise InputError(f"{other[0]}: no layer of torchvision's vgg16; expected vgg16, without batch normalisation (vgg16_bn) or another depth")
+    return weights
+
+
 VGG16_LAYERS = [f"conv{block}_{n}" for block, count in enumerate((2, 2, 3, 3, 3), start=1) for n in range(1, count + 1)]
 VGG16_FEATURES = dict(zip((0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28), VGG16_LAYERS))
 CAFFE_LAYERS = {  # its name -> the convolution, and its normalisation
@@ -217,7 +225,9 @@ FACE_API_MEAN = (122.782 / 255, 117.001 / 255, 104.298 / 255)  # of FaceRecognit
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of torchvision, and of timm's ResNets and SE-ResNets
 LAYOUTS: dict[str, Layout] = {
     "ferlab": Layout(rename=str),  # a weights file of ferlab, with its own mean and std
-    "torchvision": Layout(_by_torchvision, ("fc.", "classifier."), variant="torchvision", mean=IMAGENET_MEAN, std=IMAGENET_STD),
+    "torchvision": Layout(
+        _by_torchvision, ("fc.", "classifier."), variant="torchvision", mean=IMAGENET_MEAN, std=IMAGENET_STD, convert=_of_plain_vgg16
+    ),
     "timm": Layout(_by_timm, ("fc.",), variant="torchvision", mean=IMAGENET_MEAN, std=IMAGENET_STD, convert=_with_plain_stem),
     "vggface2": Layout(_by_vggface2, ("fc.",), colour="BGR", variant="caffe", mean=VGGFACE2_MEAN, std=(1 / 255, 1 / 255, 1 / 255)),
     "vgg_dag": Layout(rename=_by_caffe, classifier=("classifier.", "fc6.", "fc7.", "fc8."), variant="caffe"),

@@ -103,7 +103,7 @@ def load_pretrained(
     Raises:
         Unavailable: The file is not available.
         InputError: An unknown layout, a model of another variant, another checksum, a file that is damaged, would run code, holds NaN,
-            or of which nothing fits.
+            of which nothing fits, or that leaves a frozen layer random.
     """
     if layout not in LAYOUTS:
         raise InputError(f"layout: no layout is called {layout!r}; {nearest(layout, LAYOUTS)}")
@@ -121,6 +121,9 @@ def load_pretrained(
     head = _head(module)
     if not set(fits) - set(head):
         raise InputError(f"{path}: nothing in it fits the model ({_example(found)} there, {_example(own)} here); is its layout {layout!r}?")
+    if unset := [name for name in _frozen(module) if name not in fits]:
+        what = f"no tensors in it fit frozen layers, which would stay random ({_layers(unset)})"
+        raise InputError(f"{path}: {what}; is its layout {layout!r}? Train these layers (`freeze: none`), or get a file of the whole network")
     for name in fits:
         if not torch.isfinite(found[name]).all():
             raise InputError(f"{path}: tensor {name!r} holds NaN or infinity; get the file again")
@@ -243,6 +246,17 @@ def _head(module: nn.Module) -> tuple[str, ...]:
     for name, layer in module.named_modules():
         after = [] if isinstance(layer, nn.Conv2d) else [*after, name] if isinstance(layer, nn.Linear) else after
     return tuple(f"{name}.{tensor}" for name in after for tensor in module.get_submodule(name).state_dict())
+
+
+def _frozen(module: nn.Module) -> tuple[str, ...]:
+    """Name the parameters that are not trained, and the buffers of layers without trained parameters, as running means."""
+    names: list[str] = []
+    for layer_name, layer in module.named_modules():
+        own = dict(layer.named_parameters(recurse=False))
+        fixed = [name for name, weight in own.items() if not weight.requires_grad]
+        buffers = [name for name in layer._buffers if name != COUNTER] if own and len(fixed) == len(own) else []
+        names += [f"{layer_name}.{name}".lstrip(".") for name in fixed + buffers]
+    return tuple(names)
 
 
 def _to_rgb_or_grey(found: dict[str, Tensor], own: dict[str, Tensor], *, first: str, flip: bool, add: bool) -> None:
