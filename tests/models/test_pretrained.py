@@ -273,6 +273,28 @@ def test_a_file_of_ones_own_brings_what_its_layout_wants(tmp_path: Path) -> None
         pretrained_or_scratch(small_net(), "five_layer", source=source)
 
 
+@pytest.mark.parametrize(("name", "layer"), [("five_layer", "logits"), ("mini_xception", "maps")])
+def test_rows_of_other_expressions_and_values_are_not_loaded_although_they_fit(name: str, layer: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    before, path = create_model(name, 8), tmp_path / "weights.safetensors"
+    card = {"name": name, "options": {}, "mean": (0.5,), "std": (0.25,), "size": 48, "channels": 1}
+    theirs = {"expressions": EXPRESSIONS, "values": {"valence": (-1.0, 1.0)}, "output": "softmax"}
+    save_model(path, before, **card, **theirs)  # type: ignore[arg-type]
+    eight = (*EXPRESSIONS, "contempt")
+    renamed = ("fury", *EXPRESSIONS[1:])
+    for changed in ({"expressions": eight, "values": {}}, {"expressions": renamed}, {"values": {"valence": (0.0, 1.0)}}, {"output": "sigmoid"}):
+        net = create_model(name, 8)
+        own = net.get_submodule(layer).weight.clone()
+        first = pretrained_or_scratch(net, name, source=str(path), layout="ferlab", outputs={**theirs, **changed})
+        assert torch.equal(net.get_submodule(layer).weight, own)
+        assert layer in first.sentence.partition("random")[2]
+        assert f"the output layer is not loaded, as it predicts {', '.join(EXPRESSIONS)}, valence (softmax), not what this run does" in first.sentence
+    net = create_model(name, 8)
+    first = pretrained_or_scratch(net, name, source=str(path), layout="ferlab", outputs=theirs)
+    assert all(torch.equal(tensor, net.state_dict()[tensor_name]) for tensor_name, tensor in before.state_dict().items())
+    assert "output layer" not in first.sentence
+
+
 def test_a_run_of_this_workspace_can_be_gone_on_from(tmp_path: Path) -> None:
     torch.manual_seed(1)
     before, net = create_model("five_layer"), create_model("five_layer", 8)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,7 @@ class PretrainedReport:
         missing: Other tensors of the model that the file lacks.
         unused: Tensors in the file, renamed, that the model lacks.
         other_shape: Tensor -> its shape in the file, and in the model.
+        predicts: What a weights file of ferlab predicts, where the run predicts something else: its output layer is not loaded. "" otherwise.
     """
 
     file: Path
@@ -51,6 +53,7 @@ class PretrainedReport:
     missing: tuple[str, ...]
     unused: tuple[str, ...]
     other_shape: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    predicts: str = ""
 
     def sentence(self) -> str:
         """Return the report in one line."""
@@ -60,6 +63,8 @@ class PretrainedReport:
             parts.append(f"the head is random ({_layers(self.head)})")
         if self.missing:
             parts.append(f"missing in the file, so random: {_layers(self.missing)}")
+        if self.predicts:
+            parts.append(f"the output layer is not loaded, as it predicts {self.predicts}, not what this run does")
         if self.unused:
             parts.append(f"in the file but not in the model: {_layers(self.unused)}")
         if self.other_shape:
@@ -88,7 +93,14 @@ class InitialWeights:
 
 
 def load_pretrained(
-    module: nn.Module, source: str, *, layout: str, sha256: str | None = None, grey: str = "refuse", folder: Path | None = None
+    module: nn.Module,
+    source: str,
+    *,
+    layout: str,
+    sha256: str | None = None,
+    grey: str = "refuse",
+    outputs: dict[str, Any] | None = None,
+    folder: Path | None = None,
 ) -> PretrainedReport:
     """Copy the tensors of a file that fit into a model.
 
@@ -98,6 +110,8 @@ def load_pretrained(
         layout: A key of `ferlab.models.checkpoints.LAYOUTS`.
         sha256: Of the file; None where it is not known.
         grey: For a first layer of three channels and a model of one: "refuse" it, or "sum" it over the channels, which is exact for grey faces.
+        outputs: What the run predicts: `expressions`, `values` and `output` of its `Card`. The output layer of a weights file of ferlab is loaded
+            where its own are equal; None: where its shape is.
         folder: Where downloads are kept.
 
     Raises:
@@ -116,6 +130,9 @@ def load_pretrained(
     own = {name: tensor for name, tensor in module.state_dict().items() if not name.endswith(COUNTER)}
     found = {name: tensor for name, tensor in renamed(read_checkpoint(path), LAYOUTS[layout]).items() if not name.endswith(COUNTER)}
     found.pop(MEAN_IMAGE, None)
+    predicts = _other_outputs(path, outputs) if outputs and layout == "ferlab" else ""
+    for name in _output_layer(module) if predicts else ():
+        found.pop(name, None)
     _to_rgb_or_grey(found, own, first=f"{_first_convolution(module)[0]}.weight", flip=LAYOUTS[layout].colour == "BGR", add=grey == "sum")
     fits = tuple(name for name in own if name in found and found[name].shape == own[name].shape)
     head = _head(module)
@@ -139,11 +156,20 @@ def load_pretrained(
         missing=tuple(name for name in own if name not in found and name not in head),
         unused=tuple(name for name in found if name not in own),
         other_shape={name: (tuple(found[name].shape), tuple(own[name].shape)) for name in own if name in found and name not in fits},
+        predicts=predicts,
     )
 
 
 def pretrained_or_scratch(
-    module: nn.Module, name: str, *, source: str = "", layout: str = "", sha256: str | None = None, grey: str = "refuse", folder: Path | None = None
+    module: nn.Module,
+    name: str,
+    *,
+    source: str = "",
+    layout: str = "",
+    sha256: str | None = None,
+    grey: str = "refuse",
+    outputs: dict[str, Any] | None = None,
+    folder: Path | None = None,
 ) -> InitialWeights:
     """Load pretrained weights if a run asks for them; where they are not available, keep the random ones and unfreeze all layers.
 
@@ -154,6 +180,7 @@ def pretrained_or_scratch(
         layout: Of the file; "" for the card's.
         sha256: Of the file; None for the card's, where the source is "published".
         grey: See `load_pretrained`.
+        outputs: See `load_pretrained`.
         folder: Where downloads are kept.
 
     Raises:
@@ -169,7 +196,7 @@ def pretrained_or_scratch(
         if published:
             source, sha256 = _published(name, sha256)
             layout = card["layout"]
-        report = load_pretrained(module, source, layout=layout, sha256=sha256, grey=grey, folder=folder)
+        report = load_pretrained(module, source, layout=layout, sha256=sha256, grey=grey, outputs=outputs, folder=folder)
     except Unavailable as error:
         report_progress(say=str(error))  # not on the page: how a connection fails differs between tries
         if built_in:
@@ -246,6 +273,19 @@ def _head(module: nn.Module) -> tuple[str, ...]:
     for name, layer in module.named_modules():
         after = [] if isinstance(layer, nn.Conv2d) else [*after, name] if isinstance(layer, nn.Linear) else after
     return tuple(f"{name}.{tensor}" for name in after for tensor in module.get_submodule(name).state_dict())
+
+
+def _output_layer(module: nn.Module) -> tuple[str, ...]:
+    """Name the tensors of the last layer with weights; it has an output per expression and value."""
+    last = [name for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)][-1:]
+    return tuple(f"{name}.{tensor}" for name in last for tensor in module.get_submodule(name).state_dict())
+
+
+def _other_outputs(path: Path, outputs: dict[str, Any]) -> str:
+    """Return in words what a weights file of ferlab predicts; "" where that is what the run predicts, in the same order."""
+    own = read_weights(path)[1]
+    same = all(getattr(own, key) == outputs[key] for key in ("expressions", "values", "output")) and list(own.values) == list(outputs["values"])
+    return "" if same else f"{', '.join((*own.expressions, *own.values))} ({own.output})"
 
 
 def _frozen(module: nn.Module) -> tuple[str, ...]:

@@ -32,8 +32,7 @@ from ferlab.paths import InputError, report_progress
 from ferlab.roles import planned
 from ferlab.training.distributed import TASK, as_one_of_several, check_devices, device, launch, own_place, processes
 from ferlab.training.module import best_epoch
-from ferlab.training.phases import Phase, Task, kept_model, refit_phase, select_phase, train_phase
-from ferlab.training.targets import VALUES
+from ferlab.training.phases import Phase, Task, kept_model, outputs_of, refit_phase, select_phase, train_phase
 
 COLUMNS = ["epoch", "phase", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr"]
 PLAN = "plan.json"
@@ -131,14 +130,12 @@ def _card(task: Task, phase: Phase) -> dict[str, Any]:
     return {
         "name": task.model,
         "options": task.options,
-        "expressions": store.expressions,
         "mean": phase.data.mean,
         "std": phase.data.std,
         "size": size,
         "channels": channels,
         "trained_on": phase.trained_on,
-        "values": {name: VALUES[name] for name in settings.regress},
-        "output": "sigmoid" if settings.loss == "multi_label" else "softmax",
+        **outputs_of(settings, store.expressions),
         "preparation": store.preparation,
         "sources": tuple(sorted(set(sources))),
     }

@@ -35,7 +35,7 @@ from ferlab.training.distillation import load_teachers
 from ferlab.training.distributed import LOG, MeanStatistics, Place, trainer_options
 from ferlab.training.module import Classifier, best_epoch, higher_is_better, is_finished
 from ferlab.training.progress import EpochLog, Progress
-from ferlab.training.targets import wanted_targets
+from ferlab.training.targets import VALUES, wanted_targets
 
 LAST, BEST = "last.ckpt", "best.ckpt"
 WHITENED = 500  # training faces, at most, whose patches are whitened
@@ -177,6 +177,12 @@ def kept_model(phase: Phase, folder: Path) -> nn.Module:
     return phase.module.kept.cpu().to(memory_format=torch.contiguous_format).eval()
 
 
+def outputs_of(settings: Train, expressions: tuple[str, ...]) -> dict[str, Any]:
+    """Return what a run predicts, as its weights file states it: `expressions`, `values` with their ranges, and `output`."""
+    output = "sigmoid" if settings.loss == "multi_label" else "softmax"
+    return {"expressions": expressions, "values": {name: VALUES[name] for name in settings.regress}, "output": output}
+
+
 def watched_split(settings: Train) -> str:
     """Return the held-out split, which is scored after each epoch unless `select` is none."""
     return "test" if settings.select == "test" else "val"
@@ -188,7 +194,8 @@ def _phase(task: Task, *, name: str, epochs: int, patience: int, factors: tuple[
     channels, size = input_shape(task.model, task.options)
     torch.manual_seed(task.seed)
     net = create_model(task.model, len(expressions) + len(settings.regress), channels, **task.options)
-    asked = {key: getattr(settings, f"pretrained_{key}") or None for key in ("sha256", "grey")}
+    asked: dict[str, Any] = {key: getattr(settings, f"pretrained_{key}") or None for key in ("sha256", "grey")}
+    asked["outputs"] = outputs_of(settings, expressions)
     first = pretrained_or_scratch(net, task.model, source=settings.pretrained, layout=settings.pretrained_layout, **asked)
     data = FaceData(
         task.store,
