@@ -100,6 +100,7 @@ def load_pretrained(
     sha256: str | None = None,
     grey: str = "refuse",
     outputs: dict[str, Any] | None = None,
+    card: dict[str, Any] | None = None,
     folder: Path | None = None,
 ) -> PretrainedReport:
     """Copy the tensors of a file that fit into a model.
@@ -109,9 +110,12 @@ def load_pretrained(
         source: A path, a hub id or an address; see `ferlab.models.hub.fetch`.
         layout: A key of `ferlab.models.checkpoints.LAYOUTS`.
         sha256: Of the file; None where it is not known.
-        grey: For a first layer of three channels and a model of one: "refuse" it, or "sum" it over the channels, which is exact for grey faces.
+        grey: For a first layer of three channels and a model of one: "refuse" it, or "sum" it over the channels, each scaled from its own
+            standard deviation to their mean. What the means differ by is added to the layer's bias, which is exact for grey faces but where it
+            pads; a layer without a bias, as those of ResNets, loses it.
         outputs: What the run predicts: `expressions`, `values` and `output` of its `Card`. The output layer of a weights file of ferlab is loaded
             where its own are equal; None: where its shape is.
+        card: `pretrained` of the model's card, for the mean and standard deviation of a file of its layout.
         folder: Where downloads are kept.
 
     Raises:
@@ -128,12 +132,7 @@ def load_pretrained(
         raise InputError(f"layout {layout!r} fits a model built with variant {expected!r}, this one has {variant!r}: set the option `variant`")
     path = fetch(source, folder=folder, sha256=sha256)
     own = {name: tensor for name, tensor in module.state_dict().items() if not name.endswith(COUNTER)}
-    found = {name: tensor for name, tensor in renamed(read_checkpoint(path), LAYOUTS[layout]).items() if not name.endswith(COUNTER)}
-    found.pop(MEAN_IMAGE, None)
-    predicts = _other_outputs(path, outputs) if outputs and layout == "ferlab" else ""
-    for name in _output_layer(module) if predicts else ():
-        found.pop(name, None)
-    _to_rgb_or_grey(found, own, first=f"{_first_convolution(module)[0]}.weight", flip=LAYOUTS[layout].colour == "BGR", add=grey == "sum")
+    found, predicts = _converted(path, module, layout=layout, grey=grey, outputs=outputs, card=card)
     fits = tuple(name for name in own if name in found and found[name].shape == own[name].shape)
     head = _head(module)
     if not set(fits) - set(head):
@@ -196,7 +195,7 @@ def pretrained_or_scratch(
         if published:
             source, sha256 = _published(name, sha256)
             layout = card["layout"]
-        report = load_pretrained(module, source, layout=layout, sha256=sha256, grey=grey, outputs=outputs, folder=folder)
+        report = load_pretrained(module, source, layout=layout, sha256=sha256, grey=grey, outputs=outputs, card=card, folder=folder)
     except Unavailable as error:
         report_progress(say=str(error))  # not on the page: how a connection fails differs between tries
         if built_in:
@@ -217,6 +216,22 @@ def is_available(name: str, *, source: str, sha256: str | None = None, folder: P
     except Unavailable:
         return False
     return True
+
+
+def _converted(
+    path: Path, module: nn.Module, *, layout: str, grey: str, outputs: dict[str, Any] | None, card: dict[str, Any] | None
+) -> tuple[dict[str, Tensor], str]:
+    """Return the tensors of a file as the model has them, and `predicts` of `PretrainedReport`; arguments as of `load_pretrained`."""
+    found = {name: tensor for name, tensor in renamed(read_checkpoint(path), LAYOUTS[layout]).items() if not name.endswith(COUNTER)}
+    found.pop(MEAN_IMAGE, None)
+    predicts = _other_outputs(path, outputs) if outputs and layout == "ferlab" else ""
+    for name in _output_layer(module) if predicts else ():
+        found.pop(name, None)
+    first, channels = _first_convolution(module)
+    _to_rgb(found, first, flip=LAYOUTS[layout].colour == "BGR")
+    if grey == "sum" and channels == 1:
+        _to_grey(found, first, *_statistics(path, layout, card))
+    return found, predicts
 
 
 def _built_in(module: nn.Module) -> InitialWeights | None:
@@ -299,13 +314,23 @@ def _frozen(module: nn.Module) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _to_rgb_or_grey(found: dict[str, Tensor], own: dict[str, Tensor], *, first: str, flip: bool, add: bool) -> None:
-    """Flip the first convolution of a file from BGR to RGB, or sum it over the channels for a grey model."""
-    tensor = found.get(first)
-    if tensor is None or tensor.ndim != 4 or tensor.shape[1] != 3:
+def _to_rgb(found: dict[str, Tensor], first: str, *, flip: bool) -> None:
+    """Flip the first convolution of a file from BGR to RGB."""
+    weight = found.get(f"{first}.weight")
+    if flip and weight is not None and weight.ndim == 4 and weight.shape[1] == 3:
+        found[f"{first}.weight"] = weight.flip(1)
+
+
+def _to_grey(found: dict[str, Tensor], first: str, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
+    """Sum the first convolution of a file over its three channels, for faces that the means of `mean` and `std` normalise; None: equal ones."""
+    weight, bias = found.get(f"{first}.weight"), f"{first}.bias"
+    if weight is None or weight.ndim != 4 or weight.shape[1] != 3:
         return
-    grey = add and first in own and own[first].shape[1] == 1
-    found[first] = tensor.sum(dim=1, keepdim=True) if grey else tensor.flip(1) if flip else tensor
+    means, stds = (torch.tensor(values or (1.0, 1.0, 1.0)).view(3, 1, 1) for values in (mean, std))
+    scaled = weight * (stds.mean() / stds)  # sum_c w_c (x - m_c) / s_c has the slope sum_c w_c / s_c
+    found[f"{first}.weight"] = scaled.sum(dim=1, keepdim=True)
+    if bias in found:
+        found[bias] = found[bias] + (scaled * (means.mean() - means)).sum(dim=(1, 2, 3)) / stds.mean()
 
 
 def _layers(names: Sequence[str]) -> str:
