@@ -165,3 +165,4 @@ def test_a_face_of_a_chain_of_pairs_is_shown_once():
     faces = pd.DataFrame({"split": ["train"] * 3, "target": [0] * 3})
     pairs = pd.DataFrame({"first": [0, 1], "second": [1, 2], "kind": "near", "mirrored": False, "score": 1.0})
     assert len(pick_pairs(pairs, faces, which="near", most=8)) == 1
+    assert pick_pairs(pairs, faces, which="crossing", most=8).columns.tolist() == pairs.columns.tolist(), "none is chosen"

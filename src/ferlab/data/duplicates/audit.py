@@ -151,8 +151,11 @@ def pick_pairs(pairs: pd.DataFrame, faces: pd.DataFrame, *, which: str, most: in
     order = np.random.default_rng(seed).permutation(np.flatnonzero(taken))
     chosen = pairs.iloc[order[np.argsort(~first[order], kind="stable")]]
     shown: set[int] = set()
-    free = [not shown & ends and not shown.update(ends) for ends in map(set, chosen[["first", "second"]].to_numpy().tolist())]
-    return chosen[free].head(most).reset_index(drop=True)
+    free = []
+    for ends in map(set, chosen[["first", "second"]].to_numpy().tolist()):
+        free.append(shown.isdisjoint(ends))
+        shown |= ends if free[-1] else set()
+    return chosen[np.array(free, dtype=bool)].head(most).reset_index(drop=True)
 
 
 def find_blank(images: np.ndarray) -> np.ndarray:
