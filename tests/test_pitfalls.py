@@ -104,7 +104,10 @@ def frames() -> list[str]:
     reached = [f"{percent(found[s])} % [{percent(found[f'{s}_ci_low'])}, {percent(found[f'{s}_ci_high'])}]" for s in ("random_frames", "by_subject")]
     gain = f"{percent(found['difference'])} points [{percent(found['ci_low'])}, {percent(found['ci_high'])}]"
     each = f"{percent(min(found['by_draw']))} to {percent(max(found['by_draw']))} in each"
-    return [f"{found['n']} test frames of {found['subjects']} subjects", *reached, gain, each]
+    lenet = [run["evaluate"]["test"] | run["evaluate"]["subjects_by_split"]["test"] for run in summary("cs231a_short")["runs"].values()]
+    trained = [f"{percent(of['accuracy'])} % [{percent(of['accuracy_ci_low'])}, {percent(of['accuracy_ci_high'])}] {how}"
+               for of, how in zip(lenet, ("on random frames", "by subject"), strict=True)]  # fmt: skip
+    return [f"{found['n']} test frames of {found['subjects']} subjects", *reached, gain, each, *trained]
 
 
 def epochs() -> list[str]:

@@ -19,6 +19,8 @@ from statsmodels.stats.multitest import multipletests
 from ferlab.deployment import Predictor
 from ferlab.deployment.confidence import Confidence
 from ferlab.deployment.confidence_card import confidence_card, name_faces
+from ferlab.evaluation.clusters import cluster_proportion
+from ferlab.evaluation.generalisation import difference_of
 from ferlab.evaluation.kept import differences, read_kept, rescore
 from ferlab.evaluation.predictions import probs_of
 from ferlab.evaluation.proportions import wilson
@@ -137,9 +139,19 @@ def test_each_accuracy_of_a_studys_page_stands_in_its_summary(study):
     assert len(rows) >= 2 * len(summary(study)["compare"].get("runs", {}))  # which excludes experts
     for run, split, n, *shares in rows:
         scores = summary(study)["runs"][run]["evaluate"]
+        stated = scores[split] | ((scores.get("subjects_by_split") or {}).get(split) or {})
         assert int(n.replace(",", "")) == scores["n"][split]
-        assert shares == [f"{100 * scores[split][key]:.2f}" for key in ("accuracy", "accuracy_ci_low", "accuracy_ci_high")]
-        assert shares[1:] == [f"{100 * bound:.2f}" for bound in wilson(round(scores[split]["accuracy"] * scores["n"][split]), scores["n"][split])]
+        assert shares == [f"{100 * stated[key]:.2f}" for key in ("accuracy", "accuracy_ci_low", "accuracy_ci_high")]
+        bounds = wilson(round(stated["accuracy"] * scores["n"][split]), scores["n"][split])
+        if "subjects" in stated:  # cs231a_short alone: an id begins with its subject
+            table = rows_of(read_kept(PUBLISHED / study / PREDICTIONS / f"{run}.parquet"), split)
+            bounds = cluster_proportion((table["pred"] == table["target"]).to_numpy(), table["face_id"].str[: len("ckplus/S001")].to_numpy())
+        assert shares[1:] == [f"{100 * bound:.2f}" for bound in bounds]
+
+
+def rows_of(table: pd.DataFrame, split: str) -> pd.DataFrame:
+    own = table[table["split"] == split.partition("_")[0]]
+    return own[~own["duplicate"]] if split.endswith("_dedup") else own
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -343,6 +355,22 @@ def test_what_the_ablation_found_is_told_over_faces_and_over_seeds():
     assert "cutmix alone on val, AdamW and cutmix on test" in told
 
 
+def leads_claims() -> list[str]:
+    of = summary("fer2013_leads")
+    rows = {row["to"]: row for row in of["changes_from_base"]["accuracy"] if row["split"] == "val"}
+    assert len(rows) == 7
+    assert not any(row["p_holm"] < 0.05 and row["difference"] > 0 for row in rows.values())  # "none is kept"
+    assert {name for name, row in rows.items() if row["p_holm"] < 0.05} == {"branches", "SAM at 0.05", "5 repeats of 128 faces"}
+    short = [of["runs"][run]["train"] for run in ("reparam_0", "sam_0", "repeats_5_0")]
+    assert [(run["epochs_run"], run["best_epoch"]) for run in short] == [(8, 8), (5, 5), (2, 2)]
+    base, weights = (of["runs"]["base_0"][stage] for stage in ("evaluate", "train"))
+    return [
+        f"`compact` with plain blocks, {weights['parameters'] / 1e6:.2f} million weights",
+        *(f"{name} {' '.join(points(row))}" for name, row in rows.items()),
+        f"(PublicTest, n {base['n']['test']:,}: {bounded(base['test'])}; deduplicated, n {base['n']['test_dedup']:,}: {bounded(base['test_dedup'])})",
+    ]
+
+
 def test_duplicates_across_usages_are_those_of_the_audit():
     found = json.loads((PUBLISHED / "fer2013_audit.json").read_text())["cross_usage"]["Training"]["PublicTest"]
     told = f"{found['near_duplicates']} PublicTest faces have one in Training and {found['exact_duplicates']} an exact duplicate, 789 any duplicate"
@@ -471,6 +499,25 @@ def fers_short_claims() -> list[str]:
     ]
 
 
+def cs231a_short_claims() -> list[str]:
+    of = {name: summary("cs231a_short")["runs"][f"lenet_{name}"] for name in ("random", "subjects")}
+    scores = {name: run["evaluate"]["test"] | run["evaluate"]["subjects_by_split"]["test"] for name, run in of.items()}
+    worth = difference_of(scores["random"], scores["subjects"], "accuracy")
+    targets = {name: read_kept(PUBLISHED / "cs231a_short" / PREDICTIONS / f"lenet_{name}.parquet").query("split == 'test'")["target"] for name in of}
+    n, met = of["random"]["evaluate"]["n"], of["random"]["evaluate"]["n"]["test"] - of["random"]["evaluate"]["n"]["test_dedup"]
+    assert [(run["train"]["epochs_run"], run["train"]["best_epoch"]) for run in of.values()] == [(8, 7), (8, 1)]  # "no epoch exceeds the first"
+    assert of["subjects"]["evaluate"]["subjects_by_split"]["val"]["subjects"] == 2
+    people, stated = scores["subjects"]["subjects"], read_published().query("paper == 'cs231a' and system == 'LeNet'")["accuracy"].item()
+    return [
+        f"as the paper split, it reaches {bounded(scores['random'])} (n {n['test']})",
+        f"by subject {bounded(scores['subjects'])} (n {len(targets['subjects'])}, {people} people)",
+        f"neutral is {percent(targets['subjects'].value_counts(normalize=True).iloc[0])} % of the faces",
+        f"worth {100 * worth['accuracy']:.1f} points [{100 * worth['accuracy_ci_low']:.1f}, {100 * worth['accuracy_ci_high']:.1f}] here",
+        f"of its {n['test']} test faces {met} have a duplicate",
+        f"The paper states {percent(stated)} % on random frames",
+    ]
+
+
 def turned(row: Mapping[str, float]) -> dict[str, float]:
     """A difference the other way round."""
     return {"difference": -row["difference"], "ci_low": -row["ci_high"], "ci_high": -row["ci_low"]}
@@ -501,12 +548,14 @@ def evidence_claims() -> list[str]:
     told = " ".join(results().split())
     held = [claim for claim in hypothesis_claims() if claim in told]
     return [
+        *leads_claims(),
         *future_work_claims(),
         *classical_claims(),
         *recognition_claims(),
         *cs230_short_claims(),
         *resemotenet_short_claims(),
         *fers_short_claims(),
+        *cs231a_short_claims(),
         *worlds_claims(),
         *covered_claims(),
         *held,

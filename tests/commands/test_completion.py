@@ -33,7 +33,7 @@ def test_bash_completes_commands_options_studies_and_files(script, tmp_path):
     assert complete(script, "re") == ["repro"]
     assert set(complete(script, "s")) == {"status", "ship", "study", "serve", "submit"}
     assert complete(script, "repro", "--sl") == ["--slurm"]
-    assert complete(script, "study", "cs231") == ["cs231a"]
+    assert complete(script, "study", "cs231") == ["cs231a", "cs231a_short"]
     assert set(complete(script, "study", "")) >= set(studies(ROOT))
     assert set(complete(script, "completion", "")) >= {"bash", "zsh", "fish"}
     (tmp_path / "photographs").mkdir()
