@@ -135,7 +135,7 @@ def test_a_history_ends_where_its_summary_says_and_holds_the_kept_epoch(study):
 def test_each_accuracy_of_a_studys_page_stands_in_its_summary(study):
     page = (PUBLISHED / study / "README.md").read_text()
     split = "(val|test|test_no_exact_duplicates|test_dedup)"
-    rows = re.findall(rf"^\| (\w+) \| {split} \| ([\d,]+) \| ([\d.]+) % \[([\d.]+), ([\d.]+)\]", page, flags=re.MULTILINE)
+    rows = re.findall(rf"^\| ([\w-]+) \| {split} \| ([\d,]+) \| ([\d.]+) % \[([\d.]+), ([\d.]+)\]", page, flags=re.MULTILINE)
     assert len(rows) >= 2 * len(summary(study)["compare"].get("runs", {}))  # which excludes experts
     for run, split, n, *shares in rows:
         scores = summary(study)["runs"][run]["evaluate"]
@@ -152,6 +152,12 @@ def test_each_accuracy_of_a_studys_page_stands_in_its_summary(study):
 def rows_of(table: pd.DataFrame, split: str) -> pd.DataFrame:
     own = table[table["split"] == split.partition("_")[0]]
     return own[~own["duplicate"]] if split.endswith("_dedup") else own
+
+
+def test_a_sweep_has_its_figure():
+    page = (PUBLISHED / "resemotenet_sweep" / "README.md").read_text()
+    assert "(sweeps-resemotenet_sweep.png)" in page
+    assert (PUBLISHED / "resemotenet_sweep" / "sweeps-resemotenet_sweep.png").stat().st_size > 5_000
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -483,6 +489,19 @@ def resemotenet_short_claims() -> list[str]:
     ]
 
 
+def resemotenet_sweep_claims() -> list[str]:
+    of = summary("resemotenet_sweep")
+    base = of["runs"]["base"]
+    assert {run: each["train"]["epochs_run"] for run, each in of["runs"].items()} == {"base": 2, "lr1e-2": 2, "lr1e-4": 2}
+    rows = {row["to"]: row for row in of["changes_from_base"]["accuracy"] if row["split"] == "val"}
+    assert all(row["p_holm"] < 0.05 for row in rows.values())
+    higher, lower = (points(rows[level]) for level in ("0.01", "0.0001"))
+    return [
+        f"val accuracy (n {base['evaluate']['n']['val']:,}) is {bounded(base['evaluate']['val'])} at",
+        f"at .01 it changes by {higher[0]} points {higher[1]}, at .0001 by {' '.join(lower)} (over faces, Holm)",
+    ]
+
+
 def fers_short_claims() -> list[str]:
     of = summary("fers_short")
     weighted, plain = (of["runs"][run] for run in ("weighted", "plain"))
@@ -554,6 +573,7 @@ def evidence_claims() -> list[str]:
         *recognition_claims(),
         *cs230_short_claims(),
         *resemotenet_short_claims(),
+        *resemotenet_sweep_claims(),
         *fers_short_claims(),
         *cs231a_short_claims(),
         *worlds_claims(),

@@ -159,8 +159,8 @@ def _write_histories(params: Params, folder: Path) -> None:
 def _write_figures(params: Params, ran: Ran, folder: Path) -> list[tuple[str, str]]:
     """Write the figures of numbers of each recipe's first seed and of the study; return their names and alt texts."""
     of_runs = [(stage, run, pattern, stem) for run in first_seeds(params) for stage, pattern, stem in FIGURES if stage in ran.runs.get(run, {})]
-    written = []
-    for stage, run, pattern, stem in [*of_runs, *((stage, "", pattern, stem) for stage, pattern, stem in OF_STUDY if stage in ran.study)]:
+    ran_whole, written = {*ran.study, *(("compare",) if ran.compare else ())}, []
+    for stage, run, pattern, stem in [*of_runs, *((stage, "", pattern, stem) for stage, pattern, stem in OF_STUDY if stage in ran_whole)]:
         notebook = paths.read_json(existing(paths.executed_notebook(stage, run)), made_by=f"stage {stage}")
         picture = next((each for each in pictures(notebook) if re.search(pattern, each.alt, flags=re.IGNORECASE)), None)
         if picture is not None and not (stem == MEAN_MAPS and _shows_few(ran.runs[run][stage])):
