@@ -102,10 +102,10 @@ def role_mark(role: KnownRole) -> str:
 
 def _met(ids: frozenset[str], faces: pd.DataFrame) -> Overlap:
     """Say whether some of the faces are among those of `ids`."""
-    numbered = ({_numbered(each) for each in ids}, faces["face_id"].map(_numbered))
-    if numbered[1].isin(numbered[0]).any():
+    known = set(map(_numbered, ids))
+    if faces["face_id"].map(_numbered).isin(known).any():
         return "yes"
-    return "unknown" if _elsewhere({each.partition("/")[0] for each in numbered[0]}, faces) else "no"
+    return "unknown" if _elsewhere({each.partition("/")[0] for each in known}, faces) else "no"
 
 
 def _overlap(stated: Usages, faces: pd.DataFrame) -> Overlap:
