@@ -20,7 +20,8 @@ from ferlab.results import CLAIMS, PAGES, PUBLISHED, SHIPPED_CARD, STAGES
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "ferlab"
 FLOORS = {
-    **dict.fromkeys(("colours", "copies", "expressions", "imports", "locks", "opencv", "params", "paths", "roles", "terminal", "version"), 0),
+    **dict.fromkeys(("colours", "copies", "expressions", "imports", "locks", "opencv"), 0),
+    **dict.fromkeys(("origins", "params", "paths", "roles", "terminal", "version"), 0),
     "hashes": 0.4,
     "results": 0.5,
     "costs": 0.6,

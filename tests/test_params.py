@@ -117,9 +117,12 @@ def test_sam_of_a_compiled_model_is_refused(raw):
 def test_teachers_are_runs_of_the_same_set_that_stand_above(raw):
     raw["runs"]["five_layer_seed1"]["train"] = {"teachers": ["five_layer"]}
     assert check_params(raw).runs["five_layer_seed1"].train.teachers == ["five_layer"]
+    raw["runs"]["five_layer_seed1"]["train"] = {"teachers": ["five_layer", "shipped"]}
+    assert check_params(raw).runs["five_layer_seed1"].train.teachers == ["five_layer", "shipped"]
     raw["prepare"]["other"] = raw["prepare"]["control"]
     for run, teacher, data, what in (
         ("five_layer_seed1", "five_layers", "control", "no run is called 'five_layers'; did you mean 'five_layer'?"),
+        ("five_layer_seed1", "shiped", "control", "no run is called 'shiped'; did you mean 'shipped'?"),
         ("five_layer_seed1", "five_layer_seed1", "control", "five_layer_seed1: it is the run itself"),
         ("five_layer", "five_layer_seed1", "control", "five_layer_seed1: it is further down, and runs are trained in their order"),
         ("five_layer_seed1", "five_layer", "other", "it is trained on set 'other', not 'control'"),

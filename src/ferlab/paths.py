@@ -15,6 +15,7 @@ from typing import Any
 
 STAGING = "FERLAB_STAGING"  # set by the runner for the kernel: where this stage's outputs are written before they move into place
 PARTIAL = "FERLAB_PARTIAL"  # set by the runner: where a stage keeps what it needs to go on after a kill
+SHIPS = "shipped"  # the model that ships, in params.yaml and on the command line
 PROGRESS = "FERLAB_PROGRESS"  # set by the runner: the file of JSON lines that it tails as a progress bar
 MOST_LINKS = 10_000  # to folders, below one folder: links among each other would lead around for ever
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from ferlab.hashes import digest, hash_path, import_closure
 from ferlab.params import Params, StageParams, declared, stage_params
-from ferlab.paths import ROOT, SET_STAGES, STAGING, InputError, artefact, output, write_json
+from ferlab.paths import ROOT, SET_STAGES, SHIPS, STAGING, InputError, artefact, output, write_json
 
 REPORTING = "reporting"  # the room that computes nothing
 LOCK = "requirements.lock"
@@ -111,7 +111,6 @@ STAGES = {
     "frame": Stage((STORE, ("deploy", "onnx")), modules=("deployment.frame",), files=("predictions", "facts"), params={"frame": ()}),
     "claims": Stage(modules=("error_analysis.frame_leak",), files=("leak", "facts"), params={"claims": ()}),
 }
-SHIPS = "shipped"  # the model that ships, in frame.models and on the command line
 SHIPPED_MODEL = "src/ferlab/deployment/weights/model.onnx"
 SHIPPED_CARD = "src/ferlab/deployment/weights/card.json"
 PUBLISHED, CLAIMS = "conf/published", "conf/claims"  # what the pages of compare and claims read besides
@@ -232,11 +231,16 @@ def inputs_of(stage: str, p: StageParams, *, page: bool = False) -> dict[str, Pa
         names = p.runs if stage == "compare" else [p.set_name if before in SET_STAGES else p.name]
         inputs |= {f"{before} {what} {name}" if stage == "compare" else f"{before} {what}": artefact(before, what, name) for name in names or ()}
     if stage == "train":
-        inputs |= {f"train weights of {teacher}": artefact(*WEIGHTS, teacher) for teacher in p.run.train.teachers}
+        inputs |= {f"train weights of {teacher}": teacher_file(teacher) for teacher in p.run.train.teachers}
         inputs |= _pretrained_file(p.run.train.pretrained)
     if stage == "robustness":
         inputs |= {f"prepare store {name}": artefact(*STORE, name) for name in p.robustness.sets}
     return inputs | ({PUBLISHED: ROOT / PUBLISHED} if stage == "compare" else {})
+
+
+def teacher_file(name: str) -> Path:
+    """Return the file of a teacher's model: the one that ships, or a run's weights."""
+    return ROOT / SHIPPED_MODEL if name == SHIPS else artefact(*WEIGHTS, name)
 
 
 def model_file(asked: str, runs: Mapping[str, Any]) -> Path:

@@ -19,8 +19,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from ferlab.params import Params, check_params, nearest, read_yaml
-from ferlab.paths import InputError, write_whole
-from ferlab.results import SHIPS
+from ferlab.paths import SHIPS, InputError, write_whole
 
 BASE = "quick"  # the complete study; every other one is an overlay on it
 BASE_HEAD = "cs230's five-layer model on control faces, two seeds. Cost: a few minutes of two CPU cores."

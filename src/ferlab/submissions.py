@@ -34,9 +34,9 @@ from ferlab.evaluation.submissions import FOLDER, find_named, read_named, submis
 from ferlab.expressions import EXPRESSIONS
 from ferlab.hashes import digest
 from ferlab.params import Params, Prepare, load_params, nearest
-from ferlab.paths import ROOT, InputError, artefact
+from ferlab.paths import ROOT, SHIPS, InputError, artefact
 from ferlab.privacy import is_captured
-from ferlab.results import SHIPS, in_words, record_under
+from ferlab.results import in_words, record_under
 
 DATASETS = ("fer2013", "ferplus")  # whose faces are FER2013's
 MIXED = "fer2013_reshuffled"  # holds faces of PrivateTest among those that train

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from ferlab.evaluation import framing
-from ferlab.evaluation.origins import Origin
 from ferlab.evaluation.predictions import predictions_table
+from ferlab.origins import Origin
 
 NAMES = ("happy", "sad", "fear", "angry")
 

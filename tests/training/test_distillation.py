@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from ferlab.data.store import Store
+from ferlab.deployment.predictor import SHIPPED, Predictor, shipped_card
 from ferlab.models import MODELS
 from ferlab.models.inputs import prepare_images, standardise
 from ferlab.paths import InputError, artefact
@@ -21,7 +24,7 @@ from ferlab.training.module import Classifier
 Make = Callable[..., Any]
 STEADY = {"lr": 0.01, "schedule": "constant", "rotation": 0.0, "shift": 0.0}
 QUICK = {**STEADY, "optimizer": "adamw", "lr": 0.001, "batch_size": 12, "epochs": 5}  # learns the toy set whatever the seed and the processor
-WANTED = {"run": "small", "expressions": ("angry", "happy", "sad"), "seen": planned("none", refit=False), "device": "cpu"}
+WANTED = {"run": "small", "expressions": ("angry", "happy", "sad"), "seen": planned("none", refit=False), "faces": pd.DataFrame(), "device": "cpu"}
 
 
 @pytest.fixture
@@ -161,3 +164,56 @@ def test_mixed_faces_are_distilled_as_mixed(toy_store: Make, settings: Make, fin
     unmixed, seen[:] = seen[0], []
     run_fit(store, settings(**plain, mixup=1.0), finished, run="small")
     assert not np.allclose(unmixed, seen[0])
+
+
+def shipped_wanted(faces: pd.DataFrame, select: str) -> dict[str, Any]:
+    names = tuple(shipped_card()["expressions"])
+    return {"run": "small", "expressions": names, "seen": planned(select, refit=False), "faces": faces, "device": "cpu"}
+
+
+def photographs(source: str, train: str, test: str) -> pd.DataFrame:
+    """Return a face table whose train and val are of usage `train`, whose test is of usage `test`."""
+    splits, usages = ["train", "val", "test"], [train, train, test]
+    return pd.DataFrame({"face_id": [f"{source}/{i}" for i in range(3)], "source": source, "usage": usages, "split": splits})
+
+
+def test_the_shipped_model_teaches_the_probabilities_it_predicts() -> None:
+    faces = np.random.default_rng(0).integers(0, 256, (5, 48, 48), dtype=np.uint8)
+    teachers = load_teachers(["shipped"], **shipped_wanted(photographs("captured", "", ""), "val"))
+    mean, std = (0.4,), (0.2,)
+    images = standardise(prepare_images(faces, size=48, channels=1), mean=mean, std=std)
+    found = teachers.probs(images, mean=mean, std=std).numpy()
+    np.testing.assert_allclose(found, Predictor.load().predict_prepared(faces, raw=True), atol=1e-3)
+    assert teachers.sha256 == {"shipped": shipped_card()["sha256"]}
+
+
+@pytest.mark.parametrize(
+    ("source", "train", "test", "select", "said"),
+    [
+        ("captured", "", "", "val", ""),  # photographs it has not seen
+        ("fer2013", "Training", "PublicTest", "none", ""),
+        ("fer2013", "Training", "PublicTest", "val", "it was trained on val, which this run only selects on"),
+        ("ferplus", "Training", "PublicTest", "val", "it was trained on val, which this run only selects on"),  # the same photographs
+        ("fer2013", "PublicTest", "Training", "none", "it was trained on test, which this run leaves untouched"),
+        ("fer2013_reshuffled", "", "", "none", "it was trained on test, which this run leaves untouched"),  # or may have been
+    ],
+)
+def test_the_shipped_model_teaches_no_student_that_is_judged_by_photographs_it_has_seen(
+    source: str, train: str, test: str, select: str, said: str
+) -> None:
+    wanted = shipped_wanted(photographs(source, train, test), select)
+    if not said:
+        assert list(load_teachers(["shipped"], **wanted).models) == ["shipped"]
+        return
+    with pytest.raises(InputError, match=f"train.teachers: shipped: {said}"):
+        load_teachers(["shipped"], **wanted)
+
+
+def test_a_shipped_file_that_was_changed_teaches_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("model.onnx", "card.json"):
+        shutil.copyfile(SHIPPED.with_name(name), tmp_path / name)
+    with (tmp_path / "model.onnx").open("ab") as file:
+        file.write(b"x")
+    monkeypatch.setattr(distillation, "teacher_file", lambda name: tmp_path / "model.onnx")
+    with pytest.raises(InputError, match=r"changed or cut: its sha256 is \w{12}\.\.\., its card states 9d7dbf89e748"):
+        load_teachers(["shipped"], **shipped_wanted(photographs("captured", "", ""), "val"))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from ferlab import paths
+from ferlab.data.store import Store
 from ferlab.models.pretrained import is_available
 from ferlab.params import StageParams, stage_params
 from ferlab.training import trained
@@ -55,3 +58,11 @@ def test_weights_are_available_where_their_file_is(tmp_path: Path) -> None:
     (tmp_path / "first.safetensors").write_bytes(b"weights")
     assert is_available("five_layer", source=str(tmp_path / "first.safetensors"))
     assert not is_available("five_layer", source="http://127.0.0.1:1/first.safetensors", folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("source", "usage", "data"), [("captured", "", "fer2013 (Training)"), ("fer2013", "Training", ""), ("ferplus", "Training", "")]
+)
+def test_a_student_of_the_shipped_model_rests_on_its_data_where_they_are_not_its_own(source: str, usage: str, data: str) -> None:
+    faces = pd.DataFrame({"face_id": [f"{source}/1"], "source": source, "usage": usage})
+    assert trained._data_of_teacher("shipped", Store(images=np.zeros((1, 8, 8), np.uint8), faces=faces, expressions=("happy",))) == data

@@ -21,11 +21,11 @@ from ferlab.data.store import Store, open_store, read_excluded
 from ferlab.deployment.cards import KEY
 from ferlab.deployment.predictor import Predictor, shipped_card
 from ferlab.evaluation.ledger import record_scoring
-from ferlab.evaluation.origins import Origin, of_foreign, of_run, of_shipped
 from ferlab.evaluation.predictions import PROB_PREFIX, predictions_table
+from ferlab.origins import Origin, of_foreign, of_run, of_shipped
 from ferlab.params.sections import Run, StageParams
-from ferlab.paths import InputError, artefact, read_json, report_progress, write_json
-from ferlab.results import SHIPS, model_file, obtain
+from ferlab.paths import SHIPS, InputError, artefact, read_json, report_progress, write_json
+from ferlab.results import model_file, obtain
 from ferlab.roles import planned
 
 FIRST = ("model", "set", "face_id", "split", "target", "pred")

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from ferlab.evaluation.comparison import compare_pairs
-from ferlab.evaluation.origins import Origin
 from ferlab.evaluation.predictions import expressions_of, subjects_of
 from ferlab.evaluation.proportions import wilson
 from ferlab.evaluation.runs import score_rows
 from ferlab.evaluation.tasks import Task, name_preparation, name_usage, task_of
 from ferlab.expressions import ALL_EXPRESSIONS
+from ferlab.origins import Origin
 
 LEVEL = 0.05
 Tables = dict[str, dict[str, pd.DataFrame]]  # set -> model -> predictions

@@ -11,9 +11,7 @@ from ferlab.data.preparation.detection import crop_box
 from ferlab.deployment.confidence import Confidence
 from ferlab.deployment.predictor import SHIPPED, Predictor, read_model
 from ferlab.params import load_params
-from ferlab.paths import ROOT, InputError, artefact
-
-SHIPS = "shipped"
+from ferlab.paths import ROOT, SHIPS, InputError, artefact
 
 
 @dataclass(frozen=True)

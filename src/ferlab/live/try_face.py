@@ -20,9 +20,9 @@ from ferlab.explanation.methods import METHODS
 from ferlab.live import panels
 from ferlab.live.camera import Camera
 from ferlab.live.frames import Still
-from ferlab.live.model import SHIPS, LiveModel, known_models
+from ferlab.live.model import LiveModel, known_models
 from ferlab.live.neutral import subtract_neutral
-from ferlab.paths import InputError
+from ferlab.paths import SHIPS, InputError
 
 MAPS = {"none": "none", **{method.title: name for name, method in METHODS.items()}}
 MOST_MODELS = 4

@@ -13,7 +13,7 @@ from runpy import run_path
 from typing import Any
 
 from ferlab.params.sections import Params, Run
-from ferlab.paths import InputError
+from ferlab.paths import SHIPS, InputError
 from ferlab.roles import Exposure, leak_sentence, planned
 
 PACKAGE = Path(__file__).parents[1]
@@ -87,27 +87,32 @@ def _check_recipes(params: Params, source: str) -> None:
 
 
 def _check_teachers(params: Params, name: str, source: str) -> None:
-    """Teachers are runs of the same set further up: `dvc repro` trains runs in their order."""
-    run, order = params.runs[name], list(params.runs)
-    for teacher in run.train.teachers:
+    """Teachers are runs of the same set further up, as `dvc repro` trains runs in their order, or the model that ships."""
+    for teacher in params.runs[name].train.teachers:
         where = f"{source}: runs.{name}.train.teachers:"
-        if teacher not in params.runs:
-            raise InputError(f"{where} no run is called {teacher!r}; {nearest(teacher, params.runs)}")
-        own, wrong = params.runs[teacher], ""
-        if run.train.teachers.count(teacher) > 1:
-            wrong = "named twice; all teachers have equal weight"
-        elif own.data != run.data:
-            wrong = f"it is trained on set {own.data!r}, not {run.data!r}; name runs of the same set"
-        elif own.train.loss != "cross_entropy":
-            wrong = f"its loss is {own.train.loss}, so its outputs are no probabilities; name runs of cross_entropy"
-        elif teacher == name:
-            wrong = "it is the run itself"
-        elif order.index(teacher) > order.index(name):
-            wrong = "it is further down, and runs are trained in their order; move it up"
-        elif more := _exposure(own).beyond(_exposure(run)):
-            wrong = f"{leak_sentence(more, _exposure(run))}; name runs of the same train.select and train.refit"
-        if wrong:
+        if teacher not in (SHIPS, *params.runs):
+            raise InputError(f"{where} no run is called {teacher!r}; {nearest(teacher, [SHIPS, *params.runs])}")
+        if wrong := _wrong_teacher(params, name, teacher):
             raise InputError(f"{where} {teacher}: {wrong}")
+
+
+def _wrong_teacher(params: Params, name: str, teacher: str) -> str:
+    run, order = params.runs[name], list(params.runs)
+    if run.train.teachers.count(teacher) > 1:
+        return "named twice; all teachers have equal weight"
+    if teacher == SHIPS:
+        return ""  # its card says what it has seen, when it is loaded
+    own = params.runs[teacher]
+    if own.data != run.data:
+        return f"it is trained on set {own.data!r}, not {run.data!r}; name runs of the same set"
+    if own.train.loss != "cross_entropy":
+        return f"its loss is {own.train.loss}, so its outputs are no probabilities; name runs of cross_entropy"
+    if teacher == name:
+        return "it is the run itself"
+    if order.index(teacher) > order.index(name):
+        return "it is further down, and runs are trained in their order; move it up"
+    more = _exposure(own).beyond(_exposure(run))
+    return f"{leak_sentence(more, _exposure(run))}; name runs of the same train.select and train.refit" if more else ""
 
 
 def _check_contrast(params: Params, pair: Sequence[str], source: str) -> None:
@@ -157,8 +162,8 @@ def _check_frame(params: Params, source: str) -> None:
         if name not in params.prepare:
             raise InputError(f"{source}: frame.sets: no set is called {name!r}; {nearest(name, params.prepare)}")
     for name in params.frame.models:
-        if name not in ("shipped", *params.runs) and not name.endswith(".onnx") and "/" not in name:
-            raise InputError(f"{source}: frame.models: no run is called {name!r}; {nearest(name, ['shipped', *params.runs])}, or a path")
+        if name not in (SHIPS, *params.runs) and not name.endswith(".onnx") and "/" not in name:
+            raise InputError(f"{source}: frame.models: no run is called {name!r}; {nearest(name, [SHIPS, *params.runs])}, or a path")
 
 
 def _check_robustness(params: Params, source: str) -> None:

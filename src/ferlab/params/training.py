@@ -53,7 +53,7 @@ class Train(Section):
     mixup: float = Field(0.0, ge=0)  # alpha of the Beta distribution; 0: none
     cutmix: float = Field(0.0, ge=0)  # likewise; with both, half of the batches each
     mixing_ends: float = Field(1.0, gt=0, le=1)  # fraction of the epochs with mixed faces
-    teachers: list[str] = []  # runs above this one whose probabilities are mixed into the targets; dvc does not see when they change
+    teachers: list[str] = []  # runs above this one, or shipped: their probabilities are mixed into the targets; dvc does not see when they change
     teacher_weight: float = Field(0.7, gt=0, le=1)  # of the teachers' probabilities in the target
     teacher_temperature: float = Field(1.0, gt=0)  # other than 1: both sides of the teachers' loss are softened by it (Hinton et al., 2015)
     averaging: Literal["none", "ema", "swa"] = "none"  # which weights are scored on val and kept

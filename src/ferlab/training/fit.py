@@ -55,7 +55,7 @@ class FitResult:
         test: Likewise of test.
         train: accuracy and loss at the selected epoch of the last phase, over augmented faces with dropout.
         first: The initial weights.
-        teachers: The runs it was distilled from, with the sha256 of their weights.
+        teachers: The runs it was distilled from, or "shipped", with the sha256 of their files.
     """
 
     module: nn.Module

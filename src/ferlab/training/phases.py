@@ -218,7 +218,7 @@ def _phase(task: Task, *, name: str, epochs: int, patience: int, factors: tuple[
     )
     if first.report is None:
         first = _whitened(net, data, first)
-    student = {"expressions": expressions, "seen": seen, "device": task.place.device(settings)}
+    student = {"expressions": expressions, "seen": seen, "faces": task.store.faces, "device": task.place.device(settings)}
     module = Classifier(
         net,
         settings.model_copy(update={"patience": patience}),

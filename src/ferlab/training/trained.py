@@ -13,9 +13,10 @@ import pandas as pd
 
 from ferlab.data.store import Store
 from ferlab.locks import partial_folder
+from ferlab.origins import of_shipped, trained_words
 from ferlab.params import StageParams
-from ferlab.paths import artefact, read_json, write_json
-from ferlab.results import obtain
+from ferlab.paths import SHIPS, artefact, read_json, write_json
+from ferlab.results import obtain, teacher_file
 from ferlab.roles import Exposure
 
 KEPT = ("best_epoch", "epochs_run", "trained_faces", "val", "test", "train", "teachers")
@@ -73,10 +74,15 @@ def _train(weights: Path, history: Path, facts: Path, *, p: StageParams, store: 
     result.save(weights)
     result.save_history(history)
     first = {"pretrained": result.first.report is not None, "initial_weights": result.first.sentence, "own_scaling": bool(result.first.mean)}
-    first["pretrained_on"] = "; ".join(dict.fromkeys(filter(None, [result.first.trained_on, *map(_data_of_teacher, run.train.teachers)])))
+    rests_on = [result.first.trained_on, *(_data_of_teacher(name, store) for name in run.train.teachers)]
+    first["pretrained_on"] = "; ".join(dict.fromkeys(filter(None, rests_on)))
     splits = {key: list(result.card[key]) for key in ("trained_on", "selected_on")}
     write_json(facts, {key: getattr(result, key) for key in KEPT} | splits | first)
 
 
-def _data_of_teacher(teacher: str) -> str:
+def _data_of_teacher(teacher: str, store: Store) -> str:
+    """Return the data beyond the set that a teacher rests on, in words; "" for none."""
+    if teacher == SHIPS:
+        origin = of_shipped(read_json(teacher_file(SHIPS).with_name("card.json"), made_by="a clone of ferlab"))
+        return trained_words(origin) if origin.role(store.faces) == "untouched" else ""
     return read_json(artefact("train", "facts", teacher), made_by=f"the train stage of run {teacher}").get("pretrained_on", "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ferlab.evaluation.origins import Origin
+from ferlab.origins import Origin
 from ferlab.reporting.pages import frame
 
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from ferlab.data.store import ImageRows
 from ferlab.live.correction.doubtful import Predict
-from ferlab.live.model import SHIPS, LiveModel
+from ferlab.live.model import LiveModel
 from ferlab.params import Params, load_params
-from ferlab.paths import InputError, artefact
+from ferlab.paths import SHIPS, InputError, artefact
 
 AT_ONCE = 256  # faces
 

@@ -10,8 +10,9 @@ from string import Template
 from typing import Any
 
 from ferlab.deployment.predictor import ReadFace, ReadPicture, shipped_card
-from ferlab.live.model import SHIPS, LiveModel
+from ferlab.live.model import LiveModel
 from ferlab.live.serving.limits import Limits
+from ferlab.paths import SHIPS
 
 PAGE = Path(__file__).parents[1] / "static" / "serve.html"
 STATED = ("title", "trained_on", "test", "limits", "licence", "sha256")  # of the shipped model's card

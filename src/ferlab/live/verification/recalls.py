@@ -9,8 +9,7 @@ import numpy as np
 
 from ferlab.evaluation.kept import read_kept
 from ferlab.evaluation.predictions import count_confusions, expressions_of, faces_in, read_predictions
-from ferlab.live.model import SHIPS
-from ferlab.paths import InputError, artefact
+from ferlab.paths import SHIPS, InputError, artefact
 
 REPOSITORY = Path(__file__).resolve().parents[4]  # not ROOT: the shipped model's predictions come with the code
 KEPT = REPOSITORY / "reports" / "published" / "shipped" / "predictions" / "none.parquet"  # of PublicTest

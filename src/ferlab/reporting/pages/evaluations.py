@@ -21,10 +21,10 @@ from ferlab.evaluation.calibration import ece_if_calibrated, reliability_bins
 from ferlab.evaluation.clusters import proportion_bounds
 from ferlab.evaluation.deduplicated import MARK, compare_duplicates, mark_duplicates
 from ferlab.evaluation.framing import by_person, order_suspicion, summed_people
-from ferlab.evaluation.origins import KnownRole, Origin, trained_words
 from ferlab.evaluation.predictions import PROB_PREFIX, confusion_table, expressions_of, probs_of, subjects_of
 from ferlab.evaluation.runs import score_rows
 from ferlab.evaluation.tasks import Task, as_metrics, recorded_tasks, task_of, tasks_of
+from ferlab.origins import KnownRole, Origin, trained_words
 from ferlab.reporting.html_tables import html_table
 from ferlab.reporting.pages import calibration as calibrating
 from ferlab.reporting.pages import evaluate as performance

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ferlab.evaluation.framing import LEVEL, summed_people
-from ferlab.evaluation.origins import Origin, role_mark, trained_words
+from ferlab.origins import Origin, role_mark, trained_words
 from ferlab.reporting.tables import MISSING, as_difference, captioned, cell, estimate, number, p_equals, source_name
 from ferlab.roles import listed
 

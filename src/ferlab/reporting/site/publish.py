@@ -39,6 +39,7 @@ from ferlab.reporting.site.publish_page import HISTORIES, PREDICTIONS, first_see
 from ferlab.reporting.site.publish_sections import changes_of
 from ferlab.reporting.site.publish_stages import Ran, existing, gather
 from ferlab.reporting.tables import control_name
+from ferlab.results import teacher_file
 
 MEAN_MAPS = "mean_maps"  # over the mean face of each expression
 FEWEST = 8  # photographs in a mean face: in one of fewer a single person may be recognised
@@ -140,7 +141,7 @@ def _check_teachers(trained: dict[str, dict[str, Any]]) -> None:
     """Refuse a run that was distilled from another model than the teacher published beside it."""
     for name, metrics in trained.items():
         for teacher, made in metrics.get("teachers", {}).items():
-            if file_sha256(existing(paths.artefact("train", "weights", teacher))) != made:
+            if file_sha256(existing(teacher_file(teacher))) != made:
                 raise InputError(f"run {name!r} was distilled from {teacher} before that was trained anew; repeat it: dvc repro -sf train@{name}")
 
 

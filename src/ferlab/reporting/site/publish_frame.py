@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 from ferlab.data.store import open_store
 from ferlab.deployment.frame import framed, open_model, score_set
 from ferlab.evaluation.framing import compare_to_first, score_models, tables_of, tasks_per_set
-from ferlab.evaluation.origins import Origin, trained_words
 from ferlab.evaluation.predictions import PROB_PREFIX
+from ferlab.origins import Origin, trained_words
 from ferlab.params import StageParams, stage_params
 from ferlab.paths import ROOT, InputError, artefact, read_json, write_json
 from ferlab.reporting.pages.frame import reading_note, scores_table, tests_table

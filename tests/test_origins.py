@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from ferlab.evaluation.origins import Origin, of_foreign, of_run, of_shipped, role_mark, trained_words
+from ferlab.origins import Origin, of_foreign, of_run, of_shipped, role_mark, trained_words
 from ferlab.roles import Exposure
 
 FACES = pd.DataFrame(
