@@ -38,7 +38,6 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 from PIL import Image
-from precision import faster_precision
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
@@ -47,6 +46,7 @@ from ferlab.data.store import Store
 from ferlab.expressions import EXPRESSIONS
 from ferlab.models import create_model
 from ferlab.params import Train
+from ferlab.training.distributed import precision as precision_of
 from ferlab.training.fit import fit
 
 LIMITS = {"bf16-mixed": 2.5, "32-true": 1.0}
@@ -157,7 +157,7 @@ def main() -> int:
     torch.set_num_threads(threads)
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")  # Lightning's, that a logger is not installed and that two workers may be few
-    store, precision, taken = random_store(), faster_precision(), []
+    store, precision, taken = random_store(), precision_of(accelerator="cpu"), []
     for turn in range(ROUNDS):
         sides = {}
         for side in ("defaults", "fit") if turn % 2 == 0 else ("fit", "defaults"):

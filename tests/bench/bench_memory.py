@@ -30,7 +30,7 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
-from precision import faster_precision
+from ferlab.training.distributed import precision as precision_of
 
 GROWTH, PEAK = 8, 8.0  # MB, GB
 EPOCHS, FACES, BATCHES, STEPS = 10, 1024, (32, 128), 2
@@ -91,7 +91,7 @@ def main() -> int:
         print("skipped: memory is read as Linux with glibc tells it")
         return 0
     threads = int(sys.argv[1]) if len(sys.argv) > 1 else 2
-    precision = faster_precision()
+    precision = precision_of(accelerator="cpu")
     batches = BATCHES if precision == "bf16-mixed" else BATCHES[:1]  # float32 keeps twice as much, and takes long
     marks = in_own_process("five_layer", faces=FACES, batch=128, epochs=EPOCHS, threads=threads, precision=precision)["held"][1:]
     print(f"five_layer, MB held after each of {len(marks)} epochs: {', '.join(f'{mark:.1f}' for mark in marks)}")

@@ -3,7 +3,7 @@
     python tests/bench/bench_training.py [threads]
 
 Both train the same model from fresh weights with the same SGD, batch, precision and layout (channels_last), and score the same val
-faces after each epoch; the precision is bf16 where the CPU is faster in it, else float32. Once without augmentation, where the bare
+faces after each epoch; the precision is what `auto` is on this CPU. Once without augmentation, where the bare
 loop's faces are already the standardised floats that the model takes, and once with cs230's, where it changes its batches by the same
 function. What `fit` does more: it turns stored uint8 faces into floats batch by batch, counts correct faces and takes float64 sums at
 every step, sets every generator anew each epoch, uses deterministic algorithms, and writes the last and the best checkpoint after each
@@ -30,7 +30,6 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import torch
-from precision import faster_precision
 from torch.nn import functional as F
 
 from ferlab.data.augmentation import Augmentation, augment, draw_epoch
@@ -40,6 +39,7 @@ from ferlab.expressions import EXPRESSIONS
 from ferlab.models import create_model
 from ferlab.models.registry import MODELS
 from ferlab.params import Train
+from ferlab.training.distributed import precision as precision_of
 from ferlab.training.fit import fit
 
 LIMIT = 0.95
@@ -196,7 +196,7 @@ def main() -> int:
     """Measure every model that can be; return 1 if the limit is missed."""
     threads = int(sys.argv[1]) if len(sys.argv) > 1 else 2
     torch.set_num_threads(threads)
-    precision, holds = faster_precision(), []
+    precision, holds = precision_of(accelerator="cpu"), []
     for case in CASES:
         if case.model not in MODELS:
             print(f"skipped: there is no model {case.model}")

@@ -319,3 +319,29 @@ def test_a_line_of_the_log_says_an_epoch_without_times() -> None:
     assert epoch_line(row, phase="select", epochs=14) == expected
     unwatched = {key: value for key, value in row.items() if not key.startswith("val")}
     assert epoch_line(unwatched, phase="refit", epochs=14) == "refit epoch 3 of 14: train loss 1.2346, accuracy 55.0 %"
+
+
+@pytest.mark.parametrize(
+    ("asked", "instructions", "expected"),
+    [
+        ("auto", {"avx2": True, "avx512_f": True, "avx512_bf16": False}, "32-true"),  # emulated there, which takes nine times as long
+        ("auto", {"avx512_bf16": True}, "bf16-mixed"),
+        ("auto", {"amx_bf16": True}, "bf16-mixed"),
+        ("auto", {"bf16": True}, "bf16-mixed"),  # ARM
+        ("auto", {}, "32-true"),
+        ("bf16-mixed", {}, "bf16-mixed"),  # as asked
+        ("32-true", {"amx_bf16": True}, "32-true"),
+    ],
+)
+def test_auto_trains_in_bfloat16_where_the_cpu_computes_in_it(
+    asked: str, instructions: dict[str, bool], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    assert distributed.precision(asked, accelerator="cpu") == expected
+
+
+@pytest.mark.parametrize(("computes", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_auto_trains_in_bfloat16_where_the_gpu_computes_in_it(computes: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or computes)
+    assert distributed.precision() == expected

@@ -38,7 +38,7 @@ class Train(Section):
     ferplus_weight: float = Field(0.0, ge=0, le=1)  # of FER+'s vote distribution in the soft target, where a face has votes
     class_weights: bool = False
     scaling: Literal["standardised", "unit", "mean_image"] = "standardised"  # of the input, see ferlab.models.inputs
-    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
+    precision: Literal["auto", "bf16-mixed", "32-true"] = "auto"  # auto: bf16-mixed where the processor computes in bfloat16, else 32-true
     channels_last: bool = True
     threads: int = Field(2, ge=1)
     flip: Literal[True, False, "alternating"] = True  # alternating: each face in every other epoch, the first drawn (Jordan, 2024)

@@ -30,7 +30,7 @@ from ferlab.models.weights import save_model
 from ferlab.params import Train
 from ferlab.paths import InputError, report_progress
 from ferlab.roles import planned
-from ferlab.training.distributed import TASK, as_one_of_several, check_devices, device, launch, own_place, processes
+from ferlab.training.distributed import TASK, as_one_of_several, check_devices, device, launch, own_place, precision, processes
 from ferlab.training.module import best_epoch
 from ferlab.training.phases import Phase, Task, kept_model, outputs_of, refit_phase, select_phase, train_phase
 
@@ -56,6 +56,7 @@ class FitResult:
         train: accuracy and loss at the selected epoch of the last phase, over augmented faces with dropout.
         first: The initial weights.
         teachers: The runs it was distilled from, or "shipped", with the sha256 of their files.
+        precision: "bf16-mixed" or "32-true".
     """
 
     module: nn.Module
@@ -69,6 +70,7 @@ class FitResult:
     train: dict[str, float]
     first: InitialWeights
     teachers: dict[str, str]
+    precision: str
 
     def save(self, path: Path) -> None:
         """Write the weights file."""
@@ -120,6 +122,7 @@ def fit(store: Store, *, run: str, model: str, options: dict[str, Any], seed: in
         train={key: trained[f"train_{key}"] for key in ("accuracy", "loss")},
         first=phase.first,
         teachers=_teachers(phase),
+        precision=precision(settings.precision, accelerator=settings.accelerator),
     )
 
 
@@ -195,7 +198,8 @@ def _table(history: list[dict[str, float]], again: list[dict[str, float]], *, fi
 def _plan(task: Task, phase: Phase) -> dict[str, Any]:
     """Return what identifies a fit: its arguments, and the faces by counts and statistics."""
     settings, where = task.settings, device(task.settings.accelerator)
-    asked = {"model": task.model, "options": task.options, "seed": task.seed, "settings": settings.model_dump(), "device": where}
+    settled = settings.model_dump() | {"precision": precision(settings.precision, accelerator=where)}
+    asked = {"model": task.model, "options": task.options, "seed": task.seed, "settings": settled, "device": where}
     faces = {"expressions": task.store.expressions, "train": len(phase.data.targets), "val": len(phase.data.val_batches.rows)}
     first = {"first": phase.first.report.sha256 if phase.first.report else "random", "teachers": _teachers(phase)}
     mean = phase.data.mean

@@ -32,7 +32,7 @@ from ferlab.paths import InputError, report_progress, write_whole
 from ferlab.roles import planned
 from ferlab.training.boosting import check_settings, grow, save
 from ferlab.training.distillation import load_teachers
-from ferlab.training.distributed import LOG, MeanStatistics, Place, trainer_options
+from ferlab.training.distributed import LOG, MeanStatistics, Place, precision, trainer_options
 from ferlab.training.module import Classifier, best_epoch, higher_is_better, is_finished
 from ferlab.training.progress import EpochLog, Progress
 from ferlab.training.targets import VALUES, wanted_targets
@@ -129,7 +129,7 @@ def train_phase(phase: Phase, folder: Path, settings: Train, *, before: int, tot
     plugins = options.pop("plugins")
     trainer = pl.Trainer(
         **options,
-        precision=settings.precision,
+        precision=precision(settings.precision, accelerator=settings.accelerator),
         max_epochs=phase.epochs,
         gradient_clip_val=settings.gradient_clip or None,
         callbacks=[Progress(before=before, total=total, **labels), *shared, *_checkpoints(folder, settings.monitor if selecting else None)],

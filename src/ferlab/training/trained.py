@@ -19,7 +19,7 @@ from ferlab.paths import SHIPS, artefact, read_json, write_json
 from ferlab.results import obtain, teacher_file
 from ferlab.roles import Exposure
 
-KEPT = ("best_epoch", "epochs_run", "trained_faces", "val", "test", "train", "teachers")
+KEPT = ("best_epoch", "epochs_run", "trained_faces", "val", "test", "train", "teachers", "precision")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Trained:
     Attributes:
         history: As `FitResult` has it, six significant digits.
         seen: What each split was to it.
-        facts: `best_epoch, epochs_run, trained_faces, val, test, train, teachers` as `FitResult` has them; `pretrained`, `initial_weights`
+        facts: `best_epoch, epochs_run, trained_faces, val, test, train, teachers, precision` as `FitResult` has them; `pretrained`, `initial_weights`
             (a sentence), `own_scaling`, whether the pretrained weights brought their own, and `pretrained_on`, the
             data of these or of a teacher's ("": none)
         record: What made it, see `ferlab.results.record_of`.

@@ -11,6 +11,7 @@ from ferlab.reporting.pages.train import (
     card_table,
     curves_sentence,
     plot_learning_curves,
+    precision_sentence,
     refit_sentence,
     settings_off,
     settings_table,
@@ -113,3 +114,8 @@ def test_settings_that_are_off_or_depend_on_one_that_is_are_not_in_the_table():
     settings |= {"ema_decay": 0.999, "regress": [], "refit": False}
     assert list(settings_table(settings).index) == ["epochs", "optimizer", "cutmix", "mixing_ends"]
     assert settings_off(settings) == ["momentum", "mixup", "averaging", "ema_decay", "regress", "refit"]
+
+
+def test_the_page_says_in_what_it_was_trained() -> None:
+    assert precision_sentence("bf16-mixed") == "It trains in bfloat16, with weights in float32."
+    assert precision_sentence("32-true") == "It trains in float32."

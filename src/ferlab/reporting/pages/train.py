@@ -163,6 +163,11 @@ def scaling_sentence(scaling: str, *, pretrained: bool) -> str:
     }[scaling]
 
 
+def precision_sentence(precision: str) -> str:
+    """Report the arithmetic of the training, "bf16-mixed" or "32-true": `precision: auto` leaves it to the processor."""
+    return "It trains in bfloat16, with weights in float32." if precision == "bf16-mixed" else "It trains in float32."
+
+
 def refit_sentence(history: pd.DataFrame, *, trained_faces: int) -> str:
     """Report which phase the kept model comes from."""
     refit = history[history["phase"] == "refit"]
