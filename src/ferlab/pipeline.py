@@ -120,9 +120,7 @@ def _provenance(stage: str, section: dict[str, Any]) -> dict[str, str]:
     p = stage_params(stage, section["name"], section)
     source, modules = _notebook(stage), results.loaded_by_name(stage, p)
     return {
-        "study": p.study,
-        "params": digest(json.dumps(section, sort_keys=True)),
-        "data": results.hash_inputs(results.inputs_of(stage, p, page=True)),
+        **results.state_of(stage, section),
         "code": results.hash_code(source, modules=modules),
         "environment": hash_path(ROOT / results.LOCK)[:12],
         "page": digest(*map(hash_path, import_closure(source, modules=modules))),

@@ -289,6 +289,13 @@ def _pretrained_file(source: str) -> dict[str, Path]:
     return {"pretrained weights": path}
 
 
+def state_of(stage: str, section: dict[str, Any]) -> dict[str, str]:
+    """Return the study and the hashes of the params (`section` of a stage) and of the files that a page is made from."""
+    p = stage_params(stage, section["name"], section)
+    data = hash_inputs(inputs_of(stage, p, page=True))
+    return {"study": p.study, "params": digest(json.dumps(section, sort_keys=True)), "data": data}
+
+
 def hash_inputs(inputs: Mapping[str, Path]) -> str:
     """Return a short hash of files and folders, each by its name.
 

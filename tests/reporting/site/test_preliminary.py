@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ferlab import paths
+from ferlab import paths, results
 from ferlab.params import Params, check_params
 from ferlab.paths import InputError
 from ferlab.reporting.site import preliminary
@@ -63,11 +63,11 @@ def test_results_that_a_notebook_shows_are_asked_whether_they_hold(params: Param
 
 def test_a_comparison_of_another_study_or_of_earlier_results_is_outdated(params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "ROOT", tmp_path)
-    monkeypatch.setattr(preliminary, "hash_inputs", lambda inputs: "hash of the runs' results")
+    monkeypatch.setattr(results, "hash_inputs", lambda inputs: "hash of the runs' results")
     with pytest.raises(InputError, match=r"compare\.json: not found"):
         preliminary.outdated_compare(params)
     section = preliminary.declared(params, "compare", "")
-    own = {"study": params.study, "params": preliminary.digest(json.dumps(section, sort_keys=True)), "data": "hash of the runs' results"}
+    own = {"study": params.study, "params": results.digest(json.dumps(section, sort_keys=True)), "data": "hash of the runs' results"}
     for changed in ([], ["study"], ["data"], ["study", "params"]):
         paths.write_json(paths.artefact("compare", "metrics"), {"provenance": {**own, **dict.fromkeys(changed, "another")}})
         assert preliminary.outdated_compare(params) == changed

@@ -5,16 +5,14 @@ Both depend on files alone, never on the time, so two builds of one state agree.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 
-from ferlab.hashes import digest
-from ferlab.params import Params, declared, stage_params
+from ferlab.params import Params, declared
 from ferlab.paths import InputError, artefact, read_json
 from ferlab.reporting.site.cards import admonition
 from ferlab.reporting.site.entries import Entry
 from ferlab.reporting.site.git import git
-from ferlab.results import LOCK, STAGES, hash_inputs, in_words, inputs_of, record_under
+from ferlab.results import LOCK, STAGES, in_words, record_under, state_of
 
 CODE = ("src", "notebooks", LOCK)  # what makes results, beside params.yaml, which each page states
 NAMED = 3  # files in a sentence
@@ -42,9 +40,7 @@ def outdated_compare(params: Params) -> list[str]:
     Raises:
         InputError: `compare` has not run, or a result that it reads is missing.
     """
-    section = declared(params, "compare", "")
-    inputs = inputs_of("compare", stage_params("compare", "", section), page=True)
-    now = {"study": params.study, "params": digest(json.dumps(section, sort_keys=True)), "data": hash_inputs(inputs)}
+    now = state_of("compare", declared(params, "compare", ""))
     kept = read_json(artefact("compare", "metrics"), made_by="`dvc repro compare`").get("provenance", {})
     return [key for key, value in now.items() if kept.get(key) != value]
 
