@@ -62,11 +62,12 @@ def test_a_choice_on_test_and_an_epoch_selected_on_test_are_called_biased() -> N
 
 def test_intervals_are_over_subjects_and_faces_without_duplicates_where_they_are_known() -> None:
     over = {"subjects": 30, "accuracy_ci_low": 0.5, "accuracy_ci_high": 0.9}
-    values = run(0.8, 0.7, subjects=over, subjects_by_split={"test": over, "test_dedup": over}, n={"test": 1200, "test_dedup": 900})
+    fewer = {**over, "subjects": 24}
+    values = run(0.8, 0.7, subjects=over, subjects_by_split={"test": over, "test_dedup": fewer}, n={"test": 1200, "test_dedup": 900})
     values["test_dedup"] = {**score(0.65), "n": 900}
     told = best_finding("a", "val", params=study("a"), evaluations={"a": values}, pairs={})
     assert "**65.0 % [50.0, 90.0]** of the 900 test faces of faces without a duplicate in train or val correctly" in told
-    assert "over 30 subjects" in told
+    assert "over 24 subjects" in told
 
 
 def pair(target: str, pred: str, count: int, low: float, high: float) -> dict[str, Any]:
@@ -117,6 +118,12 @@ def test_a_condition_is_named_only_where_its_test_and_the_interval_of_the_group_
     assert "**60.0 % [40.0, 80.0]** of the 40 val faces with light dark are misclassified (20.0 % of all 300)" in told
     for errors in (slices(0.06, 0.4), slices(None, 0.4), slices(0.001, 0.19)):
         assert condition_finding(errors, {}) == "In none of 1 conditions does a group of faces have a significantly higher error rate."
+
+
+def test_a_group_of_one_subject_has_no_interval_and_is_not_named() -> None:
+    errors = slices(0.001, 0.4)
+    errors["slices"][1] |= {"ci_low": None, "ci_high": None}
+    assert condition_finding(errors, {}) == "In none of 1 conditions does a group of faces have a significantly higher error rate."
 
 
 def test_the_largest_rise_is_sought_only_among_those_that_cost_significantly() -> None:

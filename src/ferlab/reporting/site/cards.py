@@ -151,7 +151,7 @@ def claims_sentence(verdicts: Sequence[str], *, link: str) -> str:
 
 def _whose(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
     scored = [values for values in evaluations.values() if values.get("test")]
-    by_subject = [bool(_bounds_over_subjects(values, "test")) for values in scored]
+    by_subject = [bool(_over_subjects(values, "test")) for values in scored]
     if not any(by_subject):
         return " over faces"
     return " over subjects" if all(by_subject) else ", over subjects where they are known, else over faces"
@@ -164,15 +164,13 @@ def honest_scores(values: Mapping[str, Any], split: str) -> dict[str, Any]:
         values: A run's evaluate metrics.
         split: One that it has scores on.
     """
-    bounds = _bounds_over_subjects(values, split)
-    known = {"subjects": values["subjects"].get("subjects")} if bounds and split.startswith("test") and values.get("subjects") else {}
-    return {**values[split], **bounds, **known}
+    return {**values[split], **_over_subjects(values, split)}
 
 
-def _bounds_over_subjects(values: Mapping[str, Any], split: str) -> dict[str, float]:
-    """Return the bounds that count by subject, which hold for new people; none where subjects are not known."""
+def _over_subjects(values: Mapping[str, Any], split: str) -> dict[str, float]:
+    """Return the number of subjects and the bounds over them, which hold for new people; none where subjects are not known."""
     found = (values.get("subjects_by_split") or {}).get(split) or {}
-    return {key: value for key, value in found.items() if key.endswith(("_ci_low", "_ci_high"))}
+    return {key: value for key, value in found.items() if key == "subjects" or key.endswith(("_ci_low", "_ci_high"))}
 
 
 def interval(values: Mapping[str, Any], key: str) -> str:

@@ -140,7 +140,7 @@ def _group_sentence(errors: Mapping[str, Any]) -> str:
     if not tests or not errors.get("n"):
         return ""
     whole, sure = errors["errors"] / errors["n"], {name for name, test in tests.items() if test["p_holm"] is not None and test["p_holm"] < LEVEL}
-    groups = [group for group in errors["slices"] if group["condition"] in sure and group["ci_low"] > whole]
+    groups = [group for group in errors["slices"] if group["condition"] in sure and group["ci_low"] is not None and group["ci_low"] > whole]
     if not groups:
         return f"In none of {len(tests)} conditions does a group of faces have a significantly higher error rate."
     worst = max(groups, key=lambda group: group["error_rate"])
