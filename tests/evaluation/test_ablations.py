@@ -163,6 +163,22 @@ def test_a_split_that_was_learnt_tells_nothing() -> None:
     assert factor_effects(RUNS, TABLES, trained_on=learnt)["split"].tolist() == ["test"]
 
 
+def test_a_change_that_val_does_not_judge_is_measured_on_deduplicated_test_too() -> None:
+    duplicate = np.r_[np.zeros(400, bool), np.arange(400) % 4 == 0]
+    marked = {name: rows.assign(duplicate=duplicate) for name, rows in TABLES.items()}
+    effects = factor_effects(RUNS, marked, trained_on=TEST_ALONE)
+    assert effects[["split", "n", "trained_on"]].to_numpy().tolist() == [["test", 400, "train, val"], ["test_dedup", 300, "train, val"]]
+    before, after = (((RIGHT[f"{w}0"].astype(float) + RIGHT[f"{w}1"]) / 2)[np.arange(400) % 4 > 0] for w in ("off", "on"))
+    assert effects["p"].iloc[1] == pytest.approx(ttest_rel(after, before).pvalue)
+    assert effects["difference"].iloc[1] == pytest.approx((after - before).mean())
+    assert changes_from_base(effects, RUNS)["p_holm"].tolist() == effects["p"].tolist()  # one change on either split
+    unmarked = {name: rows.assign(duplicate=False) for name, rows in TABLES.items()}  # test is then test_dedup
+    assert factor_effects(RUNS, unmarked, trained_on=TEST_ALONE)["split"].tolist() == ["test"]
+    none_left = {name: rows.assign(duplicate=rows["split"] == "test") for name, rows in TABLES.items()}
+    assert factor_effects(RUNS, none_left, trained_on=TEST_ALONE)["split"].tolist() == ["test"]
+    assert factor_effects(RUNS, marked, trained_on=UNSEEN)["split"].tolist() == ["val", "test"]
+
+
 def test_sets_that_share_no_faces_are_not_compared() -> None:
     apart = {name: table(right, prefix=name[:-1]) for name, right in RIGHT.items()}
     assert factor_effects(RUNS, apart, trained_on=UNSEEN).empty

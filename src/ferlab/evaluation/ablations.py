@@ -23,12 +23,13 @@ from scipy.stats import norm
 
 from ferlab.evaluation.clusters import count_clusters, proportion_bounds, student
 from ferlab.evaluation.comparison import difference_by_cluster
+from ferlab.evaluation.deduplicated import MARK
 from ferlab.evaluation.predictions import faces_in, subjects_of
 from ferlab.evaluation.proportions import LEVEL, holm, wilson
 
 COLUMNS = (
     "factor", "from", "to", "else", "split", "seeds", "n", "subjects", "difference", "ci_low", "ci_high", "seed_sd", "p", "p_holm",
-    "detectable",
+    "detectable", "trained_on",
 )  # fmt: skip
 
 Runs = Mapping[str, Mapping[str, Any]]
@@ -54,10 +55,12 @@ def factor_effects(
 ) -> pd.DataFrame:
     """Return one row per change of one factor, all others equal, on val and on test, splits apart that a run was trained on (`trained_on`).
 
+    A change without val is also measured on test_dedup where the tables mark duplicates (column `duplicate`, see `ferlab.evaluation.deduplicated`).
+
     Columns: `factor, from, to` (levels in the order of the runs), `else` (the other factors), `split`, `seeds` and `n` (in common), `subjects` (NaN
     where faces name none), `difference` in accuracy, or where `balanced` in balanced accuracy, with its 95 % interval, `seed_sd`, `p` (paired t
-    test over faces, or subjects where they are named), `p_holm` (over the changes of a split) and `detectable` (by a test at Holm's first level with
-    80 % power).
+    test over faces, or subjects where they are named), `p_holm` (over the changes of a split), `detectable` (by a test at Holm's first level with
+    80 % power) and `trained_on` (all splits that a run of the change was trained on).
     """
     rows = []
     for (levels_a, a), (levels_b, b) in combinations(_recipes(runs).items(), 2):
@@ -66,10 +69,14 @@ def factor_effects(
         if changed is None or not seeds:
             continue
         others = ", ".join(f"{name} {level}" for name, level in levels_a if name != changed)
-        where = {"factor": changed, "from": dict(levels_a)[changed], "to": dict(levels_b)[changed], "else": others}
         pairs = [(a[seed], b[seed]) for seed in seeds]
-        for split in ("val", "test"):
-            if not any(split in trained_on[run] for pair in pairs for run in pair):
+        compared = [run for pair in pairs for run in pair]
+        seen = list(dict.fromkeys(split for run in compared for split in trained_on[run]))
+        levels = {"from": dict(levels_a)[changed], "to": dict(levels_b)[changed]}
+        where = {"factor": changed, **levels, "else": others, "trained_on": ", ".join(seen)}
+        marked = "val" in seen and any(predictions[run].get(MARK, pd.Series(dtype=bool)).any() for run in compared)
+        for split in ("val", "test", *(("test_dedup",) if marked else ())):
+            if split.split("_")[0] not in seen:
                 rows += [{**where, "split": split, "pairs": pairs, **effect} for effect in _effect(pairs, predictions, split, balanced=balanced)]
     table = pd.DataFrame(rows, columns=[*COLUMNS, "pairs"])
     for split, part in table.groupby("split"):
@@ -141,7 +148,7 @@ def bounds_of_sum(value: float, shares: Sequence[float] | pd.Series, counts: Seq
 
 def _mean_accuracy(tables: Sequence[pd.DataFrame], split: str) -> dict[str, Any]:
     """Return `n`, the mean `accuracy` of some runs, `ci_low` and `ci_high` over faces, or over subjects where they are named, and `seed_sd`."""
-    correct, subjects = pd.DataFrame([_correct(table, split) for table in tables]), subjects_of(faces_in(tables[0], split))
+    correct, subjects = pd.DataFrame([_correct(faces_in(table, split)) for table in tables]), subjects_of(faces_in(tables[0], split))
     n, each = correct.shape[1], correct.mean(axis=1)
     low, high = proportion_bounds(correct.mean().to_numpy(), subjects if subjects is not None and len(subjects) == n else None)
     return {"n": n, "accuracy": float(each.mean()), "ci_low": low, "ci_high": high, "seed_sd": float(each.std(ddof=1))}
@@ -196,9 +203,13 @@ def _only_change(a: Mapping[str, str], b: Mapping[str, str]) -> str | None:
     return changed[0] if set(a) == set(b) and len(changed) == 1 else None
 
 
-def _correct(predictions: pd.DataFrame, split: str, *, balanced: bool = False) -> pd.Series:
+def _faces(predictions: pd.DataFrame, split: str) -> pd.DataFrame:
+    rows = faces_in(predictions, split.removesuffix("_dedup"))
+    return rows[~rows[MARK].astype(bool)] if split == "test_dedup" else rows
+
+
+def _correct(rows: pd.DataFrame, *, balanced: bool = False) -> pd.Series:
     """Return the score of each face, whose mean is the accuracy, or where `balanced` the balanced accuracy."""
-    rows = faces_in(predictions, split)
     hits = (rows["pred"] == rows["target"]).to_numpy(dtype=np.float64)
     counts = rows["target"].value_counts()
     weights = (len(rows) / len(counts) / rows["target"].map(counts)).to_numpy() if balanced else 1.0
@@ -209,11 +220,11 @@ def _effect(
     pairs: Sequence[tuple[str, str]], predictions: Mapping[str, pd.DataFrame], split: str, *, tests: int = 1, balanced: bool = False
 ) -> list[dict[str, Any]]:
     """Return the one effect on the faces that all runs share, in a list; none where those are fewer than two (sets may differ in theirs)."""
-    scored = {run: faces_in(predictions[run], split).set_index("face_id", drop=False) for pair in pairs for run in pair}
+    scored = {run: _faces(predictions[run], split).set_index("face_id", drop=False) for pair in pairs for run in pair}
     shared = reduce(pd.Index.intersection, [rows.index for rows in scored.values()])
     if len(shared) < 2:
         return []
-    scores = {run: _correct(rows.loc[shared], split, balanced=balanced) for run, rows in scored.items()}
+    scores = {run: _correct(rows.loc[shared], balanced=balanced) for run, rows in scored.items()}
     differences = [scores[after] - scores[before] for before, after in pairs]
     by_face = pd.concat(differences, axis=1).mean(axis=1)
     subjects = subjects_of(scored[pairs[0][0]].loc[shared])

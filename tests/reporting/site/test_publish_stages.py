@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from ferlab import paths
+from ferlab.evaluation.predictions import predictions_table
 from ferlab.explanation.hypotheses import judge_hypotheses
 from ferlab.params import Params, check_params
 from ferlab.paths import InputError
-from ferlab.reporting.site import publish_measures, publish_stages
+from ferlab.reporting.site import publish_measures, publish_sections, publish_stages
 from ferlab.reporting.site.publish_evidence import covered_facts, hypotheses_section
 from ferlab.reporting.site.publish_measures import read_measures, write_measures
-from ferlab.reporting.site.publish_sections import changes_section, experts_section
+from ferlab.reporting.site.publish_sections import changes_of, changes_section, experts_section
 from ferlab.reporting.site.publish_stages import Ran, gather, not_run_sentence
 
 RUNS = ("base_0", "base_1", "other_0")
@@ -176,6 +178,53 @@ def test_a_change_is_kept_by_the_measure_that_is_significantly_better_on_val():
     assert "Holm over 1 change)" in alone
     assert "| hog | 1 | 2.0 [1.0, 3.0] | – | 0.200 |" in alone
     assert changes_section({}) == ""
+
+
+def on_test(level: str, difference: float, p_holm: float, **more: object) -> list[dict]:
+    """Return the rows of a change whose runs were trained on val: on test, and half of it on 2,800 faces of test_dedup."""
+    rows = [change(level, "test", difference, p_holm, **more), change(level, "test_dedup", difference / 2, 0.3, **{**more, "n": 2800})]
+    return [row | {"trained_on": "train, val"} for row in rows]
+
+
+def test_changes_of_runs_trained_on_val_are_measured_by_test_and_nothing_is_kept():
+    plain, balanced = [*on_test("again", 0.02, 0.001), *on_test("soft", -0.01, 0.4)], [*on_test("again", 0.01, 0.2), *on_test("soft", 0.03, 0.01)]
+    told = changes_section({"accuracy": plain, "balanced_accuracy": balanced})
+    assert "over the seeds in common; test: n 2,873; test_dedup: n 2,800." in told
+    assert "Val decides nothing on the 2 changes below, as each compares a run that was trained on it: test measures them" in told
+    better = "significantly better in accuracy: again; significantly better in balanced accuracy: soft."
+    none = "significantly better in accuracy: none; significantly better in balanced accuracy: none."
+    assert f"On test, of 2 changes (Holm), {better} On test_dedup, of 2 changes (Holm), {none}" in told
+    assert "kept" not in told
+    assert "| again | test | 3 | 2.0 [1.0, 3.0] | 2.0 [0.0, 4.0] | 0.001 | 1.0 [0.0, 2.0] | 0.200 |" in told
+    assert "| again | test_dedup | 3 | 1.0 [0.0, 2.0] | 1.0 [-1.0, 3.0] | 0.300 | 0.5 [-0.5, 1.5] | 0.300 |" in told
+    few = [row | {"trained_on": "train"} for row in plain[:1]]
+    told = changes_section({"accuracy": few, "balanced_accuracy": few})
+    assert "1 change below, as it compares a run that was trained on it, or runs that share fewer than two of its faces: test measures it" in told
+
+
+def test_test_faces_with_a_duplicate_are_marked_for_the_changes(monkeypatch):
+    faces = pd.DataFrame({"face_id": list("abcdef"), "split": ["train", *["test"] * 5], "duplicate_group": [0, 0, 1, 2, 3, 4]})
+    tables = {
+        name: predictions_table(list("bcdef"), ["test"] * 5, np.zeros(5, int), probs=np.eye(2)[preds], expressions=("happy", "sad"))
+        for name, preds in {"base_0": [0, 1, 1, 1, 0], "other_0": [1, 0, 0, 1, 0]}.items()
+    }
+    params = make_params()
+    runs = {name: run.model_copy(update={"factors": {"change": name}}) for name, run in params.runs.items() if name in tables}
+    monkeypatch.setattr(publish_sections, "read_runs", lambda names: (tables, {name: {"trained_on": ["train", "val"]} for name in names}))
+    monkeypatch.setattr(publish_sections, "open_store", lambda place: SimpleNamespace(faces=faces))
+    found = changes_of(params.model_copy(update={"runs": runs}), Ran({}, {}, {}, {}))
+    assert [(row["split"], row["n"], row["difference"]) for row in found["accuracy"]] == [("test", 5, pytest.approx(0.2)), ("test_dedup", 4, 0.5)]
+
+
+def test_a_change_counts_on_the_splits_that_judge_it():
+    mixed = [change("loss", "val", 0.03, 0.01), change("loss", "test", 0.03, 0.01), *on_test("again", 0.02, 0.001)]
+    told = changes_section({"accuracy": mixed, "balanced_accuracy": mixed})
+    assert "Holm over 1 change) in the measure that the study names. Of 1 change, on val significantly better in accuracy: loss;" in told
+    assert "| loss | 3 | 3.0 [2.0, 4.0] |" in told
+    assert "Val decides nothing on the 1 change below, as it compares a run that was trained on it: test measures it" in told
+    assert "On test, of 2 changes (Holm), significantly better in accuracy: loss and again;" in told
+    assert "On test_dedup, of 1 change (Holm)," in told
+    assert "| again | – |" not in told
 
 
 def test_an_expert_is_told_with_its_verdict_and_none_is_no_section():

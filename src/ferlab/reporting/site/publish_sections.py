@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,6 +12,7 @@ from ferlab.error_analysis import frame_leak
 from ferlab.error_analysis.label_truth import labels_are_true
 from ferlab.evaluation.ablations import changes_from_base, factor_effects
 from ferlab.evaluation.corruption_error import corruption_errors_by_set, read_outcomes
+from ferlab.evaluation.deduplicated import MARK, mark_duplicates
 from ferlab.evaluation.runs import read_runs, runs_by_set, without_experts
 from ferlab.params import Params
 from ferlab.paths import artefact, read_json
@@ -23,6 +24,8 @@ from ferlab.roles import listed
 
 ALPHA = 0.05
 COMPARED = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
+TEST = ("test", "test_dedup")
+Rows = Mapping[tuple[str, str, str], dict[str, Any]]  # measure, split and change -> its row of `changes_from_base`
 
 
 def changes_of(params: Params, ran: Ran) -> dict[str, list[dict[str, Any]]]:
@@ -31,29 +34,43 @@ def changes_of(params: Params, ran: Ran) -> dict[str, list[dict[str, Any]]]:
     if not any(run["factors"] for run in runs.values()):
         return {}
     predictions, metrics = read_runs(runs)
+    predictions = {name: _marked(table, params.runs[name].data) for name, table in predictions.items()}
     trained_on = {name: metrics[name]["trained_on"] for name in runs}
     tables = {key: factor_effects(runs, predictions, trained_on=trained_on, balanced=key != "accuracy") for key in COMPARED}
     return {key: changes_from_base(table, runs).to_dict("records") for key, table in tables.items()}
 
 
+def _marked(predictions: pd.DataFrame, data: str) -> pd.DataFrame:
+    """Return the predictions with the mark of the test faces that have a duplicate in train or val."""
+    marked = mark_duplicates(predictions, open_store(artefact("prepare", "store", data)).faces)
+    return predictions.assign(**{MARK: predictions["face_id"].isin(marked.loc[marked[MARK], "face_id"])})
+
+
 def changes_section(changes: dict[str, list[dict[str, Any]]]) -> str:
-    """Return a row per change: effects on val, which decides, and on test; "" without changes."""
+    """Return a row per change: effects on val, which decides, and on test; of changes without val, a row per split of test; "" without any."""
     if not changes or not changes["accuracy"]:
         return ""
     rows = {(key, row["split"], _named(row)): known(row) for key, of in changes.items() for row in of}
     names = list(dict.fromkeys(name for _, _, name in rows))
-    table = pd.DataFrame([_change(name, rows) for name in names])
-    n = {split: sorted({row["n"] for (_, each, _), row in rows.items() if each == split}) for split in ("val", "test")}
+    n = {split: sorted({row["n"] for (_, each, _), row in rows.items() if each == split}) for split in ("val", *TEST)}
     faces = "; ".join(f"{split}: n {listed([f'{count:,}' for count in counts])}" for split, counts in n.items() if counts)
     base = listed(dict.fromkeys(f"{row['factor']}: {row['from']}" for row in rows.values()))
-    better = {key: [name for name in names if _is_better(rows.get((key, "val", name)))] for key in COMPARED}
-    told = [f"significantly better in {word}: {listed(better[key]) if better[key] else 'none'}" for key, word in COMPARED.items()]
-    many = claims.counted(len(names), "change")
-    return (
+    decided = [name for name in names if ("accuracy", "val", name) in rows]
+    others = [name for name in names if name not in decided]
+    told = [
         f"Each change against the base ({base}), over the seeds in common; {faces}. Intervals are 95 %, over faces (or subjects where faces name "
-        f"them), and Student's over seeds. A change is kept if val shows a significant gain (paired t test over faces, Holm over {many}) in the "
-        f"measure that the study names. Of {many}, on val {'; '.join(told)}.\n\n{markdown_table(table)}"
-    )
+        "them), and Student's over seeds."
+    ]
+    if decided:
+        many = claims.counted(len(decided), "change")
+        told[0] += (
+            f" A change is kept if val shows a significant gain (paired t test over faces, Holm over {many}) in the measure that the study names. "
+            f"Of {many}, on val {_better_sentence(decided, 'val', rows)}."
+        )
+        told.append(markdown_table(pd.DataFrame([_decided(name, rows) for name in decided])))
+    if others:
+        told += [_tested_sentence(others, rows), markdown_table(pd.DataFrame(_tested(others, rows)))]
+    return "\n\n".join(told)
 
 
 def _named(row: dict[str, Any]) -> str:
@@ -64,21 +81,54 @@ def _is_better(row: dict[str, Any] | None) -> bool:
     return row is not None and row["difference"] > 0 and row["p_holm"] < ALPHA
 
 
-def _change(name: str, rows: dict[tuple[str, str, str], dict[str, Any]]) -> dict[str, Any]:
-    of = {(key, split): _bounded(rows.get((key, split, name), {})) for key in COMPARED for split in ("val", "test")}
+def _better_sentence(names: Iterable[str], split: str, rows: Rows) -> str:
+    better = {word: [name for name in names if _is_better(rows.get((key, split, name)))] for key, word in COMPARED.items()}
+    return "; ".join(f"significantly better in {word}: {listed(found) if found else 'none'}" for word, found in better.items())
+
+
+def _tested_sentence(names: Sequence[str], rows: Rows) -> str:
+    """Say why val decides nothing on some changes, and which of all changes are better on test."""
+    each, them = ("each", "them") if len(names) > 1 else ("it", "it")
+    of = [row for (key, _, name), row in rows.items() if key == "accuracy" and name in names]
+    few = "" if all("val" in row["trained_on"] for row in of) else ", or runs that share fewer than two of its faces"
+    told = [
+        f"Val decides nothing on the {claims.counted(len(names), 'change')} below, as {each} compares a run that was trained on it{few}: test "
+        f"measures {them} (paired t test over faces)."
+    ]
+    for split in TEST:
+        if on := [name for key, where, name in rows if (key, where) == ("accuracy", split)]:
+            told.append(f"On {split}, of {claims.counted(len(on), 'change')} (Holm), {_better_sentence(on, split, rows)}.")
+    return " ".join(told)
+
+
+def _decided(name: str, rows: Rows) -> dict[str, Any]:
     better = [word for key, word in COMPARED.items() if _is_better(rows.get((key, "val", name)))]
-    decided = ("accuracy", "val", name) in rows
-    seeds = next(row["seeds"] for (_, _, each), row in rows.items() if each == name)
     return {
         "change": name,
-        "seeds": seeds,
-        "accuracy, val, points": cell(of["accuracy", "val"], "difference"),
-        "over seeds": cell(of["accuracy", "val"], "seeds") if seeds > 1 else MISSING,
-        "Holm p": p_value(of["accuracy", "val"].get("p_holm", float("nan"))),
-        "balanced accuracy, val, points": cell(of["balanced_accuracy", "val"], "difference"),
-        "Holm p, balanced": p_value(of["balanced_accuracy", "val"].get("p_holm", float("nan"))),
-        "accuracy, test, points": cell(of["accuracy", "test"], "difference"),
-        "kept by": (listed(better) if better else "neither") if decided else MISSING,
+        "seeds": rows["accuracy", "val", name]["seeds"],
+        **_effects(name, "val", rows, on=", val"),
+        "accuracy, test, points": cell(_bounded(rows.get(("accuracy", "test", name), {})), "difference"),
+        "kept by": listed(better) if better else "neither",
+    }
+
+
+def _tested(names: Iterable[str], rows: Rows) -> list[dict[str, Any]]:
+    splits = [(name, split) for name in names for split in TEST if ("accuracy", split, name) in rows]
+    return [
+        {"change": name, "on": split, "seeds": rows["accuracy", split, name]["seeds"], **_effects(name, split, rows)} for name, split in splits
+    ]
+
+
+def _effects(name: str, split: str, rows: Rows, *, on: str = "") -> dict[str, str]:
+    """Return the cells of a change's effects on a split."""
+    plain, balanced = (_bounded(rows.get((key, split, name), {})) for key in COMPARED)
+    several = rows["accuracy", split, name]["seeds"] > 1
+    return {
+        f"accuracy{on}, points": cell(plain, "difference"),
+        "over seeds": cell(plain, "seeds") if several else MISSING,
+        "Holm p": p_value(plain["p_holm"]),
+        f"balanced accuracy{on}, points": cell(balanced, "difference"),
+        "Holm p, balanced": p_value(balanced.get("p_holm", float("nan"))),
     }
 
 
