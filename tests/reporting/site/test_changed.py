@@ -24,6 +24,7 @@ from ferlab.params import check_params
 from ferlab.paths import InputError
 from ferlab.reporting.site import changed
 from ferlab.reporting.site.changed import State, changed_figures, changed_params, changes_page, compare_metrics
+from ferlab.reporting.tables import MISSING, p_value
 
 NAMES = ("angry", "happy", "sad")
 FIGURES = (b"one", b"two")
@@ -61,11 +62,21 @@ def notebook(*figures: bytes) -> bytes:
     return json.dumps({"cells": cells}).encode()
 
 
-def state(title: str, *, lr: float, hits: np.ndarray, figures: tuple[bytes, ...] = FIGURES, without: str = "", subjects: bool = False) -> State:
+def state(
+    title: str,
+    *,
+    lr: float,
+    hits: np.ndarray,
+    figures: tuple[bytes, ...] = FIGURES,
+    without: str = "",
+    subjects: bool = False,
+    trained_on: tuple[str, ...] = ("train",),
+) -> State:
     params = {"prepare": {"faces": {}}, "runs": {"a": {"train": {"lr": lr}}}}
+    metrics = {"test": score(hits[:100].mean()), "val": score(hits[100:].mean()), "trained_on": trained_on}
     files = {
         "params.yaml": yaml.safe_dump(params).encode(),
-        METRICS: json.dumps({"test": score(hits[:100].mean()), "val": score(hits[100:].mean())}).encode(),
+        METRICS: json.dumps(metrics).encode(),
         PREDICTIONS: predicted(hits, subjects=subjects),
         PAGE: notebook(*figures),
     }
@@ -107,6 +118,20 @@ def test_a_few_faces_are_no_significant_difference_and_equal_predictions_are_sai
     table, told = compare_metrics(old, state("new", lr=0.2, hits=old_hits))
     assert table.empty
     assert told == ["a: the predictions are the same, byte for byte."]
+
+
+@pytest.mark.parametrize("trained", ["old", "new"])
+def test_a_split_that_either_state_was_trained_on_is_not_tested_nor_counted(old_hits: np.ndarray, trained: str) -> None:
+    better = old_hits | (np.random.default_rng(1).random(200) < 0.05)
+    both = {title: ("train", "val") if title == trained else ("train",) for title in ("old", "new")}
+    table, told = compare_metrics(
+        state("old", lr=0.1, hits=old_hits, trained_on=both["old"]), state("new", lr=0.1, hits=better, trained_on=both["new"])
+    )
+    assert told == []
+    assert table.loc["a, val", "accuracy is"] == "trained on: not tested"
+    assert set(table.loc["a, val", ["paired difference, points", "Holm p", "NLL, paired difference"]]) == {MISSING}
+    tables = {title: pd.read_parquet(io.BytesIO(predicted(hits))) for title, hits in (("new", better), ("old", old_hits))}
+    assert table.loc["a, test", "Holm p"] == p_value(compare_pairs(tables)["p_exact"].iloc[0])  # one test, uncorrected
 
 
 @pytest.mark.parametrize(

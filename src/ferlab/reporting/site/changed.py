@@ -30,6 +30,7 @@ from ferlab.reporting.site.drawings import draw
 from ferlab.reporting.site.git import git
 from ferlab.reporting.site.html import Picture, pictures
 from ferlab.reporting.tables import MISSING, as_difference, cell, p_value
+from ferlab.roles import recorded
 
 LEVEL = 0.05
 SPLITS = ("test", "val")
@@ -142,7 +143,7 @@ def compare_metrics(old: State, new: State) -> tuple[pd.DataFrame, list[str]]:
     """Return a row per run and split whose metrics or predictions differ, and a sentence for each run that has no such row or no test.
 
     Differences of accuracy and NLL are new minus old, paired on the same faces, over subjects where the predictions name them; Holm's correction
-    counts all tests of accuracy.
+    counts all tests of accuracy. A split that either state was trained on is not tested.
     """
     rows, told = [], []
     for run in dict.fromkeys((*_params(old).get("runs", {}), *_params(new).get("runs", {}))):
@@ -176,6 +177,8 @@ def _lacking(old: State, new: State, parts: list[bytes | None]) -> list[str]:
 
 def _row(run: str, split: str, before: Mapping[str, Any], after: Mapping[str, Any], scored: list[bytes | None]) -> dict[str, Any]:
     row: dict[str, Any] = {"run": run, "split": split, "old": before[split], "new": after[split]}
+    if any(recorded(metrics).role(split) == "trained" for metrics in (before, after)):
+        return row | {"verdict": "trained on: not tested"}
     if None in scored:
         return row
     tables = [check_predictions(pd.read_parquet(io.BytesIO(raw)), source=f"{run}'s predictions") for raw in scored if raw is not None]
