@@ -238,6 +238,24 @@ def test_boxes_are_moved_drawn_and_removed_by_keyboard_and_mouse(shown) -> None:
     assert shown.stills[-1].face is None
 
 
+def test_a_box_drawn_after_another_was_removed_is_the_selected_face(shown) -> None:
+    shown.choose("grace.png", png(portrait()))
+    shown.until(lambda: shown.stills)
+    shown.camera.propose([(300, 300, 120, 120), (20, 20, 60, 60)])
+    shown.until(lambda: len(shown.stills[-1].faces) == 2)
+    shown.page.locator(".fl-boxes g").first.focus()
+    shown.page.keyboard.press("Delete")
+    shown.until(lambda: len(shown.stills[-1].faces) == 1)
+    stage = shown.page.locator(".fl-stage").bounding_box()
+    right = stage["x"] + stage["width"]
+    shown.page.mouse.move(right - 120, stage["y"] + 20)
+    shown.page.mouse.down()
+    shown.page.mouse.move(right - 50, stage["y"] + 60, steps=4)
+    shown.page.mouse.up()
+    shown.until(lambda: len(shown.stills[-1].faces) == 2)
+    assert shown.stills[-1].face.box[0] > 200
+
+
 def test_without_a_camera_the_page_says_so(shown) -> None:
     shown.page.get_by_text("Start camera").click()
     shown.until(lambda: shown.camera.state == "no camera")

@@ -100,7 +100,7 @@ class Boxes {
     if (!this.moving.moved && Math.hypot(dx, dy) < this.width / 150) return;
     this.moving.moved = true;
     if (this.moving.place === null) {  // a new box, drawn on free ground
-      this.faces = [...this.faces, { id: this.faces.length, box: [fx, fy, LEAST, LEAST], score: null }];
+      this.faces = [...this.faces, { id: 1 + Math.max(-1, ...this.faces.map((face) => face.id)), box: [fx, fy, LEAST, LEAST], score: null }];
       Object.assign(this.moving, { place: this.faces.length - 1, corner: "se", box: [fx, fy, 0, 0] });
     }
     const face = this.faces[this.moving.place], [bx, by, bw, bh] = this.moving.box;
