@@ -21,6 +21,9 @@ from ferlab.live.correction import personalise
 from ferlab.live.correction.decisions import Decisions
 from ferlab.live.correction.personalise import Personalised, _cause, _copied, _flat
 from ferlab.models import load_model
+from ferlab.params import load_params
+from ferlab.params.names import check_names
+from ferlab.params.sections import Run
 from ferlab.paths import InputError
 
 
@@ -71,6 +74,20 @@ def test_a_run_without_corrections_on_its_own_set_has_nothing_to_learn(monkeypat
     monkeypatch.setattr(personalise, "_by_hand", lambda prepare, name: (prepare.raw, {}, pd.DataFrame({"old": ["sad"], "new": ["sad"]})))
     with pytest.raises(InputError, match="no decision changes a label of set control"):
         personalise.personalise("five_layer")
+
+
+def test_a_run_of_a_table_of_factors_that_softened_teachers_train_is_fine_tuned_by_valid_params(monkeypatch, tmp_path):
+    monkeypatch.setattr(personalise, "ROOT", tmp_path)
+    monkeypatch.setattr(personalise, "artefact", lambda *_: tmp_path / "weights")
+    (tmp_path / "weights").write_bytes(b"")
+    monkeypatch.setattr(personalise, "_by_hand", lambda prepare, name: (prepare.raw, {}, pd.DataFrame({"old": ["sad"], "new": ["happy"]})))
+    params = load_params()
+    distilled = params.runs["five_layer"].model_dump() | {"factors": {"teacher": "ours"}}
+    distilled["train"] |= {"teachers": ["shipped"], "teacher_temperature": 4.0, "teacher_weight": 1.0, "label_smoothing": 0.0}
+    params.runs["five_layer"] = Run.model_validate(distilled)
+    _, changes = personalise._plan(params, "five_layer", "control", epochs=5)
+    params.runs[changes["new_run"]] = Run.model_validate(changes["run"])
+    check_names(params, "params.yaml")
 
 
 def test_both_scorings_of_real_test_faces_are_in_the_ledger_of_the_workspace(tmp_path):

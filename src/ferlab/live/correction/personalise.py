@@ -156,10 +156,10 @@ def _plan(params: Params, run: str, set_name: str, *, epochs: int) -> tuple[int,
         raise InputError(f"{what}; correct some faces first, or name a set of collected faces")
     train = old.train.model_dump() | {
         "epochs": epochs, "lr": old.train.lr / SLOWER, "pretrained": weights.relative_to(ROOT).as_posix(), "pretrained_layout": "ferlab",
-        "pretrained_sha256": "", "teachers": [], "select": "val", "refit": False, "patience": 0,
+        "pretrained_sha256": "", "teachers": [], "teacher_temperature": 1.0, "select": "val", "refit": False, "patience": 0,
     }  # fmt: skip
     new_run = next(name for name in (f"{run}_personal{number or ''}" for number in range(1000)) if name not in params.runs)
-    new = old.model_dump() | {"data": set_name, "group": new_run, "train": train}
+    new = old.model_dump() | {"data": set_name, "group": new_run, "factors": {}, "train": train}
     return len(decisions), {"new_run": new_run, "run": new, "prepare": {"raw": raw, **by_hand}}
 
 
