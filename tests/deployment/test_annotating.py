@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import resource
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
 from ferlab.colours import COLOURS, INKS
-from ferlab.deployment.annotating import SMALLEST, Mark, annotate, save_image
+from ferlab.control.clips import write_clip
+from ferlab.deployment.annotating import SMALLEST, Mark, annotate, save_clip, save_image
+from ferlab.paths import InputError
 
 PICTURE = np.full((600, 800, 3), 120, np.uint8)
 
@@ -96,3 +102,33 @@ def test_a_copy_is_written_with_its_folder(name, kind, tmp_path) -> None:
     with Image.open(tmp_path / name) as read:
         assert (read.format, read.size) == (kind, (20, 10))
     assert [path.name for path in (tmp_path / name).parent.iterdir()] == [(tmp_path / name).name]
+
+
+@pytest.fixture
+def clip(tmp_path, monkeypatch) -> Path:
+    """A video of 30 frames of noise, in the folder in which the test runs."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    write_clip(tmp_path / "noise.avi", (rng.integers(0, 256, (120, 160, 3)).astype(np.uint8) for _ in range(30)), fps=10)
+    return Path("noise.avi")
+
+
+@pytest.mark.parametrize("rate", [0.25, 29.97, 66.123, 701.234])
+def test_a_video_of_any_rate_is_written_into_a_folder_of_any_name(clip, rate) -> None:
+    save_clip(clip, Path("at10:30/copy.mp4"), dict.fromkeys(range(30), ()), rate=rate)
+    copy = cv2.VideoCapture(str(Path("at10:30/copy.mp4").absolute()))
+    assert copy.get(cv2.CAP_PROP_FRAME_COUNT) == 30
+    assert copy.get(cv2.CAP_PROP_FPS) == pytest.approx(rate, rel=1e-3)
+
+
+@pytest.mark.parametrize("room", [0, 20_000])
+def test_a_video_for_which_the_disk_has_no_room_is_an_error_and_leaves_nothing(clip, room) -> None:
+    """A limit on the size of a file stands for the full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(InputError, match="cannot be written; see that its folder can be, and has room"):
+            save_clip(clip, Path("out/copy.mp4"), dict.fromkeys(range(30), ()), rate=10)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(Path("out").iterdir()) == []

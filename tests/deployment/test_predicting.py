@@ -360,6 +360,17 @@ def test_a_terminal_is_told_how_far_long_work_is_and_a_file_is_not(faces, tiny_o
     assert err.endswith("\r\x1b[K")
 
 
+def test_a_video_whose_copy_cannot_be_saved_has_its_lines(acted, tmp_path, capsys, monkeypatch) -> None:
+    def fail(*_, **__) -> None:
+        raise InputError("no room")
+
+    monkeypatch.setattr("ferlab.deployment.annotating.save_clip", fail)
+    assert main(["predict", str(acted[0]), "--every", "15", "--save", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr()
+    assert "5 frames" in told.out
+    assert "no room" in told.err
+
+
 def test_a_video_is_counted_by_its_frames_and_json_names_what_is_cut(tmp_path, tiny_onnx, capsys) -> None:
     write_clip(tmp_path / "plain.avi", (np.full((60, 80, 3), 90, np.uint8) for _ in range(20)), fps=10)
     (tmp_path / "cut.avi").write_bytes((tmp_path / "plain.avi").read_bytes()[:-4000])

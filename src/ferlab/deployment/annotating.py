@@ -122,7 +122,7 @@ def save_clip(source: Path, target: Path, marks: Mapping[int, Sequence[Mark]], *
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f"{target.stem}.{os.getpid()}.part{target.suffix}")
-    clip, writer, size = open_clip(source), None, (0, 0)
+    clip, writer, size, written = open_clip(source), None, (0, 0), 0
     try:
         for frame in clip.frames():
             if frame.number not in marks:
@@ -131,17 +131,28 @@ def save_clip(source: Path, target: Path, marks: Mapping[int, Sequence[Mark]], *
             if writer is None:
                 size, writer = image.size, _open_writer(beside, image.size, rate=rate)
             writer.write(cv2.cvtColor(np.asarray(image if image.size == size else image.resize(size)), cv2.COLOR_RGB2BGR))
-        if writer is None or not writer.isOpened():
+            written += 1
+        if writer is not None:
+            writer.release()
+        if not written or not _holds(beside, written):
             raise InputError(f"{target} cannot be written; see that its folder can be, and has room")
-        writer.release()
         os.replace(beside, target)
     finally:
         beside.unlink(missing_ok=True)
 
 
 def _open_writer(path: Path, size: tuple[int, int], *, rate: float) -> cv2.VideoWriter:
+    exact = round(rate, 3 - (rate > 65) - (rate > 655))  # MPEG-4 states a rate as a fraction of numbers up to 65,535
     with quiet_stderr():
-        return cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*CODEC), rate, size)
+        return cv2.VideoWriter(str(path.absolute()), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*CODEC), exact, size)
+
+
+def _holds(path: Path, frames: int) -> bool:
+    """Return whether a written video can be opened and has so many frames: OpenCV does not report a full disk."""
+    try:
+        return open_clip(path).expected == frames
+    except InputError:
+        return False
 
 
 def _lay_map(image: Image.Image, mark: Mark, box: tuple[int, ...]) -> None:

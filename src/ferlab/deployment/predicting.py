@@ -147,6 +147,8 @@ class Job:
 
                 options = {"every": self.every, "small": self.small, "flip": self.flip}
                 read = read_clip(clip, self.predictor, on_frame=take, **options)
+                self.clips.append(read)
+                output.say([], clip_lines(each.name, read, top=self.top, small=self.small, confidence=self.predictor.confidence))
                 if place is not None:
                     rate = clip.rate if np.isfinite(clip.rate) else clip.fps
                     annotating.save_clip(path, place, marks, rate=rate / self.every)
@@ -156,8 +158,6 @@ class Job:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a library raises for one video, the others are read and the table is written
             return [named(each.name, f"cannot be read to its end ({type(error).__name__}: {error})")]
-        self.clips.append(read)
-        output.say([], clip_lines(each.name, read, top=self.top, small=self.small, confidence=self.predictor.confidence))
         return [shown(line) for line in clip.problems]
 
     def _frame_marks(self, frame: ReadFrame) -> list[Mark]:
