@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import functools
+import json
 import re
 from itertools import product
 
@@ -25,8 +27,9 @@ from ferlab.evaluation.faces_and_seeds import groups_with_doubt
 from ferlab.evaluation.held_out import hold_out
 from ferlab.evaluation.predictions import confusion_table, faces_in, predictions_table, probs_of
 from ferlab.evaluation.scores import score_run, score_tta, subjects_by_split
+from ferlab.paths import find_root
 from ferlab.reporting import exposure, tables
-from ferlab.reporting.pages import abstention, annotators, calibration, compare, evaluate
+from ferlab.reporting.pages import abstention, annotators, calibration, compare, evaluate, protocol
 from ferlab.reporting.pages import analyze_errors as error_text
 from ferlab.reporting.pages import audit as audits
 from ferlab.reporting.pages import prepare as sets
@@ -232,7 +235,6 @@ def test_the_comparison_is_true_for_one_seed_and_several(model, seeds):
 
 def test_the_overview_shows_a_mark_beside_what_is_no_clean_score():
     from ferlab.params import load_params
-    from ferlab.paths import find_root
 
     params = load_params(find_root() / "params.yaml")
     run = next(iter(params.runs))
@@ -251,6 +253,19 @@ def test_what_votes_and_what_was_weighed_on_val_is_said(setting):
     assert told.endswith("On x the weights were fitted on val: of the fitted ensemble, val scores are in-sample.")
     assert ("by one (" in told) is (setting != ("val", False))
     assert "two" not in told.split("weights")[0]
+
+
+def test_the_results_that_are_published_mark_ensembles_as_the_page_does():
+    """The section of results.md, as the notebook forms it, of members that were trained on val."""
+    cells = json.loads((find_root() / "notebooks" / "07_compare.ipynb").read_text())["cells"]
+    (source,) = ["".join(each["source"]) for each in cells if each["id"] == "cell-036"]
+    found = next(node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Dict))
+    sections = {ast.literal_eval(key): ast.unparse(value) for key, value in zip(found.keys, found.values, strict=True)}
+    _, members, scores, _, _ = compared("usual", 2)
+    known = {"members": members, "scores": scores, "weights": {}, "every_metric": {run: {"trained_on": ["train", "val"]} for run in members["x"]}}
+    text = eval(sections["Ensembles"], known | {"of_both": "Task.", "exposure": exposure, "protocol": protocol, "tables": tables})
+    assert "Of the ensemble on x, val scores are biased by r0, r1 (trained on it)." in text
+    assert "| x | ensemble | r0, r1 |" in text
 
 
 def set_counts(train: list[int], test: list[int]) -> pd.DataFrame:
