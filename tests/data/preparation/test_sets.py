@@ -123,6 +123,24 @@ def test_synthetic_samples_even_out_the_expressions_of_train(tmp_path, gathered)
     assert len(store.images) == len(store.faces)
 
 
+def test_what_copies_and_synthetic_samples_lack_is_missing(tmp_path, gathered):
+    gathered.faces["target"] = np.where(np.arange(COUNT) % 5 == 0, 1, 3)
+    gathered.faces["glasses"] = np.arange(COUNT) % 2 == 0
+    gathered.faces["landmarks"] = pd.Series([np.full(10, row, np.float32) if row % 3 else None for row in range(COUNT)], dtype=object)
+    gathered.faces["gender"] = "female"
+    faces = build(tmp_path, gathered, copies=True, method="smote").faces
+    made = faces[faces["derivation"] == "smote"]
+    assert made["glasses"].isna().all()
+    assert made["landmarks"].map(type).eq(type(None)).all()
+    assert set(made["gender"]) == {""}
+    copied = faces[faces["derivation"] == "mirrored"]
+    own = faces.set_index("face_id").loc[copied["derived_from"]]
+    assert copied["glasses"].tolist() == own["glasses"].tolist()
+    assert [None if points is None else points[0] for points in copied["landmarks"]] == [
+        None if points is None else points[0] for points in own["landmarks"]
+    ]
+
+
 def test_synthetic_samples_that_would_not_fit_in_memory_are_refused(tmp_path, gathered, monkeypatch):
     monkeypatch.setattr(sets, "MOST_SYNTHETIC", 1000)
     with pytest.raises(InputError, match="adasyn would take"):

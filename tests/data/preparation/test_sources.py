@@ -117,6 +117,15 @@ def test_joined_sources_follow_each_other_and_their_people_are_not_confused(tmp_
     assert faces["intensity"].notna().sum() == 7
 
 
+def test_a_source_without_landmarks_has_none_and_texts_are_empty(tmp_path, sources):
+    points = pd.Series([np.zeros(136, np.float32)] * 7, dtype=object)
+    sources["a"], sources["b"] = faces_of("a", 7, landmarks=points, glasses=True, gender="male"), faces_of("b", 7)
+    faces = gather(tmp_path, {"one": {"dataset": "a"}, "two": {"dataset": "b"}}).faces
+    assert faces["landmarks"].map(lambda value: value is None).tolist() == [False] * 7 + [True] * 7
+    assert faces["glasses"].isna().tolist() == [False] * 7 + [True] * 7
+    assert faces["gender"].tolist() == ["male"] * 7 + [""] * 7
+
+
 def test_a_face_that_comes_twice_is_refused(tmp_path, sources):
     sources["a"] = faces_of("a", 7)
     with pytest.raises(InputError, match="'a/000' comes from two sources"):

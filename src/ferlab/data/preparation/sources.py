@@ -238,15 +238,18 @@ def _join(parts: Sequence[Gathered]) -> Gathered:
 
 
 def join_tables(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return face tables one after the other; a column that a table lacks holds no votes there, "" (but for `subject` and `sequence`) or NA."""
+    """Return face tables one after the other; of a column that a table lacks: no votes, "" (not of `subject`, `sequence`), NA or None."""
     faces = pd.concat(tables, ignore_index=True)
-    for column in faces.columns:
+    for column in faces.columns.difference(["subject", "sequence"], sort=False):
+        parts = [table[column] for table in tables if column in table]
         if column.startswith(VOTES):
             faces[column] = faces[column].fillna(0).astype("int64")
-        elif pd.api.types.is_string_dtype(faces[column].dtype) and column not in ("subject", "sequence"):
-            faces[column] = faces[column].fillna("")
-        elif any(column in table and table[column].dtype == bool for table in tables):
+        elif any(part.dtype == bool for part in parts):
             faces[column] = faces[column].astype("boolean")
+        elif any(part.dtype == "str" or pd.api.types.infer_dtype(part, skipna=True) == "string" for part in parts):
+            faces[column] = faces[column].fillna("")
+        elif faces[column].dtype == object:  # landmarks
+            faces[column] = faces[column].where(faces[column].notna(), None)
     return faces
 
 
