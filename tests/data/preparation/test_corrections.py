@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ferlab.data.duplicates.pairs import read_pairs
 from ferlab.data.faces import check_faces
+from ferlab.data.preparation import sets
 from ferlab.data.preparation.corrections import correct, read_corrections, summarise
 from ferlab.data.preparation.prepared import Raw
 from ferlab.data.preparation.sets import prepare_set
@@ -144,9 +146,16 @@ def step(row, picture):
     return picture, {}
 
 
-def build(folder, gathered, **split):
-    how = {"rule": "groups", "val_fraction": 0.2, "test_fraction": 0.2, "seed": 0} | split
-    return prepare_set(folder, gathered, step, split=how, work=folder.with_name(f"{folder.name}-work"), plan={})
+def build(folder, gathered, **options):
+    how = {"rule": "groups", "val_fraction": 0.2, "test_fraction": 0.2, "seed": 0}
+    return prepare_set(folder, gathered, step, split=how, work=folder.with_name(f"{folder.name}-work"), plan={}, **options)
+
+
+def after_correction(before, path):
+    corrected = correct(before.faces, path, expressions=EXPRESSIONS)
+    out = (corrected.reasons != "").to_numpy()
+    faces = corrected.faces[~out].reset_index(drop=True)
+    return Gathered(pictures=before.pictures[~out], faces=faces, excluded=before.excluded, corrected=corrected, before=before)
 
 
 @pytest.mark.parametrize("people", [True, False])
@@ -156,18 +165,49 @@ def test_corrections_and_exclusions_move_no_face_to_another_split(tmp_path, face
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (COUNT, 8, 8), dtype=np.uint8)
     nothing = pd.DataFrame(columns=list(EXCLUDED_COLUMNS), dtype="str")
-    plain = build(tmp_path / "plain", Gathered(pictures=pictures, faces=given, excluded=nothing))
+    before = Gathered(pictures=pictures, faces=given, excluded=nothing)
+    plain = build(tmp_path / "plain", before)
     rows = [f"a/{number:03d},{EXPRESSIONS[number % 7]},{new},anna,looked,2026-11-28" for number in range(0, 40) if (new := draw(rng, number))]
-    corrected = correct(given, write(tmp_path, *rows), expressions=EXPRESSIONS)
-    out = (corrected.reasons != "").to_numpy()
-    assert 3 < out.sum() < 20
-    kept = Gathered(pictures=pictures[~out], faces=corrected.faces[~out].reset_index(drop=True), excluded=nothing, corrected=corrected)
+    kept = after_correction(before, write(tmp_path, *rows))
+    assert 3 < COUNT - len(kept.faces) < 20
     store = build(tmp_path / "corrected", kept)
     splits = plain.faces.set_index("face_id")["split"]
     assert store.faces["split"].tolist() == splits[store.faces["face_id"]].tolist()
-    assert (store.faces["target"].to_numpy() != given["target"].to_numpy()[~out]).sum() > 10
+    assert (store.faces["target"].to_numpy() != plain.faces.set_index("face_id")["target"][store.faces["face_id"]].to_numpy()).sum() > 10
     drawn_anew = build(tmp_path / "anew", Gathered(pictures=kept.pictures, faces=kept.faces, excluded=nothing))
     assert drawn_anew.faces["split"].tolist() != store.faces["split"].tolist()  # what the rule is for
+
+
+@pytest.mark.parametrize("shards", [0, 16])
+def test_duplicates_are_searched_as_before_a_correction_and_those_of_an_excluded_face_stay_known(tmp_path, faces, monkeypatch, shards):
+    pictures = np.random.default_rng(0).integers(0, 256, (COUNT, 8, 8), dtype=np.uint8)
+    pictures[50], pictures[60] = pictures[10], pictures[10]  # 10 is excluded: 50 and 60 remain exact duplicates
+    pictures[61] = pictures[10, :, ::-1]
+    pictures[62] = pictures[11]  # 11 is excluded: 62 remains alone
+    before = Gathered(pictures=pictures, faces=faces.drop(columns="subject"), excluded=pd.DataFrame(columns=list(EXCLUDED_COLUMNS), dtype="str"))
+    searched, search = [], sets.find_pairs
+    monkeypatch.setattr(sets, "find_pairs", lambda images, table: searched.append(table) or search(images, table))
+    plain = build(tmp_path / "plain", before, shards=shards)
+    changes = [(10, "exclude"), (11, "exclude"), (3, "exclude"), *((number, "happy") for number in (14, 21, 28, 35, 42))]
+    rows = [f"a/{number:03d},{EXPRESSIONS[number % 7]},{new},anna,looked,2026-11-28" for number, new in changes]
+    store = build(tmp_path / "corrected", after_correction(before, write(tmp_path, *rows)), shards=shards, copies=True)
+    pd.testing.assert_frame_equal(*searched)
+    own = store.faces[store.faces["derived_from"] == ""]
+    stays = [number for number in range(COUNT) if number not in (3, 10, 11)]
+    assert (store.images[: len(stays)] == pictures[stays]).all()
+    assert own["split"].tolist() == plain.faces["split"].iloc[stays].tolist()
+    assert labels(own)["a/014"] == "happy"
+    groups = own.set_index("face_id")["duplicate_group"]
+    assert groups[["a/060", "a/061"]].tolist() == [groups["a/050"]] * 2
+    assert groups.nunique() == len(stays) - 2
+    pairs, _ = read_pairs(tmp_path / "corrected")
+    named = [(own["face_id"].iloc[pair.first], own["face_id"].iloc[pair.second], pair.kind) for pair in pairs.itertuples()]
+    assert named == [("a/050", "a/060", "exact"), ("a/050", "a/061", "mirrored")]
+    rows = [row for row in store.faces.index if store.faces["derivation"][row] == "mirrored"]
+    origins = [int(store.faces["derived_from"][row][-3:]) for row in rows]
+    assert (store.images[rows] == pictures[origins][:, :, ::-1]).all()
+    assert not list((tmp_path / "corrected-work").rglob("*.npy"))
+    assert not list((tmp_path / "corrected-work").rglob("*.tar"))
 
 
 def draw(rng, number):

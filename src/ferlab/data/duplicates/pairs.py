@@ -64,6 +64,21 @@ def group_faces(pairs: pd.DataFrame, count: int) -> np.ndarray:
     return group_pairs(pairs, np.arange(count))
 
 
+def keep_faces(pairs: pd.DataFrame, kept: np.ndarray, hashes: pd.Series) -> pd.DataFrame:
+    """Return the pairs among some of the faces, by their new rows; those of a face that is dropped pass to the first one kept of its content.
+
+    Args:
+        pairs: From `find_pairs`.
+        kept: Which of the N faces are kept, bool (N,).
+        hashes: Their `content_hash` (N,).
+    """
+    own, contents = np.cumsum(kept) - 1, pd.factorize(hashes)[0]
+    heirs = pd.Series(own[kept]).groupby(contents[kept]).min().reindex(contents, fill_value=-1).to_numpy()
+    ends = np.sort(np.where(kept, own, heirs)[pairs[["first", "second"]].to_numpy()], axis=1)
+    among = pairs.assign(first=ends[:, 0], second=ends[:, 1])[(ends[:, 0] >= 0) & (ends[:, 0] < ends[:, 1])]
+    return among.sort_values(["first", "second"], ignore_index=True)
+
+
 def write_pairs(folder: Path, pairs: pd.DataFrame, *, limit: float) -> None:
     """Write the pairs beside the faces of a prepared dataset; the same pairs give the same bytes."""
     table = pa.Table.from_pandas(pairs, preserve_index=False).replace_schema_metadata({METADATA: json.dumps({"limit": limit}).encode()})

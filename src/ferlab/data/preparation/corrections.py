@@ -7,7 +7,7 @@
 
 `new` is an expression, two expressions (the first is trained on, the second is kept as `second_label`), "exclude", or `old` again: the label was
 confirmed. Where several people judged a face, the decision of more than half of them is applied; without one the label stays, and the conflict is
-reported. A correction moves no face to another split: see `before` of `Corrected`.
+reported. A correction moves no face to another split: duplicates are searched and faces are split before labels are corrected, see `sets`.
 """
 
 from __future__ import annotations
@@ -40,14 +40,12 @@ class Corrected:
         faces: The table; corrected faces have their new `target` and their old label in `corrected_from`, a face with two labels its second in
             `second_label`. The columns are added where a face needs them.
         reasons: Why a face is excluded, "" for the others, (N,) text.
-        before: `face_id`, `target` and the keys of a split as they were, of all N faces: what the split is drawn from.
         decided: One row per face of the file, see `settle`; `applied` says whether its decision holds.
         people: Rows by person.
     """
 
     faces: pd.DataFrame
     reasons: pd.Series
-    before: pd.DataFrame
     decided: pd.DataFrame
     people: dict[str, int]
 
@@ -148,10 +146,8 @@ def correct(faces: pd.DataFrame, path: Path, *, expressions: Sequence[str], excl
     out = np.array([judged[row] and not own.iloc[row] for row in range(len(faces))], dtype=bool)
     said = {row["face_id"]: _why_excluded(table, row) for row in decided.to_dict("records") if row["new"] == EXCLUDE}
     reasons[out] = faces.loc[out, "face_id"].map(said)
-    keys = [column for column in ("subject", "sequence") if column in faces]
-    before = faces[["face_id", "usage", "target", *keys]].copy()
     after = _with_labels(faces, own.where(judged & ~out, None))
-    return Corrected(after, reasons, before, decided, table["who"].value_counts(sort=False).to_dict())
+    return Corrected(after, reasons, decided, table["who"].value_counts(sort=False).to_dict())
 
 
 def _why_excluded(table: pd.DataFrame, row: dict[str, Any]) -> str:
@@ -190,25 +186,6 @@ def _with_labels(faces: pd.DataFrame, labels: pd.Series) -> pd.DataFrame:
     if changed:
         faces[CORRECTED] = pd.Series(earlier, index=faces.index, dtype="str")
     return faces.assign(**{SECOND: pd.Series(second, index=faces.index, dtype="str")}) if any(second) else faces
-
-
-def as_before(faces: pd.DataFrame, corrected: Corrected) -> pd.DataFrame:
-    """Return the table that the split is drawn from, so that it is the one without corrections: labels as before, excluded faces in their places.
-
-    The duplicates of a face that a correction excludes are not searched: it counts as a photograph of its own.
-
-    Args:
-        faces: Face table of the set, with `duplicate_group` where that is known.
-        corrected: How it was corrected.
-    """
-    out = corrected.before.loc[(corrected.reasons != "").to_numpy(), "face_id"]
-    table = corrected.before[corrected.before["face_id"].isin({*faces["face_id"], *out})].reset_index(drop=True)
-    if "duplicate_group" not in faces:
-        return table
-    groups = table["face_id"].map(faces.set_index("face_id")["duplicate_group"])
-    alone = groups.isna().to_numpy()
-    groups[alone] = faces["duplicate_group"].max() + 1 + np.arange(alone.sum())
-    return table.assign(duplicate_group=groups.astype("int64"))
 
 
 def summarise(corrected: Corrected, faces: pd.DataFrame) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Raw:
     @cached_property
     def preparation(self) -> Preparation:
         """The steps from a picture to its face."""
-        return plan_preparation(ROOT / self.settings.raw, self.gathered.faces, self.settings.face.model_dump(), **self.look)
+        return plan_preparation(ROOT / self.settings.raw, self.gathered.whole.faces, self.settings.face.model_dump(), **self.look)
 
     @property
     def look(self) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def _prepare(store: Path, facts: Path, *, raw: Raw, name: str) -> None:
     made = prepare_set(
         store,
         gathered,
-        step_of(raw.preparation, gathered.faces),
+        step_of(raw.preparation, gathered.whole.faces),
         split={"rule": settings.split} | {key: values[key] for key in SPLIT},
         work=partial_folder() / name,
         plan=values,

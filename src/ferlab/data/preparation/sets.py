@@ -1,6 +1,7 @@
 """A prepared dataset: pictures are prepared one by one, searched for duplicates, split, multiplied where that is asked for, and stored.
 
-The order matters: duplicates are found before faces are split, and faces are split before any is copied or synthesised; only faces of train are.
+The order matters: duplicates are found before faces are split, and faces are split before labels are corrected by hand, so that no correction moves a
+face that a model was trained on into test. Last are faces copied or synthesised; only faces of train are.
 What is prepared survives an interruption; under another plan it starts afresh.
 """
 
@@ -10,17 +11,18 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ferlab.data.duplicates.pairs import find_pairs, group_faces, write_pairs
+from ferlab.data.duplicates.pairs import find_pairs, group_faces, keep_faces, write_pairs
 from ferlab.data.faces import DERIVED, check_faces
 from ferlab.data.preparation.appearance import mean_image
 from ferlab.data.preparation.building import ImageWriter, Step, append_images, prepare_pictures
-from ferlab.data.preparation.corrections import as_before
 from ferlab.data.preparation.covering import cover_file
 from ferlab.data.preparation.resampling import copies_of, oversample
 from ferlab.data.preparation.sources import Gathered, join_tables
@@ -34,6 +36,7 @@ from ferlab.locks import held, lock_of
 from ferlab.paths import InputError
 
 MEAN_IMAGE, PLAN = "mean_image.npy", "plan.json"
+CORRECTED = "corrected"  # folder for the images without those that a correction excludes
 LEAST_EXPRESSIONS = 2  # in each split: with one there is nothing to tell apart
 MOST_SYNTHETIC = 4 << 30  # bytes of float32 pixels that oversampling may take
 
@@ -59,7 +62,7 @@ def prepare_set(
     Args:
         folder: The store's; made if missing.
         gathered: What was read.
-        step: From a picture to its face, see `preparation.step_of`.
+        step: From a picture of `gathered.whole` to its face, see `preparation.step_of`.
         split: Keyword arguments of `assign_splits`.
         work: Where preparation keeps what survives an interruption.
         plan: What decides the result, as plain values; what lies in `work` under another plan is dropped.
@@ -74,28 +77,34 @@ def prepare_set(
     Raises:
         InputError: If a picture, the split or what is to be multiplied is not as it should be; what was prepared is kept.
     """
+    whole = gathered.whole
     # A split that cannot be made is found out before an hour of preparation, not after: only the duplicates are not known yet.
-    _check_expressions(_split(gathered.faces, gathered, split), gathered.excluded)
+    _check_expressions(_as_corrected(assign_splits(whole.faces, **split), gathered), gathered.excluded)
     with held(lock_of(work), what=f"set {work.name}"):
         _start_or_go_on(work, plan)
         folder.mkdir(parents=True, exist_ok=True)
-        with _writer(work, shards) as writer:
-            names = gathered.faces["source_path"]
-            records = prepare_pictures(gathered.pictures, names, step, writer=writer, work=work, skip_unreadable=skip_unreadable)
+        with _writer(work, shards) as read:
+            names = whole.faces["source_path"]
+            records = prepare_pictures(whole.pictures, names, step, writer=read, work=work, skip_unreadable=skip_unreadable)
             faces, excluded = _tables(gathered, records)
-            pairs, limit = find_pairs(writer.kept(), faces)
-            faces = _split(faces.assign(duplicate_group=group_faces(pairs, len(faces))), gathered, split)
+            pairs, limit = find_pairs(read.kept(), faces)
+            faces = assign_splits(faces.assign(duplicate_group=group_faces(pairs, len(faces))), **split)
+            stays = faces["face_id"].isin(gathered.faces["face_id"]).to_numpy()
+            pairs, faces = keep_faces(pairs, stays, faces["content_hash"]), _as_corrected(faces, gathered)
             _check_expressions(faces, excluded)
-            if copies or method != "none":
-                kept = np.flatnonzero((records["content_hash"] != "").to_numpy())
-                synthetic = {"method": method, "seed": int(split["seed"]), "expressions": gathered.expressions}
-                faces = _multiply(faces, _again(gathered, step, kept), writer, copies=copies, synthetic=synthetic)
-            writer.finish()
-            shape = writer.shape or ()
-        for name in (IMAGES, SHARDS, INDEX):  # a store that lies here may have been of the other kind
-            shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink(missing_ok=True)
-            if (work / name).exists():
-                os.replace(work / name, folder / name)
+            with _only(stays, read, work / CORRECTED, shards) as writer:
+                if copies or method != "none":
+                    kept = np.flatnonzero((records["content_hash"] != "").to_numpy())[stays]
+                    synthetic = {"method": method, "seed": int(split["seed"]), "expressions": gathered.expressions}
+                    faces = _multiply(faces, _again(whole, step, kept), writer, copies=copies, synthetic=synthetic)
+                writer.finish()
+                shape = writer.shape or ()
+        written = work if stays.all() else work / CORRECTED
+        for name in (IMAGES, SHARDS, INDEX):
+            _remove(folder / name)  # a store that lies here may have been of the other kind
+            if (written / name).exists():
+                os.replace(written / name, folder / name)
+            _remove(work / name)
         faces, placed = _cover(folder, faces, cover)
         made = prepared_as(**preparation, shape=shape, cover=cover, placed=placed) if preparation else None
         write_faces(folder, faces, expressions=gathered.expressions, excluded=excluded, preparation=made)
@@ -104,6 +113,10 @@ def prepare_set(
         if keep_mean:
             np.save(folder / MEAN_IMAGE, mean_image(store.images, np.flatnonzero(store.faces["split"] == "train")))
     return store
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _cover(folder: Path, faces: pd.DataFrame, regions: Sequence[str]) -> tuple[pd.DataFrame, Registration | None]:
@@ -125,12 +138,27 @@ def _check_expressions(faces: pd.DataFrame, excluded: pd.DataFrame) -> None:
             raise InputError(f"{alone}; expected at least {LEAST_EXPRESSIONS} expressions in each of train, val and test. {way}.{out}")
 
 
-def _split(faces: pd.DataFrame, gathered: Gathered, how: Mapping[str, Any]) -> pd.DataFrame:
-    """Split faces; by what they were before they were corrected, so that no correction moves a face that a model was trained on into test."""
-    if gathered.corrected is None:
-        return assign_splits(faces, **how)
-    assigned = assign_splits(as_before(faces, gathered.corrected), **how).set_index("face_id")["split"]
-    return faces.assign(split=faces["face_id"].map(assigned).astype("str"))
+def _as_corrected(faces: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
+    """Return the faces of the whole set that stay in it, with corrected labels."""
+    if gathered.before is None:
+        return faces
+    found = faces.set_index("face_id", drop=False).drop(columns=gathered.before.faces.columns)
+    corrected = gathered.faces[gathered.faces["face_id"].isin(faces["face_id"])].join(found, on="face_id").reset_index(drop=True)
+    return corrected.assign(duplicate_group=pd.factorize(corrected["duplicate_group"])[0]) if "duplicate_group" in corrected else corrected
+
+
+@contextmanager
+def _only(stays: np.ndarray, read: ImageWriter, place: Path, shards: int) -> Iterator[ImageWriter]:
+    """Write the images that stay to a folder of their own, and go on there; on with the same writer where all stay."""
+    _remove(place)
+    if stays.all():
+        yield read
+        return
+    with _writer(place, shards) as writer:
+        writer.resume(0, None)
+        for image in compress(read.kept(), stays):
+            writer.append(image)
+        yield writer
 
 
 def _writer(work: Path, shards: int) -> ImageWriter:
@@ -147,7 +175,7 @@ def _start_or_go_on(work: Path, plan: Mapping[str, Any]) -> None:
 
 
 def _tables(gathered: Gathered, records: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the face table of what was prepared, and the table of all excluded pictures, by the reader or here."""
+    """Return the face table of what was prepared, before corrections, and the table of all excluded pictures, by the reader, by hand or here."""
     kept = (records["content_hash"] != "").to_numpy()
     if not kept.any():
         reason = records["reason"].iloc[0]
@@ -156,8 +184,10 @@ def _tables(gathered: Gathered, records: pd.DataFrame) -> tuple[pd.DataFrame, pd
     for column in found:
         if column.startswith("found_") and found[column].dtype == object:
             found[column] = found[column].astype("str")
-    faces = pd.concat([gathered.faces[kept], found], axis=1).reset_index(drop=True)
-    gone = gathered.faces.loc[~kept, ["face_id", "source", "source_path", "usage"]].assign(reason=records["reason"][~kept])
+    whole = gathered.whole.faces
+    faces = pd.concat([whole[kept], found], axis=1).reset_index(drop=True)
+    gone = whole.loc[~kept, ["face_id", "source", "source_path", "usage"]].assign(reason=records["reason"][~kept])
+    gone = gone[gone["face_id"].isin(gathered.faces["face_id"])]  # not those that a correction excludes
     excluded = pd.concat([gathered.excluded, gone], ignore_index=True)[list(EXCLUDED_COLUMNS)].astype("str")
     return check_faces(faces), excluded
 

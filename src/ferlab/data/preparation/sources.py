@@ -40,7 +40,8 @@ class Gathered:
         excluded: Pictures that the set will not hold, and archives that may hold some: `face_id`, `source`, `source_path`, `usage`, `reason`.
         other_files: Files that are no pictures and that the reader did not take, below the set's folder.
         links: Links to folders that were followed, likewise.
-        corrected: What labels were before they were corrected by hand, and how; None without a corrections file.
+        corrected: What was corrected by hand; None without a corrections file.
+        before: What was read before it was corrected, with the faces that a correction excludes; likewise.
     """
 
     pictures: Pictures
@@ -49,6 +50,12 @@ class Gathered:
     other_files: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     corrected: Corrected | None = None
+    before: Gathered | None = None
+
+    @property
+    def whole(self) -> Gathered:
+        """What is prepared, searched for duplicates and split: `before`, where there is one."""
+        return self.before or self
 
     @property
     def expressions(self) -> tuple[str, ...]:
@@ -273,7 +280,7 @@ def _exclude(gathered: Gathered, path: Path) -> Gathered:
 def _correct(gathered: Gathered, path: Path) -> Gathered:
     given = {"expressions": gathered.expressions, "excluded": gathered.excluded["face_id"]}
     corrected = correct(gathered.faces, path, **given)
-    return _set_aside(replace(gathered, faces=corrected.faces, corrected=corrected), corrected.reasons)
+    return _set_aside(replace(gathered, faces=corrected.faces, corrected=corrected, before=gathered), corrected.reasons)
 
 
 def read_exclusions(path: Path) -> pd.DataFrame:
