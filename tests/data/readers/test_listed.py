@@ -92,8 +92,45 @@ def test_of_two_pictures_of_a_name_the_one_in_the_rows_part_is_meant(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("pictures", "line", "found"),
+    [
+        (["test/happy/5.png", "train/happy/6.png"], "train/happy/5.png", None),  # its own is missing, the other is of test
+        (["test/happy/5.png", "train/sad/6.png"], "train/happy/5.png", None),
+        (["test/5.png", "train/sad/6.png"], "Train\\\\5.png", None),
+        (["5.png", "train/6.png"], "train/5.png", None),
+        (["train/fear/5.png", "happy/6.png"], "happy/5.png", None),
+        (["a/happy/5.png", "a/sad/5.png"], "data/sad/5.png", "a/sad/5.png"),
+        (["faces/5.png"], "images/5.png", "faces/5.png"),
+        (["raf/train/5.png", "raf/test/5.png"], "/home/me/raf/train/5.png", "raf/train/5.png"),
+        (["raf/train/5.png", "raf/test/5.png"], "raf/raf/train/5.png", "raf/train/5.png"),
+        (["raf/train/5.png", "raf/test/5.png"], "../Train/5.png", "raf/train/5.png"),
+    ],
+)
+def test_a_picture_of_another_folder_is_not_taken_for_a_missing_one(tmp_path, pictures, line, found):
+    write(tmp_path, *pictures)
+    text(tmp_path, "x.csv", "file,label", f"{line},happy")
+    if found:
+        assert read(tmp_path)[1]["source_path"].tolist()[0] == found
+        return
+    with pytest.raises(InputError, match=rf"data row 1 .* is no picture here \('{pictures[0]}' lies in another folder\)"):
+        read(tmp_path)
+
+
+def test_a_picture_of_another_part_is_not_taken_for_a_missing_one(tmp_path):
+    write(tmp_path, "train/happy/5.png", "test/happy/6.png", "all/7.png")
+    text(tmp_path, "x.csv", "file,label,split", "happy/5.png,happy,test")
+    with pytest.raises(InputError, match=r"'happy/5\.png' is no picture here \('train/happy/5\.png' lies in another folder\)"):
+        read(tmp_path)
+    rows = ("train/happy/5.png,happy,test", "5.png,happy,validation", "7.png,happy,test")  # a path as written; no folder of that part; of no part
+    for row, path in zip(rows, ("train/happy/5.png", "train/happy/5.png", "all/7.png"), strict=True):
+        text(tmp_path, "x.csv", "file,label,split", row)
+        assert read(tmp_path)[1]["source_path"].tolist()[0] == path
+
+
+@pytest.mark.parametrize(
     ("lines", "options", "said"),
     [
+        (["file,label,who", "0.png,happy,"], {"subject": "who"}, "data row 1 .*the subject is empty; expected a person for every face"),
         (["file,label", "0.png,hapy"], {}, r"data row 1 .*'hapy' is no expression \(did you mean 'happy'\?\).*labels: \{'hapy': happy\}"),
         (["file,label", "9.png,happy"], {}, r"data row 1 .*'9\.png' is no picture here"),
         (["file,label", "0.png,happy", "0.png,happy"], {}, r"data row 2 .*listed a second time"),

@@ -6,10 +6,10 @@
     train/images/1.jpg      train/labels/1.txt: `3 0.5 0.5 1.0 1.0`                  YOLO: class and box; data.yaml or classes.txt names the classes
 
 Columns are named in the options, or numbered from 1 where there is no header; the usual names of both are known. A file is found by the path in the
-list, below any leading folder. Labels are expressions or what the option `labels` maps to them; bare numbers are never guessed. In YOLO's form each
-box is a face of its own, its centre and size fractions of the picture's. Excluded, with the reason: other labels, pictures that no list names,
-pictures without a text or with an empty one. Errors: a row or text without its picture, a repeated face, a word near to an expression, an unknown
-part or class.
+list, below any leading folder, and by its name alone where the delivery has none of that path's folders. Labels are expressions or what the option
+`labels` maps to them; bare numbers are never guessed. In YOLO's form each box is a face of its own, its centre and size fractions of the picture's.
+Excluded, with the reason: other labels, pictures that no list names, pictures without a text or with an empty one. Errors: a row or text without its
+picture, a repeated face, an empty subject, a word near to an expression, an unknown part or class.
 
 References:
     Zhang, Luo, Loy and Tang (2018), From Facial Expression Recognition to Interpersonal Relation Prediction (ExpW), IJCV; its label.lst.
@@ -20,6 +20,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -175,16 +177,18 @@ def _read_table(
     header = int(not any(isinstance(column, int) for column in (*chosen.values(), *box)))
     places = _find_columns(cells[0], chosen, where, header=bool(header))
     corners = [_find_column(cells[0], column, "box", where, header=bool(header)) or 0 for column in box]
-    own_part, by_name, rows = match_part(PurePosixPath(table).stem), _index_pictures(pictures), []
+    own_part, index, rows = match_part(PurePosixPath(table).stem), _index_pictures(delivery, pictures), []
     for number, row in enumerate(cells[header:], start=1):
         place = name_row(where, number) if header else f"{where}, line {number}"
         if len(row) != len(cells[0]):
             raise InputError(f"{place}: {len(row)} cells; expected {len(cells[0])}, one per column. Mend the row.")
         of = {option: row[at] for option, at in places.items() if at is not None}
+        if of.get("subject") == "":
+            raise InputError(f"{place}: the subject is empty; expected a person for every face. Mend the row, or set no `subject`.")
         usage = match_part(of["part"]) if "part" in of else own_part
         if "part" in of and usage is None:
             raise InputError(f"{place}: the part is {of['part']!r}; expected train, validation or test. Mend it, or set no `part`.")
-        path = _find_picture(by_name, of["file"], usage, place)
+        path = index.find(of["file"], usage, place)
         found = {"source_path": path, "usage": usage or part_of(PurePosixPath(path).parent), "word": of["label"], "where": place}
         found |= {"mark": f"#{of['face']}" if "face" in of else ""} | ({"subject": of["subject"]} if "subject" in of else {})
         rows.append(found | _read_box([row[at] for at in corners], form, place))
@@ -214,27 +218,60 @@ def _find_column(first: list[str], column: Column, option: str, where: str, *, h
     return next((small.index(known) for known in KNOWN.get(option, ()) if header and known in small), None)
 
 
-def _index_pictures(pictures: Sequence[str]) -> dict[str, list[str]]:
-    """Return the pictures by their names with and without the ending."""
+@dataclass(frozen=True)
+class _Index:
+    """The pictures by their names with and without the ending, the folders of the delivery in small letters, and the parts that they state."""
+
+    by_name: Mapping[str, list[str]]
+    folders: frozenset[str]
+    parts: frozenset[str]
+
+    def find(self, written: str, usage: str | None, place: str) -> str:
+        """Return the picture that a list names, by the longest common end of both paths; of several the one in a folder of the part.
+
+        A picture elsewhere than in a folder of the row that the delivery has, or in a folder of another part, is not the one that is meant.
+        """
+        path = PurePosixPath(written.replace("\\", "/"))
+        above = _folders(path)
+        named = self.by_name.get(path.name, [])
+        common = {name: _common_end(above, _folders(PurePosixPath(name))) for name in named}
+        found = [name for name in named if common[name] == max(common.values())]
+        parts = {name: part_of(PurePosixPath(name).parent) for name in found} if usage else {}
+        if usage and usage in parts.values():
+            found = [name for name in found if parts[name] == usage]
+        elif usage in self.parts and part_of(path.parent) is None:
+            found = [name for name in found if parts[name] is None]
+        found = [name for name in found if not self._lies_elsewhere(above[: len(above) - common[name]], name)]
+        if len(found) != 1:
+            other = f" ({named[0]!r} lies in another folder)" if named else ""
+            have = f"may be {' or '.join(map(repr, found[:2]))}" if found else f"is no picture here{other}"
+            raise InputError(f"{place}: {written[:120]!r} {have}; expected one picture for every row. Get the pictures again, or mend the row.")
+        return found[0]
+
+    def _lies_elsewhere(self, apart: list[str], name: str) -> bool:
+        return bool(self.folders.intersection(apart).difference(_folders(PurePosixPath(name))))
+
+
+def _index_pictures(delivery: Delivery, pictures: Sequence[str]) -> _Index:
     by_name: dict[str, list[str]] = defaultdict(list)
     for path in pictures:
         base = path.rpartition("/")[2]
         for key in {base, base.rpartition(".")[0]}:
             by_name[key].append(path)
-    return by_name
+    folders = {name.rpartition("/")[0] for name in delivery.names}
+    return _Index(
+        by_name,
+        frozenset(folder for path in folders for folder in path.casefold().split("/")),
+        frozenset(filter(None, (part_of(PurePosixPath(path)) for path in {name.rpartition("/")[0] for name in pictures}))),
+    )
 
 
-def _find_picture(by_name: Mapping[str, list[str]], written: str, usage: str | None, place: str) -> str:
-    """Return the picture that a list names, by its path from any leading folder; of several of that name the one in a folder of the part."""
-    path = str(PurePosixPath(written.replace("\\", "/"))).lstrip("/")
-    found = by_name.get(path.rpartition("/")[2], [])
-    found = [name for name in found if f"/{name}".endswith(f"/{path}") or f"/{name}".rpartition(".")[0].endswith(f"/{path}")] or found
-    if len(found) > 1 and usage:
-        found = [name for name in found if part_of(PurePosixPath(name).parent) == usage] or found
-    if len(found) != 1:
-        have = f"may be {' or '.join(map(repr, found[:2]))}" if found else "is no picture here"
-        raise InputError(f"{place}: {written[:120]!r} {have}; expected one picture for every row. Get the pictures again, or mend the row.")
-    return found[0]
+def _folders(path: PurePosixPath) -> list[str]:
+    return [folder.casefold() for folder in path.parent.parts]
+
+
+def _common_end(one: list[str], other: list[str]) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(reversed(one), reversed(other), strict=False)))
 
 
 def _read_box(texts: list[str], form: str, place: str) -> dict[str, float]:
