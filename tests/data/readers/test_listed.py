@@ -101,7 +101,7 @@ def test_of_two_pictures_of_a_name_the_one_in_the_rows_part_is_meant(tmp_path):
         (["train/fear/5.png", "happy/6.png"], "happy/5.png", None),
         (["a/happy/5.png", "a/sad/5.png"], "data/sad/5.png", "a/sad/5.png"),
         (["faces/5.png"], "images/5.png", "faces/5.png"),
-        (["raf/train/5.png", "raf/test/5.png"], "/home/me/raf/train/5.png", "raf/train/5.png"),
+        (["raf/train/5.png", "raf/test/5.png"], "/data/raf/train/5.png", "raf/train/5.png"),
         (["raf/train/5.png", "raf/test/5.png"], "raf/raf/train/5.png", "raf/train/5.png"),
         (["raf/train/5.png", "raf/test/5.png"], "../Train/5.png", "raf/train/5.png"),
     ],
