@@ -30,11 +30,22 @@ def _selection(seen: Exposure) -> str:
     return f"its epoch was selected on {listed(f'**{split}**' if split == 'test' else split for split in seen.selected_on)}"
 
 
+def scores_sentence(seen: Exposure, split: str) -> str:
+    """Say what scores on a split are worth; "" where it was untouched."""
+    told = {"trained": TRAINING, "selected_on": BIASED, "untouched": ""}[seen.role(split)].format(split)
+    return f"{told.capitalize()}." if told else ""
+
+
+def trained_sentence(seen: Exposure, split: str) -> str:
+    """Say that a model was trained on the faces of a split; "" where it was not."""
+    return f"**The model was trained on these {split} faces.**" if seen.role(split) == "trained" else ""
+
+
 def split_sentence(seen: Exposure, split: str) -> str:
     """Say what the errors of a split are worth, by what it was to the run."""
     role = seen.role(split)
     if role == "trained":
-        return f"**The model was trained on these {split} faces.** Its errors and label issues are in-sample: expect more on new faces."
+        return f"{trained_sentence(seen, split)} Its errors and label issues are in-sample: expect more on new faces."
     if role == "selected_on":
         return f"The model was not trained on these {split} faces, but they selected its epoch: the error rate is optimistically biased."
     used = " Changes made after looking at them are tuned on them." if split == "test" else ""

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from ferlab.data.regions import REGIONS, template_masks
 from ferlab.explanation.attribution_mass import mass_by_expression
 from ferlab.expressions import EXPRESSIONS
+from ferlab.params import Train
 from ferlab.reporting.pages import explain
 from ferlab.reporting.pages.explain import plot_mean_maps, plot_region_mass
 
@@ -58,16 +59,22 @@ def test_tables_and_sentences_repeat_the_numbers() -> None:
     assert said == "Occlusion: the highest density ratio is 2.5, on the eyes of angry faces; 1 of 2 intervals lies above the area."
 
 
-def sample_sentence(dead: dict[str, int]) -> str:
-    pred = np.array([0, 1, 1])
-    return explain.sample_sentence(np.array([0, 1, 2]), pred, scored=1500, split="val", source="control faces, drawn", dead=dead)
+def sample_sentence(dead: dict[str, int], *, select: str = "val") -> str:
+    settings = Train(epochs=1, batch_size=8, optimizer="sgd", lr=0.1, weight_decay=0.0, schedule="constant", select=select)
+    pred, how = np.array([0, 1, 1]), {"split": "val", "source": "control faces, drawn", "settings": settings}
+    return explain.sample_sentence(np.array([0, 1, 2]), pred, scored=1500, dead=dead, **how)
 
 
 def test_the_sample_sentence_counts_faces_and_zero_maps() -> None:
     said = sample_sentence({"grad_cam": 2, "occlusion": 0})
     assert said.startswith("3 of 1,500 val faces (control faces, drawn) are explained: 2 classified correctly, 1 misclassified.")
     assert said.endswith("Grad-CAM 2, occlusion 0.")
-    assert sample_sentence({"grad_cam": 0, "occlusion": 0}).endswith("No map is zero everywhere.")
+    assert sample_sentence({"grad_cam": 0, "occlusion": 0}).endswith("1 misclassified. No map is zero everywhere.")
+
+
+def test_the_sample_sentence_says_where_the_model_was_trained_on_the_faces() -> None:
+    said = sample_sentence({"occlusion": 0}, select="none")
+    assert said.endswith("1 misclassified. **The model was trained on these val faces.** No map is zero everywhere.")
 
 
 def test_the_reason_for_zero_maps_is_given_only_where_the_counts_bear_it_out() -> None:

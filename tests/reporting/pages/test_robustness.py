@@ -6,8 +6,11 @@ import pandas as pd
 import pytest
 
 from ferlab.evaluation.robustness import Outcomes, compare_conditions, corruption_table, drops_by_expression, severity_table
+from ferlab.params import load_params
 from ferlab.reporting.pages import robustness as page
 from ferlab.reporting.pages.corruption_error import corruption_error_sentence, corruption_errors_table, nested_errors
+from ferlab.reporting.site.publish_sections import robustness_section
+from ferlab.reporting.site.publish_stages import Ran
 from ferlab.roles import Exposure
 
 NAMES = ("happy", "sad")
@@ -146,17 +149,35 @@ def test_each_reading_of_a_transfer():
     assert page.transfers_table(transfer(0.1, 0.5), own="a").loc["b", "accuracy on a, %"] == "80.0 [70.0, 90.0]"
 
 
-def test_metrics_are_nested_by_name(found):
+def summarised(found: Outcomes) -> dict:
     names = {kind: found.named(kind) for kind in ("corruption", "occlusion", "displacement")}
-    summary = page.summarise(
+    return page.summarise(
         found, corruption_table(found, names["corruption"]), severity_table(found, names["corruption"], expressions=NAMES),
         occlusions=compare_conditions(found, names["occlusion"]), drops=drops_by_expression(found, names["occlusion"], expressions=NAMES),
         displacements=compare_conditions(found, names["displacement"]), transfer=transfer(0.1, 0.5),
     )  # fmt: skip
+
+
+def test_metrics_are_nested_by_name(found):
+    summary = summarised(found)
     assert summary["accuracy_by_corruption"]["jpeg"]["3"] == pytest.approx(0.6)
     assert summary["occlusions"]["mask"]["by_expression"]["sad"]["drop"] == pytest.approx(0.5)
     assert summary["displacements"]["shift"]["0.04"]["accuracy"] == pytest.approx(0.88)
     assert summary["other_sets"]["b"]["drop"] == 0.3
+
+
+def test_a_published_run_says_what_its_perturbed_faces_were_to_it(found):
+    params = load_params()
+    first = next(iter(params.runs))
+    of = {"split": "val", "dataset": "fer2013", "usage": {"val": "Training"}, **summarised(found)}
+    for seen, told, mark in (
+        ({"trained_on": ["train", "val"]}, "Scores on val are training scores. ", " (trained on)"),
+        ({"trained_on": ["train"]}, "Scores on val describe the best of several epochs and are optimistically biased. ", " (selected its epoch)"),
+        ({"trained_on": ["train"], "selected_on": []}, "", ""),
+    ):
+        text = robustness_section(params, Ran({}, {first: {"robustness": of, "evaluate": seen}}, {}, {}), [first])
+        assert f"200 val faces (fer2013), without test-time augmentation. {told}Over 2 corruptions" in text
+        assert text.splitlines()[-1].endswith(f"| 80.0 [70.0, 90.0]{mark} | 30.0 [10.0, 50.0] | 45.0 | 75.0{mark} |")
 
 
 def runs(difference: float, p: float) -> pd.DataFrame:

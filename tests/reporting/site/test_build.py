@@ -380,7 +380,9 @@ def test_a_run_is_one_row_with_test_first_val_marked_and_accuracy_under_corrupti
     assert head == "| Run | Accuracy, test | Balanced accuracy, test | Macro F1, test | ECE, test | Accuracy, val | Accuracy, severity 5 |"
     assert re.findall(r"\*\*(.*?)\*\*", first) == ["80.0 %", "90.0 %", "40.0 %"]
     assert "[on_drawn](runs/on_drawn/evaluate.ipynb)" in first
-    assert first.count("selected its epoch") == 1
+    assert first.count("selected its epoch") == 2  # val, of which are the corrupted faces
+    refit = runs_table(params, {"on_drawn": {**scored, "trained_on": ["train", "val"]}}, {"on_drawn": measured}, links={})
+    assert refit.splitlines()[4].endswith('**40.0 %** <span class="aside">[35.0, 45.0]</span> <span class="aside">trained on</span> |')
     assert second.count("–") == 6
     fewer = {"on_drawn": {**scored, "n": {"test": 60, "test_dedup": 50}, "test_dedup": level(0.7)}}
     assert "Accuracy, deduplicated" in runs_table(params, fewer, {}, links={}).splitlines()[2]

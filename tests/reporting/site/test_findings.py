@@ -6,7 +6,9 @@ from typing import Any
 
 from ferlab.params import Params, check_params
 from ferlab.reporting.site.findings import best_finding, best_run, condition_finding, confusion_finding, findings, trained_sentence
+from ferlab.roles import Exposure
 
+SEEN = Exposure(("train",), ("val",))
 TRAIN = {"epochs": 1, "batch_size": 8, "optimizer": "sgd", "lr": 0.1, "weight_decay": 0.0, "schedule": "constant"}
 SECTIONS = ("audit", "evaluate", "explain", "analyze_errors", "compare", "deploy")
 
@@ -76,17 +78,18 @@ def pair(target: str, pred: str, count: int, low: float, high: float) -> dict[st
 
 def test_the_main_confusion_is_beyond_doubt_only_where_intervals_do_not_overlap() -> None:
     near = {"split": "val", "confused_pairs": [pair("angry", "sad", 10, 0.1, 0.3), pair("sad", "angry", 9, 0.09, 0.29)]}
-    assert "angry predicted as sad: 10 of 50 val faces, **20.0 % [10.0, 30.0]**" in confusion_finding(near)
-    assert "order of the two is not established" in confusion_finding(near)
+    assert "angry predicted as sad: 10 of 50 val faces, **20.0 % [10.0, 30.0]**" in confusion_finding(near, SEEN)
+    assert "order of the two is not established" in confusion_finding(near, SEEN)
     far = {"split": "val", "confused_pairs": [pair("angry", "sad", 30, 0.5, 0.7), pair("sad", "angry", 2, 0.01, 0.1)]}
-    assert "The next is significantly rarer: sad predicted as angry" in confusion_finding(far)
-    assert confusion_finding({"split": "val", "confused_pairs": [pair("angry", "sad", 0, 0.0, 0.1)]}) == confusion_finding({}) == ""
+    assert "The next is significantly rarer: sad predicted as angry" in confusion_finding(far, SEEN)
+    none = {"split": "val", "confused_pairs": [pair("angry", "sad", 0, 0.0, 0.1)]}
+    assert confusion_finding(none, SEEN) == confusion_finding({}, SEEN) == ""
 
 
 def test_what_is_confused_most_often_is_not_called_most_frequent_where_the_next_has_the_higher_rate() -> None:
     often = {**pair("angry", "sad", 60, 0.052, 0.085), "support": 900, "rate": 60 / 900}
     rare = {**pair("happy", "angry", 20, 0.249, 0.496), "support": 55, "rate": 20 / 55}
-    told = confusion_finding({"split": "val", "confused_pairs": [often, rare]})
+    told = confusion_finding({"split": "val", "confused_pairs": [often, rare]}, SEEN)
     assert "The next by count is significantly more frequent among the faces of its expression: happy predicted as angry, 20 of 55, 36.4 %" in told
     assert "overlap" not in told
 
@@ -94,7 +97,7 @@ def test_what_is_confused_most_often_is_not_called_most_frequent_where_the_next_
 def test_a_confusion_of_one_subjects_faces_has_no_interval_and_is_told_without() -> None:
     alone = {**pair("angry", "sad", 10, 0.1, 0.3), "rate_ci_low": None, "rate_ci_high": None}
     for pairs in ([alone, pair("sad", "angry", 9, 0.09, 0.29)], [pair("sad", "angry", 12, 0.1, 0.4), alone]):
-        told = confusion_finding({"split": "val", "confused_pairs": pairs})
+        told = confusion_finding({"split": "val", "confused_pairs": pairs}, SEEN)
         assert told.endswith("One has no interval, since its faces are of one subject, so the order of the two is not established.")
 
 
@@ -114,16 +117,16 @@ def slices(p_holm: float | None, low: float) -> dict[str, Any]:
 
 
 def test_a_condition_is_named_only_where_its_test_and_the_interval_of_the_group_bear_it_out() -> None:
-    told = condition_finding(slices(0.001, 0.4), {})
+    told = condition_finding(slices(0.001, 0.4), {}, SEEN)
     assert "**60.0 % [40.0, 80.0]** of the 40 val faces with light dark are misclassified (20.0 % of all 300)" in told
     for errors in (slices(0.06, 0.4), slices(None, 0.4), slices(0.001, 0.19)):
-        assert condition_finding(errors, {}) == "In none of 1 conditions does a group of faces have a significantly higher error rate."
+        assert condition_finding(errors, {}, SEEN) == "In none of 1 conditions does a group of val faces have a significantly higher error rate."
 
 
 def test_a_group_of_one_subject_has_no_interval_and_is_not_named() -> None:
     errors = slices(0.001, 0.4)
     errors["slices"][1] |= {"ci_low": None, "ci_high": None}
-    assert condition_finding(errors, {}) == "In none of 1 conditions does a group of faces have a significantly higher error rate."
+    assert condition_finding(errors, {}, SEEN) == "In none of 1 conditions does a group of val faces have a significantly higher error rate."
 
 
 def test_the_largest_rise_is_sought_only_among_those_that_cost_significantly() -> None:
@@ -131,10 +134,26 @@ def test_the_largest_rise_is_sought_only_among_those_that_cost_significantly() -
         return {"rise": value, "rise_ci_low": value - 0.1, "rise_ci_high": value + 0.1, "p_holm": p}
 
     found = {"fog": rise(0.3, 0.2), "motion_blur": rise(0.2, 0.01), "jpeg": rise(0.05, 0.03), "mean": rise(0.9, None)}
-    told = condition_finding({}, {"corruptions": found})
-    assert told == "2 of 3 corruptions raise the error significantly; the largest rise: motion blur, **20.0 points [10.0, 30.0]**."
-    assert condition_finding({}, {"corruptions": {"fog": rise(0.3, 0.2)}}) == "None of 1 corruptions raises the error significantly."
-    assert condition_finding({}, {}) == ""
+    told = condition_finding({}, {"split": "val", "corruptions": found}, SEEN)
+    assert told == "2 of 3 corruptions raise the error on val faces significantly; the largest rise: motion blur, **20.0 points [10.0, 30.0]**."
+    none = {"split": "val", "corruptions": {"fog": rise(0.3, 0.2)}}
+    assert condition_finding({}, none, SEEN) == "None of 1 corruptions raises the error on val faces significantly."
+    assert condition_finding({}, {}, SEEN) == ""
+
+
+def test_findings_of_faces_that_the_model_was_trained_on_are_marked() -> None:
+    errors = {**slices(0.001, 0.4), "confused_pairs": [pair("angry", "sad", 10, 0.1, 0.3)]}
+    rise = {"rise": 0.3, "rise_ci_low": 0.2, "rise_ci_high": 0.4, "p_holm": 0.01}
+    found = {"errors": {"a": errors}, "robustness": {"a": {"split": "val", "corruptions": {"fog": rise}}}, "pairs": {}, "links": {}}
+    told = findings(study("a"), evaluations={"a": run(0.8, 0.7, trained_on=["train", "val"], selected_on=[])}, **found)
+    rates = ("10 of 50 val faces (trained on), **20.0 %", "of the 40 val faces (trained on) with light dark")
+    for part in (*rates, "1 of 1 corruptions raise the error on val faces (trained on) significantly;"):
+        assert part in told
+    assert "(trained on)" not in findings(study("a"), evaluations={"a": run(0.8, 0.7)}, **found)
+    dull = {"errors": {"a": slices(0.2, 0.4)}, "robustness": {"a": {"split": "val", "corruptions": {"fog": {**rise, "p_holm": 0.2}}}}}
+    told = findings(study("a"), evaluations={"a": run(0.8, 0.7, trained_on=["train", "val"])}, **{**found, **dull})
+    assert "does a group of val faces (trained on) have" in told
+    assert "raises the error on val faces (trained on) significantly." in told
 
 
 def test_findings_are_numbered_and_lead_to_their_pages() -> None:

@@ -126,6 +126,16 @@ def test_the_card_states_data_selection_results_calibration_gaps_and_robustness(
     assert "control faces" not in text
 
 
+def test_groups_and_corruptions_of_faces_that_the_model_was_trained_on_say_so():
+    refit = {**METRICS["evaluate"], "trained_on": ["train", "val"]}
+    for evaluated, told in (({}, "Scores on val describe the best of several epochs"), (refit, "Scores on val are training scores.")):
+        text = model_card_body(described(**({"evaluate": evaluated} if evaluated else {})))
+        for head in ("## Groups of faces", "## Corrupted and occluded faces"):
+            assert told in text.split(head)[1].split("\n## ")[0]
+    on_test = {stage: {**METRICS[stage], "split": "test"} for stage in ("analyze_errors", "robustness")}
+    assert "Scores on" not in model_card_body(described(**on_test))
+
+
 def test_test_stands_alone_where_no_face_has_a_duplicate():
     alone = {**METRICS["evaluate"], "n": {"test": 100, "test_dedup": 100}}
     assert "| | test |" in model_card_body(described(evaluate=alone))

@@ -11,11 +11,12 @@ import pytest
 
 from ferlab import paths
 from ferlab.evaluation.predictions import predictions_table
+from ferlab.explanation.faithfulness import GAINS
 from ferlab.explanation.hypotheses import judge_hypotheses
 from ferlab.params import Params, check_params
 from ferlab.paths import InputError
 from ferlab.reporting.site import publish_measures, publish_sections, publish_stages
-from ferlab.reporting.site.publish_evidence import covered_facts, hypotheses_section
+from ferlab.reporting.site.publish_evidence import covered_facts, hypotheses_section, maps_section
 from ferlab.reporting.site.publish_measures import read_measures, write_measures
 from ferlab.reporting.site.publish_sections import changes_of, changes_section, experts_section
 from ferlab.reporting.site.publish_stages import Ran, gather, not_run_sentence
@@ -151,12 +152,23 @@ def explained(verdict_of: pd.DataFrame) -> dict:
 
 def test_hypotheses_of_one_seed_are_shown_whole_and_the_verdicts_of_all():
     tested = judge_hypotheses(masses(), areas=AREAS, expressions=NAMES)
-    runs = {name: {"explain": explained(tested)} for name in ("base_0", "base_1")}
+    runs = {name: {"explain": explained(tested), "evaluate": {"trained_on": ["train"]}} for name in ("base_0", "base_1")}
     told = hypotheses_section(Ran({}, runs, {}, {}), ["base_0"])
     assert "`base_0`, val. **By occlusion on fer2013, of cs230's 4 findings" in told
     assert "`base_1`," not in told
     assert "| happy | mouth | holds | holds |" in told
+    refit = {"base_0": {**runs["base_0"], "evaluate": {"trained_on": ["train", "val"]}}}
+    assert "`base_0`, val. **The model was trained on these val faces.** **By" in hypotheses_section(Ran({}, refit, {}, {}), ["base_0"])
     assert hypotheses_section(Ran({}, {"base_0": {}}, {}, {}), ["base_0"]) == ""
+
+
+def test_maps_of_faces_that_the_model_was_trained_on_say_so():
+    ends = {f"{key}{end}": 0.5 for key in ("value", "ahead") for end in ("", "_ci_low", "_ci_high")}
+    found = {"split": "val", "faithfulness": {metric: {name: {"n": 9, **ends} for name in ("occlusion", "random")} for metric in GAINS}}
+    for trained_on, told in ((["train"], ""), (["train", "val"], " **The model was trained on these val faces.**")):
+        runs = {"base_0": {"explain": found, "evaluate": {"trained_on": trained_on}}}
+        text = maps_section(make_params(), Ran({}, runs, {}, {}), ["base_0"])
+        assert text.startswith(f"`base_0`, 9 val faces.{told} The order of pixels")
 
 
 def change(level: str, split: str, difference: float, p_holm: float, **more: object) -> dict:

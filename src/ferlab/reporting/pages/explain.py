@@ -16,9 +16,11 @@ from ferlab.explanation.attribution_mass import relative_density
 from ferlab.explanation.baselines import TITLES as BASELINE_TITLES
 from ferlab.explanation.control_truth import BELIEVED, FEWEST, MOST_ZERO, NOT_BELIEVED, zero_fraction
 from ferlab.explanation.methods import METHODS
+from ferlab.params import Train
+from ferlab.reporting.exposure import trained_sentence
 from ferlab.reporting.maps import GREY, add_colour_bar, draw_map, top_density, write_in
 from ferlab.reporting.tables import MISSING, captioned, cell, number, percent
-from ferlab.roles import listed
+from ferlab.roles import listed, planned
 
 METHOD_MARKERS: dict[str, str] = dict(zip(METHODS, "o^sv<>dPDX*", strict=True))
 METHOD_NAMES: dict[str, str] = {name: method.title for name, method in METHODS.items()}
@@ -100,11 +102,12 @@ def plot_region_mass(tables: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def sample_sentence(target: np.ndarray, pred: np.ndarray, *, scored: int, split: str, source: str, dead: Mapping[str, int]) -> str:
-    """Report the explained faces, of the `scored` ones of a split, and per method the maps that are zero everywhere."""
+def sample_sentence(target: np.ndarray, pred: np.ndarray, *, scored: int, split: str, source: str, dead: Mapping[str, int], settings: Train) -> str:
+    """Report the explained faces, of the `scored` ones of a split, whether `settings` trained on them, and per method the maps that are zero."""
     correct = int((target == pred).sum())
     counts = f"{correct} classified correctly, {len(target) - correct} misclassified"
-    text = f"{len(target)} of {scored:,} {split} faces ({source}) are explained: {counts}."
+    trained = trained_sentence(planned(settings.select, refit=settings.refit), split)
+    text = f"{len(target)} of {scored:,} {split} faces ({source}) are explained: {counts}. {trained}".strip()
     if not any(dead.values()):
         return f"{text} No map is zero everywhere."
     text += f" Maps that are zero everywhere: {', '.join(f'{NAMES[method]} {count}' for method, count in dead.items())}."

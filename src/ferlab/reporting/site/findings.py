@@ -12,7 +12,7 @@ from typing import Any
 from ferlab.params import Params
 from ferlab.reporting.site.cards import faces_in, honest_scores
 from ferlab.reporting.tables import as_difference, estimate, p_equals, percent, shown_splits
-from ferlab.roles import listed, recorded
+from ferlab.roles import MARKS, Exposure, listed, recorded
 
 LEVEL = 0.05
 DEDUP = "test_dedup"
@@ -95,17 +95,18 @@ def _rivals_sentence(tests: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     return f"It is significantly better than {better} of the {len(tests)} that it was tested against (paired tests, Holm, 5 % level)."
 
 
-def confusion_finding(errors: Mapping[str, Any]) -> str:
+def confusion_finding(errors: Mapping[str, Any], seen: Exposure) -> str:
     """Report the most frequent confusion, and whether its rate is significantly the higher one; "" without errors.
 
     Args:
         errors: A run's analyze_errors metrics.
+        seen: What the run has seen.
     """
     pairs = [pair for pair in errors.get("confused_pairs", []) if pair["count"]]
     if not pairs:
         return ""
     first = pairs[0]
-    told = f"{_confusion(first)}: {first['count']} of {first['support']} {errors['split']} faces, **{estimate(first, 'rate')}**."
+    told = f"{_confusion(first)}: {first['count']} of {first['support']} {_faces(errors, seen)}, **{estimate(first, 'rate')}**."
     if len(pairs) == 1:
         return told
     second = pairs[1]
@@ -123,7 +124,12 @@ def _confusion(pair: Mapping[str, Any]) -> str:
     return f"{pair['target']} predicted as {pair['pred']}"
 
 
-def condition_finding(errors: Mapping[str, Any], robustness: Mapping[str, Any]) -> str:
+def _faces(of: Mapping[str, Any], seen: Exposure) -> str:
+    """Name the faces of a stage's split, marked where the run was trained on them."""
+    return f"{of['split']} faces" + f" ({MARKS['trained']})" * (seen.role(of["split"]) == "trained")
+
+
+def condition_finding(errors: Mapping[str, Any], robustness: Mapping[str, Any], seen: Exposure) -> str:
     """Report the group of faces with the highest error rate, and the corruption that costs most; "" where nothing was measured.
 
     A group is named only where error rates differ significantly under its condition, and its interval lies above the rate of all faces.
@@ -131,39 +137,40 @@ def condition_finding(errors: Mapping[str, Any], robustness: Mapping[str, Any]) 
     Args:
         errors: A run's analyze_errors metrics.
         robustness: Its robustness metrics.
+        seen: What the run has seen.
     """
-    return " ".join(filter(None, [_group_sentence(errors), _corruption_sentence(robustness)]))
+    return " ".join(filter(None, [_group_sentence(errors, seen), _corruption_sentence(robustness, seen)]))
 
 
-def _group_sentence(errors: Mapping[str, Any]) -> str:
+def _group_sentence(errors: Mapping[str, Any], seen: Exposure) -> str:
     tests = {test["condition"]: test for test in errors.get("slice_tests", [])}
     if not tests or not errors.get("n"):
         return ""
     whole, sure = errors["errors"] / errors["n"], {name for name, test in tests.items() if test["p_holm"] is not None and test["p_holm"] < LEVEL}
     groups = [group for group in errors["slices"] if group["condition"] in sure and group["ci_low"] is not None and group["ci_low"] > whole]
     if not groups:
-        return f"In none of {len(tests)} conditions does a group of faces have a significantly higher error rate."
+        return f"In none of {len(tests)} conditions does a group of {_faces(errors, seen)} have a significantly higher error rate."
     worst = max(groups, key=lambda group: group["error_rate"])
     bounds = {"rate": worst["error_rate"], "rate_ci_low": worst["ci_low"], "rate_ci_high": worst["ci_high"]}
     named = f"{worst['condition']} {worst['group']}"
     p = p_equals(tests[worst["condition"]]["p_holm"])
     return (
-        f"**{estimate(bounds, 'rate')}** of the {worst['n']} {errors['split']} faces with {named} are misclassified ({percent(whole)} of all "
+        f"**{estimate(bounds, 'rate')}** of the {worst['n']} {_faces(errors, seen)} with {named} are misclassified ({percent(whole)} of all "
         f"{errors['n']:,}); error rates differ by {worst['condition']} (permutation test, Holm p {p})."
     )
 
 
-def _corruption_sentence(robustness: Mapping[str, Any]) -> str:
+def _corruption_sentence(robustness: Mapping[str, Any], seen: Exposure) -> str:
     found = {name: of for name, of in robustness.get("corruptions", {}).items() if name != "mean"}
     costly = {name: of for name, of in found.items() if of["p_holm"] is not None and of["p_holm"] < LEVEL and of["rise"] > 0}
     if not found:
         return ""
     if not costly:
-        return f"None of {len(found)} corruptions raises the error significantly."
+        return f"None of {len(found)} corruptions raises the error on {_faces(robustness, seen)} significantly."
     worst = max(costly, key=lambda name: costly[name]["rise"])
     return (
-        f"{len(costly)} of {len(found)} corruptions raise the error significantly; the largest rise: {worst.replace('_', ' ')}, "
-        f"**{estimate(costly[worst], 'rise', unit='points')}**."
+        f"{len(costly)} of {len(found)} corruptions raise the error on {_faces(robustness, seen)} significantly; the largest rise: "
+        f"{worst.replace('_', ' ')}, **{estimate(costly[worst], 'rise', unit='points')}**."
     )
 
 
@@ -187,8 +194,8 @@ def findings(
     run = best[0][0]
     told = {
         ("Best model", "evaluate"): " ".join(best_finding(name, split, params=params, evaluations=evaluations, pairs=pairs) for name, split in best),
-        ("Main confusion", "analyze_errors"): confusion_finding(errors.get(run, {})),
-        ("Where it fails most", "robustness"): condition_finding(errors.get(run, {}), robustness.get(run, {})),
+        ("Main confusion", "analyze_errors"): confusion_finding(errors.get(run, {}), recorded(evaluations[run])),
+        ("Where it fails most", "robustness"): condition_finding(errors.get(run, {}), robustness.get(run, {}), recorded(evaluations[run])),
     }
     lines = [f"{_headed(title, links.get(stage, '').format(run=run))} {text}" for (title, stage), text in told.items() if text]
     return "\n".join(f"{place}. {line}" for place, line in enumerate(lines, start=1))

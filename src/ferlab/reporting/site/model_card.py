@@ -15,10 +15,11 @@ from ruamel.yaml import YAML
 
 from ferlab.evaluation.tasks import Task, recorded_tasks
 from ferlab.expressions import ALL_EXPRESSIONS
+from ferlab.reporting.exposure import scores_sentence
 from ferlab.reporting.pages.protocol import task_sentence
 from ferlab.reporting.site.datasets import dataset_facts, sources_of
 from ferlab.reporting.tables import MISSING, SPLIT_NAMES, estimate, number, percent, shown_splits
-from ferlab.roles import listed, recorded
+from ferlab.roles import Exposure, listed, recorded
 
 LEVEL = 0.05
 METRICS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "ece": "ECE", "nll": "NLL"}
@@ -79,8 +80,8 @@ def model_card_body(card: Described) -> str:
         "## Training data": _training(card),
         "## Results": _results(evaluated),
         "## Calibration": _calibration(evaluated),
-        "## Groups of faces": _slices(card.of("analyze_errors")),
-        "## Corrupted and occluded faces": _robustness(card.of("robustness")),
+        "## Groups of faces": _slices(card.of("analyze_errors"), _seen(card)),
+        "## Corrupted and occluded faces": _robustness(card.of("robustness"), _seen(card)),
         "## Limits": f"{CONTROL_LIMITS} {LIMITS}" if _drawn(evaluated) else LIMITS,
     }
     return "\n\n".join(f"{head}\n\n{text}" for head, text in parts.items() if text) + "\n"
@@ -149,12 +150,15 @@ def _model(card: Described) -> str:
     return f"{told} Weights: MIT, as ferlab; the faces are not part of them." + (f" {card.note}" if card.note else "")
 
 
+def _seen(card: Described) -> Exposure:
+    return recorded(card.of("evaluate") or card.of("train"))
+
+
 def _training(card: Described) -> str:
     trained, evaluated = card.of("train"), card.of("evaluate")
     if not trained and not evaluated:
         return "Not trained yet."
-    seen = recorded(evaluated or trained)
-    told = []
+    seen, told = _seen(card), []
     for source in sources_of(str(evaluated.get("dataset", ""))):
         facts = dataset_facts(source)
         told.append(f"**{facts.title}**. {facts.what} Labels: {facts.annotated}. Terms: {facts.licence}")
@@ -212,20 +216,20 @@ def _calibration(evaluated: Mapping[str, Any]) -> str:
     return f"A temperature of {value}, fitted on val (n {of['fitted_n']:,}), changes the ECE on {split} (n {of['n']:,}) from {before} to {after}."
 
 
-def _slices(errors: Mapping[str, Any]) -> str:
+def _slices(errors: Mapping[str, Any], seen: Exposure) -> str:
     tests = errors.get("slice_tests")
     if tests is None:
         return "Not analysed."
     found = [row for row in tests if row.get("p_holm") is not None and row["p_holm"] < LEVEL]
     which = f"On {errors['split']} (n {errors['n']:,}), permutation tests, Holm over {len(tests)} conditions"
     if not found:
-        return f"{which}: no significant gap in error rate. A gap that is not significant may exist."
+        return f"{which}: no significant gap in error rate. A gap that is not significant may exist. {scores_sentence(seen, errors['split'])}".strip()
     rows = [f"| {row['condition']} | {percent(row['lowest'])} | {percent(row['highest'])} | {number(row['p_holm'], digits=3)} |" for row in found]
     head = ["| condition | lowest error rate | highest | Holm p |", "|---|---:|---:|---:|"]
-    return "\n".join([f"{which}: {len(found)} significant.", "", *head, *rows])
+    return "\n".join([f"{which}: {len(found)} significant. {scores_sentence(seen, errors['split'])}".strip(), "", *head, *rows])
 
 
-def _robustness(found: Mapping[str, Any]) -> str:
+def _robustness(found: Mapping[str, Any], seen: Exposure) -> str:
     if not found.get("corruptions"):
         return "Not measured."
     rises = {name: of["rise"] for name, of in found["corruptions"].items() if name != "mean"}
@@ -237,7 +241,7 @@ def _robustness(found: Mapping[str, Any]) -> str:
     if drops:
         least = min(drops, key=lambda name: drops[name])
         told += f" Of {len(drops)} occlusions accuracy is lowest under {least.replace('_', ' ')}: {estimate(found['occlusions'][least], 'accuracy')}."
-    return told
+    return f"{told} {scores_sentence(seen, found['split'])}".strip()
 
 
 def _points(found: Mapping[str, Any], worst: str) -> str:

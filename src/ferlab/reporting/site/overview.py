@@ -120,7 +120,9 @@ def runs_table(params: Params, evaluations: Metrics, robustness: Metrics, *, lin
         row = [f"{cards.linked(run, links)} {cards.aside(f'{settings.data}: {kind}')}", _marked(values, "test")]
         row += [_marked(values, "test_dedup" if "test_dedup" in shown_splits(values) else "test")] * dedup
         row += [cards.interval(test, key) for key in others]
-        row += [_marked(values, "val"), *[cards.interval(robustness.get(run, {}).get("severities", {}).get(HARDEST, {}), "accuracy")] * hard]
+        corrupted = robustness.get(run, {})
+        row += [_marked(values, "val")]
+        row += [_accuracy(corrupted.get("severities", {}).get(HARDEST, {}), _mark(values, corrupted.get("split", "")))] * hard
         rows.append(row)
     return cards.table("Scores of each run with 95 % intervals", head, rows, right=range(1, len(head)))
 
@@ -131,7 +133,15 @@ def _scored(values: Mapping[str, Any], split: str) -> dict[str, Any]:
 
 def _marked(values: Mapping[str, Any], split: str) -> str:
     """Return the accuracy on a split with its interval, and what the split was to the run where it was not untouched."""
-    shown, mark = cards.interval(_scored(values, split), "accuracy"), role_mark(recorded(values), split)
+    return _accuracy(_scored(values, split), _mark(values, split))
+
+
+def _mark(values: Mapping[str, Any], split: str) -> str:
+    return role_mark(recorded(values), split) if values else ""
+
+
+def _accuracy(scores: Mapping[str, Any], mark: str) -> str:
+    shown = cards.interval(scores, "accuracy")
     return f"{shown} {cards.aside(mark)}" if mark and shown != MISSING else shown
 
 

@@ -14,10 +14,12 @@ from ferlab.explanation.methods import METHODS
 from ferlab.explanation.ranking import ranking_of
 from ferlab.params import Params
 from ferlab.paths import InputError, artefact
+from ferlab.reporting.exposure import trained_sentence
 from ferlab.reporting.pages import faithfulness, hypotheses, worlds
 from ferlab.reporting.pages.explain_gallery import ranking_parts
 from ferlab.reporting.site.publish_stages import Ran
 from ferlab.reporting.tables import cell, estimate, markdown_table, p_equals, source_name
+from ferlab.roles import recorded
 
 
 def hypotheses_section(ran: Ran, shown: Iterable[str]) -> str:
@@ -28,7 +30,9 @@ def hypotheses_section(ran: Ran, shown: Iterable[str]) -> str:
         if run in shown:
             of, believed = ran.runs[run]["explain"], verdicts(ran, table["method"].unique())
             sentence = hypotheses.hypotheses_sentence(table, believed=believed, source=source_name(of, of["split"]))
-            parts += [f"`{run}`, {of['split']}. {sentence}", markdown_table(hypotheses.hypotheses_table(table, believed=believed))]
+            trained = trained_sentence(recorded(ran.runs[run]["evaluate"]), of["split"])
+            parts += [" ".join(filter(None, [f"`{run}`, {of['split']}.", trained, sentence]))]
+            parts += [markdown_table(hypotheses.hypotheses_table(table, believed=believed))]
     if len(tested) > 1:
         parts += ["Verdicts by occlusion of every run:", markdown_table(_verdicts_by_run(tested))]
     if tested:
@@ -59,9 +63,10 @@ def maps_section(params: Params, ran: Ran, shown: Iterable[str]) -> str:
     for run, of in explained.items():
         if run in shown and of.get("faithfulness"):
             summary = unnested(of["faithfulness"])
-            told = " ".join([faithfulness.gain_sentence(summary), faithfulness.sanity_sentence(summary)])
+            trained = trained_sentence(recorded(ran.runs[run]["evaluate"]), of["split"])
+            told = [trained, faithfulness.gain_sentence(summary), faithfulness.sanity_sentence(summary)]
             n = int(summary["n"].max())
-            parts += [f"`{run}`, {n} {of['split']} faces. {told}".strip(), markdown_table(faithfulness.scores_table(summary))]
+            parts += [" ".join(filter(None, [f"`{run}`, {n} {of['split']} faces.", *told])), markdown_table(faithfulness.scores_table(summary))]
     return "\n\n".join(parts)
 
 

@@ -16,11 +16,12 @@ from ferlab.evaluation.deduplicated import MARK, mark_duplicates
 from ferlab.evaluation.runs import read_runs, runs_by_set, without_experts
 from ferlab.params import Params
 from ferlab.paths import artefact, read_json
+from ferlab.reporting.exposure import role_mark, scores_sentence
 from ferlab.reporting.pages import claims, corruption_error, experts, robustness, training_labels
 from ferlab.reporting.site.publish_evidence import known
 from ferlab.reporting.site.publish_stages import Ran
 from ferlab.reporting.tables import MISSING, as_difference, cell, control_name, markdown_table, p_value, source_name
-from ferlab.roles import listed
+from ferlab.roles import Exposure, listed, recorded
 
 ALPHA = 0.05
 COMPARED = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
@@ -153,8 +154,9 @@ def robustness_section(params: Params, ran: Ran, shown: Iterable[str]) -> str:
     found, parts = ran.of("robustness"), []
     for run, of in found.items():
         if run in shown:
-            parts += _robust(run, of)
-    if transfer := [part for run, of in found.items() if (part := _transfer(run, of, own=params.runs[run].data)) is not None]:
+            parts += _robust(run, of, recorded(ran.runs[run]["evaluate"]))
+    transfers = [_transfer(run, of, recorded(ran.runs[run]["evaluate"]), own=params.runs[run].data) for run, of in found.items()]
+    if transfer := [part for part in transfers if part is not None]:
         parts += ["Without retraining, on other datasets:", markdown_table(pd.concat(transfer, ignore_index=True))]
     settings = {name: run.model_dump() for name, run in params.runs.items() if name in found}
     if len(settings) > 1:
@@ -166,7 +168,7 @@ def robustness_section(params: Params, ran: Ran, shown: Iterable[str]) -> str:
     return "\n\n".join(parts)
 
 
-def _robust(run: str, of: dict[str, Any]) -> list[str]:
+def _robust(run: str, of: dict[str, Any], seen: Exposure) -> list[str]:
     rows = known(of)
     mean = rows["corruptions"].pop("mean")
     errors = pd.DataFrame([{"condition": name, **row} for name, row in rows["corruptions"].items()] + [{"condition": "mean", **mean}])
@@ -174,15 +176,17 @@ def _robust(run: str, of: dict[str, Any]) -> list[str]:
     displaced = pd.DataFrame([{"condition": name, **row} for name, levels in rows["displacements"].items() for row in levels.values()])
     told = [robustness.corruption_sentence(errors), robustness.occlusion_sentence(occlusions), robustness.curves_sentence(displaced)]
     head = f"`{run}`, {of['n']:,} {of['split']} faces ({source_name(of, of['split'])}), without test-time augmentation."
-    return [" ".join([head, *told]), markdown_table(robustness.corruptions_table(errors))]
+    return [" ".join(filter(None, [head, scores_sentence(seen, of["split"]), *told])), markdown_table(robustness.corruptions_table(errors))]
 
 
-def _transfer(run: str, of: dict[str, Any], *, own: str) -> pd.DataFrame | None:
+def _transfer(run: str, of: dict[str, Any], seen: Exposure, *, own: str) -> pd.DataFrame | None:
     rows = pd.DataFrame(list(known(of.get("other_sets", {})).values()))
     table = robustness.transfers_table(rows, own=own)
     if table is None:
         return None
     named = {f"{key} on {own}, %": f"{key} on its own, %" for key in ("accuracy", "balanced accuracy")}
+    if mark := role_mark(seen, of["split"]):
+        table = table.assign(**{key: table[key] + f" ({mark})" for key in named})
     table = table.rename(columns=named).reset_index().rename(columns={"dataset": "scored on"})
     table.insert(0, "trained on", own)
     table.insert(0, "run", run)
