@@ -93,7 +93,7 @@ def sweeps(
 
     Columns: `factor`, `else` (the other factors), `level` (a number, ascending), `split` (train, and those of val and test that were not trained on),
     `seeds`, `n`, `accuracy` (mean over seeds), `ci_low` and `ci_high` (as of `table_by_factors`; of train Wilson's). Of train it is the accuracy
-    while training, augmented, in the selected epoch.
+    while training, augmented, in the kept epoch.
 
     Args:
         runs: The runs as in params.

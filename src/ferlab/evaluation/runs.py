@@ -29,7 +29,7 @@ Scores = Mapping[str, Mapping[str, Mapping[str, Any]]]  # set -> ensemble -> spl
 
 def read_runs(names: Iterable[str]) -> tuple[dict[str, pd.DataFrame], dict[str, dict[str, Any]]]:
     """Return the predictions and the metrics of runs, each keyed by run; beside evaluate's metrics stand `pretrained_on` of train, and as `fitted`
-    the accuracy and number of the faces trained on, in the selected epoch.
+    the accuracy and number of the faces trained on, in the kept epoch.
 
     Raises:
         InputError: If a run has not been evaluated.

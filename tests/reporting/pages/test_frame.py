@@ -40,13 +40,20 @@ def test_a_score_bears_its_mark_its_role_and_the_pictures_without_a_face() -> No
 
 
 def test_sentences_state_the_highest_accuracy_the_verdict_and_the_lost_pictures() -> None:
-    assert frame.best_sentence(SCORES, PAIRS) == (
-        "On wild the highest accuracy is that of ours, 70.0 % [60.0, 80.0]. Against ours, theirs is significantly worse."
+    assert frame.best_sentence(SCORES, PAIRS, FACTS) == (
+        "On wild the highest accuracy is that of ours, 70.0 % [60.0, 80.0]. "
+        "Against ours, theirs (training data not stated) is significantly worse."
     )
     assert "no face was found in 2 of its 12 pictures" in frame.sets_sentence(FACTS, SCORES)
     assert frame.expressions_sentence(SCORES) == "Lowest recall on wild: sad (ours); happy (theirs)."
     none = PAIRS.assign(verdict="")
-    assert "No model differs significantly from ours." in frame.best_sentence(SCORES, none)
+    assert "No model differs significantly from ours." in frame.best_sentence(SCORES, none, FACTS)
+
+
+def test_a_model_of_the_highest_accuracy_bears_what_the_faces_are_to_it():
+    facts = {"sets": {"wild": {"roles": {"ours": "trained", "theirs": "untouched"}}}}
+    assert "that of ours (trained on), 70.0 %" in frame.best_sentence(SCORES, PAIRS, facts)
+    assert "Against ours (trained on), theirs is significantly worse." in frame.best_sentence(SCORES, PAIRS, facts)
 
 
 def test_models_are_told_with_training_data_and_licence_and_tests_with_their_verdict() -> None:

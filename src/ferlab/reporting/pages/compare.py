@@ -124,7 +124,7 @@ def sweeps_sentence(sweep: pd.DataFrame, gaps: pd.DataFrame) -> str:
         change = estimate({"change": gap["change"], "change_ci_low": gap["ci_low"], "change_ci_high": gap["ci_high"]}, "change", unit="points")
         top = f"{along}, {best['split']} accuracy is highest at {best['level']:g}, {estimate(best, 'accuracy')}"
         told.append(f"{top}; train accuracy exceeds that of test by {ends}, a change of {change}.")
-    return " ".join([*told, "Train accuracy is of augmented faces, while training, in the selected epoch."] if told else [])
+    return " ".join([*told, "Train accuracy is of augmented faces, while training, in the kept epoch."] if told else [])
 
 
 def runs_sentence(runs: pd.DataFrame, datasets: Mapping[str, str]) -> str:

@@ -80,17 +80,20 @@ def scores_table(scores: Scores, pairs: pd.DataFrame, facts: Facts) -> pd.DataFr
     return captioned(table.rename_axis("model"), "Scores of each model on each dataset")
 
 
-def best_sentence(scores: Scores, pairs: pd.DataFrame) -> str:
-    """Say of each set which model has the highest accuracy, and which are better or worse than the first."""
+def best_sentence(scores: Scores, pairs: pd.DataFrame, facts: Facts) -> str:
+    """Say of each set which model has the highest accuracy, which are better or worse than the first, and what the faces are to those named."""
     told = []
     for name, models in scores.items():
+        marks = {model: role_mark(role) for model, role in facts["sets"][name]["roles"].items()}
+        named = {model: f"{model} ({marks[model]})" if marks[model] else model for model in models}
         top = max(models, key=lambda model: models[model]["accuracy"])
         own = pairs[pairs["set"] == name]
-        differ = {word: list(own.loc[own["verdict"] == word, "run_a"]) for word in ("better", "worse")}
-        first = next(iter(models))
+        differ = {word: list(own.loc[own["verdict"] == word, "run_a"].map(named)) for word in ("better", "worse")}
+        first = named[next(iter(models))]
         tested = [f"{listed(which)} {'is' if len(which) == 1 else 'are'} significantly {word}" for word, which in differ.items() if which]
         against = f"Against {first}, {' and '.join(tested)}" if tested else f"No model differs significantly from {first}" if len(own) else ""
-        told.append(f"On {name} the highest accuracy is that of {top}, {estimate(models[top], 'accuracy')}." + (f" {against}." if against else ""))
+        told.append(f"On {name} the highest accuracy is that of {named[top]}, {estimate(models[top], 'accuracy')}.")
+        told += [f"{against}."] if against else []
     return " ".join(told)
 
 
