@@ -17,9 +17,11 @@ from ferlab.params import check_params, load_params
 from ferlab.paths import ROOT, InputError
 from ferlab.reporting.pages.claims import MARKS
 from ferlab.reporting.site import publish as publish_module
+from ferlab.reporting.site import publish_page
 from ferlab.reporting.site.publish import publish
 from ferlab.reporting.site.publish_beside import beside_page, reproduction_page
 from ferlab.reporting.site.publish_page import first_seeds, summary_table
+from ferlab.reporting.site.publish_stages import Ran
 from ferlab.studies import study_text
 
 SCORES = {"accuracy": 0.64451, "accuracy_ci_low": 0.6287, "accuracy_ci_high": 0.66, "macro_f1": 0.6011, "nll": 0.9783, "ece": 0.0472}
@@ -59,6 +61,20 @@ def test_val_of_a_refitted_net_is_told_as_it_was_before_the_refit():
 
 def test_val_has_no_row_where_nothing_was_selected():
     assert not [row for row in rows("train", "val", trained={**TRAINED, "val": {}}) if "| val" in row]
+
+
+def test_the_splits_say_what_runs_were_trained_and_selected_on_where_it_is_not_as_the_rule_says():
+    params = load_params()
+    data = {run.data: {"split_rule": "A tenth of Training selects."} for run in params.runs.values()}
+    for scores, told in (
+        ({"trained_on": ["train"]}, ""),
+        ({"trained_on": ["train", "val"], "selected_on": []}, " Trained on train and val, no split selected the epoch: all runs; scores on val are"),
+        ({"trained_on": ["train", "val"]}, " Trained on train and val, epoch selected on val: all runs; scores on val are training scores."),
+    ):
+        ran = Ran(data, {name: {"evaluate": scores} for name in params.runs}, {}, {})
+        text = publish_page._splits(params, ran)
+        assert f"`: A tenth of Training selects.{told}" in text
+        assert ("all runs" in text) is bool(told)
 
 
 def test_a_stage_that_has_not_run_is_named_and_leaves_what_was_published(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import pandas as pd
 from ferlab.evaluation.proportions import wilson
 from ferlab.evaluation.tasks import Task, recorded_tasks
 from ferlab.params import Params
-from ferlab.reporting.exposure import role_mark
+from ferlab.reporting.exposure import role_mark, runs_sentence
 from ferlab.reporting.pages.protocol import tasks_sentence
 from ferlab.reporting.site.publish_evidence import covered_section, hypotheses_section, maps_section, worlds_section
 from ferlab.reporting.site.publish_measures import MEASURES, measured
@@ -137,12 +137,19 @@ def _what_ran(params: Params, ran: Ran, too_large: Sequence[str]) -> str:
 
 
 def _splits(params: Params, ran: Ran) -> str:
-    rules = "\n".join(f"- `{name}`: {metrics.get('split_rule', '')}" for name, metrics in ran.sets.items())
+    rules = "\n".join(f"- `{name}`: {metrics.get('split_rule', '')}{_exposure(params, ran, name)}" for name, metrics in ran.sets.items())
     return (
         f"{rules}\n\n`test_dedup` is test without the faces that have an exact, mirrored or near-duplicate in train or val. The reported accuracy "
         f"is that of test-time augmentation {params.evaluate.tta} (`evaluate.tta`); `no TTA` is the face alone, `flip` the mean over it and its "
         "mirror image."
     )
+
+
+def _exposure(params: Params, ran: Ran, data: str) -> str:
+    """Say what the runs of a set were trained and selected on where val did not select the epoch of all, which the rule of the split says."""
+    evaluated = {name: ran.runs[name]["evaluate"] for name, run in params.runs.items() if run.data == data}
+    alike = all(recorded(of).role("val") == "selected_on" for of in evaluated.values())
+    return "" if alike else f" {runs_sentence(evaluated)}"
 
 
 def _results(params: Params, ran: Ran) -> str:
