@@ -180,12 +180,13 @@ def test_a_published_run_says_what_its_perturbed_faces_were_to_it(found):
         assert text.splitlines()[-1].endswith(f"| 80.0 [70.0, 90.0]{mark} | 30.0 [10.0, 50.0] | 45.0 | 75.0{mark} |")
 
 
-def runs(difference: float, p: float) -> pd.DataFrame:
-    base = {"run": "base", "n": 10, "clean_error": 0.1, "error": 0.4, "mce": 1.0, "mce_ci_low": 1.0, "mce_ci_high": 1.0, "relative_mce": 1.0,
+def runs(difference: float, p: float, *, role: str = "selected_on") -> pd.DataFrame:
+    base = {"run": "base", "role": "selected_on"}
+    base |= {"n": 10, "clean_error": 0.1, "error": 0.4, "mce": 1.0, "mce_ci_low": 1.0, "mce_ci_high": 1.0, "relative_mce": 1.0,
             "relative_mce_ci_low": 1.0, "relative_mce_ci_high": 1.0, "relative_corruptions": 15, "difference": 0.0, "difference_ci_low": 0.0,
             "difference_ci_high": 0.0, "p": 1.0, "p_holm": float("nan")}  # fmt: skip
-    low, high = difference - 0.01, difference + 0.01
-    other = base | {"run": "other", "mce": 0.9, "difference": difference, "difference_ci_low": low, "difference_ci_high": high, "p_holm": p}
+    bounds = {"difference_ci_low": difference - 0.01, "difference_ci_high": difference + 0.01}
+    other = base | bounds | {"run": "other", "role": role, "mce": 0.9, "difference": difference, "p_holm": p}
     return pd.DataFrame([base, other])
 
 
@@ -194,6 +195,27 @@ def test_each_reading_of_the_corruption_errors():
     assert "other has a higher one, by 5.0 points [4.0, 6.0]" in corruption_error_sentence({"a": runs(0.05, 0.01)})
     assert "no run differs from it significantly" in corruption_error_sentence({"a": runs(0.05, 0.2)})
     assert "base is the only run" in corruption_error_sentence({"a": runs(0.05, 0.2).iloc[:1]})
+    assert "trained" not in corruption_error_sentence({"a": runs(0.05, 0.2)})
     table = corruption_errors_table({"a": runs(0.05, 0.2)})
     assert list(table["mCE, %"]) == ["100 (baseline)", "90.0 [100.0, 100.0]"]
     assert nested_errors({"a": runs(0.05, 0.2)})["a"]["other"]["mce"] == 0.9
+
+
+def test_runs_of_another_exposure_to_the_faces_get_no_verdict_on_corruption():
+    told = corruption_error_sentence({"a": runs(float("nan"), float("nan"), role="trained")})
+    assert told == (
+        "On a, the baseline is base, with a mean error under corruption of 40.0 %: no run is compared with it. "
+        "Other than the baseline, other was trained on these faces."
+    )
+    assert list(corruption_errors_table({"a": runs(0.05, 0.2, role="trained")})["faces"]) == ["10", "10 (trained on)"]
+    both = pd.concat([runs(-0.05, 0.01), runs(float("nan"), float("nan"), role="untouched").iloc[1:].assign(run="third")])
+    assert corruption_error_sentence({"a": both}).endswith(
+        "other has a lower one, by 5.0 points [4.0, 6.0]. Other than the baseline, third was neither trained nor selected on these faces."
+    )
+
+
+def test_runs_that_were_all_trained_on_the_faces_say_so():
+    table = runs(-0.05, 0.01).assign(role="trained")
+    told = corruption_error_sentence({"a": table})
+    assert told.endswith("by 5.0 points [4.0, 6.0]. **These runs were trained on these faces:** the errors are training scores.")
+    assert corruption_error_sentence({"a": table.iloc[:1]}).endswith("**It was trained on these faces:** the error is a training score.")
