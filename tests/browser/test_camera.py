@@ -209,6 +209,20 @@ def test_a_file_of_several_parts_arrives_whole_and_one_beyond_the_limit_is_not_s
     assert len(shown.stills) == 1
 
 
+DROP_FOLDER = """() => {
+  const folder = new File([""], "faces"), event = new Event("drop", {bubbles: true, cancelable: true});
+  folder.arrayBuffer = () => Promise.reject(new DOMException("", "NotFoundError"));
+  Object.defineProperty(event, "dataTransfer", {value: {files: [folder]}});
+  document.querySelector(".fl-stage").dispatchEvent(event);
+}"""
+
+
+def test_a_dropped_folder_is_told(shown) -> None:
+    shown.page.evaluate(DROP_FOLDER)
+    shown.until(lambda: shown.camera.state == "no picture")
+    assert "faces cannot be read" in shown.status
+
+
 def test_boxes_are_moved_drawn_and_removed_by_keyboard_and_mouse(shown) -> None:
     shown.choose("grace.png", png(portrait()))
     shown.until(lambda: shown.stills)
@@ -307,19 +321,22 @@ def test_a_video_file_is_played_and_its_end_is_told(shown, tmp_path) -> None:
     shown.until(lambda: shown.ended == ["clip.webm"], seconds=60)
     assert 1 <= len(shown.frames) <= 15  # all that a busy machine has time for
     assert shown.frames[-1].faces
+    assert shown.page.locator(".fl-boxes g").count() == 0  # nor may it be played again, as nothing would be read
+    assert not shown.page.evaluate("document.querySelector('video').controls")
     shown.choose("broken.webm", b"no video", "video/webm")
     shown.until(lambda: shown.camera.state == "no video")
 
 
+class Prepared:
+    """Training faces that were darkened: more than a crop."""
+
+    detector, notes = None, ()
+
+    def change(self, faces):
+        return faces // 2
+
+
 def test_a_model_that_the_browser_cannot_run_predicts_in_the_kernel(fake_camera, model, monkeypatch) -> None:
-    class Prepared:
-        """Training faces that were darkened: more than a crop."""
-
-        detector, notes = None, ()
-
-        def change(self, faces):
-            return faces // 2
-
     monkeypatch.setattr(model.predictor, "steps", Prepared())
     fake_camera.show([in_room(portrait()[60:420, 90:450])] * 3)
     with fake_camera.context() as context:
@@ -332,6 +349,27 @@ def test_a_model_that_the_browser_cannot_run_predicts_in_the_kernel(fake_camera,
         shown.page.get_by_text("Start camera").click()
         shown.until(lambda: any(face.probs is not None for frame in shown.frames for face in frame.faces))
         assert shown.frames[-1].faces[0].probs == pytest.approx(expected, abs=0.2)  # the same face, filmed
+
+
+def test_a_camera_that_is_started_again_has_no_prediction_of_the_person_before(fake_camera, model, monkeypatch) -> None:
+    monkeypatch.setattr(model.predictor, "steps", Prepared())
+    fake_camera.show([in_room(portrait()[60:420, 90:450])] * 3)
+    with fake_camera.context() as context:
+        shown = Shown(context.new_page(), Camera(model))
+        shown.page.get_by_text("Start camera").click()
+        shown.until(lambda: any(face.probs is not None for frame in shown.frames for face in frame.faces), seconds=60)
+        predict, asked = shown.camera._predict_crops, []
+        monkeypatch.setattr(shown.camera, "_predict_crops", lambda *message: asked.append(message))
+        shown.until(lambda: asked)
+        shown.page.get_by_role("button", name="Stop").click()
+        shown.until(lambda: shown.camera.state == "idle")
+        shown.frames.clear()
+        shown.page.get_by_text("Start camera").click()
+        shown.until(lambda: sum(len(frame.faces) for frame in shown.frames) >= 3, seconds=60)
+        predict(*asked[0])  # too late
+        shown.until(lambda: len(asked) > 1)
+        shown.until(lambda count=len(shown.frames): len(shown.frames) >= count + 5, seconds=60)
+        assert not [face for frame in shown.frames for face in frame.faces if face.probs is not None]
 
 
 def test_a_model_of_three_channels_replaces_a_running_one_and_reads_as_the_kernel_does(fake_camera, model, tmp_path) -> None:
@@ -359,6 +397,26 @@ def test_a_model_of_three_channels_replaces_a_running_one_and_reads_as_the_kerne
         count = len(shown.frames)
         shown.page.get_by_text("Start camera").click()
         shown.until(lambda: len(shown.frames) > count)
+
+
+def test_another_model_predicts_a_still_with_its_boxes_and_selected_face(browser, model, tmp_path) -> None:
+    other = LiveModel.load(colour_model(tmp_path / "other.onnx"))
+    with browser.new_context() as context:
+        shown = Shown(context.new_page(), Camera(model))
+        shown.choose("grace.png", png(portrait()))
+        shown.until(lambda: shown.stills)
+        shown.camera.propose([(20, 20, 60, 60), (300, 300, 120, 120)])
+        shown.until(lambda: len(shown.stills[-1].faces) == 2)
+        shown.page.locator(".fl-boxes g").nth(1).focus()
+        shown.page.keyboard.press("Enter")
+        shown.until(lambda: shown.stills[-1].chosen == 1)
+        before = shown.stills[-1]
+        shown.camera.model = other
+        shown.until(lambda: shown.stills[-1].faces and len(shown.stills[-1].faces[0].probs) == 3, seconds=60)
+        after = shown.stills[-1]
+        assert [face.box for face in after.faces] == [face.box for face in before.faces]
+        assert (after.chosen, after.name, after.source, after.content) == (1, "grace.png", "file", before.content)
+        assert shown.page.locator(".fl-boxes g").nth(1).get_attribute("aria-pressed") == "true"
 
 
 def test_what_is_cleared_is_forgotten_in_kernel_page_and_worker(shown) -> None:

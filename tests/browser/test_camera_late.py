@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from live_browser import PATIENCE_MS
 from matplotlib.cbook import get_sample_data
 from mounted import deliver, mount, wait
 
+from ferlab.control.clips import write_clip
 from ferlab.deployment.face_search import read_picture
 from ferlab.live.camera import Camera
 
@@ -31,14 +33,17 @@ HELD = """{
     window.asked.push({ allow: () => allow(window.streams[number] = film()), deny: () => deny(new DOMException("", "NotAllowedError")) });
   });
 }"""
+IN_TURN = """async (messages) => {
+  for (const each of messages) { window.fromKernel([each]); await new Promise((done) => setTimeout(done)); }
+}"""
 TRACKS = "window.streams.map((stream) => stream?.getTracks()[0].readyState ?? null)"
 
 
 class Held:
     """A camera in a page whose permissions, decoded pictures and worker's messages wait until a test lets them go."""
 
-    def __init__(self, page) -> None:
-        self.page, self.camera = page, Camera()
+    def __init__(self, page, camera: Camera) -> None:
+        self.page, self.camera = page, camera
         page.add_init_script(HELD)
         mount(page, self.camera)
 
@@ -69,7 +74,7 @@ class Held:
 def held(browser):
     with browser.new_context() as context:
         context.set_default_timeout(PATIENCE_MS)
-        yield Held(context.new_page())
+        yield Held(context.new_page(), Camera())
 
 
 @pytest.mark.parametrize("end", ["stop", "clear", "leave"])
@@ -103,6 +108,40 @@ def test_a_denial_after_a_stop_changes_nothing(held) -> None:
     held.becomes("starting")
     held.answer(2, by="deny")
     held.becomes("denied")
+
+
+def test_a_second_video_that_is_played_before_the_first_has_begun_is_played_to_its_end(held, tmp_path) -> None:
+    ended = []
+    held.camera.on_ended(ended.append)
+    for gate in ("bitmap", "worker"):
+        held.let(gate)
+    held.page.locator("[data-ready=true]").wait_for()
+    write_clip(tmp_path / "film.webm", [np.zeros((120, 160, 3), np.uint8)] * 10, fps=10)
+    for name in ("first", "second"):
+        held.camera.play((tmp_path / "film.webm").read_bytes(), name=name, kind="video/webm")
+    messages = [message for message in held.page.pending if message[0] == "message"]
+    held.page.pending.clear()
+    held.page.evaluate(IN_TURN, messages)
+    wait(held.page, lambda: ended == ["second"], seconds=60)
+
+
+def test_a_face_search_that_does_not_load_is_told_at_each_start_and_picture(browser) -> None:
+    camera = Camera()
+    camera._parts = {}
+    with browser.new_context() as context:
+        held = Held(context.new_page(), camera)
+        for gate in ("bitmap", "worker"):
+            held.let(gate)
+        held.becomes("failed")
+        states = []
+        camera.on_state(states.append)
+        held.tell("start")
+        held.becomes("starting")
+        held.answer(0)
+        assert (states[-1], "could not load the face search" in held.page.locator(".fl-status").inner_text()) == ("failed", True)
+        camera.show(read_picture(get_sample_data("grace_hopper.jpg", asfileobj=False)))
+        wait(held.page, lambda: states[-2:] == ["starting", "failed"] and len(states) == 4)
+        assert "could not load the face search" in held.page.locator(".fl-status").inner_text()
 
 
 @pytest.mark.parametrize("last", ["bitmap", "worker"])

@@ -114,6 +114,7 @@ class View {
   prepare() {
     this.worker?.terminate();
     this.busy = this.loaded = false;
+    this.kernelProbs = new Map();
     const bytes = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
     const files = Object.fromEntries(Object.entries(this.model.get("_parts")).map(([name, view]) => [name, bytes(view)]));
     const net = this.model.get("_net");
@@ -155,7 +156,7 @@ class View {
   }
 
   async play(source, name) {
-    Object.assign(this, { playing: source, name, number: 0, frames: [], shown: null, began: performance.now(), lastTime: -1 });
+    Object.assign(this, { playing: source, name, number: 0, frames: [], shown: null, began: performance.now(), lastTime: -1, kernelProbs: new Map() });
     this.worker.postMessage({ do: "forget" });
     this.model.send({ kind: "played" });
     this.show(this.video, source === "camera");
@@ -215,7 +216,7 @@ class View {
     const total = performance.now() - data.born;
     const [width, height] = data.size;
     if (data.crops?.length) this.askKernel(data);
-    for (const face of data.faces) face.probs ??= this.kernelProbs?.get(face.id) ?? null;
+    for (const face of data.faces) face.probs ??= this.kernelProbs.get(face.id) ?? null;
     this.boxes.draw({ faces: data.faces, width, height, mirrored: this.mirrored, ...this.labelled(data.faces) });
     this.drawTensor(data.tensor);
     this.frames.push({ number: data.key, time: data.time, faces: data.faces, search_ms: data.search_ms, predict_ms: data.predict_ms, total_ms: total, size: data.size });
@@ -232,7 +233,7 @@ class View {
   // A model that the browser cannot run is run by the kernel, on one frame at a time.
   askKernel({ key, faces, crops }) {
     if (this.asking) return;
-    this.asking = true;
+    this.asking = this.kernelProbs;  // an answer after another start, or for another model, is dropped
     const meta = faces.map((face, place) => ({ id: face.id, width: crops[place].width, height: crops[place].height }));
     this.model.send({ kind: "crops", key, faces: meta }, undefined, crops.map((each) => each.data.buffer));
   }
@@ -324,7 +325,7 @@ class View {
     else if (message.do === "clear") { this.cleared = message.cleared; this.clear(); }
     else if (message.do === "play") { this.close(); this.address = URL.createObjectURL(new Blob([buffers[0]], { type: message.type })); this.video.src = this.address; this.play("video", message.name); }
     else if (message.do === "refuse") this.say("no picture", message.text);
-    else if (message.do === "probs") { this.asking = false; this.kernelProbs = new Map(message.rows); }
+    else if (message.do === "probs") { if (this.asking === this.kernelProbs) this.kernelProbs = new Map(message.rows); this.asking = null; }
     else if (message.do === "label") this.relabel(message);
     else if (message.do === "boxes") this.propose(message.boxes);
     else if (message.do === "show") await this.display(message, buffers[0]);
