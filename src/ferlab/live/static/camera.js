@@ -119,7 +119,8 @@ class View {
     const files = Object.fromEntries(Object.entries(this.model.get("_parts")).map(([name, view]) => [name, bytes(view)]));
     const net = this.model.get("_net");
     this.net = net.expressions ? net : null;
-    this.ready = new Promise((resolve, reject) => {
+    this.ready = new Promise((resolve, broken) => {
+      const reject = (error) => broken(new Error(`The browser could not load the face search: ${error.message}`));
       const address = URL.createObjectURL(new Blob([this.model.get("_worker")], { type: "text/javascript" }));
       this.worker = new Worker(address, { type: "module" });
       this.worker.onmessage = ({ data }) => (data.kind === "ready" ? resolve() : data.kind === "failed" && data.key === undefined ? reject(new Error(data.text)) : this.hear(data));
@@ -133,7 +134,7 @@ class View {
       this.el.setAttribute("data-ready", "true");
       this.loaded = true;
       this.feed();
-    }).catch((error) => this.fail(`The browser could not load the face search: ${error.message}`));
+    }).catch((error) => this.fail(error.message));
   }
 
   // ---- camera and video ----
@@ -161,8 +162,8 @@ class View {
     this.model.send({ kind: "played" });
     this.show(this.video, source === "camera");
     this.video.controls = source === "video";
+    try { await this.ready; } catch (error) { return this.fail(error.message); }
     try {
-      await this.ready;
       await this.video.play();
     } catch (error) {
       if (this.playing !== source) return;
@@ -342,7 +343,7 @@ class View {
     this.canvas.setAttribute("aria-label", message.name ? `The picture ${message.name}` : "The picture");
     this.show(this.canvas, false);
     this.say("starting", "Searching for faces ...");
-    try { await this.ready; } catch { return; }
+    try { await this.ready; } catch (error) { return this.fail(error.message); }
     if (cleared !== this.cleared) return bitmap.close();
     this.worker.postMessage({ do: "still", key: message.key, bitmap }, [bitmap]);
   }
