@@ -157,19 +157,22 @@ class View {
   }
 
   async play(source, name) {
+    const { round } = this;
     Object.assign(this, { playing: source, name, number: 0, frames: [], shown: null, began: performance.now(), lastTime: -1, kernelProbs: new Map() });
     this.worker.postMessage({ do: "forget" });
     this.model.send({ kind: "played" });
     this.show(this.video, source === "camera");
     this.video.controls = source === "video";
     try { await this.ready; } catch (error) { return this.fail(error.message); }
+    if (round !== this.round) return;  // stopped, or another one is played, before this one began
     try {
       await this.video.play();
     } catch (error) {
-      if (this.playing !== source) return;
+      if (round !== this.round) return;
       this.close();
       return source === "video" && error.name !== "AbortError" ? this.say("no video") : undefined;
     }
+    if (round !== this.round) return;
     this.say("running");
     this.next();
   }
