@@ -313,8 +313,9 @@ class View {
   }
 
   async upload(blob, name, source) {
-    const key = ++this.key, content = new Uint8Array(await blob.arrayBuffer());
+    const key = ++this.key, content = await blob.arrayBuffer().then((buffer) => new Uint8Array(buffer), () => null);
     if (key !== this.key) return;
+    if (!content) return this.say("no picture", `${name} cannot be read: a folder, or a file that was moved or may not be read.`);
     this.say("starting", name ? `Reading ${name} ...` : "Reading the picture ...");
     const parts = Math.max(1, Math.ceil(content.length / PART));
     for (let part = 0; part < parts; part++) {
