@@ -7,6 +7,7 @@ import gc
 import gzip
 import math
 import tracemalloc
+from dataclasses import replace
 from types import SimpleNamespace
 
 import ipywidgets as widgets
@@ -110,6 +111,14 @@ def test_a_new_smoothing_keeps_the_sums_of_more_than_the_last_minute() -> None:
     assert (track.frames, track.start) == (100, 0.0)
     assert track.counts[EXPRESSIONS.index("happy")] == 60
     assert log.faces[0].segments[0].start > 130  # the time line holds the last minute
+
+
+def test_faces_follow_a_video_that_is_sought_back() -> None:
+    log = WatchLog(EXPRESSIONS)
+    log.add([frame(number, (0, probs("happy"))) for number in range(100)])
+    log.add([replace(frame(number, (0, probs("sad"))), time=(number - 90) / 25) for number in range(100, 150)])
+    assert (EXPRESSIONS[log.faces[0].label], log.frames, log.faces[0].track.frames) == ("sad", 50, 50)
+    assert [(round(each.start, 2), round(each.end, 2)) for each in log.faces[0].segments] == [(0.4, 2.36)]
 
 
 @pytest.mark.parametrize("smoothing", [NONE, Smoothing(), Smoothing("exponential", seconds=0.4)])

@@ -246,6 +246,8 @@ class View {
     if (this.playing !== "video") return;
     this.playing = null;
     this.drop();
+    this.video.controls = false;  // played again by them, it would not be read
+    this.boxes.draw({ faces: [], width: 1, height: 1, labels: [], colours: [] });
     this.report();
     this.model.send({ kind: "ended", name: this.name, frames: this.number });
     this.say("ended");

@@ -103,9 +103,9 @@ class WatchLog:
         self._recent: deque[float] = deque(maxlen=MOST_RECENT)
 
     def add(self, frames: Sequence[Frame]) -> None:
-        """Take frames in; a number that is not above the last one's means that the camera or the video was started anew."""
+        """Take frames in; a number that is not above the last one's, or an earlier time, means that the video was started anew or sought back."""
         for frame in frames:
-            if frame.number <= self._number:
+            if frame.number <= self._number or frame.time < self.time:
                 self.clear()
             self._add(frame)
 
