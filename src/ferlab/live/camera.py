@@ -14,7 +14,7 @@ import gzip
 import io
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -111,8 +111,9 @@ class Camera(anywidget.AnyWidget):
     @model.setter
     def model(self, model: LiveModel | None) -> None:
         self._set_model(model)
-        if self._still is not None:  # the picture that is shown is predicted anew
-            self.show(self._still[1].picture, name=self._still[1].name)
+        if self._still is not None:  # the picture that is shown is predicted anew, with its boxes and its selected face
+            self._own -= 1
+            self._show(self._own, self._still[1])
 
     def on_still(self, function: Callable[[Still], None]) -> None:
         """Call `function` with each still, and again when the person changes its boxes or selects another face."""
@@ -243,7 +244,9 @@ class Camera(anywidget.AnyWidget):
         small.thumbnail((SHOWN, SHOWN), Image.Resampling.BILINEAR)
         png = io.BytesIO()
         small.save(png, format="PNG", compress_level=1)
-        self.send({"do": "show", "key": key, "name": still.name, "width": wide, "height": high}, buffers=[png.getvalue()])
+        faces = [{**asdict(face), "probs": None} for face in still.faces] or None
+        known = {"name": still.name, "width": wide, "height": high, "faces": faces, "chosen": still.chosen}
+        self.send({"do": "show", "key": key, **known}, buffers=[png.getvalue()])
 
     def _take_faces(self, content: Mapping[str, Any]) -> None:
         if self._still is None or content["key"] != self._still[0]:

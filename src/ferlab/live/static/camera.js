@@ -343,15 +343,17 @@ class View {
     const { cleared } = this;
     const bitmap = await createImageBitmap(new Blob([buffer], { type: "image/png" }));
     if (cleared !== this.cleared) return bitmap.close();
-    this.shown = { ...message, scale: message.width / bitmap.width };
+    const scale = message.width / bitmap.width;
+    const faces = message.faces?.map((face) => ({ ...face, box: face.box.map((value) => value / scale) }));  // known already, but for another model
+    this.shown = { ...message, faces, scale };
     this.canvas.width = bitmap.width; this.canvas.height = bitmap.height;
     this.canvas.getContext("2d").drawImage(bitmap, 0, 0);
     this.canvas.setAttribute("aria-label", message.name ? `The picture ${message.name}` : "The picture");
     this.show(this.canvas, false);
-    this.say("starting", "Searching for faces ...");
+    this.say("starting", faces ? WORDS.starting : "Searching for faces ...");
     try { await this.ready; } catch (error) { return this.fail(error.message); }
     if (cleared !== this.cleared) return bitmap.close();
-    this.worker.postMessage({ do: "still", key: message.key, bitmap }, [bitmap]);
+    this.worker.postMessage({ do: "still", key: message.key, bitmap, faces }, [bitmap]);
   }
 
   adjust(faces, chosen) {

@@ -86,9 +86,10 @@ async function readFrame({ key, bitmap, born, time, crops }) {
   self.postMessage({ ...found, tensor: tensors[0] ?? null, crops: crops && !net ? cut.map(asRgb) : null });
 }
 
-// A still picture: its faces from left to right, as the detector finds them.
-async function readStill({ key, bitmap }) {
+// A still picture: its faces from left to right, as the detector finds them, or those that are known.
+async function readStill({ key, bitmap, faces }) {
   still = pixels(bitmap);
+  if (faces) return answer(key, faces);
   const found = (await search(still, false)).sort((a, b) => a.box[0] - b.box[0]);
   await answer(key, found.map((face, id) => ({ ...face, id })));
 }
