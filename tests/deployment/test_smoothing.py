@@ -156,7 +156,10 @@ def test_a_bounded_time_line_counts_what_it_drops() -> None:
     assert [each.start for each in line.segments(since=0.85)] == [pytest.approx(0.8), pytest.approx(0.9)]
 
 
-@pytest.mark.parametrize("wrong", [{"method": "median"}, {"seconds": 0.0}, {"seconds": math.nan}, {"margin": 1.5}, {"hold": -1.0}])
+ENDLESS = {"method": "exponential", "seconds": math.inf}
+
+
+@pytest.mark.parametrize("wrong", [{"method": "median"}, {"seconds": 0.0}, {"seconds": math.nan}, {"margin": 1.5}, {"hold": -1.0}, ENDLESS])
 def test_wrong_options_are_refused(wrong) -> None:
     with pytest.raises(ValueError, match="Expected"):
         Smoothing(**wrong)

@@ -46,6 +46,8 @@ class Smoothing:
             raise ValueError(f"Expected method in {METHODS}, got {self.method!r}")
         if not self.seconds > 0 or not 0 <= self.margin <= 1 or not 0 <= self.hold < math.inf:
             raise ValueError(f"Expected seconds above 0, margin in [0, 1] and hold of at least 0, got {self}")
+        if self.method == "exponential" and math.isinf(self.seconds):
+            raise ValueError(f"Expected finite seconds for an exponential average, which else stays at the first frame, got {self}")
 
 
 NONE = Smoothing("none", margin=0, hold=0)

@@ -103,6 +103,18 @@ def test_a_new_smoothing_has_its_effect_on_what_is_shown_already(panel) -> None:
     assert len(panel._line.lanes[0]["segments"]) < expected
 
 
+def test_an_exponential_average_is_offered_over_finite_windows(panel) -> None:
+    panel.watch([frame(number, (0, probs("happy" if number < 20 else "sad"))) for number in range(200)])
+    panel._seconds.value = math.inf
+    panel._method.value = "exponential"
+    assert panel.smoothing == Smoothing("exponential", seconds=3.0)
+    assert panel.watched.smoothing == panel.smoothing
+    assert "all frames" not in [name for name, _ in panel._seconds.options]
+    assert EXPRESSIONS[panel.watched.faces[0].label] == "sad"
+    panel._method.value = "mean"
+    assert (panel._seconds.value, panel._seconds.options[-1]) == (3.0, ("all frames", math.inf))
+
+
 def test_a_new_smoothing_keeps_the_sums_of_more_than_the_last_minute() -> None:
     log = WatchLog(EXPRESSIONS)
     log.add([frame(number, (0, probs("happy" if number < 60 else "sad")), rate=0.5) for number in range(100)])

@@ -69,9 +69,9 @@ class Watch(Panel):
         self._said.add_class("fl-unseen")
         style: dict[str, Any] = {"style": {"description_width": "initial"}}
         self._method = widgets.Dropdown(options=METHODS, value=smoothing.method, description="Smoothing", layout={"width": "230px"}, **style)
-        seconds = sorted({*SECONDS, smoothing.seconds})
-        names = [("all frames" if math.isinf(each) else f"{each:g} s", each) for each in seconds]
-        self._seconds = widgets.Dropdown(options=names, value=smoothing.seconds, description="over", layout={"width": "150px"}, **style)
+        self._windows = sorted({*SECONDS, smoothing.seconds})
+        options = self._offered(smoothing.method)
+        self._seconds = widgets.Dropdown(options=options, value=smoothing.seconds, description="over", layout={"width": "150px"}, **style)
         held = smoothing.margin > 0 or smoothing.hold > 0
         self._held = widgets.Checkbox(value=held, description="Hysteresis", indent=False, layout={"width": "120px"})
         for control in (self._method, self._seconds, self._held):
@@ -123,7 +123,16 @@ class Watch(Panel):
         self._result.value = ""
         self._show()
 
+    def _offered(self, method: str) -> list[tuple[str, float]]:
+        """Return the windows of a method: an exponential average over all frames would stay at the first."""
+        finite = method == "exponential"
+        return [("all frames" if math.isinf(each) else f"{each:g} s", each) for each in self._windows if not (finite and math.isinf(each))]
+
     def _choose(self) -> None:
+        options, before = self._offered(self._method.value), self._seconds.value
+        if len(options) != len(self._seconds.options):
+            self._seconds.options = options
+            self._seconds.value = min(before, options[-1][1])
         self._seconds.disabled = self._method.value == "none"
         self.watched.smooth(self.smoothing)
         self._show()
