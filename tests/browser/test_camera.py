@@ -327,16 +327,15 @@ def test_a_video_file_is_played_and_its_end_is_told(shown, tmp_path) -> None:
     shown.until(lambda: shown.camera.state == "no video")
 
 
-class Prepared:
-    """Training faces that were darkened: more than a crop."""
-
-    detector, notes = None, ()
-
-    def change(self, faces):
-        return faces // 2
-
-
 def test_a_model_that_the_browser_cannot_run_predicts_in_the_kernel(fake_camera, model, monkeypatch) -> None:
+    class Prepared:
+        """Training faces that were darkened: more than a crop."""
+
+        detector, notes = None, ()
+
+        def change(self, faces):
+            return faces // 2
+
     monkeypatch.setattr(model.predictor, "steps", Prepared())
     fake_camera.show([in_room(portrait()[60:420, 90:450])] * 3)
     with fake_camera.context() as context:
@@ -349,27 +348,6 @@ def test_a_model_that_the_browser_cannot_run_predicts_in_the_kernel(fake_camera,
         shown.page.get_by_text("Start camera").click()
         shown.until(lambda: any(face.probs is not None for frame in shown.frames for face in frame.faces))
         assert shown.frames[-1].faces[0].probs == pytest.approx(expected, abs=0.2)  # the same face, filmed
-
-
-def test_a_camera_that_is_started_again_has_no_prediction_of_the_person_before(fake_camera, model, monkeypatch) -> None:
-    monkeypatch.setattr(model.predictor, "steps", Prepared())
-    fake_camera.show([in_room(portrait()[60:420, 90:450])] * 3)
-    with fake_camera.context() as context:
-        shown = Shown(context.new_page(), Camera(model))
-        shown.page.get_by_text("Start camera").click()
-        shown.until(lambda: any(face.probs is not None for frame in shown.frames for face in frame.faces), seconds=60)
-        predict, asked = shown.camera._predict_crops, []
-        monkeypatch.setattr(shown.camera, "_predict_crops", lambda *message: asked.append(message))
-        shown.until(lambda: asked)
-        shown.page.get_by_role("button", name="Stop").click()
-        shown.until(lambda: shown.camera.state == "idle")
-        shown.frames.clear()
-        shown.page.get_by_text("Start camera").click()
-        shown.until(lambda: sum(len(frame.faces) for frame in shown.frames) >= 3, seconds=60)
-        predict(*asked[0])  # too late
-        shown.until(lambda: len(asked) > 1)
-        shown.until(lambda count=len(shown.frames): len(shown.frames) >= count + 5, seconds=60)
-        assert not [face for frame in shown.frames for face in frame.faces if face.probs is not None]
 
 
 def test_a_model_of_three_channels_replaces_a_running_one_and_reads_as_the_kernel_does(fake_camera, model, tmp_path) -> None:
