@@ -72,6 +72,41 @@ def test_photographs_are_known_again_under_another_readers_name(trained_on, test
     assert Origin("a model", {trained_on: ("Training",)}).role(of[tested_on]) == role
 
 
+@pytest.mark.parametrize(
+    ("dataset", "trained_on", "tested_on", "role"),
+    [
+        ("rafdb", ["train_1", "train_2", "test_1"], ["x/train/1/train_1_aligned.jpg", "x/train/4/train_2_aligned.jpg"], "unknown"),
+        ("rafdb", ["train_1", "train_2", "test_1"], ["train_1_aligned.jpg", "train_2_aligned.jpg"], "unknown"),
+        ("fer2013", ["0000000", "0000001", "0000002"], ["train/happy/im0", "train/sad/im1"], "unknown"),
+        ("fer2013", ["train/happy/im0", "train/sad/im1", "test/sad/im1"], ["0000000", "0000001"], "unknown"),
+        ("fer2013", ["train/happy/im0", "train/sad/im1", "test/sad/im1"], ["test/sad/im1"], "untouched"),
+    ],
+)
+def test_photographs_of_a_dataset_whose_faces_are_named_in_another_form_are_known_by_their_pixels_or_unknown(
+    dataset, trained_on, tested_on, role
+) -> None:
+    faces = pd.DataFrame({"face_id": trained_on, "split": ["train", "train", "test"], "source": dataset, "usage": "all"})
+    faces["face_id"] = dataset + "/" + faces["face_id"]
+    tested = pd.DataFrame({"face_id": [f"{dataset}/{own}" for own in tested_on], "source": dataset, "usage": "all"})
+    seen = Exposure(("train",))
+    assert of_run("r", seen, faces).role(tested) == role
+    hashed = of_run("r", seen, faces.assign(content_hash=["h0", "h1", "h1"]))  # the last is a duplicate across splits
+    assert hashed.role(tested.assign(content_hash="h9")) == role
+    assert hashed.role(tested.assign(content_hash="h1")) == ("trained" if role == "unknown" else "untouched")
+
+
+def test_pixels_know_a_photograph_under_any_name() -> None:
+    faces = FACES.assign(content_hash=["h0", "h1", "h2", "h3"])
+    origin, other = of_run("r", Exposure(("train",), ("val",)), faces), FACES.assign(face_id=["b/0", "b/1", "b/2", "b/3"], content_hash="h9")
+    assert origin.role(other) == "untouched"
+    assert origin.role(other.assign(content_hash="h1")) == "selected_on"
+
+
+@pytest.mark.parametrize(("usage", "role"), [("train", "unknown"), ("all", "unknown"), ("PublicTest", "untouched"), ("Training", "trained")])
+def test_usages_in_other_words_than_those_stated_are_unknown(usage, role) -> None:
+    assert Origin("a model", {"fer2013": ("Training",)}).role(FACES.assign(usage=usage)) == role
+
+
 def test_what_is_stated_counts_before_what_is_not_in_any_order_of_sources() -> None:
     faces = FACES.assign(source=["jaffe", "jaffe", "ckplus", "ckplus"], usage="all")
     origin = Origin("a model", {"jaffe": (), "ckplus": ("all",)})

@@ -182,7 +182,7 @@ def described(model: FramedModel) -> dict[str, Any]:
     """Return what is known of a model in plain values."""
     predictor = model.predictor
     known = {"size": predictor.size, "channels": predictor.channels, "expressions": list(predictor.expressions), "sha256": model.checksum}
-    return known | {key: value for key, value in asdict(model.origin).items() if not key.endswith("ids")}
+    return known | {key: value for key, value in asdict(model.origin).items() if not isinstance(value, frozenset)}
 
 
 def framed(p: StageParams) -> Framed:
