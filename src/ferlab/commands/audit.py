@@ -29,11 +29,13 @@ def run(chosen: argparse.Namespace) -> int:
     """Audit a folder; return 0 or FOUND.
 
     Raises:
-        InputError: No pictures there, or a table that exists.
+        InputError: No pictures there, or a table that exists or whose folder is missing.
     """
     table = Path(chosen.csv) if chosen.csv else None
     if table and (table.suffix != ".csv" or table.exists()):
         raise InputError(f"--csv {table}: expected a new file that ends in .csv")
+    if table and not table.parent.is_dir():
+        raise InputError(f"--csv {table}: {table.parent} is missing; expected a folder that exists")
     from ferlab.data.duplicates.folder import audit_folder, facts_of, summary_lines, table_of_findings
 
     with _progress() as progress:

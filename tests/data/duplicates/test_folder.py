@@ -87,7 +87,8 @@ def test_conflicts_parts_blank_and_unreadable_pictures_are_reported_as_json_and_
     assert facts["parts"] == {"test": len(KINDS) * EACH, "train": FACES + 2}
     assert facts["pairs"]["exact"] == EACH
     assert facts["pairs"]["mirrored"] == EACH
-    assert facts["pairs_across_parts"] >= 2 * EACH
+    assert facts["photographs_across_parts"] >= 2 * EACH
+    assert min(facts["pictures_across_parts"].values()) >= 2 * EACH
     assert facts["pictures"] == len(images) + 3
     rows = pd.read_csv(tmp_path / "findings.csv", keep_default_na=False)
     assert list(rows) == list(COLUMNS)
@@ -123,6 +124,23 @@ def test_a_handful_of_pictures_is_no_failure(faces, tmp_path, count):
 def test_a_folder_without_pictures_is_one_line(tmp_path, capsys):
     assert main(["audit", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith(f"ferlab: {tmp_path} holds no pictures; expected pictures of faces")
+
+
+def test_every_picture_of_a_photograph_in_two_parts_is_counted(faces, tmp_path, capsys):
+    """An exact duplicate is paired with the first of its content alone: test/2 is paired with test/1, and in train too."""
+    for name in ("test/1", "test/2", "train/9"):
+        save(tmp_path / f"{name}.png", faces[0][0])
+    save(tmp_path / "train/8.png", faces[0][1])
+    assert main(["audit", str(tmp_path), "--json"]) == FOUND
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["photographs_across_parts"], facts["pictures_across_parts"]) == (1, {"test": 2, "train": 1})
+    assert main(["audit", str(tmp_path)]) == FOUND
+    assert "duplicates across parts: 1 photograph (3 pictures: 2 in test, 1 in train)" in capsys.readouterr().out.splitlines()
+
+
+def test_a_table_in_a_missing_folder_is_refused_before_anything_is_read(tmp_path, capsys):
+    assert main(["audit", str(tmp_path / "nothing"), "--csv", str(tmp_path / "gone" / "findings.csv")]) == 1
+    assert "expected a folder that exists" in capsys.readouterr().err
 
 
 def test_the_summary_shows_the_first_findings_of_a_kind_and_counts_the_rest(faces, tmp_path, capsys):

@@ -52,9 +52,9 @@ class FolderAudit:
         return [rows for _, rows in labelled.groupby("group", sort=False) if rows["label"].nunique() > 1]
 
     def crossing(self) -> pd.DataFrame:
-        """Return the pairs whose pictures are in different parts."""
-        first, second = (self.pictures["part"].to_numpy()[self.pairs[end]] for end in ("first", "second"))
-        return self.pairs[(first != second) & (first != "") & (second != "")]
+        """Return the pictures of each photograph that is in several parts."""
+        parted = self.pictures[(self.pictures["part"] != "") & (self.pictures["group"] >= 0)]
+        return parted[parted.groupby("group")["part"].transform("nunique") > 1]
 
     def found(self) -> bool:
         """Whether there is anything to look at."""
@@ -110,7 +110,8 @@ def facts_of(audit: FolderAudit) -> dict[str, Any]:
         "labels": dict(Counter(label for label in audit.pictures["label"] if label)),
         "parts": dict(Counter(part for part in audit.pictures["part"] if part)),
         "pairs": kinds,
-        "pairs_across_parts": len(audit.crossing()),
+        "photographs_across_parts": audit.crossing()["group"].nunique(),
+        "pictures_across_parts": dict(Counter(audit.crossing()["part"])),
         "limit": audit.limit,
         "label_conflicts": [dict(zip(rows["file"], rows["label"], strict=True)) for rows in audit.conflicts()],
         "findings": [{key: value for key, value in row.items() if value != ""} for row in table.to_dict("records")],
@@ -130,7 +131,10 @@ def summary_lines(audit: FolderAudit) -> list[str]:
     conflicts = [", ".join(f"{file} ({label})" for file, label in zip(rows["file"], rows["label"], strict=True)) for rows in audit.conflicts()]
     lines += _listed(f"conflicting labels: {_many(len(conflicts), 'photograph')}", conflicts)
     if len(parts) > 1:
-        lines.append(f"duplicates across parts: {_many(len(audit.crossing()), 'pair')}")
+        crossing = audit.crossing()
+        of_parts = ", ".join(f"{count:,} in {part}" for part, count in sorted(Counter(crossing["part"]).items()))
+        shown = f" ({_many(len(crossing), 'picture')}: {of_parts})" if of_parts else ""
+        lines.append(f"duplicates across parts: {_many(crossing['group'].nunique(), 'photograph')}{shown}")
     for finding in ("blank", "unreadable"):
         rows = table[table["finding"] == finding]
         lines += _listed(
