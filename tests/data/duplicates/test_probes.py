@@ -1,11 +1,14 @@
 """The pixel probe and the rank of pictures unlike faces, on sets whose answer is known."""
 
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from ferlab.control import read
-from ferlab.data.duplicates import probes
+from ferlab.data.duplicates import audited, probes, recall
 from ferlab.data.duplicates.probes import find_nearly_blank, find_unlike, probe_nearest
 
 RNG = np.random.default_rng(0)
@@ -92,3 +95,16 @@ def test_the_nearest_neighbour_is_that_of_all_distances():
     assert nearest.tolist() == distances.argmin(axis=1).tolist()
     distances[(subjects[0][:, None] == subjects[1]) & (subjects[0][:, None] >= 0)] = np.inf
     assert other.tolist() == distances.argmin(axis=1).tolist()
+
+
+def test_an_audit_measures_the_datasets_own_faces_alone(tmp_path, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (20, 48, 48), dtype=np.uint8)
+    images[12:] = 0  # copies
+    faces = pd.DataFrame({"face_id": [f"a/{row}" for row in range(20)], "derived_from": [""] * 12 + ["a/0"] * 8})
+    monkeypatch.setattr(probes, "probe_nearest", lambda small, table: {"faces": [len(small), len(table)]})
+    monkeypatch.setattr(recall, "search_own", lambda small, table, limit: {"faces": [len(small), len(table)]})
+    monkeypatch.setattr(recall, "search_control", lambda: {})
+    audited._audit(tmp_path / "audit.json", store=SimpleNamespace(images=images, faces=faces), limit=0.9, draw=lambda **options: ())
+    facts = json.loads((tmp_path / "audit.json").read_text())
+    assert (facts["probe"], facts["own"]) == ({"faces": [12, 12]}, {"faces": [12, 12]})
+    assert (sorted(facts["unlike"]), facts["nearly_blank"]) == (list(range(12)), 0)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ferlab.data.duplicates.codes import thumbnails
+from ferlab.data.faces import originals
 from ferlab.data.store import Store
 from ferlab.params import StageParams
 from ferlab.paths import read_json, write_json
@@ -56,11 +57,12 @@ def audited(p: StageParams, store: Store, *, limit: float, draw: Draw) -> Audite
 def _audit(facts: Path, *, store: Store, limit: float, draw: Draw) -> None:
     from ferlab.data.duplicates import probes, recall  # Keep: a page whose audit is taken searches nothing
 
-    small = thumbnails(store.images)  # large images are read once
+    faces = originals(store.faces)  # copies and synthetic samples come after them
+    small = thumbnails(store.images)[: len(faces)]  # large images are read once
     unlike = probes.find_unlike(small)
     write_json(facts, {
-        "probe": probes.probe_nearest(small, store.faces),
-        "own": recall.search_own(small, store.faces, limit=limit),
+        "probe": probes.probe_nearest(small, faces),
+        "own": recall.search_own(small, faces, limit=limit),
         "control": recall.search_control(*draw(**CONTROL)),
         "unlike": np.argsort(-unlike["unlike"].to_numpy(), kind="stable")[:UNLIKE],
         "nearly_blank": unlike["nearly_blank"].sum(),
