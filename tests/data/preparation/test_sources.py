@@ -156,8 +156,9 @@ def test_pictures_put_aside_by_hand_are_listed_with_who_and_why(tmp_path, source
     ("text", "said"),
     [
         (None, "poor.csv is missing"),
-        ("", "cannot be read as csv"),
-        ("face_id,why\na/001,blurred\n", "has the columns face_id, why; expected face_id, why, who"),
+        ("", "has the columns ''; expected face_id, why, who"),
+        ("face_id,why\na/001,blurred\n", r"has the columns 'face_id, why'; expected face_id, why, who\."),
+        ("face_id,why,who\na/001,hand, over the mouth,EK\n", "data row 1 .*4 cells; expected 3"),
         ("face_id,why,who\na/001,,EK\n", "data row 1: an empty cell"),
         ("face_id,why,who\na/001,x,EK\na/001,y,EK\n", "data row 2: 'a/001' comes twice"),
         ("face_id,why,who\na/0O1,x,EK\n", "data row 1: no face of the set is called 'a/0O1' .did you mean 'a/001'"),

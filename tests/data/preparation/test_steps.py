@@ -108,7 +108,7 @@ def test_a_face_is_aligned_by_the_landmarks_of_its_row():
     ("text", "said"),
     [
         (None, "boxes.csv is missing"),
-        ("face_id,x,y,w,h\n", "has the columns face_id, x, y, w, h; expected face_id, x, y, width, height"),
+        ("face_id,x,y,w,h\n", "has the columns 'face_id, x, y, w, h'; expected face_id, x, y, width, height"),
         ("face_id,x,y,width,height\na/9,0,0,1,1\n", "data row 1: 'a/9' is no face of the dataset"),
         ("face_id,x,y,width,height\na/0,0,0,1,1\na/0,0,0,1,1\n", "data row 2: 'a/0' comes twice"),
         ("face_id,x,y,width,height\na/0,0,0,0,1\n", "data row 1: the box is 0, 0, 0, 1; expected four whole numbers"),

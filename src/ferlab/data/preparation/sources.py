@@ -16,11 +16,10 @@ import pandas as pd
 from ferlab.data.faces import CONTROL, VOTES
 from ferlab.data.preparation.corrections import Corrected, correct
 from ferlab.data.readers.accounting import unread_rows
-from ferlab.data.readers.archives import first_line
 from ferlab.data.readers.delivery import MARKER
 from ferlab.data.readers.images import Pictures
 from ferlab.data.readers.reading import read_source
-from ferlab.data.readers.tables import near_face
+from ferlab.data.readers.tables import near_face, read_columns
 from ferlab.data.splits import divide_groups
 from ferlab.data.store import EXCLUDED_COLUMNS
 from ferlab.expressions import ALL_EXPRESSIONS, CONTEMPT, EXPRESSIONS
@@ -308,17 +307,11 @@ def read_listed(path: Path, columns: Sequence[str], *, key: str) -> pd.DataFrame
         key: The key of params.yaml that names it, for the error where it is missing.
 
     Raises:
-        InputError: If the file is missing or no csv, or has other columns.
+        InputError: If the file is missing or no csv, has other columns, or a row has too few or too many cells.
     """
     if not path.is_file():
         raise InputError(f"{path} is missing; expected a csv with the columns {', '.join(columns)}. Make it, or clear `{key}`.")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
-    except Exception as error:  # noqa: BLE001 - pandas raises a dozen types for bytes that are no csv
-        raise InputError(f"{path} cannot be read as csv ({first_line(error)}). Mend it.") from None
-    if list(table.columns) != list(columns):
-        raise InputError(f"{path} has the columns {', '.join(map(str, table.columns))}; expected {', '.join(columns)}. Mend the header.")
-    return table
+    return read_columns(path.read_bytes(), str(path), required=columns, optional=())
 
 
 def _no_rows() -> pd.DataFrame:

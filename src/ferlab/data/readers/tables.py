@@ -93,7 +93,7 @@ def read_columns(data: bytes, where: str, *, required: Sequence[str], optional: 
     """
     header, *rows = read_cells(data, where) or [[]]
     if not set(required) <= set(header) <= {*required, *optional} or len(set(header)) != len(header):
-        may = f"{', '.join(required)}, and optionally {', '.join(optional)}"
+        may = ", ".join(required) + (f", and optionally {', '.join(optional)}" if optional else "")
         raise InputError(f"{where} has the columns {', '.join(header)!r}; expected {may}. Rename or remove the others.")
     for row, cells in enumerate(rows, start=1):
         if len(cells) != len(header):
