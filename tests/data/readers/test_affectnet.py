@@ -39,6 +39,10 @@ def training(rows, **files):
 refuse = partial(whole_dataset.refuse, affectnet.read)
 
 
+def test_a_csv_without_rows_is_named(tmp_path):
+    refuse(write_files(tmp_path, training([])), "has a header and no rows; expected a row for each image")
+
+
 @pytest.mark.parametrize("tree", TREES.values(), ids=TREES)
 class TestBothLayouts:
     def test_labels_usages_and_affect(self, tmp_path, faces, tree):

@@ -188,3 +188,9 @@ def test_another_copy_is_pointed_to_class_folders(root, damage):
     damage(root)
     with pytest.raises(InputError, match="or set dataset: class_folders"):
         fer2013.read(root)
+
+
+def test_two_files_of_one_name_are_both_named(tmp_path):
+    write_folders(tmp_path, draw_faces(3), [3, 3, 3], ["train/im1.png", "train/im1.bmp", "test/im1.png"])
+    with pytest.raises(InputError, match=r"happy/im1\.bmp and .*happy/im1\.png are both train/happy/im1; expected one"):
+        read(tmp_path)

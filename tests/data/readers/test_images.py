@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
@@ -62,6 +63,7 @@ def transparent():
     [
         (encoded(GREY.astype(np.uint16) * 200), "has the mode I;16, more than 8 bits"),
         (encoded(Image.fromarray(COLOUR).convert("CMYK"), "JPEG"), "has the mode CMYK; expected 8-bit grey or RGB"),
+        *((cv2.imencode(ending, COLOUR.astype(np.uint16) * 200)[1].tobytes(), "has more than 8 bits") for ending in (".png", ".tiff", ".ppm")),
         (encoded(GREY.astype(np.float32), "TIFF"), "has the mode F, more than 8 bits"),
         (encoded(GREY, "GIF", save_all=True, append_images=[Image.fromarray(GREY[::-1])]), "has 2 frames; expected one picture"),
         (encoded(transparent()), "is partly transparent"),

@@ -92,6 +92,11 @@ def test_a_face_without_attributes_stays(tmp_path, files):
     assert table["box_w"].isna().tolist() == [row == 1 for row in range(8)]
 
 
+def test_a_picture_beside_the_folders_is_not_read(tmp_path, files):
+    beside = {name.removeprefix("basic/"): data for name, data in files.items()} | {"sample.jpg": jpeg(draw_faces(1)[0])}
+    assert len(rafdb.read(write_files(tmp_path, beside))[1]) == 8
+
+
 def test_compound_part_beside_is_not_read(tmp_path, files):
     beside = {name.replace("basic/", "compound/", 1): data for name, data in files.items()}
     beside["compound/EmoLabel/list_patition_label.txt"] = b"train_00001.jpg 11\n"

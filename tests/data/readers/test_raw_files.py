@@ -63,6 +63,13 @@ def test_a_reader_of_folders_reads_all_of_its_folder_and_a_set_its_lists(raw):
     assert raw_files(raw, Prepare(dataset="class_folders")) == {".": raw}
 
 
+def test_a_source_that_is_not_there_is_named(raw):
+    for dataset in ("ckplus", "fer2013"):
+        with pytest.raises(InputError, match=r"prepare\.<set>\.sources\.ck\.raw: not found; there is no ckpus in"):
+            raw_files(raw, Prepare(sources={"ck": {"dataset": dataset, "raw": "ckpus"}}))
+    assert raw_files(raw, Prepare(sources={"drawn": {"dataset": "control", "raw": "ckpus"}})) == {}
+
+
 def test_a_missing_folder_and_an_unknown_dataset_are_named(raw):
     with pytest.raises(InputError, match="data/raw/none: not found; put the dataset there"):
         raw_files(raw / "none", Prepare(dataset="jaffe", raw="data/raw/none"))

@@ -154,7 +154,9 @@ def _read_csv(delivery: Delivery, name: str, *, images: dict[str, str], named: s
     for batch in stream_csv(stream, COLUMNS, where, kind=pa.string(), newlines=True, options=convert):
         parts.append(_read_rows(batch.to_pandas(), where, first, images=images, named=named))
         first += len(batch)
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    if not parts:
+        raise InputError(f"{where} has a header and no rows; expected a row for each image. {AGAIN}")
+    return pd.concat(parts, ignore_index=True)
 
 
 def _has_header(data: bytes, where: str) -> bool:

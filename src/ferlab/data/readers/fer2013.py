@@ -219,9 +219,10 @@ def _read_faces(delivery: Delivery, below: str) -> Faces:
     if all(named):
         usages = [_check_usage(match[1], name, delivery.where(below + name)) for match, name in zip(named, names) if match]
     rows = _csv_rows([int(match[2]) for match in named if match], usages)
+    ids = [name.rsplit(".", 1)[0] for name in names] if rows is None else [f"{row:07d}" for row in rows]
+    delivery.index(zip(ids, (below + name for name in names), strict=True))
     order = np.arange(len(names)) if rows is None else np.argsort(rows)
     images = np.stack([decode_face(delivery.read(below + names[place]), where=delivery.where(below + names[place])) for place in order])
-    ids = [name.rsplit(".", 1)[0] for name in names] if rows is None else [f"{row:07d}" for row in rows]
     faces = face_table("fer2013", names, [expression for _, expression, _ in paths], usage=usages, ids=ids)
     return images, faces.iloc[order].reset_index(drop=True), None if rows is None else rows[order]
 

@@ -29,6 +29,7 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".w
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "PPM", "WEBP", "GIF")  # as Pillow names them; JPEG has MPO, a phone's, in it, PPM has PGM and PBM
 NAMED = "PNG, JPEG, TIFF, BMP, PPM, PGM, WebP or GIF"
 ORIENTATION = 0x0112  # EXIF's tag
+BITS = 258  # TIFF's tag: bits of each channel
 TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}  # quarter turns left; then mirrored
 MOST_PIXELS = 8192 * 6144  # 50 megapixels, the largest that phones take in one shot; decoded it takes 0.6 GB
 MOST_BYTES = 1 << 28  # of one file: MOST_PIXELS in RGB take 151 MB uncompressed
@@ -174,8 +175,20 @@ def _check(image: Image.Image, where: str) -> None:
         raise InputError(f"{where} has {image.n_frames} frames; expected one picture. Save the frame you mean.")  # type: ignore[attr-defined]
     if image.mode.startswith(("I", "F")):
         raise InputError(f"{where} has the mode {image.mode}, more than 8 bits; expected {EXPECTED}. Convert it, choosing how its range is mapped.")
+    if _is_deep(image):
+        raise InputError(f"{where} has more than 8 bits per channel; expected {EXPECTED}. Convert it, choosing how its range is mapped.")
     if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
         raise InputError(f"{where} has the mode {image.mode}; expected {EXPECTED}. Convert it with its own colour profile.")
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether a file that Pillow opens in a mode of 8 bits has more: it would keep the high byte alone."""
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(BITS, (8,))) > 8  # type: ignore[attr-defined]
+    read_as = image.tile[0].args if image.tile else ""
+    if image.format == "PPM":
+        return isinstance(read_as, tuple) and read_as[1] > 255  # the highest value
+    return image.format == "PNG" and ";16" in str(read_as)
 
 
 def _opaque(image: Image.Image, where: str) -> Image.Image:

@@ -74,7 +74,7 @@ def read(raw: Path, *, faces: Literal["aligned", "original"] = "aligned") -> tup
     if other := next((name for stem, name in pictures.items() if stem not in codes), ""):
         raise InputError(f"{delivery.where(other)} has no line in {delivery.where(listed)}; expected one for every image. {AGAIN}")
     others = [folder for folder in FACES if folder != faces]
-    delivery.taken.update(name for name in readable if name.lower().split("/")[-2] in others)  # the same faces in the other form
+    delivery.taken.update(name for name in readable if f"/{name}".lower().split("/")[-2] in others)  # the same faces in the other form
     paths = [pictures[stem] for stem in codes]
     labels, usages = [RAFDB_CODES[code] for code in codes.values()], [stem.partition("_")[0].lower() for stem in codes]
     annotations = _read_annotations(delivery, below, list(codes), faces=faces)

@@ -27,8 +27,11 @@ def raw_files(raw: Path, prepare: Prepare) -> dict[str, Path]:
     if not raw.exists():
         raise InputError(f"{prepare.raw}: not found; put the dataset there (see data/raw/README.md)")
     files = [raw / name for name in (prepare.exclusions, prepare.corrections, prepare.face.boxes) if name and (raw / name).exists()]
-    for source in prepare.all_sources.values():
+    for name, source in prepare.all_sources.items():
         place, reads = raw / source["raw"], READS.get(source["dataset"])
+        if reads != "" and not place.exists():
+            place_in = "put the dataset there, or mend its name in params.yaml"
+            raise InputError(f"prepare.<set>.sources.{name}.raw: not found; there is no {source['raw']} in {prepare.raw}: {place_in}")
         if reads is None:
             files.append(place)
         elif reads:
