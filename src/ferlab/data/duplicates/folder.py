@@ -103,15 +103,15 @@ def table_of_findings(audit: FolderAudit) -> pd.DataFrame:
 
 def facts_of(audit: FolderAudit) -> dict[str, Any]:
     """Return the counts, and every finding by file, for JSON."""
-    table = table_of_findings(audit)
+    table, crossing = table_of_findings(audit), audit.crossing()
     kinds = {kind: int((audit.pairs["kind"] == kind).sum()) for kind in KINDS}
     return {
         "pictures": len(audit.pictures),
         "labels": dict(Counter(label for label in audit.pictures["label"] if label)),
         "parts": dict(Counter(part for part in audit.pictures["part"] if part)),
         "pairs": kinds,
-        "photographs_across_parts": audit.crossing()["group"].nunique(),
-        "pictures_across_parts": dict(Counter(audit.crossing()["part"])),
+        "photographs_across_parts": crossing["group"].nunique(),
+        "pictures_across_parts": dict(Counter(crossing["part"])),
         "limit": audit.limit,
         "label_conflicts": [dict(zip(rows["file"], rows["label"], strict=True)) for rows in audit.conflicts()],
         "findings": [{key: value for key, value in row.items() if value != ""} for row in table.to_dict("records")],

@@ -29,6 +29,10 @@ class Boxes {
     if (focused !== null && this.root.children[focused]) this.root.children[focused].focus();
   }
 
+  empty() {
+    this.draw({ faces: [], width: 1, height: 1, labels: [], colours: [] });
+  }
+
   one(face, place) {
     const [x, y, w, h] = face.box, unit = Math.max(this.width, this.height) / 100;
     const left = this.mirrored ? this.width - x - w : x;

@@ -247,7 +247,7 @@ class View {
     this.playing = null;
     this.drop();
     this.video.controls = false;  // played again by them, it would not be read
-    this.boxes.draw({ faces: [], width: 1, height: 1, labels: [], colours: [] });
+    this.boxes.empty();
     this.report();
     this.model.send({ kind: "ended", name: this.name, frames: this.number });
     this.say("ended");
@@ -272,7 +272,7 @@ class View {
     if (this.address) URL.revokeObjectURL(this.address);
     this.address = null;
     if (this.video.getAttribute("src")) { this.video.removeAttribute("src"); this.video.load(); }
-    this.boxes.draw({ faces: [], width: 1, height: 1, labels: [], colours: [] });
+    this.boxes.empty();
     if (!this.shown) { this.show(null); this.drawTensor(null); }
     if (["running", "starting", "no face", "several faces"].includes(this.model.get("state"))) this.say("idle");
   }
