@@ -37,6 +37,7 @@ ROLES = {
     "peeking": ("untouched", "selected_on"),
     "whole": ("trained", "untouched"),
 }
+EXAMINED = ("chosen", "peeking", "whole")  # for label issues; a run that is refitted has seen what `whole` has
 pytestmark = pytest.mark.slow
 
 
@@ -48,7 +49,7 @@ def clone(tmp_path_factory) -> Path:
     for stage in ("prepare", "audit"):
         call(folder, "ferlab.pipeline", stage, "--set", "control")
     for run in (*ROLES, "chosen_seed1"):
-        for stage in ("train", "evaluate", "robustness", *(["analyze_errors"] if run in ROLES else [])):
+        for stage in ("train", "evaluate", "robustness", *(["analyze_errors"] if run in EXAMINED else [])):
             call(folder, "ferlab.pipeline", stage, "--run", run)
     call(folder, "ferlab.pipeline", "compare")
     return folder
@@ -109,7 +110,8 @@ def test_the_curves_are_read_as_they_ran(clone):
 
 
 def test_confident_learning_is_cross_validated_on_faces_that_a_run_was_trained_on(clone):
-    for run, (val, _) in ROLES.items():
+    for run in EXAMINED:
+        val, _ = ROLES[run]
         text, found = page(clone, "analyze_errors", run), metrics(clone, "analyze_errors", run)
         assert (found["role"], found["held_out"]) == (val, val != "trained")
         assert ("Confident learning on cross-validated probabilities, as the run was trained on these faces," in text) is (val == "trained")

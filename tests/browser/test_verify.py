@@ -14,12 +14,13 @@ from mounted import mount, wait
 from ferlab.control.drawing.picture import draw_image
 from ferlab.live.camera import Camera
 from ferlab.live.model import LiveModel
+from ferlab.live.verification import verdict
 from ferlab.live.verification.acting import Look, Person, act
 from ferlab.live.verification.check import BLINK, SIGNS, Check, Rules, draw_steps
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ASKED = ("happy", "surprise")
-RULES = Rules(prompts=1, misses=0, seconds=20.0, lost=10.0, blink=False, least_real=None, least_live=None)
+RULES = Rules(prompts=1, misses=0, seconds=40.0, lost=60.0, blink=False, least_real=None, least_live=None)
 RATE = 10
 
 
@@ -42,12 +43,16 @@ def film(person: Person, steps: tuple[str, ...]) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(("same_order", "flag"), [(True, "passed"), (False, "failed")])
-def test_a_check_over_the_frames_of_a_real_browser(fake_camera, same_order, flag) -> None:
-    """A film of the right actions passes as a person does (a virtual camera could show it); of the other expressions and side it fails."""
+def test_a_check_over_the_frames_of_a_real_browser(fake_camera, monkeypatch, same_order, flag) -> None:
+    """A film of the right actions passes as a person does (a virtual camera could show it); of the other expressions and side it fails.
+
+    On a busy machine few frames a second are seen: the film runs at half its speed, and the rate decides nothing here.
+    """
+    monkeypatch.setattr(verdict, "LEAST_RATE", 0.1)
     challenge = 1
     steps = draw_steps(ASKED, RULES, random.Random(challenge))
     other = {"happy": "surprise", "surprise": "happy", "turn left": "turn right", "turn right": "turn left"}
-    fake_camera.show(film(Person(1, 3, intensity=5.0), steps if same_order else tuple(other[step] for step in steps)), rate=RATE)
+    fake_camera.show(film(Person(1, 3, intensity=5.0), steps if same_order else tuple(other[step] for step in steps)), rate=RATE // 2)
     model = LiveModel.load()
     camera = Camera(model, uses=["camera"])
     check = Check(model.expressions, ASKED, rules=RULES, rng=random.Random(challenge))
@@ -58,7 +63,7 @@ def test_a_check_over_the_frames_of_a_real_browser(fake_camera, same_order, flag
         page.locator("[data-ready=true]").wait_for()
         camera.on_frames(lambda frames: [check.see(frame) for frame in frames])
         camera.start()
-        wait(page, lambda: check.verdict is not None, seconds=90)
+        wait(page, lambda: check.verdict is not None, seconds=180)
         camera.stop()
     assert check.verdict.flag == flag, check.verdict.table().to_string() + str(check.verdict.answers)
     assert elsewhere == []

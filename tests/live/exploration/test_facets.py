@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from errors_faces import PROBS, TARGETS, six_faces, synthetic
@@ -153,23 +151,3 @@ def test_orders_put_the_most_confident_errors_first() -> None:
     assert orders["confident"][0] == 4
     assert orders["dataset"].tolist() == list(range(6))
     assert all(sorted(order) == list(range(6)) for order in orders.values())
-
-
-@pytest.mark.slow
-def test_a_selection_among_300_000_faces_costs_less_than_50_ms() -> None:
-    scored = synthetic(300_000)
-    facets, points = facets_of(scored), np.random.default_rng(0).uniform(-1, 1, (300_000, 2)).astype(np.float32)
-    corners = np.stack([0.8 * np.cos(t := np.linspace(0, 6.2, 40)), 0.8 * np.sin(t)], axis=1).tolist()
-    queries = [
-        {"facets": {"split": ["val"], "confidence": [0.3, 0.9]}},
-        {"facets": {"outcome": ["misclassified"]}, "cells": [[2, 3], [0, 1]]},
-        {"lasso": corners, "facets": {"label": ["fear"]}},
-    ]
-    for query in queries:
-        spent = []
-        for _ in range(3):
-            begun = time.process_time()
-            found = select(scored, facets, conditions(scored, facets, points, query))
-            accuracy_of(scored, found.mask)
-            spent.append(time.process_time() - begun)
-        assert min(spent) < 0.050, query
