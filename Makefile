@@ -8,6 +8,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/src
 READY := $(VENV)/.ready
 TYPES := .venv-types
+SLOW ?= slow
 
 .PHONY: repro test lab live live-assets bench fuzz deps docs types clean
 repro: $(READY)  ## run the whole pipeline; open reports/site/index.html afterwards
@@ -18,7 +19,7 @@ repro: $(READY)  ## run the whole pipeline; open reports/site/index.html afterwa
 	@python -m ferlab.expected
 
 test: $(READY)  ## all tests, fast ones first; the slow ones too where a fast one failed; a file's tests in one process, up to four processes
-	trap 'exit 130' INT; status=0; for part in "not slow" "slow"; do \
+	trap 'exit 130' INT; status=0; for part in "not slow" "$(SLOW)"; do \
 	  python -m pytest -q -m "$$part" -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder || status=1; done; exit $$status
 
 lab: $(READY)  ## JupyterLab on the notebooks; saving one without an edit leaves its bytes as they were

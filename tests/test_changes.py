@@ -47,6 +47,7 @@ def states(found: dict[str, str], *, of: str) -> set[str]:
     return {stage for stage, state in found.items() if state.startswith(of)} - FOLLOWING
 
 
+@pytest.mark.long
 def test_a_reworded_page_is_made_anew_and_computes_nothing(clone):
     notebooks = ("01_prepare", "02_audit", "03_train", "04_evaluate", "05_explain", "06_analyze_errors", "08_deploy")
     for name in notebooks:
@@ -117,6 +118,7 @@ def test_a_new_pin_makes_every_result_stale_and_says_so(clone):
     assert set(PAGES) <= found.keys()
 
 
+@pytest.mark.long
 def test_other_data_in_data_raw_leaves_sets_alone_and_a_file_of_theirs_does_not(clone):
     params = yaml.safe_load((clone / "params.yaml").read_text())
     params["prepare"]["fer"] = {"dataset": "fer2013", "raw": "data/raw"}

@@ -106,6 +106,7 @@ def test_nothing_to_do_says_so_and_leaves_the_tree_clean(clone):
     assert not subprocess.run(["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.long
 def test_a_zip_unpacked_at_another_path_and_run_side_by_side_ends_with_the_same_lock(clone, tmp_path):
     second = make_clone(tmp_path / "a longer path" / "second", zipped=True)
     stages = ("audit@control", "compare", "explain@tiny", "analyze_errors@tiny", "control_faces", "frame", "claims")
@@ -159,6 +160,7 @@ def test_stages_that_did_not_run_or_are_stale_are_not_published_and_worlds_alone
     assert differing(tmp_path / "alone" / "tiny") == []
 
 
+@pytest.mark.long
 def test_experiments_that_differ_in_one_param_are_both_listed_with_their_numbers(clone):
     call(clone, "dvc", "exp", "run", "-n", "no-tta", "-S", "evaluate.tta=none")
     table = list(csv.DictReader(io.StringIO(call(clone, "dvc", "exp", "show", "--csv"))))

@@ -38,7 +38,7 @@ ROLES = {
     "whole": ("trained", "untouched"),
 }
 EXAMINED = ("chosen", "peeking", "whole")  # for label issues; a run that is refitted has seen what `whole` has
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

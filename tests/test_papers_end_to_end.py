@@ -23,7 +23,7 @@ from test_every_setting import page
 
 from ferlab.paths import RUN_STAGES, SET_STAGES
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 COMPARED = ("train", "evaluate", "robustness")  # what compare reads
 NOWHERE = "http://127.0.0.1:1"  # a port nobody listens on

@@ -71,6 +71,7 @@ def test_statistics_of_batch_normalisation_are_those_of_the_train_faces(drawn, t
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_roar_loses_most_accuracy_in_the_true_order(tmp_path):
     """The deciding region is removed first in the true order, and hardly in random order."""
     world = worlds.draw_world("one_region", **SMALL | {"faces": 300, "subjects": 60, "region": "mouth"})

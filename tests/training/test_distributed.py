@@ -189,6 +189,7 @@ def test_an_error_is_raised_though_the_disk_has_no_room_to_tell_it(tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_kernel_takes_its_processes_along_and_the_next_goes_on_to_the_same_bytes(stored: Path, settings: Make, tmp_path: Path) -> None:
     asked = plain(settings, epochs=40, devices=2, flip=True, rotation=10.0, threads=1)
 

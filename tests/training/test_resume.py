@@ -51,6 +51,7 @@ def run(folder: Path, *, kill: tuple[str, int, int] = ("never", 0, 0)) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_killed_in_mid_epoch_of_each_phase_the_files_equal_the_unbroken_runs(tmp_path: Path) -> None:
     assert run(tmp_path / "whole") == 0
     assert run(tmp_path / "killed", kill=("select", 1, 2)) == -signal.SIGKILL

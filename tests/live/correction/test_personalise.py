@@ -123,6 +123,7 @@ def clone(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_corrected_faces_train_on_in_an_experiment_and_the_workspace_stays(clone):
     before, faces = state(clone), open_store(clone / "data" / "prepared" / "control").faces
     wrong = faces[(faces["target"] != faces["true_target"]) & faces["split"].isin(["train", "val"])]
@@ -180,6 +181,7 @@ def _check_experiment(clone, done, *, wrong):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_what_fails_says_its_last_line_and_leaves_the_workspace(clone):
     path, before = clone / "data" / "raw" / "control" / "corrections.csv", state(clone)
     kept = path.read_bytes() if path.is_file() else None

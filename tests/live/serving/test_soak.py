@@ -21,7 +21,7 @@ from served import drawn_faces, encoded, photo
 ROOT = Path(__file__).parents[3]
 SECONDS, RATE = 60, 50
 GROWTH = 30_000_000  # bytes of resident memory, from the tenth second on
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 class Load:
