@@ -11,6 +11,7 @@ from mounted import deliver, mount, wait
 from ferlab.control.clips import write_clip
 from ferlab.deployment.face_search import read_picture
 from ferlab.live.camera import Camera
+from ferlab.live.model import LiveModel
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -20,7 +21,8 @@ HELD = """{
   const decode = window.createImageBitmap, Bare = Worker;
   window.createImageBitmap = async (...given) => { const made = await decode(...given); window.decoded++; await gates.bitmap; return made; };
   window.Worker = class extends Bare {
-    set onmessage(act) { super.onmessage = async (event) => { await gates.worker; act(event); }; }
+    set onmessage(act) { super.onmessage = async (event) => { await gates.worker; if (!this.ended) act(event); }; }
+    terminate() { this.ended = true; super.terminate(); }
     postMessage(message, ...rest) { window.posted.push(message.do); super.postMessage(message, ...rest); }
   };
   const film = () => {
@@ -101,6 +103,16 @@ def test_two_starts_during_one_prompt_leave_one_stream_which_stops(held, order) 
     assert held.filmed
     held.tell("stop")
     assert held.page.evaluate(TRACKS) == ["ended", "ended"]
+
+
+def test_a_camera_that_waits_for_a_replaced_worker_runs_with_the_next(held) -> None:
+    held.tell("start")
+    held.becomes("starting")
+    held.answer(0)
+    held.camera.model = LiveModel.load()
+    deliver(held.page)
+    held.let("worker")
+    held.becomes("running")
 
 
 def test_a_denial_after_a_stop_changes_nothing(held) -> None:

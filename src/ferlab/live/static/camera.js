@@ -119,7 +119,9 @@ class View {
     const files = Object.fromEntries(Object.entries(this.model.get("_parts")).map(([name, view]) => [name, bytes(view)]));
     const net = this.model.get("_net");
     this.net = net.expressions ? net : null;
+    const { follow } = this;
     this.ready = new Promise((resolve, broken) => {
+      this.follow = resolve;
       const reject = (error) => broken(new Error(`The browser could not load the face search: ${error.message}`));
       const address = URL.createObjectURL(new Blob([this.model.get("_worker")], { type: "text/javascript" }));
       this.worker = new Worker(address, { type: "module" });
@@ -128,13 +130,14 @@ class View {
       const model = net.content ? { ...net, content: bytes(net.content) } : null;
       this.worker.postMessage({ do: "load", files, model, framing: this.model.get("framing"), most: this.model.get("most_faces"), spoofs: this.model.get("spoof") });
     });
+    follow?.(this.ready);  // what waits for the worker that this one replaces waits for this one
     const worker = this.worker;
     this.ready.then(() => {
       if (worker !== this.worker) return;
       this.el.setAttribute("data-ready", "true");
       this.loaded = true;
       this.feed();
-    }).catch((error) => this.fail(error.message));
+    }).catch((error) => worker === this.worker && this.fail(error.message));
   }
 
   // ---- camera and video ----
@@ -158,7 +161,7 @@ class View {
 
   async play(source, name) {
     const { round } = this;
-    Object.assign(this, { playing: source, name, number: 0, frames: [], shown: null, began: performance.now(), lastTime: -1, kernelProbs: new Map() });
+    Object.assign(this, { playing: source, name, number: 0, frames: [], shown: null, began: performance.now(), kernelProbs: new Map() });
     this.worker.postMessage({ do: "forget" });
     this.model.send({ kind: "played" });
     this.show(this.video, source === "camera");
@@ -357,8 +360,7 @@ class View {
   }
 
   adjust(faces, chosen) {
-    const same = chosen !== null && this.shown?.faces && faces.length === this.shown.faces.length && faces.every((face, place) => face.probs && this.shown.faces[place] === face && face.score !== null);
-    Object.assign(this.shown, { faces, chosen, byHand: !same || this.shown.byHand });
+    Object.assign(this.shown, { faces, chosen });
     this.worker.postMessage({ do: "boxes", key: this.shown.key, faces });
   }
 
