@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 from test_end_to_end import call, make_clone
 
+from ferlab.paths import NOTEBOOKS
+
 STUDY = """
 prepare:
   control:
@@ -57,8 +59,7 @@ def clone(tmp_path_factory) -> Path:
 
 def page(clone: Path, stage: str, name: str = "") -> str:
     """All prose and all that was printed on a page, figures' alt texts among it."""
-    stem = next(path.stem for path in (clone / "notebooks").glob(f"0*_{stage}.ipynb"))
-    notebook = json.loads((clone / "reports" / "notebooks" / f"{stem}{f'-{name}' * bool(name)}.ipynb").read_text())
+    notebook = json.loads((clone / "reports" / "notebooks" / f"{NOTEBOOKS[stage]}{f'-{name}' * bool(name)}.ipynb").read_text())
     return "\n".join(part for cell in notebook["cells"] for part in told(cell))
 
 
