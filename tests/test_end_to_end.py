@@ -203,4 +203,4 @@ def test_real_fer2013_is_prepared_audited_and_scored_by_the_cs230_study(tiny_stu
     call(clone, "dvc", "repro", "audit@fer2013", "evaluate@five_layer")
     metrics = json.loads((clone / "reports" / "metrics" / "evaluate" / "five_layer.json").read_text())
     assert metrics["n"]["test"] == 150
-    assert "PublicTest tests" in (clone / "reports" / "notebooks" / "04_evaluate-five_layer.ipynb").read_text()
+    assert "150 test faces (fer2013, PublicTest)" in (clone / "reports" / "notebooks" / "04_evaluate-five_layer.ipynb").read_text()
