@@ -1,8 +1,7 @@
-"""The study of each paper, small: `ferlab draw` in place of its data, `ferlab study`, and its stages in a clone.
+"""The study of each paper, whole and small: `ferlab draw` in place of its data, `ferlab study`, and its stages in a clone.
 
 What is small stands in `SMALL` and `STUDIES` and nowhere else: fewer faces, epochs, random draws and runs. Models, input sizes, preparation and
-datasets are the study's own. One of them, of other classes and another size than the others, goes through whole. The stages control_faces, frame,
-worlds and claims are the same in every study and run in test_end_to_end.
+datasets are the study's own. The stages control_faces, frame, worlds and claims are the same in every study and run in test_end_to_end.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import pandas as pd
 import pytest
 import yaml
 from test_end_to_end import call
-from test_every_setting import page
 
 from ferlab.paths import RUN_STAGES, SET_STAGES
 
@@ -48,7 +46,7 @@ class Study(NamedTuple):
     run: str  # the smallest
     beside: tuple[str, ...] = ()  # differs from it in faces, selection or network; only what compare reads
     trained: tuple[str, ...] = ()  # only trained
-    whole: bool = False  # audit, all stages of `run`, and the report; of the others what compare reads, since test_end_to_end has the rest
+    whole: bool = False  # all stages of `run`, at a size of its own; of the others what compare reads, since test_end_to_end has the rest
 
 
 FER2013 = "fer2013 --subjects 5 --each 1"
@@ -57,8 +55,8 @@ STUDIES = {
     "cs230_paper": Study((FER2013,), "five_layer_text"),
     # At 197 pixels a robustness page of a transfer model takes minutes: one is trained, without the weights that it begins with.
     "cs230_table2": Study((FER2013, "ckplus --subjects 3 --each 1", "jaffe --subjects 3 --each 1"), "five_layer_aux_ncw", (), ("resnet50_aux_ncw",)),
-    # Its `cnn_official` is that of fersys_official.
     "fersys": Study((FER2013, "fer2013_reshuffled --subjects 5 --each 1"), "cnn_reshuffled", ("cnn_official",)),
+    "fersys_official": Study((FER2013,), "cnn_official"),
     "fers": Study(("affectnet --subjects 4 --each 1",), "weighted_test", whole=True),
     # CaffeNet and AlexNet have the input and the preparation of the LeNet; its other seven sets differ in their faces and split.
     "cs231a": Study(("ckplus --subjects 4 --each 1",), "lenet_caffe_ckplus8_random"),
@@ -102,42 +100,40 @@ def begin(clone: Path, name: str) -> dict[str, Any]:
     return params | sections | {"prepare": own, "runs": kept, "compare": params["compare"] | {"ensemble": []}}
 
 
-def go_through(clone: Path, study: Study, params: dict[str, Any]) -> list[tuple[str, str]]:
-    """Run the stages in order; return stage and set or run of each."""
+def go_through(clone: Path, study: Study, params: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Run the stages in order and build the report; return stage, set or run, and page of each."""
     compared = {run: params["runs"][run] for run in (study.run, *study.beside)}
-    stages = [(stage, data) for data in params["prepare"] for stage in SET_STAGES if study.whole or stage == "prepare"]
+    stages = [(stage, data, f"data/{data}/{stage}") for data in params["prepare"] for stage in SET_STAGES]
     for run in compared:
-        stages += [(stage, run) for stage in RUN_STAGES if stage in COMPARED or (study.whole and run == study.run)]
-    trained = [("train", run) for run in study.trained]
-    for kept, parts in ((compared, [*stages, ("compare", "")]), (params["runs"], trained)):
+        of_run = RUN_STAGES if study.whole and run == study.run else [stage for stage in RUN_STAGES if stage in COMPARED]
+        stages += [(stage, run, f"runs/{run}/{stage}") for stage in of_run]
+    for kept, parts in ((compared, stages), (params["runs"], [("train", run, f"runs/{run}/train") for run in study.trained])):
         (clone / "params.yaml").write_text(yaml.safe_dump(params | {"runs": kept}, sort_keys=False))
-        for stage, of in parts:
-            named = ["--set" if stage in SET_STAGES else "--run", of] if of else []
-            call(clone, "ferlab.pipeline", stage, *named)
-    if study.whole:
-        call(clone, "ferlab.pipeline", "report")
-    return [*stages, ("compare", ""), *trained]
+        for stage, of, _ in parts:
+            call(clone, "ferlab.pipeline", stage, "--set" if stage in SET_STAGES else "--run", of)
+        if kept is compared:
+            call(clone, "ferlab.pipeline", "compare")
+    call(clone, "ferlab.pipeline", "report")
+    return [*stages, *(("train", run, f"runs/{run}/train") for run in study.trained)]
 
 
-def check(clone: Path, name: str, params: dict[str, Any], stages: list[tuple[str, str]]) -> None:
+def check(clone: Path, name: str, params: dict[str, Any], stages: list[tuple[str, str, str]]) -> None:
     """Every stage has its metrics and its page, numbers are numbers with their n, and no page takes drawn faces for real ones."""
-    study, pages = STUDIES[name], {(stage, of): text_of(clone, stage, of) for stage, of in stages}
-    for stage, of in stages:
+    study, pages = STUDIES[name], {page: text_of(clone, page) for _, _, page in stages}
+    for stage, of, _ in (*stages, ("compare", "", "")):
         assert metrics_of(clone, stage, of)["provenance"]["study"] == name
-    if study.whole:
-        index = (clone / "reports" / "site" / "index.html").read_text()
-        assert f"Drawn here: {', '.join(params['prepare'])}." in plain(index)
-    for (stage, of), text in pages.items():
+    assert f"Drawn here: {', '.join(params['prepare'])}." in text_of(clone, "index")
+    for page, text in pages.items():
         named = re.findall(r"(?:test|val) faces \(([^)\d][^)]*)\)", text) + re.findall(r"Task: ([^,]*),", text)
-        assert [faces for faces in named if not faces.startswith(("control faces, drawn in the layout of ", "control:"))] == [], (stage, of)
-        assert named or stage not in ("evaluate", "robustness", "analyze_errors"), (stage, of)
+        assert [faces for faces in named if not faces.startswith(("control faces, drawn in the layout of ", "control:"))] == [], page
+        assert named or not page.endswith(("evaluate", "robustness", "analyze_errors")), page
     for data in params["prepare"]:
-        assert "control faces in the layout of " in pages["prepare", data]
+        assert "control faces in the layout of " in pages[f"data/{data}/prepare"]
     for run in (study.run, *study.beside):
         check_numbers(clone, run)
     check_comparison(clone, name, params)
     for run in study.trained:
-        assert "Trained from scratch, without frozen layers: the pretrained weights (" in pages["train", run]
+        assert "Trained from scratch, without frozen layers: the pretrained weights (" in pages[f"runs/{run}/train"]
         assert metrics_of(clone, "train", run)["pretrained_on"] == ""
 
 
@@ -154,7 +150,7 @@ def check_numbers(clone: Path, run: str) -> None:
 
 def check_comparison(clone: Path, name: str, params: dict[str, Any]) -> None:
     """The comparison page names the factors of the study and their levels, and says that no published row was measured on these faces."""
-    text, compared = text_of(clone, "compare", ""), (STUDIES[name].run, *STUDIES[name].beside)
+    text, compared = text_of(clone, "compare"), (STUDIES[name].run, *STUDIES[name].beside)
     assert set(metrics_of(clone, "compare", "")["runs"]) == set(compared)
     for run in compared:
         assert [word for factor in params["runs"][run]["factors"].items() for word in factor if word not in text] == []
@@ -167,10 +163,6 @@ def metrics_of(clone: Path, stage: str, of: str) -> dict[str, Any]:
     return json.loads((clone / "reports" / "metrics" / stage / f"{of}.json" if of else clone / "reports" / "metrics" / f"{stage}.json").read_text())
 
 
-def text_of(clone: Path, stage: str, of: str) -> str:
-    """The text of a page, without tags."""
-    return plain(page(clone, stage, of))
-
-
-def plain(html: str) -> str:
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
+def text_of(clone: Path, page: str) -> str:
+    """The text of a page of the report, without tags."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", (clone / "reports" / "site" / f"{page}.html").read_text())).split())
