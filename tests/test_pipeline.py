@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import psutil
@@ -190,9 +189,7 @@ def start(project: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "ferlab.pipeline", "prepare", "--set", "control"]
     environment = {**os.environ, "PYTHONPATH": str(SOURCE / "src")}
     with open(project / "told.txt", "w") as told:
-        # Keep: where the tests run behind a shell's &, Ctrl-C is ignored, and a stage started here would ignore it too.
-        heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-        process = subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=told, preexec_fn=heard)
+        process = subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=told)
     until = time.monotonic() + 60
     while not (project / "started").exists():
         assert process.poll() is None, (project / "told.txt").read_text()

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -145,9 +144,7 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path) -> None:
     (tmp_path / "out.csv").write_bytes(before)
     command = [sys.executable, "-m", "ferlab.cli", "predict", "long.avi", "--csv", "out.csv"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "src")}
-    # Keep: where the tests run behind a shell's &, Ctrl-C is ignored, and a command started here would ignore it too.
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as process:
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
         for _ in range(6000):
             if list(tmp_path.glob("*.part")) or process.poll() is not None:
                 break

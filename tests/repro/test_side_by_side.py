@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -146,10 +145,9 @@ def runs(pid: int) -> bool:
 def test_an_interruption_ends_what_runs_and_keeps_what_is_finished(project, number):
     for name in ("train@first", "train@second"):
         (project / f"{name}.waits").touch()
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # Keep: behind a shell's & it would be ignored
     environment = {**os.environ, "PYTHONPATH": str(SOURCE / "src")}
     with open(project / "told.txt", "w") as told:
-        process = subprocess.Popen(command("-j", "2"), cwd=project, env=environment, stdout=told, stderr=told, preexec_fn=heard)
+        process = subprocess.Popen(command("-j", "2"), cwd=project, env=environment, stdout=told, stderr=told)
     until = time.monotonic() + 120
     pids = [project / "data" / f"{name}.pid" for name in ("train@first", "train@second")]
     while not all(path.is_file() and path.read_text() for path in pids):

@@ -368,8 +368,7 @@ class View {
   propose(boxes) {
     if (!this.shown) return;
     const faces = boxes.map((box, id) => ({ id, box: box.map((value) => value / this.shown.scale), score: null }));
-    Object.assign(this.shown, { faces, chosen: faces.length ? 0 : null });
-    this.worker.postMessage({ do: "boxes", key: this.shown.key, faces });
+    this.adjust(faces, faces.length ? 0 : null);
   }
 
   drawStill({ key, faces, tensors }) {
